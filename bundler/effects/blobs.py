@@ -1,0 +1,137 @@
+"""The content-addressed cache: blobs by digest, and small records by key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from bundler.effects import files
+from bundler.errors import VerificationError
+from bundler.model.descriptor import Json
+from bundler.model.digest import Digest
+
+
+class BlobWriter:
+    """A blob being written: hashes what passes through, and refuses what is not what was announced."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._state = hashlib.sha256()
+        self.size = 0
+
+    def write(self, chunk: bytes) -> int:
+        """Append to the blob."""
+        self._state.update(chunk)
+        self.size += len(chunk)
+        return self._stream.write(chunk)
+
+    def flush(self) -> None:
+        """Hand what is buffered to the operating system."""
+        self._stream.flush()
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of what was written so far."""
+        return Digest(self._state.hexdigest())
+
+
+class BlobStore:
+    """A folder of blobs, laid out as the ``blobs`` folder of an OCI image layout.
+
+    A blob is there completely or not at all; several builds may share a store. ``skopeo --dest-shared-blob-dir`` can
+    write into ``folder`` directly.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.folder = root / "blobs"
+        self._records = root / "records"
+
+    def path(self, digest: Digest) -> Path:
+        """Return where the blob is, or would be."""
+        return self.folder / "sha256" / digest.hex
+
+    def has(self, digest: Digest, size: int | None = None) -> bool:
+        """Tell whether the blob is here (with that size in bytes, where one is given)."""
+        try:
+            found = self.path(digest).stat().st_size
+        except FileNotFoundError:
+            return False
+        return size is None or found == size
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """Open a blob for reading; raise ``FileNotFoundError`` where it is not here."""
+        return self.path(digest).open("rb")
+
+    def read(self, digest: Digest, *, limit: int = 16 << 20) -> bytes:
+        """Return a small blob (a manifest, a config) whole, verified; raise ``VerificationError`` past ``limit``."""
+        with self.open(digest) as stream:
+            content = stream.read(limit + 1)
+        if len(content) > limit or Digest.of(content) != digest:
+            raise VerificationError(
+                f"The cached blob {digest} is not what its name says.", remedy=f"Delete {self.path(digest)} and repeat."
+            )
+        return content
+
+    @contextmanager
+    def writing(self, expected: Digest | None = None, size: int | None = None) -> Iterator[BlobWriter]:
+        """Write a blob that is named by its digest when the block ends well.
+
+        Raises:
+            VerificationError: the bytes are not those of ``expected`` or not ``size`` many; nothing is kept.
+        """
+        folder = self.folder / "sha256"
+        with files.explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=self.folder, prefix=".part-")
+            temporary = Path(name)
+            try:
+                with os.fdopen(handle, "wb") as stream:
+                    writer = BlobWriter(stream)
+                    yield writer
+                self._check(writer, expected, size)
+                temporary.chmod(0o644)
+                temporary.replace(self.path(writer.digest))
+            except BaseException:
+                with suppress(FileNotFoundError):
+                    temporary.unlink()
+                raise
+
+    @staticmethod
+    def _check(writer: BlobWriter, expected: Digest | None, size: int | None) -> None:
+        if expected is not None and writer.digest != expected:
+            raise VerificationError(f"Expected a blob of digest {expected}, got {writer.digest} ({writer.size} bytes).")
+        if size is not None and writer.size != size:
+            raise VerificationError(f"Expected a blob of {size} bytes, got {writer.size} ({writer.digest}).")
+
+    def put(self, content: bytes) -> Digest:
+        """Store a small blob and return its digest."""
+        digest = Digest.of(content)
+        if not self.has(digest, len(content)):
+            with self.writing(digest) as writer:
+                writer.write(content)
+        return digest
+
+    def remember(self, kind: str, key: str, value: Json) -> None:
+        """Keep a small record (e.g. which layer a wheel became) under a kind and a key of any length."""
+        files.write(self._record(kind, key), json.dumps({"key": key, "value": value}).encode())
+
+    def recall(self, kind: str, key: str) -> Json:
+        """Return the record, or None where there is none or it cannot be read."""
+        try:
+            record = json.loads(self._record(kind, key).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+        if not isinstance(record, dict) or record.get("key") != key:
+            return None
+        value: Json = record.get("value")
+        return value
+
+    def _record(self, kind: str, key: str) -> Path:
+        return self._records / kind / Digest.of(key.encode()).hex

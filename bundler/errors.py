@@ -1,0 +1,84 @@
+"""Every error that the program shows: a class per exit code, each a sentence with its remedy."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the command line; unique, documented in docs/exit-codes.md."""
+
+    DONE = 0
+    BUG = 1
+    USAGE = 2
+    SPEC = 3
+    TOOL_MISSING = 4
+    TOOL_FAILED = 5
+    VERIFICATION = 6
+    REGISTRY = 7
+    CLUSTER = 8
+
+
+class BundlerError(Exception):
+    """An error that the user can act on: what happened, and what to do next.
+
+    ``problem`` says what happened, to what, and what was seen; ``remedy`` what to do now. ``details`` are further
+    lines (a program's output, a list of differences) shown below the sentence.
+    """
+
+    exit_code = ExitCode.BUG
+
+    def __init__(self, problem: str, *, remedy: str = "", details: tuple[str, ...] = ()) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.remedy = remedy
+        self.details = details
+
+    def __str__(self) -> str:
+        return f"{self.problem} {self.remedy}".strip()
+
+
+class UsageError(BundlerError):
+    """The command line asks for something impossible."""
+
+    exit_code = ExitCode.USAGE
+
+
+class SpecError(BundlerError):
+    """The spec, the feature repo or the lock cannot be used as it stands."""
+
+    exit_code = ExitCode.SPEC
+
+
+class LockError(SpecError):
+    """The lock is stale or unreadable, or the requirements cannot be resolved."""
+
+
+class ToolMissingError(BundlerError):
+    """An external program is absent or too old."""
+
+    exit_code = ExitCode.TOOL_MISSING
+
+
+class ToolFailedError(BundlerError):
+    """An external program or the operating system refused: non-zero exit, no space, no right, timeout."""
+
+    exit_code = ExitCode.TOOL_FAILED
+
+
+class VerificationError(BundlerError):
+    """Bytes are not what their digest, size or signature says."""
+
+    exit_code = ExitCode.VERIFICATION
+
+
+class RegistryError(BundlerError):
+    """A registry or package index refused or could not be reached."""
+
+    exit_code = ExitCode.REGISTRY
+
+
+class ClusterError(BundlerError):
+    """The cluster is not reachable or not ready."""
+
+    exit_code = ExitCode.CLUSTER

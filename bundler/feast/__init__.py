@@ -1,0 +1,1 @@
+"""What Feast and its operator need, as pure functions."""

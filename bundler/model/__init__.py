@@ -1,0 +1,1 @@
+"""The nouns of the project: plain values that every other package speaks in."""

@@ -1,0 +1,71 @@
+"""Descriptors: typed pointers from one blob to another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias, Union
+
+from bundler.model.digest import Digest
+from bundler.model.platform import Platform
+
+# PEP 695 would say this better; the offline half runs on CPython 3.10.
+Json: TypeAlias = Union[bool, int, float, str, "list[Json]", "dict[str, Json]", None]
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """A pointer to a blob (OCI image specification, ``descriptor.md``); ``size`` is in bytes."""
+
+    media_type: str
+    digest: Digest
+    size: int
+    platform: Platform | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, value: Json) -> Descriptor:
+        """Read a descriptor; raise ``ValueError`` where a required property is missing or of another type."""
+        match value:
+            case {"mediaType": str(media_type), "digest": str(digest), "size": int(size)} if size >= 0:
+                return cls(
+                    media_type,
+                    Digest.parse(digest),
+                    size,
+                    _platform(value.get("platform")),
+                    _annotations(value.get("annotations")),
+                )
+        msg = f"not a descriptor: {value!r:.200}"
+        raise ValueError(msg)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the descriptor as the specification spells it, without empty properties."""
+        value: dict[str, Json] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
+        if self.platform:
+            platform: dict[str, Json] = {"architecture": self.platform.architecture, "os": self.platform.os}
+            if self.platform.variant:
+                platform["variant"] = self.platform.variant
+            value["platform"] = platform
+        if self.annotations:
+            value["annotations"] = dict(sorted(self.annotations.items()))
+        return value
+
+
+def _platform(value: Json) -> Platform | None:
+    match value:
+        case {"os": str(system), "architecture": str(architecture)}:
+            variant = value.get("variant")
+            return Platform(system, architecture, variant if isinstance(variant, str) else "")
+        case None:
+            return None
+    msg = f"not a platform: {value!r:.200}"
+    raise ValueError(msg)
+
+
+def _annotations(value: Json) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        msg = f"not annotations: {value!r:.200}"
+        raise ValueError(msg)  # noqa: TRY004  (a malformed document, not a wrong argument)
+    return {key: text for key, text in value.items() if isinstance(text, str)}

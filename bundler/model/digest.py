@@ -1,0 +1,47 @@
+"""Content digests: what every blob and file is named by."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import BinaryIO
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, order=True)
+class Digest:
+    """A SHA-256 content digest (OCI image specification, ``descriptor.md``, section Digests)."""
+
+    hex: str
+
+    @classmethod
+    def parse(cls, text: str) -> Digest:
+        """Read ``sha256:HEX``; raise ``ValueError`` on anything else."""
+        if not _DIGEST.fullmatch(text):
+            msg = f"not a sha256 digest: {text!r}"
+            raise ValueError(msg)
+        return cls(text.removeprefix("sha256:"))
+
+    @classmethod
+    def of(cls, content: bytes) -> Digest:
+        """Hash bytes already in memory."""
+        return cls(hashlib.sha256(content).hexdigest())
+
+    @classmethod
+    def of_stream(cls, stream: BinaryIO) -> Digest:
+        """Hash the rest of a stream, a mebibyte at a time."""
+        state = hashlib.sha256()
+        while chunk := stream.read(_CHUNK):
+            state.update(chunk)
+        return cls(state.hexdigest())
+
+    def __str__(self) -> str:
+        return f"sha256:{self.hex}"
+
+    @property
+    def short(self) -> str:
+        """The first twelve hexadecimal digits, for people."""
+        return self.hex[:12]

@@ -1,0 +1,62 @@
+"""What was checked, what was seen, and what a person must do: the rows of every report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Status(str, Enum):
+    """The outcome of one check."""
+
+    PASS = "pass"  # noqa: S105  (an outcome, not a password)
+    FAIL = "fail"
+    MANUAL = "manual"
+    NOT_APPLICABLE = "not applicable"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One checked fact. A pass without evidence is a contradiction and refused.
+
+    ``evidence`` holds lines that show it (digests, counts, names); ``command`` is exactly what a person runs where
+    one must act.
+    """
+
+    check: str
+    title: str
+    status: Status
+    evidence: tuple[str, ...] = ()
+    remedy: str = ""
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        if self.status is Status.PASS and not self.evidence:
+            msg = f"check {self.check!r} passes without evidence"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled group of findings."""
+
+    title: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Findings of one run, in the order in which a reviewer reads them."""
+
+    title: str
+    sections: tuple[Section, ...]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings of all sections."""
+        return tuple(finding for section in self.sections for finding in section.findings)
+
+    @property
+    def failed(self) -> bool:
+        """Whether any check failed."""
+        return any(finding.status is Status.FAIL for finding in self.findings)

@@ -1,0 +1,1 @@
+"""Images as immutable values: file trees, deterministic layers, images, indexes."""

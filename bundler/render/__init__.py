@@ -1,0 +1,1 @@
+"""Text written from values: manifests, checklist, bill of materials."""

@@ -1,0 +1,19 @@
+"""Files that travel with the program: templates of manifests and Dockerfiles.
+
+In an installed wheel they lie inside this package; in a checkout they are the top-level folders of the same name, so
+that what people read in the repository is what the program uses.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+
+def folder(name: str) -> Traversable:
+    """Return the resource folder ``name`` (``manifests`` or ``dockerfiles``)."""
+    packaged = files(__name__).joinpath(name)
+    if packaged.is_dir():
+        return packaged
+    return Path(__file__).resolve().parents[2] / name
