@@ -1,0 +1,1 @@
+"""Real programs for the tests: started on loopback ports, stopped by the fixture that started them."""
