@@ -26,15 +26,16 @@ class Descriptor:
     @classmethod
     def from_json(cls, value: Json) -> Descriptor:
         """Read a descriptor; raise ``ValueError`` where a required property is missing or of another type."""
-        match value:
-            case {"mediaType": str(media_type), "digest": str(digest), "size": int(size)} if size >= 0:
-                return cls(
-                    media_type,
-                    Digest.parse(digest),
-                    size,
-                    _platform(value.get("platform")),
-                    _annotations(value.get("annotations")),
-                )
+        if isinstance(value, dict):
+            match value:
+                case {"mediaType": str(media_type), "digest": str(digest), "size": int(size)} if size >= 0:
+                    return cls(
+                        media_type,
+                        Digest.parse(digest),
+                        size,
+                        _platform(value.get("platform")),
+                        _annotations(value.get("annotations")),
+                    )
         msg = f"not a descriptor: {value!r:.200}"
         raise ValueError(msg)
 
@@ -52,12 +53,12 @@ class Descriptor:
 
 
 def _platform(value: Json) -> Platform | None:
-    match value:
-        case {"os": str(system), "architecture": str(architecture)}:
-            variant = value.get("variant")
-            return Platform(system, architecture, variant if isinstance(variant, str) else "")
-        case None:
-            return None
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        system, architecture, variant = (value.get(key, "") for key in ("os", "architecture", "variant"))
+        if isinstance(system, str) and isinstance(architecture, str) and isinstance(variant, str):
+            return Platform(system, architecture, variant)
     msg = f"not a platform: {value!r:.200}"
     raise ValueError(msg)
 

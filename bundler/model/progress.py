@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 
@@ -20,19 +20,11 @@ class Task(Protocol):
 class Progress(Protocol):
     """Where steps tell their story; implemented by the command line."""
 
-    def task(self, title: str, *, total: int | None = None, unit: str = "items") -> TaskScope:
+    def task(self, title: str, *, total: int | None = None, unit: str = "items") -> AbstractContextManager[Task]:
         """Begin a piece of work; ``unit`` is ``bytes`` or ``items``. Use as a context manager."""
 
     def say(self, text: str) -> None:
         """Tell one finished fact in a line."""
-
-
-class TaskScope(Protocol):
-    """The context manager that ``Progress.task`` returns."""
-
-    def __enter__(self) -> Task: ...
-
-    def __exit__(self, *exc_info: object) -> None: ...
 
 
 class _SilentTask:
@@ -50,7 +42,7 @@ class SilentProgress:
     def _scope(self) -> Iterator[Task]:
         yield _SilentTask()
 
-    def task(self, title: str, *, total: int | None = None, unit: str = "items") -> TaskScope:  # noqa: ARG002
+    def task(self, title: str, *, total: int | None = None, unit: str = "items") -> AbstractContextManager[Task]:  # noqa: ARG002
         """Begin work that is not shown."""
         return self._scope()
 

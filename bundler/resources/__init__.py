@@ -6,14 +6,12 @@ that what people read in the repository is what the program uses.
 
 from __future__ import annotations
 
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
 
-def folder(name: str) -> Traversable:
+def folder(name: str) -> Path:
     """Return the resource folder ``name`` (``manifests`` or ``dockerfiles``)."""
-    packaged = files(__name__).joinpath(name)
+    packaged = Path(__file__).resolve().parent / name
     if packaged.is_dir():
         return packaged
     return Path(__file__).resolve().parents[2] / name
