@@ -5,7 +5,7 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command line; the only place that ends the process."""
-    from bundler.cli import program  # noqa: PLC0415  (keeps `python -c "import bundler"` cheap)
+    from bundler.cli import program  # noqa: PLC0415  (an import of this module alone stays cheap)
 
     program.main()
 

@@ -13,10 +13,10 @@ from typing import BinaryIO
 from bundler.errors import ToolFailedError
 
 _REMEDIES = {
-    errno.ENOSPC: "Free some space there, or choose another folder (--output, --cache-dir).",
-    errno.EDQUOT: "Free some space there, or choose another folder (--output, --cache-dir).",
-    errno.EROFS: "Choose a folder that can be written (--output, --cache-dir).",
-    errno.EACCES: "Choose a folder that this user may write (--output, --cache-dir).",
+    errno.ENOSPC: "Free some space there, or choose another folder (--output-dir, --cache-dir).",
+    errno.EDQUOT: "Free some space there, or choose another folder (--output-dir, --cache-dir).",
+    errno.EROFS: "Choose a folder that can be written (--output-dir, --cache-dir).",
+    errno.EACCES: "Choose a folder that this user may write (--output-dir, --cache-dir).",
     errno.ENOTDIR: "Choose a folder: a part of this path is a file.",
 }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,6 +15,7 @@ from pathlib import Path
 from bundler.errors import ToolFailedError, ToolMissingError
 
 _TAIL_LINES = 30
+_LOG = logging.getLogger(__name__)  # shown by --verbose
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ def run(
             output are the details.
     """
     arguments = [str(part) for part in command]
+    _LOG.debug("$ %s", shlex.join(arguments))
     try:
         process = subprocess.Popen(
             arguments,
@@ -74,6 +78,8 @@ def run(
         _end(process)
         raise
     stdout, stderr = out.decode(errors="replace"), err.decode(errors="replace")
+    for line in stderr.splitlines():
+        _LOG.debug("  %s", line)
     if process.returncode != 0:
         lines = (stderr.strip() or stdout.strip()).splitlines()
         raise ToolFailedError(

@@ -1,0 +1,100 @@
+"""The program: its commands, and the one place where errors become sentences and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from bundler import __version__
+from bundler.cli import console
+from bundler.errors import BundlerError, ExitCode
+
+# Command -> one line of help. Each lives in the module of its name in bundler.cli and is imported when it is called,
+# so that `verify` starts without the libraries of `build`; the offline program simply lacks the others' modules.
+_COMMANDS = {
+    "init": "Write a commented bundle.yaml for a feature repo.",
+    "lock": "Resolve and pin everything that a build will use.",
+    "build": "Bake, mirror, emit and pack one offline bundle.",
+    "inspect": "Say what is in a bundle.",
+    "verify": "Recompute every digest of a bundle.",
+    "push": "Push a bundle's images to a registry, straight from the file.",
+    "serve": "Serve a bundle as a read-only registry.",
+    "load": "Load a bundle's images into a local Docker or Podman.",
+    "rehearse": "Run the bundle's pods in containers without a network.",
+    "lint": "Say what in a spec or in manifests will not start, and why.",
+}
+
+
+class _Commands(click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return [name for name in _COMMANDS if importlib.util.find_spec(f"bundler.cli.{name}")]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = importlib.import_module(f"bundler.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if rows := [(name, _COMMANDS[name]) for name in self.list_commands(ctx)]:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] in _COMMANDS and args[0] not in self.list_commands(ctx):
+            ctx.fail(f"{args[0]!r} belongs to the connected side: install the whole program there (pip install).")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def program() -> None:
+    r"""Put the Feast feature store on Kubernetes clusters that have no internet.
+
+    \b
+    Connected:     bundler init REPO > bundle.yaml;  bundler build -f bundle.yaml -o dist/
+    Disconnected:  bundler verify BUNDLE;  bundler push BUNDLE --registry HOST[:PORT]/PREFIX
+
+    Results go to stdout, the story to stderr; --output json is for scripts. Exit codes: 0 done, 1 bug or
+    interrupt, 2 usage, 3 spec or lock unusable, 4 tool missing, 5 tool failed, 6 verification failed, 7 registry
+    refused or unreachable, 8 cluster not ready.
+    """
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and end the process with the exit code that the outcome has."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    as_json = "json" in arguments or "--output=json" in arguments
+    logging.captureWarnings(capture=True)
+    try:
+        status = program.main(arguments, prog_name="bundler", standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else ExitCode.DONE)
+    except BundlerError as error:
+        console.show_error(error, as_json=as_json)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(ExitCode.USAGE)
+    except (KeyboardInterrupt, click.Abort):
+        sys.stderr.write("interrupted: nothing half-written was left; run the same command again to go on\n")
+        sys.exit(ExitCode.BUG)
+    except BrokenPipeError:  # `bundler inspect ... | head`
+        sys.stderr.close()
+        sys.exit(ExitCode.BUG)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    # The same way out as Ctrl-C, so that temporary files and child processes are cleaned up.
+    raise KeyboardInterrupt
