@@ -57,19 +57,24 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+_HELP = """Put the Feast feature store on Kubernetes clusters that have no internet.
+
+\b
+Connected:     bundler init REPO > bundle.yaml;  bundler build -f bundle.yaml -o dist/
+Disconnected:  bundler verify BUNDLE;  bundler push BUNDLE --registry HOST[:PORT]/PREFIX
+
+Results go to stdout, the story to stderr; --output json is for scripts. Exit codes: 0 done, 1 bug or interrupt,
+2 usage, 3 spec or lock unusable, 4 tool missing, 5 tool failed, 6 verification failed, 7 registry refused or
+unreachable, 8 cluster not ready.
+"""
+
+
+@click.group(
+    cls=_Commands, help=_HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def program() -> None:
-    r"""Put the Feast feature store on Kubernetes clusters that have no internet.
-
-    \b
-    Connected:     bundler init REPO > bundle.yaml;  bundler build -f bundle.yaml -o dist/
-    Disconnected:  bundler verify BUNDLE;  bundler push BUNDLE --registry HOST[:PORT]/PREFIX
-
-    Results go to stdout, the story to stderr; --output json is for scripts. Exit codes: 0 done, 1 bug or
-    interrupt, 2 usage, 3 spec or lock unusable, 4 tool missing, 5 tool failed, 6 verification failed, 7 registry
-    refused or unreachable, 8 cluster not ready.
-    """
+    """Hold the commands."""
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
