@@ -1,0 +1,199 @@
+"""Images: a config and layers, as an immutable value that knows its own bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from bundler.model import media_types
+from bundler.model.descriptor import Descriptor, Json
+from bundler.model.digest import Digest
+from bundler.model.platform import Platform
+from bundler.oci import document, layer_format, manifest
+from bundler.oci.layer import Layer
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """The document that says how an image runs (OCI image specification, ``config.md``), with all it holds."""
+
+    document: Mapping[str, Json]
+
+    @classmethod
+    def parse(cls, content: bytes) -> ImageConfig:
+        """Read a config; raise ``ValueError`` where a property that is used here has another type than specified."""
+        config = cls(document.parse(content, "the image config"))
+        # Reading a property checks it.
+        _ = (config.platform, config.diff_ids, config.history, config.user, config.working_dir)
+        _ = (config.env, config.entrypoint, config.cmd, config.labels)
+        return config
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical bytes."""
+        return document.canonical(dict(self.document))
+
+    @property
+    def platform(self) -> Platform:
+        """What the image runs on."""
+        system, architecture = (_text(self.document, key) for key in ("os", "architecture"))
+        if not system or not architecture:
+            raise ValueError("the image config does not say for which os and architecture it is")
+        return Platform(system, architecture, _text(self.document, "variant"))
+
+    @property
+    def diff_ids(self) -> tuple[Digest, ...]:
+        """The digests of the unpacked layers, lowest first."""
+        rootfs = self.document.get("rootfs")
+        if not isinstance(rootfs, dict) or rootfs.get("type") != "layers":
+            raise ValueError("the image config has no rootfs of type 'layers'")
+        return tuple(Digest.parse(text) for text in document.strings(rootfs.get("diff_ids"), "diff_ids"))
+
+    @property
+    def history(self) -> tuple[Mapping[str, Json], ...]:
+        """What each step did, lowest first; steps that made no layer say ``empty_layer``."""
+        found = self.document.get("history")
+        if found is None:
+            return ()
+        entries = found if isinstance(found, list) else [found]
+        history = tuple(entry for entry in entries if isinstance(entry, dict))
+        if not isinstance(found, list) or len(history) != len(found):
+            raise ValueError("the history of the image config is not a list of objects")
+        return history
+
+    @property
+    def runtime(self) -> Mapping[str, Json]:
+        """The object ``config``: user, environment, entry point and the like."""
+        found = self.document.get("config")
+        if found is not None and not isinstance(found, dict):
+            raise ValueError("'config' of the image config is not an object")
+        return found or {}
+
+    @property
+    def user(self) -> str:
+        """The user, as ``NAME``, ``UID`` or ``UID:GID``; empty for root."""
+        return _text(self.runtime, "User")
+
+    @property
+    def working_dir(self) -> str:
+        """The working directory; empty for the root."""
+        return _text(self.runtime, "WorkingDir")
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """The environment; of a name that occurs twice the last one, as engines do."""
+        pairs = (text.partition("=") for text in document.strings(self.runtime.get("Env"), "Env"))
+        return {name: value for name, _, value in pairs}
+
+    @property
+    def entrypoint(self) -> tuple[str, ...]:
+        """The entry point."""
+        return document.strings(self.runtime.get("Entrypoint"), "Entrypoint")
+
+    @property
+    def cmd(self) -> tuple[str, ...]:
+        """The arguments of the entry point, or the command."""
+        return document.strings(self.runtime.get("Cmd"), "Cmd")
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The labels."""
+        return document.texts(self.runtime.get("Labels"), "Labels")
+
+
+@dataclass(frozen=True)
+class Original:
+    """The bytes under which an image was read, kept as long as nothing of it changes."""
+
+    media_type: str
+    manifest: bytes
+    config: bytes
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image for one platform; alter it with ``bundler.oci.mutate``."""
+
+    config: ImageConfig
+    layers: tuple[Layer, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    original: Original | None = None
+
+    @classmethod
+    def from_blobs(cls, descriptor: Descriptor, read: Callable[[Digest], bytes]) -> Image:
+        """Read an image; ``read`` returns a blob whole (manifest and config, never a layer).
+
+        Raises:
+            ValueError: a document is not what its descriptor says or not an image; the sentence names it.
+        """
+        try:
+            content = _verified(descriptor, read)
+            found = manifest.parse(content, descriptor.media_type)
+            config_bytes = _verified(found.config, read)
+            config = ImageConfig.parse(config_bytes)
+            layers = _layers(found, config)
+        except ValueError as error:
+            raise ValueError(f"image {descriptor.digest}: {error}") from error
+        original = Original(descriptor.media_type, content, config_bytes)
+        return cls(config, layers, found.annotations, original)
+
+    @property
+    def platform(self) -> Platform:
+        """What the image runs on."""
+        return self.config.platform
+
+    def config_bytes(self) -> bytes:
+        """Return the bytes of the config: those that were read, or the canonical ones."""
+        return self.original.config if self.original else self.config.to_bytes()
+
+    def manifest_bytes(self) -> bytes:
+        """Return the bytes of the manifest: those that were read, or the canonical ones."""
+        if self.original:
+            return self.original.manifest
+        content = self.config.to_bytes()
+        config = Descriptor(media_types.OCI_CONFIG, Digest.of(content), len(content))
+        return manifest.Manifest(config, tuple(layer.descriptor for layer in self.layers), self.annotations).to_bytes()
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """The pointer to the manifest, with the platform, as an index holds it."""
+        content = self.manifest_bytes()
+        media_type = self.original.media_type if self.original else media_types.OCI_MANIFEST
+        return Descriptor(media_type, Digest.of(content), len(content), self.platform)
+
+
+def empty(platform: Platform) -> Image:
+    """Return the image without layers that everything else is put upon."""
+    value: dict[str, Json] = {"architecture": platform.architecture, "os": platform.os}
+    if platform.variant:
+        value["variant"] = platform.variant
+    return Image(ImageConfig({**value, "config": {}, "rootfs": {"type": "layers", "diff_ids": []}, "history": []}))
+
+
+def _text(value: Mapping[str, Json], key: str) -> str:
+    found = value.get(key) or ""
+    if not isinstance(found, str):
+        raise ValueError(f"{key!r} of the image config is not a string: {found!r:.100}")  # noqa: TRY004
+    return found
+
+
+def _verified(descriptor: Descriptor, read: Callable[[Digest], bytes]) -> bytes:
+    if descriptor.size > document.LIMIT:
+        raise ValueError(f"{descriptor.digest} is announced with {descriptor.size} bytes, too many for a document")
+    content = read(descriptor.digest)
+    if len(content) != descriptor.size or Digest.of(content) != descriptor.digest:
+        raise ValueError(f"{descriptor.digest} is not what its descriptor says")
+    return content
+
+
+def _layers(found: manifest.Manifest, config: ImageConfig) -> tuple[Layer, ...]:
+    if len(found.layers) != len(config.diff_ids):
+        raise ValueError(f"the manifest has {len(found.layers)} layers, the config {len(config.diff_ids)}")
+    for descriptor in found.layers:
+        layer_format.compression(descriptor.media_type)
+    made = [entry.get("created_by") for entry in config.history if not entry.get("empty_layer")]
+    if len(made) != len(found.layers):  # a history is optional, and not always right
+        made = [None] * len(found.layers)
+    return tuple(
+        Layer(descriptor, diff_id, created_by if isinstance(created_by, str) else "")
+        for descriptor, diff_id, created_by in zip(found.layers, config.diff_ids, made, strict=True)
+    )

@@ -1,0 +1,81 @@
+"""Indexes: one name for the images of several platforms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from bundler.model import media_types
+from bundler.model.descriptor import Descriptor, Json
+from bundler.model.digest import Digest
+from bundler.model.platform import Platform
+from bundler.oci import document, manifest
+
+# Variants that every processor of the architecture runs; an image may name them or not.
+_BASELINE: Final = {"arm64": "v8", "amd64": "v1"}
+
+
+@dataclass(frozen=True)
+class Index:
+    """A list of manifests, one a platform."""
+
+    manifests: tuple[Descriptor, ...]
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    media_type: str = media_types.OCI_INDEX
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical bytes."""
+        value: dict[str, Json] = {
+            "schemaVersion": 2,
+            "mediaType": self.media_type,
+            "manifests": [entry.to_json() for entry in self.manifests],
+        }
+        if self.annotations:
+            value["annotations"] = dict(self.annotations)
+        return document.canonical(value)
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """The pointer to this index."""
+        content = self.to_bytes()
+        return Descriptor(self.media_type, Digest.of(content), len(content))
+
+    def for_platform(self, platform: Platform) -> Descriptor | None:
+        """Return the entry for a platform, or None."""
+        wanted = _plain(platform)
+        matching = [entry for entry in self.manifests if entry.platform and _plain(entry.platform) == wanted]
+        return matching[0] if matching else None
+
+    def only(self, platforms: Sequence[Platform]) -> Index:
+        """Return the index with the entries for these platforms alone, in the order in which it has them.
+
+        Registries check that every child of an index is there, so an index must shrink with what is mirrored.
+
+        Raises:
+            ValueError: the index lacks one of the platforms; the error lists those it has.
+        """
+        found = {platform: self.for_platform(platform) for platform in platforms}
+        missing = [str(platform) for platform, entry in found.items() if entry is None]
+        if missing:
+            there = ", ".join(str(entry.platform) for entry in self.manifests if entry.platform) or "none"
+            raise ValueError(f"there is no image for {', '.join(missing)}; there are: {there}")
+        kept = tuple(entry for entry in self.manifests if entry in found.values())
+        return self if kept == self.manifests else replace(self, manifests=kept)
+
+
+def parse(content: bytes, media_type: str | None = None) -> Index:
+    """Read an index, of the type that its descriptor announced; raise ``ValueError`` where it is not one."""
+    value = document.parse(content, "the image index")
+    if media_type is None:
+        named = value.get("mediaType", media_types.OCI_INDEX)
+        media_type = named if isinstance(named, str) else ""
+    if media_type not in media_types.INDEXES:
+        raise ValueError(f"media type {media_type!r:.120} is not that of an image index")
+    manifest.check_type(value, media_type)
+    annotations = document.texts(value.get("annotations"), "the index's annotations")
+    return Index(manifest.descriptors(value, "manifests"), annotations, media_type)
+
+
+def _plain(platform: Platform) -> Platform:
+    return replace(platform, variant="") if platform.variant == _BASELINE.get(platform.architecture) else platform

@@ -1,0 +1,73 @@
+"""Image manifests and indexes as documents (OCI image specification 1.1; Docker image manifest version 2, schema 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from bundler.model import media_types
+from bundler.model.descriptor import Descriptor, Json
+from bundler.oci import document
+
+_SCHEMA: Final = 2
+# An index of more entries than this, or an image of more layers (overlayfs gives up at 128), is no honest one.
+_MOST: Final = 512
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The manifest of one image for one platform."""
+
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    media_type: str = media_types.OCI_MANIFEST
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical bytes."""
+        value: dict[str, Json] = {
+            "schemaVersion": _SCHEMA,
+            "mediaType": self.media_type,
+            "config": self.config.to_json(),
+            "layers": [layer.to_json() for layer in self.layers],
+        }
+        if self.annotations:
+            value["annotations"] = dict(self.annotations)
+        return document.canonical(value)
+
+
+def parse(content: bytes, media_type: str) -> Manifest:
+    """Read a manifest that a descriptor announced as ``media_type``; raise ``ValueError`` where it is not one."""
+    if media_type not in media_types.MANIFESTS:
+        raise ValueError(f"media type {media_type!r:.120} is not that of an image manifest")
+    value = document.parse(content, "the image manifest")
+    check_type(value, media_type)
+    return Manifest(
+        Descriptor.from_json(value.get("config")),
+        descriptors(value, "layers"),
+        document.texts(value.get("annotations"), "the manifest's annotations"),
+        media_type,
+    )
+
+
+def check_type(value: Mapping[str, Json], media_type: str) -> None:
+    """Refuse a document that says of itself something else than its descriptor does (a type confusion)."""
+    if value.get("schemaVersion") != _SCHEMA:
+        raise ValueError(f"schemaVersion is {value.get('schemaVersion')!r:.40}, not {_SCHEMA}")
+    own = value.get("mediaType", media_type)
+    if own != media_type:
+        raise ValueError(f"the document calls itself {own!r:.120}, its descriptor {media_type!r:.120}")
+    other = "manifests" if media_type in media_types.MANIFESTS else "layers"
+    if other in value:
+        raise ValueError(f"a document of type {media_type} must not have {other!r}")
+
+
+def descriptors(value: Mapping[str, Json], key: str) -> tuple[Descriptor, ...]:
+    """Read a list of descriptors."""
+    found = value.get(key)
+    if not isinstance(found, list):
+        raise ValueError(f"{key!r} is not a list")  # noqa: TRY004  (a malformed document)
+    if len(found) > _MOST:
+        raise ValueError(f"{key!r} has {len(found)} entries, more than {_MOST}")
+    return tuple(Descriptor.from_json(item) for item in found)
