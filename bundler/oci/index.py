@@ -43,8 +43,7 @@ class Index:
 
     def for_platform(self, platform: Platform) -> Descriptor | None:
         """Return the entry for a platform, or None."""
-        wanted = _plain(platform)
-        matching = [entry for entry in self.manifests if entry.platform and _plain(entry.platform) == wanted]
+        matching = [entry for entry in self.manifests if entry.platform and same_platform(entry.platform, platform)]
         return matching[0] if matching else None
 
     def only(self, platforms: Sequence[Platform]) -> Index:
@@ -75,6 +74,11 @@ def parse(content: bytes, media_type: str | None = None) -> Index:
     manifest.check_type(value, media_type)
     annotations = document.texts(value.get("annotations"), "the index's annotations")
     return Index(manifest.descriptors(value, "manifests"), annotations, media_type)
+
+
+def same_platform(one: Platform, other: Platform) -> bool:
+    """Tell whether two platforms are the same, where one names the baseline variant and the other does not."""
+    return _plain(one) == _plain(other)
 
 
 def _plain(platform: Platform) -> Platform:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from enum import Enum
-from typing import BinaryIO, Final
+from typing import Final, Protocol
 
 from bundler.model import media_types
 
@@ -41,6 +41,13 @@ class UnsupportedCompressionError(ValueError):
     """This Python cannot unpack the layer."""
 
 
+class Readable(Protocol):
+    """What is used of a binary stream."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most ``size`` bytes, none at the end."""
+
+
 def compression(media_type: str) -> Compression:
     """Return how layers of this media type are compressed.
 
@@ -63,7 +70,7 @@ def as_oci(media_type: str) -> str:
     return _OCI[compression(media_type)]
 
 
-def unpacked(stream: BinaryIO, media_type: str) -> Iterator[bytes]:
+def unpacked(stream: Readable, media_type: str) -> Iterator[bytes]:
     """Yield the tar of a layer piece by piece, at most a mebibyte at a time.
 
     Raises:
@@ -79,7 +86,7 @@ def unpacked(stream: BinaryIO, media_type: str) -> Iterator[bytes]:
             return _zstd(stream)
 
 
-def _gunzipped(stream: BinaryIO) -> Iterator[bytes]:
+def _gunzipped(stream: Readable) -> Iterator[bytes]:
     # Output is bounded, for a small chunk can unpack to a thousand times its size; what is over stays in the state.
     state = zlib.decompressobj(_GZIP)
     try:
@@ -98,7 +105,7 @@ def _gunzipped(stream: BinaryIO) -> Iterator[bytes]:
         raise ValueError("its gzip stream ends early")
 
 
-def _zstd(stream: BinaryIO) -> Iterator[bytes]:
+def _zstd(stream: Readable) -> Iterator[bytes]:
     try:
         from compression import zstd  # type: ignore[import-not-found]  # noqa: PLC0415  (new in Python 3.14)
     except ImportError:

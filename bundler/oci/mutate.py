@@ -8,7 +8,8 @@ from datetime import datetime, timezone
 
 from bundler.model.descriptor import Json
 from bundler.oci import layer_format
-from bundler.oci.image import Image, ImageConfig
+from bundler.oci.config import ImageConfig
+from bundler.oci.image import Image
 from bundler.oci.layer import Layer
 
 # What Docker notes about the container that a base was committed from: false of an image made of it.

@@ -11,6 +11,7 @@ from bundler.model.descriptor import Descriptor, Json
 from bundler.model.digest import Digest
 from bundler.model.platform import Platform
 from bundler.oci import document, image, index, mutate
+from bundler.oci.config import ImageConfig
 from bundler.oci.filetree import File, FileTree
 from bundler.oci.image import Image
 from bundler.oci.layer import Layer, write_layer
@@ -123,9 +124,7 @@ def test_unknown_properties_of_the_config_survive_and_stale_ones_go() -> None:
 def test_a_history_that_lacks_layers_is_made_whole() -> None:
     blobs = Blobs()
     base = Image.from_blobs(docker_image(blobs, [layer(b"1")]), blobs.__getitem__)
-    short = dataclasses.replace(
-        base, config=image.ImageConfig({**base.config.document, "history": [{"empty_layer": True}]})
-    )
+    short = dataclasses.replace(base, config=ImageConfig({**base.config.document, "history": [{"empty_layer": True}]}))
     made = mutate.append_layers(short, [layer(b"2")])
     assert len([entry for entry in made.config.history if not entry.get("empty_layer")]) == 2
 

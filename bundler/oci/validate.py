@@ -1,0 +1,186 @@
+"""Validation that believes nothing: every digest, size and diff id is computed again, by the standard library alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+from bundler.model import media_types
+from bundler.model.descriptor import Descriptor
+from bundler.model.digest import Digest
+from bundler.oci import document, index, layer_format, manifest
+from bundler.oci.config import ImageConfig
+
+_CHUNK: Final = 1 << 20
+# A gigabyte of gzip can unpack to a terabyte; no layer of a feature server does.
+_MOST_UNPACKED: Final = 64 << 30
+_DEPTH: Final = 3
+
+OpenBlob = Callable[[Digest], BinaryIO]
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was found wrong, and which layers' diff ids this Python could not compute (their blobs it did hash)."""
+
+    problems: tuple[str, ...]
+    not_recomputed: tuple[str, ...]
+
+
+def validate(root: Descriptor, open_blob: OpenBlob) -> tuple[str, ...]:
+    """Return every problem of an image or index and all below it; none means that all of it was computed again.
+
+    ``open_blob`` raises ``FileNotFoundError`` (or ``KeyError``) for a blob that is not there. Layers packed with zstd
+    are hashed as blobs, but their diff ids only on Python 3.14 and newer; ``examine`` also says which were left out.
+    """
+    return examine(root, open_blob).problems
+
+
+def examine(root: Descriptor, open_blob: OpenBlob) -> Examination:
+    """Validate, and say what could not be computed."""
+    examiner = _Examiner(open_blob)
+    examiner.node(root, _DEPTH)
+    return Examination(tuple(dict.fromkeys(examiner.problems)), tuple(dict.fromkeys(examiner.not_recomputed)))
+
+
+class _Hashing:
+    """A stream that hashes what is read of it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._state = hashlib.sha256()
+        self.size = 0
+
+    def read(self, size: int) -> bytes:
+        chunk = self._stream.read(size)
+        self._state.update(chunk)
+        self.size += len(chunk)
+        return chunk
+
+    def drain(self) -> None:
+        while self.read(_CHUNK):
+            pass
+
+    @property
+    def digest(self) -> Digest:
+        return Digest(self._state.hexdigest())
+
+
+class _Examiner:
+    """Walks from a root, gathers problems, examines each layer once."""
+
+    def __init__(self, open_blob: OpenBlob) -> None:
+        self._open = open_blob
+        self._seen: set[tuple[Digest, str, int, Digest | None]] = set()
+        self.problems: list[str] = []
+        self.not_recomputed: list[str] = []
+
+    def node(self, descriptor: Descriptor, depth: int) -> None:
+        """Examine a manifest or an index and what it points to."""
+        content = self._document(descriptor)
+        if content is None:
+            return
+        try:
+            if descriptor.media_type in media_types.INDEXES:
+                self._index(descriptor, index.parse(content, descriptor.media_type), depth)
+            else:
+                self._image(descriptor, manifest.parse(content, descriptor.media_type))
+        except ValueError as error:
+            self._report(descriptor, f"cannot be used: {error}")
+
+    def _index(self, descriptor: Descriptor, found: index.Index, depth: int) -> None:
+        if not found.manifests:
+            self._report(descriptor, "is an index without images")
+        if not depth:
+            self._report(descriptor, "is an index nested too deep")
+            return
+        for entry in found.manifests:
+            self.node(entry, depth - 1)
+
+    def _image(self, descriptor: Descriptor, found: manifest.Manifest) -> None:
+        docker = layer_format.is_docker(found.media_type)
+        for part in (found.config, *found.layers):
+            if layer_format.is_docker(part.media_type) is not docker:
+                self._report(descriptor, f"is of type {found.media_type}, but has a part of type {part.media_type}")
+        diff_ids = self._diff_ids(descriptor, found)
+        for number, layer in enumerate(found.layers):
+            self._layer(descriptor, layer, diff_ids[number] if diff_ids else None)
+
+    def _diff_ids(self, descriptor: Descriptor, found: manifest.Manifest) -> tuple[Digest, ...]:
+        """Return the diff id of each layer, or none where the config does not say."""
+        content = self._document(found.config)
+        if content is None:
+            return ()
+        try:
+            config = ImageConfig.parse(content)
+        except ValueError as error:
+            self._report(descriptor, f"has a config that cannot be used: {error}")
+            return ()
+        if descriptor.platform and not index.same_platform(descriptor.platform, config.platform):
+            self._report(descriptor, f"is announced for {descriptor.platform}, its config says {config.platform}")
+        if len(config.diff_ids) != len(found.layers):
+            self._report(descriptor, f"has {len(found.layers)} layers, its config {len(config.diff_ids)}")
+            return ()
+        return config.diff_ids
+
+    def _layer(self, image: Descriptor, layer: Descriptor, diff_id: Digest | None) -> None:
+        key = (layer.digest, layer.media_type, layer.size, diff_id)
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        try:
+            with self._open(layer.digest) as stream:
+                hashing = _Hashing(stream)
+                self._unpack(image, layer, diff_id, hashing)
+                hashing.drain()
+        except (FileNotFoundError, KeyError):
+            self._report(image, f"lacks its layer {layer.digest}")
+            return
+        self._matches(layer, hashing.digest, hashing.size)
+
+    def _unpack(self, image: Descriptor, layer: Descriptor, diff_id: Digest | None, stream: _Hashing) -> None:
+        try:
+            found = _hash_unpacked(layer_format.unpacked(stream, layer.media_type))
+        except layer_format.UnsupportedCompressionError as error:
+            self.not_recomputed.append(f"diff id of layer {layer.digest}: {error}")
+        except ValueError as error:
+            self._report(image, f"has the layer {layer.digest}: {error}")
+        else:
+            if diff_id and found != diff_id:
+                self._report(image, f"has the layer {layer.digest}, which unpacks to {found} instead of {diff_id}")
+
+    def _document(self, descriptor: Descriptor) -> bytes | None:
+        """Return a small blob whole, if it is what its descriptor says."""
+        try:
+            with self._open(descriptor.digest) as stream:
+                content = stream.read(document.LIMIT + 1)
+        except (FileNotFoundError, KeyError):
+            self.problems.append(f"blob {descriptor.digest} ({descriptor.media_type}) is missing")
+            return None
+        if len(content) > document.LIMIT:
+            self.problems.append(f"blob {descriptor.digest} ({descriptor.media_type}) is too large for a document")
+            return None
+        return content if self._matches(descriptor, Digest.of(content), len(content)) else None
+
+    def _matches(self, descriptor: Descriptor, digest: Digest, size: int) -> bool:
+        if size != descriptor.size:
+            self.problems.append(f"blob {descriptor.digest} has {size} bytes, its descriptor says {descriptor.size}")
+        if digest != descriptor.digest:
+            self.problems.append(f"blob {descriptor.digest} has the digest {digest}")
+        return size == descriptor.size and digest == descriptor.digest
+
+    def _report(self, image: Descriptor, problem: str) -> None:
+        self.problems.append(f"image {image.digest} {problem}")
+
+
+def _hash_unpacked(pieces: Iterator[bytes]) -> Digest:
+    state = hashlib.sha256()
+    size = 0
+    for piece in pieces:
+        state.update(piece)
+        size += len(piece)
+        if size > _MOST_UNPACKED:
+            raise ValueError(f"it unpacks to more than {_MOST_UNPACKED >> 30} GiB")
+    return Digest(state.hexdigest())
