@@ -12,6 +12,7 @@ from typing import TypeVar
 import click
 
 from bundler.cli import console
+from bundler.errors import UsageError
 from bundler.model.progress import Progress, SilentProgress
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
@@ -79,3 +80,19 @@ def progress(*, quiet: bool, verbose: bool) -> Progress:
         logging.basicConfig(stream=sys.stderr, format="%(message)s")
         logging.getLogger("bundler").setLevel(logging.DEBUG)
     return SilentProgress() if quiet else console.progress_for(sys.stderr, os.environ)
+
+
+def source_date_epoch() -> int | None:
+    """Return SOURCE_DATE_EPOCH in seconds, or None where it is not set.
+
+    Raises:
+        UsageError: it is set, but not a whole number (reproducible-builds.org specification).
+    """
+    text = os.environ.get("SOURCE_DATE_EPOCH")
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit():
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds.", remedy="Unset it, or set a number."
+        )
+    return int(text)

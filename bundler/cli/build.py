@@ -1,0 +1,60 @@
+"""``bundler build``: the main job, from a spec to one offline bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bundler.cli import console, options
+
+
+@click.command(name="build")
+@options.spec_file
+@click.option(
+    "-o",
+    "--output-dir",
+    type=click.Path(path_type=Path),
+    default=Path("dist"),
+    show_default=True,
+    help="Folder for NAME-VERSION.bundle.tar.",
+)
+@click.option("--locked", is_flag=True, help="Fail where bundle.lock is absent, instead of making it.")
+@click.option(
+    "--sign-key", type=click.Path(path_type=Path), help="Private key (PEM, ECDSA P-256) to sign the bundle with."
+)
+@options.cache_dir
+@options.output_format
+@options.verbosity
+def command(
+    *,
+    spec_file: Path,
+    output_dir: Path,
+    locked: bool,
+    sign_key: Path | None,
+    cache_dir: Path,
+    output: str,
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """Bake the feature-server image, mirror every other image, emit the manifests, pack one bundle.
+
+    Uses bundle.lock beside the spec where it fits, refuses it where it is stale, makes it where it is absent. Needs
+    no container engine. An interrupted build goes on where it stopped when it is run again.
+    """
+    from bundler.effects.blobs import BlobStore  # noqa: PLC0415  (help must not load the program)
+    from bundler.steps import build  # noqa: PLC0415
+
+    request = build.BuildRequest(
+        spec_file=spec_file,
+        output_dir=output_dir,
+        epoch=options.source_date_epoch(),
+        locked=locked,
+        sign_key=sign_key,
+    )
+    built = build.run(request, BlobStore(cache_dir), options.progress(quiet=quiet, verbose=verbose))
+    if output == "json":
+        console.show_json(built.to_json())
+        return
+    for line in built.summary():
+        console.show(line)

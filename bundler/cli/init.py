@@ -1,0 +1,38 @@
+"""``bundler init``: propose a spec for a feature repo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bundler.cli import console
+from bundler.errors import UsageError
+
+
+@click.command(name="init")
+@click.argument("repo", type=click.Path(path_type=Path))
+@click.option("--name", help="Name of the bundle; by default the feature repo's project.")
+@click.option(
+    "-o",
+    "--output-file",
+    type=click.Path(path_type=Path),
+    help="Write here instead of stdout; an existing file is never overwritten.",
+)
+def command(repo: Path, name: str | None, output_file: Path | None) -> None:
+    """Write a commented bundle.yaml for the feature repo REPO.
+
+    Everything that can be read from the repo is filled in: its stores and the variables they need, its requirement
+    files, the Feast release it pins. What only you know (the internal registry, the namespace) has a placeholder.
+    """
+    from bundler.effects import files  # noqa: PLC0415  (help must not load the program)
+    from bundler.steps import init  # noqa: PLC0415
+
+    text = init.propose(repo, name=name)
+    if output_file is None:
+        console.show(text)
+        return
+    if output_file.exists():
+        raise UsageError(f"{output_file} exists.", remedy="Choose another name, or remove it first.")
+    files.write(output_file, text.encode())
+    console.show(str(output_file))

@@ -1,0 +1,51 @@
+"""``bundler lock``: resolve and pin everything that a build will use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bundler.cli import console, options
+
+
+@click.command(name="lock")
+@options.spec_file
+@click.option("--upgrade", is_flag=True, help="Resolve everything anew instead of keeping the pins of the lock.")
+@click.option(
+    "-P", "--upgrade-package", "packages", multiple=True, metavar="NAME", help="Resolve this package anew; repeatable."
+)
+@options.cache_dir
+@options.output_format
+@options.verbosity
+def command(
+    *,
+    spec_file: Path,
+    upgrade: bool,
+    packages: tuple[str, ...],
+    cache_dir: Path,
+    output: str,
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """Write bundle.lock beside the spec.
+
+    The lock pins wheels by name, version and hash for each platform, images by digest, and fingerprints the spec and
+    the feature repo. It names no package index, so it works against every mirror. Commit it.
+    """
+    from bundler.effects.blobs import BlobStore  # noqa: PLC0415  (help must not load the program)
+    from bundler.steps import build  # noqa: PLC0415
+
+    request = build.LockRequest(
+        spec_file=spec_file,
+        epoch=options.source_date_epoch(),
+        upgrade=upgrade,
+        upgrade_packages=packages,
+    )
+    written = build.write_lock(request, BlobStore(cache_dir), options.progress(quiet=quiet, verbose=verbose))
+    if output == "json":
+        console.show_json({"lock": str(written.path), "changes": list(written.changes)})
+        return
+    for line in written.changes:
+        console.show(line)
+    console.show(str(written.path))

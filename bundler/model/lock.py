@@ -1,0 +1,131 @@
+"""BundleLock: everything a build uses, resolved and pinned; names no package index and no host."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bundler.errors import LockError
+
+FORMAT: Final = 1
+
+_Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# A wheel's file name (PEP 427) becomes part of a path: nothing else may pass.
+_WheelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._+!-]+\.whl$")]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class LockedWheel(_Record):
+    """One wheel; ``size`` in bytes."""
+
+    name: str
+    version: str
+    filename: _WheelName
+    size: int
+    sha256: _Sha256
+
+
+class LockedImage(_Record):
+    """One image; ``digest`` is what enters the bundle, ``source_digest`` what the source registry calls it."""
+
+    reference: str
+    role: str
+    digest: _Digest
+    source_digest: _Digest
+    size: int
+
+
+class LockedPlatform(_Record):
+    """What a platform's image is made of."""
+
+    platform: str
+    python: str
+    """Full version of the image's Python, e.g. 3.11.2."""
+    glibc: str
+    """Version of the image's C library, e.g. 2.36; decides which manylinux wheels run."""
+    base_digest: _Digest
+    base_packages: dict[str, str]
+    """Debian package -> version, for a base made from Debian's packages."""
+    wheels: Annotated[tuple[LockedWheel, ...], Field(strict=False)]
+
+
+class BundleLock(_Record):
+    """The whole lock; ``created`` in seconds since 1970, and the time of everything the build writes."""
+
+    format: Literal[1] = FORMAT
+    tool: str
+    created: int
+    spec: _Digest
+    repo: _Digest
+    compressor: str
+    constraints: str
+    """Where the versions come from that nobody asked for by name."""
+    platforms: Annotated[tuple[LockedPlatform, ...], Field(strict=False)]
+    images: Annotated[tuple[LockedImage, ...], Field(strict=False)]
+
+    def to_text(self) -> str:
+        """Return the lock as JSON with one wheel, package or image a line, so that a diff shows what moved."""
+        value = self.model_dump(mode="json", exclude={"platforms", "images"})
+        lines = [f"  {json.dumps(key)}: {json.dumps(item)}" for key, item in value.items()]
+        lines.append(f'  "platforms": {_rows([_platform(row) for row in self.platforms], 2)}')
+        lines.append(f'  "images": {_rows([json.dumps(row.model_dump()) for row in self.images], 2)}')
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _platform(platform: LockedPlatform) -> str:
+    row = platform.model_dump(exclude={"wheels", "base_packages"})
+    inner = [f"      {json.dumps(key)}: {json.dumps(item)}" for key, item in row.items()]
+    packages = sorted(platform.base_packages.items())
+    named = [f"{json.dumps(name)}: {json.dumps(version)}" for name, version in packages]
+    inner.append('      "base_packages": ' + _rows(named, 6, "{}"))
+    inner.append('      "wheels": ' + _rows([json.dumps(wheel.model_dump()) for wheel in platform.wheels], 6))
+    return "{\n" + ",\n".join(inner) + "\n    }"
+
+
+def _rows(rows: list[str], indent: int, brackets: str = "[]") -> str:
+    if not rows:
+        return brackets
+    pad = " " * (indent + 2)
+    return brackets[0] + "\n" + ",\n".join(pad + row for row in rows) + "\n" + " " * indent + brackets[1]
+
+
+def read(text: str, file: str) -> BundleLock:
+    """Read a lock; raise ``LockError`` naming ``file`` and what is wrong."""
+    remedy = "Write it anew: bundler lock --upgrade"
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise LockError(f"{file} is not a lock: {error}.", remedy=remedy) from error
+    if isinstance(value, dict) and value.get("format") != FORMAT:
+        raise LockError(
+            f"{file} has the lock format {value.get('format')!r}, this program reads {FORMAT}.", remedy=remedy
+        )
+    try:
+        return BundleLock.model_validate(value)
+    except ValidationError as error:
+        problems = tuple(f"{'.'.join(map(str, row['loc']))}: {row['msg']}" for row in error.errors())
+        raise LockError(f"{file} is not a lock.", remedy=remedy, details=problems) from error
+
+
+def differences(old: BundleLock, new: BundleLock) -> tuple[str, ...]:
+    """Return what moved between two locks, a line a fact, ``-`` before and ``+`` after; empty where nothing did."""
+    before, after = (_facts(lock) for lock in (old, new))
+    return tuple(line for line in difflib.ndiff(before, after) if line.startswith(("-", "+")))
+
+
+def _facts(lock: BundleLock) -> list[str]:
+    rows = [f"spec {lock.spec}", f"feature repo {lock.repo}", f"compressor {lock.compressor}", lock.constraints]
+    for platform in lock.platforms:
+        at = platform.platform
+        rows += [f"{at}: Python {platform.python}, glibc {platform.glibc}", f"{at}: base {platform.base_digest}"]
+        rows += [f"{at}: {name} {version} (Debian)" for name, version in sorted(platform.base_packages.items())]
+        rows += [f"{at}: {wheel.name} {wheel.version} ({wheel.filename})" for wheel in platform.wheels]
+    rows += [f"image {image.reference} {image.digest}" for image in lock.images]
+    return rows

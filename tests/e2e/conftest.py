@@ -1,0 +1,114 @@
+"""The example's bundle, built once by the real command line, for every end-to-end test."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples" / "driver-stats"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What one run of the command line did; ``peak`` is in bytes, over it and every program it started."""
+
+    status: int
+    stdout: str
+    stderr: str
+    peak: int
+
+
+def bundler(
+    *arguments: str | Path, cwd: Path | None = None, environment: Mapping[str, str] | None = None, umask: int = 0o022
+) -> Ran:
+    """Run the real command line in a process of its own, and account for its memory."""
+    command = [sys.executable, "-m", "bundler", *map(str, arguments)]
+    with subprocess.Popen(
+        command,
+        cwd=cwd,
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        umask=umask,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        out, err = process.communicate()
+        peak = _peak_of_children()
+    return Ran(process.returncode, out, err, peak)
+
+
+def _peak_of_children() -> int:
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+
+
+@dataclass(frozen=True)
+class Built:
+    """A built example: its folder, the bundle, the cache it was built with, and the command's JSON."""
+
+    project: Path
+    bundle: Path
+    cache: Path
+    result: dict[str, object]
+    ran: Ran
+
+
+def copy_example(target: Path, name: str = "driver-stats") -> Path:
+    """Copy an example without what earlier builds left in it."""
+    return Path(
+        shutil.copytree(EXAMPLE.parent / name, target / name, ignore=shutil.ignore_patterns("bundle.lock", "dist"))
+    )
+
+
+def build(project: Path, cache: Path, output: Path, *extra: str, umask: int = 0o022) -> Built:
+    """Build a project with the command line; fail with its story where it fails."""
+    ran = bundler(
+        "build",
+        "-f",
+        project / "bundle.yaml",
+        "-o",
+        output,
+        "--cache-dir",
+        cache,
+        "--output",
+        "json",
+        *extra,
+        umask=umask,
+    )
+    assert ran.status == 0, ran.stderr
+    result = json.loads(ran.stdout)
+    return Built(project, Path(result["bundle"]), cache, result, ran)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that all builds of this test run share; BUNDLER_TEST_CACHE keeps it between runs."""
+    kept = os.environ.get("BUNDLER_TEST_CACHE")
+    return Path(kept) if kept else tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Built:
+    """The bundle of examples/driver-stats."""
+    folder = tmp_path_factory.mktemp("built")
+    return build(copy_example(folder), cache, folder / "dist")
+
+
+def run(command: Sequence[str | Path], **environment: str) -> str:
+    """Run a program that must succeed and return its output."""
+    done = subprocess.run(
+        [str(part) for part in command], env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
+    return done.stdout

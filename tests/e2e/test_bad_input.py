@@ -1,0 +1,118 @@
+"""Bad input ends with one clear error, the right exit code and no traceback."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Ran, bundler, copy_example
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return copy_example(tmp_path)
+
+
+def build(project: Path, *extra: str | Path, **environment: str) -> Ran:
+    cache = os.environ.get("BUNDLER_TEST_CACHE") or project.parent / "cache"
+    return bundler(
+        "build",
+        "-f",
+        project / "bundle.yaml",
+        "-o",
+        project.parent / "dist",
+        "--cache-dir",
+        cache,
+        *extra,
+        environment=environment,
+    )
+
+
+def assert_refused(ran: Ran, status: int, *said: str) -> None:
+    assert ran.status == status, ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert ran.stderr.count("error:") == 1, ran.stderr
+    for text in said:
+        assert re.search(text, ran.stderr), (text, ran.stderr)
+
+
+def edit(file: Path, change: Callable[[str], str]) -> None:
+    before = file.read_text()
+    after = change(before)
+    assert before != after
+    file.write_text(after)
+
+
+def test_a_misspelt_key_is_named_with_its_line_and_the_right_spelling(project: Path) -> None:
+    edit(project / "bundle.yaml", lambda text: text.replace("requirements:", "requirments:"))
+    assert_refused(build(project), 3, r"bundle\.yaml:\d+", "requirments", "did you mean.*requirements")
+
+
+def test_a_missing_repo_is_named(project: Path) -> None:
+    (project / "feature_repo").rename(project / "elsewhere")
+    assert_refused(build(project), 3, "feature_repo")
+
+
+def test_a_repo_without_feature_store_yaml_is_refused(project: Path) -> None:
+    (project / "feature_repo" / "feature_store.yaml").unlink()
+    assert_refused(build(project), 3, r"feature_store\.yaml")
+
+
+def test_python_that_does_not_parse_is_named_with_its_line(project: Path) -> None:
+    (project / "feature_repo" / "broken.py").write_text("x = 1\ndef (:\n")
+    assert_refused(build(project), 3, r"broken\.py:2")
+
+
+def test_an_unknown_store_type_is_named(project: Path) -> None:
+    edit(project / "feature_repo" / "feature_store.yaml", lambda text: text.replace("type: redis", "type: rediss"))
+    assert_refused(build(project), 3, "rediss", "redis")
+
+
+def test_a_link_out_of_the_repo_is_refused(project: Path) -> None:
+    (project / "feature_repo" / "secrets.txt").symlink_to("/etc/passwd")
+    assert_refused(build(project), 3, r"secrets\.txt")
+
+
+def test_a_repo_path_that_escapes_the_project_is_refused(project: Path) -> None:
+    (project / "feature_repo" / "data").rename(project / "data")
+    (project / "feature_repo" / "data").symlink_to("../data")
+    assert_refused(build(project), 3, "data")
+
+
+def test_conflicting_requirements_are_explained(project: Path) -> None:
+    (project / "requirements.txt").write_text("pandas>=2\npandas<2\n")
+    assert_refused(build(project), 3, "pandas")
+
+
+def test_an_unreachable_index_is_named(project: Path) -> None:
+    ran = build(project, UV_DEFAULT_INDEX="http://127.0.0.1:9/simple", UV_NO_CACHE="1", UV_HTTP_RETRIES="0")
+    assert_refused(ran, 7, r"127\.0\.0\.1:9")
+
+
+def test_a_read_only_output_folder_is_refused_before_the_long_work(project: Path) -> None:
+    # Root may write anywhere; a file in the folder's place is refused to everybody.
+    (project.parent / "dist").write_text("")
+    assert_refused(build(project), 5, "dist")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 40 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(folder)], check=False, capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"mounting a small file system needs root: {mounted.stderr}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)

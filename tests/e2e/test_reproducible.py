@@ -1,0 +1,52 @@
+"""Same spec, same lock: the same bytes; and a small change moves little."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Built, build, copy_example
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("bundle")]
+
+
+def blobs(bundle: Path) -> dict[str, int]:
+    """Blob name -> size in bytes."""
+    with tarfile.open(bundle) as archive:
+        return {member.name: member.size for member in archive if member.name.startswith("blobs/")}
+
+
+def test_two_builds_from_one_lock_in_different_places_are_byte_identical(built: Built, tmp_path: Path) -> None:
+    # Nothing is shared: another folder, another cache (so the base, every layer and the wheels are made anew), another
+    # umask, a later time.
+    project = copy_example(tmp_path / "a folder with spaces")
+    shutil.copy(built.project / "bundle.lock", project)
+    again = build(project, tmp_path / "cache", tmp_path / "out", "--locked", umask=0o077)
+    assert again.bundle.read_bytes() == built.bundle.read_bytes()
+
+
+def test_changing_one_line_of_the_repo_changes_one_layer_of_kilobytes(built: Built, tmp_path: Path) -> None:
+    project = copy_example(tmp_path)
+    definitions = next(path for path in (project / "feature_repo").glob("*.py") if "FeatureView" in path.read_text())
+    definitions.write_text(definitions.read_text() + "\n# one more line\n")
+    shutil.copy(built.project / "bundle.lock", project)
+    lock = json.loads(json.dumps(built.result))  # the first build's own story stays untouched
+    (project / "bundle.lock").unlink()
+    start = time.monotonic()
+    changed = build(project, built.cache, tmp_path / "out")
+    seconds = time.monotonic() - start
+    before, after = blobs(built.bundle), blobs(changed.bundle)
+    new = {name: size for name, size in after.items() if name not in before}
+    # The repo's layer, and what names it: config, manifest.
+    assert len(new) == 3, (new, lock)
+    assert max(new.values()) < 100_000, new
+    assert seconds < 60, seconds
+
+
+def test_the_build_stays_below_250_megabytes_of_memory(built: Built) -> None:
+    assert built.ran.peak < 250_000_000, built.ran.peak
