@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from bundler.model import media_types
 
@@ -41,6 +41,7 @@ class UnsupportedCompressionError(ValueError):
     """This Python cannot unpack the layer."""
 
 
+@runtime_checkable
 class Readable(Protocol):
     """What is used of a binary stream."""
 

@@ -46,7 +46,7 @@ def members(stream: Readable | Iterator[bytes]) -> Iterator[tuple[Member, Conten
         ValueError: a header is damaged, a path contains ``..``, an extended header is absurdly large, or the tar ends
             within a member.
     """
-    source = _Source(stream if isinstance(stream, Iterator) else _pieces(stream))
+    source = _Source(_pieces(stream) if isinstance(stream, Readable) else stream)
     overrides: dict[str, str] = {}
     while (block := source.block()) is not None:
         flag = block[156:157]
