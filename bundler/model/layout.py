@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from bundler.model.digest import Digest
@@ -11,6 +12,7 @@ INDEX: Final = "index.json"
 MANIFEST: Final = "bundle.json"
 SIGNATURE: Final = "bundle.json.sig"
 CHECKSUMS: Final = "SHA256SUMS"
+IMAGES: Final = "images.txt"
 CHECKLIST_HTML: Final = "CHECKLIST.html"
 CHECKLIST_JSON: Final = "checklist.json"
 CHECKLIST_MARKDOWN: Final = "CHECKLIST.md"
@@ -24,10 +26,40 @@ SBOM: Final = "sbom/"
 BLOBS: Final = "blobs/sha256/"
 SUFFIX: Final = ".bundle.tar"
 
+LAYOUT_VERSION: Final = b'{"imageLayoutVersion":"1.0.0"}'
+"""Content of ``oci-layout`` (OCI image specification, ``image-layout.md``)."""
+
+UNLISTED: Final = frozenset({MANIFEST, SIGNATURE, CHECKSUMS})
+"""Files that ``bundle.json`` cannot list: itself, its signature, and the checksums, which cover it."""
+
+MODE_FILE: Final = 0o644
+MODE_PROGRAM: Final = 0o755
+
+# Metadata comes first and blobs last, so that one read of the beginning answers `inspect`; what a person looks for
+# comes before what programs look for.
+_ORDER: Final = (
+    *(OCI_LAYOUT, INDEX, MANIFEST, SIGNATURE, CHECKSUMS, README, IMAGES),
+    *(CHECKLIST_HTML, CHECKLIST_JSON, CHECKLIST_MARKDOWN, MANIFESTS, SBOM),
+    *(INSTALL_SCRIPT, VERIFIER, OFFLINE_PROGRAM, LOCK),
+)
+_RANK: Final = {name: rank for rank, name in enumerate(_ORDER)}
+_PROGRAMS: Final = frozenset({INSTALL_SCRIPT, VERIFIER, OFFLINE_PROGRAM})
+# Plain enough for every file system, shell and terminal: no space, no control character, nothing hidden.
+_COMPONENT: Final = r"[A-Za-z0-9_+@][A-Za-z0-9_+@.-]*"
+_PATH: Final = re.compile(rf"{_COMPONENT}(/{_COMPONENT})*")
+_PATH_LENGTH: Final = 240
+_BLOB: Final = re.compile(r"blobs/sha256/([0-9a-f]{64})")
+
 
 def blob(digest: Digest) -> str:
     """Return the path of a blob."""
     return BLOBS + digest.hex
+
+
+def blob_digest(path: str) -> Digest | None:
+    """Return the digest that a blob's path names, or None where the path is no blob's."""
+    match = _BLOB.fullmatch(path)
+    return Digest(match[1]) if match else None
 
 
 def manifest(name: str) -> str:
@@ -43,3 +75,23 @@ def sbom(name: str) -> str:
 def file_name(name: str, version: str) -> str:
     """Return the name of a bundle's file."""
     return f"{name}-{version}{SUFFIX}"
+
+
+def check_path(path: str) -> None:
+    """Raise ``ValueError`` for a path that is absolute, climbs, hides, or holds anything but plain characters."""
+    if len(path) > _PATH_LENGTH or not _PATH.fullmatch(path):
+        msg = f"not a path inside a bundle: {path!r:.300}"
+        raise ValueError(msg)
+
+
+def order(path: str) -> tuple[int, str]:
+    """Return the key by which the files of a bundle are sorted: metadata, anything else, blobs."""
+    if path.startswith(BLOBS):
+        return len(_RANK) + 1, path
+    folder = path.partition("/")[0] + "/" if "/" in path else path
+    return _RANK.get(folder, len(_RANK)), path
+
+
+def mode(path: str) -> int:
+    """Return the permission bits that a file of a bundle has."""
+    return MODE_PROGRAM if path in _PROGRAMS else MODE_FILE

@@ -1,0 +1,228 @@
+"""BundleManifest: what a bundle says of itself in ``bundle.json``, the one document that is signed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from bundler.errors import VerificationError
+from bundler.model import layout
+from bundler.model.descriptor import Descriptor, Json
+from bundler.model.digest import Digest
+from bundler.model.platform import Platform
+
+FORMAT: Final = 1
+LIMIT: Final = 16 << 20
+"""Largest ``bundle.json`` in bytes that is read; a hundred thousand files have less."""
+
+# What containers/image (skopeo, podman) takes as a name in a layout; image names may be a little freer.
+_LAYOUT_NAME = re.compile(
+    r"[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*(?:/[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*)*"
+)
+
+
+@dataclass(frozen=True)
+class BundledImage:
+    """An image of the bundle.
+
+    ``reference`` is the name it is known by (of its source; of the internal registry for a baked one), ``internal``
+    the name by which the manifests of the bundle pull it, ``size`` the bytes of all its blobs over all platforms,
+    manifests included. ``source_digest`` is what its source calls it where platforms were left out; else it is the
+    digest of ``root``.
+    """
+
+    reference: str
+    role: str
+    root: Descriptor
+    platforms: tuple[Platform, ...]
+    size: int
+    internal: str = ""
+    source_digest: Digest | None = None
+
+    @property
+    def layout_name(self) -> str:
+        """The name of its entry in ``index.json``: ``skopeo inspect oci-archive:BUNDLE:NAME``."""
+        if _LAYOUT_NAME.fullmatch(self.reference):
+            return self.reference
+        # Doubled separators ("a__b") are names to registries but not to skopeo; the digest keeps the short form unique.
+        return re.sub(r"([^A-Za-z0-9/])[^A-Za-z0-9/]+", r"\1", self.reference) + f"-{self.root.digest.short}"
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the image as ``bundle.json`` spells it."""
+        value: dict[str, Json] = {
+            "reference": self.reference,
+            "role": self.role,
+            "root": self.root.to_json(),
+            "platforms": [str(platform) for platform in self.platforms],
+            "size": self.size,
+            "internal": self.internal,
+        }
+        if self.source_digest:
+            value["sourceDigest"] = str(self.source_digest)
+        return value
+
+    @classmethod
+    def from_json(cls, value: Json) -> BundledImage:
+        """Read an image; raise ``ValueError`` where it is malformed."""
+        source = value.get("sourceDigest") if isinstance(value, dict) else None
+        match value:
+            case {
+                "reference": str(reference),
+                "role": str(role),
+                "root": root,
+                "platforms": list(platforms),
+                "size": int(size),
+                "internal": str(internal),
+            }:
+                return cls(
+                    reference,
+                    role,
+                    Descriptor.from_json(root),
+                    tuple(_platform(platform) for platform in platforms),
+                    size,
+                    internal,
+                    Digest.parse(source) if isinstance(source, str) else None,
+                )
+        raise ValueError(f"not an image: {value!r:.200}")
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file of the bundle; ``size`` in bytes."""
+
+    path: str
+    role: str
+    size: int
+    digest: Digest
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the file as ``bundle.json`` spells it."""
+        return {"path": self.path, "role": self.role, "size": self.size, "digest": str(self.digest)}
+
+    @classmethod
+    def from_json(cls, value: Json) -> FileEntry:
+        """Read a file; raise ``ValueError`` where it is malformed."""
+        match value:
+            case {"path": str(path), "role": str(role), "size": int(size), "digest": str(digest)} if size >= 0:
+                layout.check_path(path)
+                return cls(path, role, size, Digest.parse(digest))
+        raise ValueError(f"not a file: {value!r:.200}")
+
+
+@dataclass(frozen=True)
+class BundleManifest:
+    """The whole of ``bundle.json``: every file of the bundle, and what its images are.
+
+    ``files`` are in the order in which they lie in the bundle (``layout.order``) and leave out only
+    ``layout.UNLISTED``. ``created`` is in seconds since 1970 and the time of every file. ``registry`` is the
+    HOST[:PORT][/PREFIX] that the bundle's manifests pull from; pushing elsewhere replaces exactly that.
+    """
+
+    name: str
+    version: str
+    tool: str
+    created: int
+    images: tuple[BundledImage, ...]
+    files: tuple[FileEntry, ...]
+    registry: str = ""
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical form: names sorted, ASCII, a line a value, so that two bundles can be compared."""
+        value: dict[str, Json] = {
+            "format": FORMAT,
+            "name": self.name,
+            "version": self.version,
+            "tool": self.tool,
+            "created": self.created,
+            "registry": self.registry,
+            "images": [image.to_json() for image in self.images],
+            "files": [entry.to_json() for entry in self.files],
+        }
+        return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+
+    @classmethod
+    def parse(cls, content: bytes) -> BundleManifest:
+        """Read ``bundle.json``.
+
+        Raises:
+            VerificationError: it is too large, malformed, of a later format, lists a file twice or out of order, or
+                is not in its canonical form, in which alone it can mean only one thing.
+        """
+        try:
+            if len(content) > LIMIT:
+                raise ValueError(f"it has more than {LIMIT} bytes")  # noqa: TRY301  (one sentence for all of them)
+            return cls._from_json(json.loads(content), content)
+        except (ValueError, RecursionError) as error:  # also bytes that are no text
+            raise VerificationError(
+                f"{layout.MANIFEST} cannot be read: {error}.", remedy="Take the bundle anew from where it was built."
+            ) from error
+
+    @classmethod
+    def _from_json(cls, value: Json, content: bytes) -> BundleManifest:
+        if isinstance(value, dict) and value.get("format", FORMAT) != FORMAT:
+            raise ValueError(
+                f"it has the format {value['format']!r:.20}, this program reads {FORMAT}; "
+                f"use the bundle's own {layout.OFFLINE_PROGRAM}"
+            )
+        match value:
+            case {
+                "name": str(name),
+                "version": str(version),
+                "tool": str(tool),
+                "created": int(created),
+                "registry": str(registry),
+                "images": list(images),
+                "files": list(files),
+            }:
+                manifest = cls(
+                    name,
+                    version,
+                    tool,
+                    created,
+                    tuple(BundledImage.from_json(image) for image in images),
+                    tuple(FileEntry.from_json(entry) for entry in files),
+                    registry,
+                )
+                manifest.check()
+                # One form for one meaning: no second value for a name, nothing this program would overlook.
+                if manifest.to_bytes() != content:
+                    raise ValueError("it is not in its canonical form, or holds what format 1 does not know")
+                return manifest
+        raise ValueError("it lacks a property, or one has the wrong type")
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for what no bundle can be: files or images twice, files out of order or unlistable."""
+        paths = [entry.path for entry in self.files]
+        for before, after in itertools.pairwise(paths):
+            if layout.order(before) >= layout.order(after):
+                raise ValueError(f"the file {after} is listed twice or out of order")
+        if unlistable := layout.UNLISTED.intersection(paths):
+            raise ValueError(f"it lists {min(unlistable)}, which it cannot know")
+        names = [image.layout_name for image in self.images]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two images have one name: {', '.join(sorted(names))}")
+
+    @property
+    def file_name(self) -> str:
+        """The name of the bundle's file."""
+        return layout.file_name(self.name, self.version)
+
+    @property
+    def created_text(self) -> str:
+        """When it was made, as people and JSON write it (RFC 3339, UTC)."""
+        return _utc(self.created)
+
+
+def _utc(epoch: int) -> str:
+    import datetime as dt  # noqa: PLC0415  (start-up time of the offline program)
+
+    return dt.datetime.fromtimestamp(epoch, dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _platform(text: Json) -> Platform:
+    if not isinstance(text, str):
+        raise ValueError(f"not a platform: {text!r:.100}")  # noqa: TRY004  (a malformed document)
+    return Platform.parse(text)
