@@ -6,7 +6,7 @@ Connected half only (pydantic is compiled). Paths stay as written; they are rela
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
@@ -22,6 +22,19 @@ _DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 _FEATURE_STORE_NAME = r"^[a-z0-9]([-a-z0-9]{0,41}[a-z0-9])?$"
 _REGISTRY_HOST = re.compile(r"(localhost|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?")
 _REPOSITORY = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$"
+
+_CRON = r"^(@\w+|\S+( \S+){4})$"
+_TAG = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
+
+# Pattern -> what it asks for, in words that finish the sentence "VALUE is not ...".
+PATTERNS: Final = {
+    _DNS_LABEL: "a DNS label (at most 63 of a-z, 0-9 and '-', not at an end)",
+    _DNS_SUBDOMAIN: "a Kubernetes object name (at most 253 of a-z, 0-9, '-' and '.')",
+    _FEATURE_STORE_NAME: "a FeatureStore name (at most 43 of a-z, 0-9 and '-', as the operator derives longer names)",
+    _REPOSITORY: "an image repository (lower case, e.g. team/feature-server)",
+    _CRON: "a cron schedule (five fields, e.g. '*/30 * * * *', or @hourly)",
+    _TAG: "a version that can be an image tag (at most 128 of A-Z, a-z, 0-9, '_', '.' and '-')",
+}
 
 
 def _checked_reference(text: str) -> str:
@@ -157,7 +170,7 @@ class KubectlImage(_Part):
 class CronJob(_Part):
     """When features are applied and materialized."""
 
-    schedule: Annotated[str, Field(pattern=r"^(@\w+|\S+( \S+){4})$")] = "*/30 * * * *"
+    schedule: Annotated[str, Field(pattern=_CRON)] = "*/30 * * * *"
     """Cron expression, in the time zone below."""
     time_zone: str | None = Field(default=None, alias="timeZone")
     """IANA name, e.g. Europe/Berlin; the cluster's own where absent."""
@@ -210,8 +223,10 @@ class BundleSpec(_Part):
 
     name: DnsLabel
     """Name of the bundle."""
-    version: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
+    version: Annotated[str, Field(pattern=_TAG)]
     """Version of the bundle, and the tag of the image it builds."""
+    source: str | None = None
+    """Where the feature repo's source is kept, e.g. https://git.example/team/features; a label of the image."""
     repo: FeatureRepo = FeatureRepo()
     feast: Feast
     base: Base
