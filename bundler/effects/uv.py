@@ -7,7 +7,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -15,6 +15,7 @@ from uv import find_uv_bin
 
 from bundler.effects import process
 from bundler.errors import LockError, RegistryError, ToolFailedError, ToolMissingError
+from bundler.model.digest import Digest
 from bundler.model.lock import LockedWheel
 from bundler.wheels.compatibility import ImagePython
 
@@ -67,6 +68,14 @@ class Candidate:
     def local(self) -> Path | None:
         """The file on this machine, where the index is a folder."""
         return Path(unquote(urlsplit(self.url).path)) if self.url.startswith("file:") else None
+
+    def locked_from_file(self) -> LockedWheel:
+        """Return the entry of the lock for a file on this machine; hashes it where the index did not."""
+        if self.local is None:
+            raise AssertionError("only a local file can be read")
+        with self.local.open("rb") as stream:
+            sha256 = Digest.of_stream(stream).hex
+        return replace(self, sha256=sha256).locked(self.local.stat().st_size)
 
     def locked(self, size: int) -> LockedWheel:
         """Return the entry of the lock."""

@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -63,7 +64,7 @@ def fetch(
         return
     pins = uv.constraint_lines({wheel.name: wheel.version for wheel in missing})
     offered = uv.resolve(Resolution(python, requirements=pins, wheels=wheels_dir, dependencies=False))
-    places = {(found.filename, found.sha256): found for found in offered}
+    places = {(found.filename, found.sha256): found for found in map(_hashed, offered)}
     work: list[tuple[LockedWheel, Candidate]] = []
     for wheel in missing:
         found = places.get((wheel.filename, wheel.sha256))
@@ -74,6 +75,11 @@ def fetch(
             )
         work.append((wheel, found))
     download([(found, wheel.size) for wheel, found in work], store, progress=progress)
+
+
+def _hashed(found: Candidate) -> Candidate:
+    """Hash a file of the spec's own wheels, which uv does not say the hash of."""
+    return replace(found, sha256=found.locked_from_file().sha256) if found.local is not None else found
 
 
 def download(files: Sequence[tuple[Candidate, int | None]], store: BlobStore, *, progress: Progress) -> None:
