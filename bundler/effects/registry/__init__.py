@@ -1,0 +1,1 @@
+"""An OCI distribution client of our own: parallel, resumable, verifying; offline half."""

@@ -1,0 +1,151 @@
+"""Authentication against a registry: Basic, and bearer tokens by the distribution project's token protocol."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import urlencode, urlsplit
+
+from bundler.effects.registry import faults
+from bundler.effects.registry.challenge import Challenge, choose
+from bundler.effects.registry.credentials import Credential
+from bundler.effects.registry.faults import Answer
+from bundler.errors import RegistryError
+
+_DEFAULT_LIFE = 60  # seconds, where a token server does not say (distribution token specification)
+_MARGIN = 10.0  # seconds before its end at which a token is renewed
+_CLIENT = "bundler"
+
+Fetch = Callable[[str, str, dict[str, str], bytes | None], Answer]
+"""Make one exchange (method, URL, headers, body) without authentication."""
+
+
+@dataclass(frozen=True, order=True)
+class Scope:
+    """What is to be done in which repository."""
+
+    repository: str
+    actions: str = "pull"
+
+    def __str__(self) -> str:
+        return f"repository:{self.repository}:{self.actions}"
+
+
+@dataclass(frozen=True)
+class _Token:
+    header: str
+    stale_at: float
+
+
+class Authenticator:
+    """Answers one registry's challenges; safe to share between threads.
+
+    Tokens are kept one a realm, service and set of scopes, and renewed a little before they expire. ``lookup`` finds
+    the login for a repository.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        lookup: Callable[[str], Credential | None],
+        fetch: Fetch,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._host = host
+        self._lookup = lookup
+        self._fetch = fetch
+        self._clock = clock
+        self._challenge: Challenge | None = None
+        self._tokens: dict[tuple[str, ...], _Token] = {}
+        self._logins: dict[str, Credential | None] = {}
+        self._lock = threading.Lock()  # held while a token is fetched, so that one is fetched once
+
+    def header(self, scopes: tuple[Scope, ...]) -> str | None:
+        """Return the ``Authorization`` to send unasked, or None before the registry has said what it wants."""
+        with self._lock:
+            return self._answer(self._challenge, scopes) if self._challenge else None
+
+    def answer(self, asked: str, scopes: tuple[Scope, ...], rejected: str | None) -> str | None:
+        """Return the ``Authorization`` to try after a 401 that ``asked`` this and ``rejected`` that; None: give up."""
+        challenge = choose(asked)
+        if challenge is None:
+            return None
+        with self._lock:
+            self._challenge = challenge
+            if rejected:
+                self._tokens = {key: token for key, token in self._tokens.items() if token.header != rejected}
+            header = self._answer(challenge, scopes)
+        return header if header != rejected else None
+
+    def login(self, scopes: tuple[Scope, ...]) -> str | None:
+        """Say as whom we come, for people; None: as anybody."""
+        found = self._credential(scopes)
+        return f"{found.username or 'identity token'} from {found.source}" if found else None
+
+    def _credential(self, scopes: tuple[Scope, ...]) -> Credential | None:
+        repository = scopes[0].repository if scopes else ""
+        if repository not in self._logins:
+            self._logins[repository] = self._lookup(repository)
+        return self._logins[repository]
+
+    def _answer(self, challenge: Challenge, scopes: tuple[Scope, ...]) -> str | None:
+        credential = self._credential(scopes)
+        if challenge.scheme == "basic":
+            return credential.basic if credential and credential.username else None
+        wanted = tuple(str(scope) for scope in scopes) or tuple(challenge.parameters.get("scope", "").split())
+        key = (challenge.parameters["realm"], challenge.parameters.get("service", ""), *wanted)
+        token = self._tokens.get(key)
+        if token is None or self._clock() >= token.stale_at:
+            token = self._tokens[key] = self._new_token(challenge, wanted, credential)
+        return token.header
+
+    def _new_token(self, challenge: Challenge, scopes: tuple[str, ...], credential: Credential | None) -> _Token:
+        realm = challenge.parameters["realm"]
+        parts = urlsplit(realm)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise RegistryError(
+                f"The registry {self._host} wants tokens from {realm!r}, which is no address.",
+                remedy="Correct the token realm in the registry's configuration.",
+            )
+        service = challenge.parameters.get("service", "")
+        asked_at = self._clock()
+        if credential and credential.identity_token:
+            form = {
+                "grant_type": "refresh_token",
+                "service": service,
+                "client_id": _CLIENT,
+                "scope": " ".join(scopes),
+                "refresh_token": credential.identity_token,
+            }
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            answer = self._fetch("POST", realm, headers, urlencode(form).encode())
+        else:
+            query = [("service", service)] if service else []
+            query += [("scope", scope) for scope in scopes]
+            headers = {}
+            if credential:
+                query.append(("account", credential.username))
+                headers["Authorization"] = credential.basic
+            answer = self._fetch("GET", f"{realm}{'&' if parts.query else '?'}{urlencode(query)}", headers, None)
+        if answer.status != HTTPStatus.OK:
+            login = f"{credential.username} from {credential.source}" if credential else None
+            raise faults.refused(answer, doing=f"asking {parts.netloc} for a token", host=self._host, login=login)
+        return self._read_token(answer, asked_at, parts.netloc)
+
+    def _read_token(self, answer: Answer, asked_at: float, server: str) -> _Token:
+        try:
+            value = json.loads(answer.body)
+            text = value.get("token") or value.get("access_token")
+            life = float(value.get("expires_in") or _DEFAULT_LIFE)
+        except (ValueError, AttributeError, TypeError):
+            text = None
+        if not isinstance(text, str) or not text.isprintable():
+            raise RegistryError(
+                f"The token server {server} of the registry {self._host} did not answer with a token.",
+                remedy="See the token server's log.",
+            )
+        return _Token(f"Bearer {text}", asked_at + max(life - _MARGIN, life / 2))

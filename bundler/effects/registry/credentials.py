@@ -1,0 +1,173 @@
+"""Who we are to a registry: logins that Docker, Podman or the user have stored, and credential helpers."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bundler.effects import process
+from bundler.effects.registry.endpoint import Connection
+from bundler.errors import ToolFailedError, UsageError
+from bundler.model.descriptor import Json
+from bundler.model.reference import DOCKER_HUB
+
+_DOCKER_HUB_KEY = "index.docker.io"
+_HELPER_TIMEOUT = 60.0  # seconds; some helpers ask a person to unlock a key ring
+_IDENTITY_USER = "<token>"  # a helper's way to say that the secret is an identity token
+
+AskHelper = Callable[[str, str], str]
+"""Ask the helper of this name for this host; returns its output."""
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A login; where ``identity_token`` is set it stands instead of the password (OAuth 2 refresh token)."""
+
+    username: str
+    password: str = field(repr=False)
+    identity_token: str = field(default="", repr=False)
+    source: str = ""
+
+    @property
+    def basic(self) -> str:
+        """Value of the ``Authorization`` header (RFC 7617)."""
+        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+
+
+def find(
+    host: str, repository: str, connection: Connection, *, ask_helper: AskHelper | None = None
+) -> Credential | None:
+    """Return the login for a repository, or None: then we come as anybody.
+
+    The first file that knows the registry wins: the one asked for, else ``$REGISTRY_AUTH_FILE``, Podman's, Docker's.
+    Keys may name a namespace, the longest that fits wins (containers-auth.json(5)).
+
+    Raises:
+        UsageError: a file that was named is missing, or any file is no JSON.
+    """
+    ask = ask_helper or _ask_helper
+    for path, required in _files(connection):
+        config = _read(path, required=required)
+        if config and (found := _look_up(config, host, repository, str(path), ask)):
+            return found
+    return None
+
+
+def _files(connection: Connection) -> Iterator[tuple[Path, bool]]:
+    environment = connection.environment
+    if connection.auth_file:
+        yield connection.auth_file, True
+        return
+    if named := environment.get("REGISTRY_AUTH_FILE"):
+        yield Path(named), False  # `podman login` creates it: absent is no mistake
+    if runtime := environment.get("XDG_RUNTIME_DIR"):
+        yield Path(runtime, "containers/auth.json"), False
+    home = environment.get("HOME", "")
+    if config_home := environment.get("XDG_CONFIG_HOME") or (home and f"{home}/.config"):
+        yield Path(config_home, "containers/auth.json"), False
+    if docker := environment.get("DOCKER_CONFIG") or (home and f"{home}/.docker"):
+        yield Path(docker, "config.json"), False
+
+
+def _read(path: Path, *, required: bool) -> dict[str, Json]:
+    try:
+        value = json.loads(path.read_bytes() or b"{}")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if required:
+            raise UsageError(f"There is no file of logins {path}.", remedy="Correct --authfile.") from error
+        return {}
+    except OSError as error:
+        raise UsageError(f"Cannot read the logins in {path}: {error.strerror}.", remedy="Give --authfile.") from error
+    except ValueError as error:
+        raise UsageError(f"The logins in {path} are not JSON.", remedy="Log in again, e.g. podman login.") from error
+    return value if isinstance(value, dict) else {}
+
+
+def _look_up(config: Mapping[str, Json], host: str, repository: str, source: str, ask: AskHelper) -> Credential | None:
+    helpers = _mapping(config.get("credHelpers"))
+    logins = _mapping(config.get("auths"))
+    for key in _keys(host, repository):
+        for written, helper in helpers.items():
+            if _normal(written) == key and isinstance(helper, str):
+                return _from_helper(helper, written, ask)
+        for written, login in logins.items():
+            if _normal(written) == key and (found := _from_login(_mapping(login), source)):
+                return found
+    store = config.get("credsStore")
+    return _from_helper(store, _server_name(host), ask) if isinstance(store, str) and store else None
+
+
+def _keys(host: str, repository: str) -> Iterator[str]:
+    """Yield what a login may be filed under, from narrow to wide."""
+    for name in (DOCKER_HUB, _DOCKER_HUB_KEY) if host == DOCKER_HUB else (host,):
+        path = repository
+        while path:
+            yield f"{name}/{path}"
+            path = path.rpartition("/")[0]
+        yield name
+
+
+def _normal(key: str) -> str:
+    """Drop what Docker's older keys carry: ``https://index.docker.io/v1/``."""
+    bare = key.partition("://")[2] if "://" in key else key
+    bare = bare.rstrip("/")
+    host, _, path = bare.partition("/")
+    return host if path in ("v1", "v2") or "://" in key else bare
+
+
+def _server_name(host: str) -> str:
+    return f"https://{_DOCKER_HUB_KEY}/v1/" if host == DOCKER_HUB else host
+
+
+def _from_login(login: Mapping[str, Json], source: str) -> Credential | None:
+    username, password = _text(login.get("username")), _text(login.get("password"))
+    if encoded := _text(login.get("auth")):
+        try:
+            username, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"A login in {source} is not base64 of USER:PASSWORD.", remedy="Log in again, e.g. podman login."
+            ) from error
+        password = password.rstrip("\0")  # Docker pads
+    identity = _text(login.get("identitytoken"))
+    return Credential(username, password, identity, source) if username or identity else None
+
+
+def _from_helper(helper: str, server: str, ask: AskHelper) -> Credential | None:
+    source = f"docker-credential-{helper}"
+    try:
+        answer = json.loads(ask(helper, server))
+    except ToolFailedError as error:
+        # The protocol has no status for "not found" but this sentence.
+        if any("credentials not found" in line for line in error.details):
+            return None
+        raise
+    except ValueError as error:
+        raise ToolFailedError(f"{source} did not answer with JSON when asked for {server}.") from error
+    fields = _mapping(answer)
+    username, secret = _text(fields.get("Username")), _text(fields.get("Secret"))
+    if username == _IDENTITY_USER:
+        return Credential("", "", secret, source)
+    return Credential(username, secret, source=source) if username else None
+
+
+def _ask_helper(helper: str, server: str) -> str:
+    return process.run(
+        [f"docker-credential-{helper}", "get"],
+        purpose=f"looking up the login for {server}",
+        remedy="Install the helper that the file of logins names, or give --authfile with a plain login.",
+        stdin=server.encode(),
+        timeout=_HELPER_TIMEOUT,
+    ).stdout
+
+
+def _mapping(value: Json) -> dict[str, Json]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Json) -> str:
+    return value if isinstance(value, str) else ""

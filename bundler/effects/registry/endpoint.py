@@ -1,0 +1,86 @@
+"""Where a registry is and how it is spoken to, as values."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bundler.errors import UsageError
+from bundler.model.reference import DOCKER_HUB
+
+# Docker Hub's references name another host than the one that answers.
+_DOCKER_HUB_SERVER = "registry-1.docker.io"
+_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::(?P<port>[0-9]{1,5}))?")
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PREFIX = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+
+
+@dataclass(frozen=True)
+class TlsSettings:
+    """Whom to trust and who to be; ``ca_certificates`` are trusted besides the system's."""
+
+    ca_certificates: tuple[Path, ...] = ()
+    client_certificate: Path | None = None
+    client_key: Path | None = None
+    verify: bool = True
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A registry's host as references name it, ``HOST[:PORT]``, and how to speak to it."""
+
+    host: str
+    plain_http: bool = False
+    tls: TlsSettings = TlsSettings()
+
+    @property
+    def base_url(self) -> str:
+        """Root of the registry's API, without a slash at its end."""
+        server = _DOCKER_HUB_SERVER if self.host == DOCKER_HUB else self.host
+        return f"{'http' if self.plain_http else 'https'}://{server}"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where images are put: a registry's host, and the path below which every repository goes."""
+
+    host: str
+    prefix: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Destination:
+        """Read ``HOST[:PORT][/PREFIX]``; raise ``UsageError`` on anything else."""
+        if "://" in text:
+            raise UsageError(
+                f"{text!r} is not a registry: it names a scheme.",
+                remedy="Write HOST[:PORT]/PREFIX; http is asked for with --plain-http.",
+            )
+        host, _, prefix = text.rstrip("/").partition("/")
+        match = _HOST.fullmatch(host)
+        if not match or int(match["port"] or 1) not in range(1, 65536) or (prefix and not _PREFIX.fullmatch(prefix)):
+            raise UsageError(
+                f"{text!r} is not a registry.",
+                remedy="Write HOST[:PORT]/PREFIX, the prefix in lower case, e.g. registry.internal:5000/feast.",
+            )
+        return cls(host, prefix or None)
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.prefix}" if self.prefix else self.host
+
+
+def _this_environment() -> Mapping[str, str]:
+    return dict(os.environ)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How a registry is used: as whom, through what, with how much patience (seconds)."""
+
+    auth_file: Path | None = None
+    parallel: int = 8
+    attempts: int = 6
+    timeout: float = 60.0
+    environment: Mapping[str, str] = field(default_factory=_this_environment, repr=False)

@@ -1,0 +1,184 @@
+"""What goes wrong between us and a registry, told for people and sorted for machines."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import urllib3.exceptions
+
+from bundler.errors import RegistryError
+
+# What passes by itself: request timeout, too early, too many requests, and a server's trouble.
+TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_SHOWN = 300  # characters of a foreign error page that are worth showing
+
+
+class RefusedError(RegistryError):
+    """The registry answered, and the answer is no."""
+
+    def __init__(
+        self, problem: str, *, remedy: str, details: tuple[str, ...], status: int, codes: frozenset[str]
+    ) -> None:
+        super().__init__(problem, remedy=remedy, details=details)
+        self.status = status
+        self.codes = codes
+
+
+class UnreachableError(RegistryError):
+    """No answer came; ``transient`` tells whether another attempt may help."""
+
+    def __init__(self, problem: str, *, remedy: str = "", transient: bool = True) -> None:
+        super().__init__(problem, remedy=remedy)
+        self.transient = transient
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer with a small body; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the server asks to wait (RFC 9110, section 10.2.3), or None."""
+        text = self.headers.get("retry-after", "")
+        if text.isascii() and text.isdigit():
+            return float(text)
+        try:
+            return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+        except (TypeError, ValueError):
+            return None
+
+
+def transient(error: RegistryError) -> bool:
+    """Tell whether trying again may help."""
+    if isinstance(error, RefusedError):
+        return error.status in TRANSIENT_STATUSES
+    return isinstance(error, UnreachableError) and error.transient
+
+
+def _errors(body: bytes) -> tuple[tuple[str, str], ...]:
+    """Read (code, message) of each error (distribution specification, section Error Codes)."""
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return ()
+    rows = value.get("errors") if isinstance(value, dict) else None
+    if not isinstance(rows, list):
+        return ()
+    return tuple(
+        (str(row.get("code", "")), f"{row.get('message', '')} {row.get('detail') or ''}".strip())
+        for row in rows
+        if isinstance(row, dict)
+    )
+
+
+def refused(answer: Answer, *, doing: str, host: str, login: str | None) -> RefusedError:
+    """Make the error for an answer; ``login`` says as whom we came (None: as anybody)."""
+    errors = _errors(answer.body)
+    details = tuple(f"{code}: {message}" for code, message in errors)
+    if not errors and answer.body:
+        details = (" ".join(answer.body.decode(errors="replace").split())[:_SHOWN],)
+    codes = frozenset(code for code, _ in errors)
+    return RefusedError(
+        f"The registry {host} answered {answer.status} while {doing}.",
+        remedy=_remedy(answer, codes, host, login),
+        details=details,
+        status=answer.status,
+        codes=codes,
+    )
+
+
+_REMEDIES = {
+    401: "The login ({login}) is wrong or has expired: log in again, e.g. podman login {host}.",
+    403: "Ask for the right to do this as {login}, or choose another path in the registry.",
+    404: "Correct the name; or what answers there is no registry, or hides what we may not see: log in.",
+    405: "This registry, or this path in it, is read-only (a mirror or cache): choose another.",
+    413: "A proxy limits the size of requests: let it pass bigger ones (nginx: client_max_body_size 0).",
+    429: "It limits how often it may be asked: wait, log in, or lower the number of parallel transfers.",
+    507: "The registry has no space left: make some there.",
+}
+_LOG_IN = "Log in first (podman login {host}, docker login {host}), or give --authfile."
+_NO_REPOSITORY = "Create the project or repository in the registry first, or correct the path."
+_SPEAKS_TLS = "This port speaks TLS: leave --plain-http away."
+_SERVER_FAULT = "The fault is on its side: see the registry's log, then run the same command again."
+
+
+def _remedy(answer: Answer, codes: frozenset[str], host: str, login: str | None) -> str:
+    if answer.status == HTTPStatus.BAD_REQUEST and b"HTTP request to an HTTPS server" in answer.body:  # Go's words
+        return _SPEAKS_TLS
+    if answer.status in REDIRECTS:
+        return f"It sends us to {answer.headers.get('location', 'nowhere').partition('?')[0]}: name that registry."
+    text = _REMEDIES.get(answer.status, "See the registry's log.")
+    if answer.status == HTTPStatus.UNAUTHORIZED and login is None:
+        text = _LOG_IN
+    elif answer.status == HTTPStatus.NOT_FOUND and "NAME_UNKNOWN" in codes:
+        text = _NO_REPOSITORY
+    elif answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR and answer.status not in _REMEDIES:
+        text = _SERVER_FAULT
+    return text.format(host=host, login=login or "anybody")
+
+
+def unreachable(error: Exception, *, doing: str, host: str) -> UnreachableError:
+    """Make the error for an exchange that did not end in an answer."""
+    reason = _innermost(error)
+    where = f"the registry {host} while {doing}"
+    if isinstance(error, urllib3.exceptions.ProxyError):
+        return UnreachableError(
+            f"The proxy did not let us reach {where}: {reason}.",
+            remedy="Correct HTTPS_PROXY, or add the host to NO_PROXY.",
+            transient=False,
+        )
+    if isinstance(reason, urllib3.exceptions.SSLError):
+        return _tls_failed(str(reason), where, host)
+    problem, remedy = _connection_failed(reason, where)
+    return UnreachableError(problem, remedy=remedy)
+
+
+def _connection_failed(reason: Exception, where: str) -> tuple[str, str]:
+    match reason:
+        case urllib3.exceptions.NameResolutionError():
+            return f"Cannot find {where}: no address is known for the name.", "Correct the name, or the resolver."
+        case urllib3.exceptions.NewConnectionError():
+            why = str(reason).rpartition(": ")[2]
+            return f"Cannot connect to {where}: {why}.", "Correct host and port; is it running?"
+        case urllib3.exceptions.ConnectTimeoutError():
+            return f"Cannot connect to {where}: no answer.", "A firewall may be in between."
+        case urllib3.exceptions.TimeoutError() | TimeoutError():
+            return f"Waited in vain for {where}.", "Run the same command again, or give more time."
+    return f"Lost {where}: {reason}.", "Run the same command again: it continues."
+
+
+def _innermost(error: Exception) -> Exception:
+    if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason:
+        return _innermost(error.reason)
+    if isinstance(error, urllib3.exceptions.ProxyError):
+        return error.original_error
+    return error
+
+
+def _tls_failed(text: str, where: str, host: str) -> UnreachableError:
+    upper = text.upper().replace(" ", "_")
+    if "WRONG_VERSION_NUMBER" in upper or "RECORD_LAYER_FAILURE" in upper or "HTTP_REQUEST" in upper:
+        remedy = "It seems to speak plain HTTP there; if that is meant to be, add --plain-http."
+    elif "HOSTNAME_MISMATCH" in upper or "DOESN'T_MATCH" in upper:
+        remedy = f"The certificate is for another name: use that name instead of {host}."
+    elif "EXPIRED" in upper or "NOT_YET_VALID" in upper:
+        remedy = "Renew the registry's certificate, or set this machine's clock."
+    elif "CERTIFICATE_VERIFY_FAILED" in upper:
+        remedy = "Give the authority that signed its certificate: --ca-cert FILE."
+    elif "CERTIFICATE_REQUIRED" in upper or "BAD_CERTIFICATE" in upper or "HANDSHAKE_FAILURE" in upper:
+        remedy = "It may want a client certificate: put one into certs.d, or name it."
+    else:
+        # A connection that broke in the middle shows up as a TLS error, too.
+        return UnreachableError(f"TLS broke off to {where}: {text}.", remedy="Run the same command again.")
+    return UnreachableError(f"No trusted TLS to {where}: {text}.", remedy=remedy, transient=False)

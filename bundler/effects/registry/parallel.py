@@ -1,0 +1,64 @@
+"""Work on many things at once, and end soon when one of them fails."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from bundler.effects.registry.patience import CalledOffError, CallOff
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+_GRACE = 3.0  # seconds that others get to clean up after one has failed
+
+
+def each(
+    items: Iterable[_Item], work: Callable[[_Item], _Result], *, workers: int, call_off: CallOff
+) -> tuple[_Result, ...]:
+    """Do ``work`` on every item, first come first served, and return the results in the order of the items.
+
+    The first error calls the rest off and is raised; so does an interrupt. Threads are daemons: one that hangs on a
+    stalled socket does not keep the program from ending.
+    """
+    todo: queue.SimpleQueue[tuple[int, _Item]] = queue.SimpleQueue()
+    results: dict[int, _Result] = {}
+    errors: list[BaseException] = []
+    for numbered in enumerate(items):
+        todo.put(numbered)
+    count = todo.qsize()
+
+    def loop() -> None:
+        try:
+            while not errors:
+                number, item = todo.get_nowait()
+                results[number] = work(item)
+        except queue.Empty:
+            pass
+        except BaseException as error:  # noqa: BLE001  (carried to the caller's thread, whatever it is)
+            errors.append(error)
+            call_off.set()
+
+    threads = [threading.Thread(target=loop, daemon=True) for _ in range(min(workers, count))]
+    for thread in threads:
+        thread.start()
+    _wait(threads, errors, call_off)
+    if errors:
+        raise next((error for error in errors if not isinstance(error, CalledOffError)), errors[0])
+    return tuple(results[number] for number in range(count))
+
+
+def _wait(threads: list[threading.Thread], errors: list[BaseException], call_off: CallOff) -> None:
+    """Wait for all of them, but only for a moment where one has failed or we are interrupted."""
+    try:
+        for thread in threads:
+            while thread.is_alive() and not errors:
+                thread.join(0.1)
+    finally:
+        if any(thread.is_alive() for thread in threads):
+            call_off.set()
+            deadline = time.monotonic() + _GRACE
+            for thread in threads:
+                thread.join(max(0.0, deadline - time.monotonic()))

@@ -1,0 +1,196 @@
+"""One repository of a registry: its manifests, blobs, tags and referrers (OCI distribution specification 1.1)."""
+
+from __future__ import annotations
+
+import json
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import urlencode
+
+from urllib3.response import BaseHTTPResponse
+
+from bundler.effects.registry.auth import Scope
+from bundler.effects.registry.faults import Answer
+from bundler.effects.registry.session import Session
+from bundler.errors import RegistryError
+from bundler.model import media_types
+from bundler.model.descriptor import Descriptor
+from bundler.model.digest import Digest
+
+_ACCEPT = {"Accept": ", ".join(sorted(media_types.MANIFESTS | media_types.INDEXES))}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest or an index, byte for byte as the registry keeps it."""
+
+    descriptor: Descriptor
+    content: bytes
+
+
+class Repository:
+    """Speaks of one repository; ``write`` says whether it is to be pushed to."""
+
+    def __init__(self, session: Session, name: str, *, write: bool = False) -> None:
+        self.session = session
+        self.name = name
+        self.scope = Scope(name, "pull,push" if write else "pull")
+
+    @property
+    def full_name(self) -> str:
+        """``HOST/REPOSITORY``, for people."""
+        return f"{self.session.endpoint.host}/{self.name}"
+
+    def blob_path(self, digest: Digest) -> str:
+        """Path of a blob."""
+        return f"/v2/{self.name}/blobs/{digest}"
+
+    def has_blob(self, digest: Digest) -> bool:
+        """Tell whether the blob is there (end-2)."""
+        doing = f"looking for the blob {digest} in {self.name}"
+        answer = self._ask("HEAD", self.blob_path(digest), doing, (HTTPStatus.OK, HTTPStatus.NOT_FOUND))
+        if answer.status == HTTPStatus.OK:
+            self.compare(answer, digest, doing)
+        return answer.status == HTTPStatus.OK
+
+    def open_blob(self, digest: Digest, offset: int = 0) -> AbstractContextManager[BaseHTTPResponse]:
+        """Open a blob for reading from ``offset`` on; the registry may answer with all of it (status 200)."""
+        return self.session.stream(
+            self.blob_path(digest),
+            doing=f"fetching the blob {digest} of {self.name}",
+            scopes=(self.scope,),
+            headers={"Range": f"bytes={offset}-"} if offset else None,
+        )
+
+    def manifest(self, reference: str | Digest) -> Manifest:
+        """Fetch a manifest or an index, verified (end-3).
+
+        Raises:
+            RegistryError: there is none, it is of a kind that nothing uses any more, or its digest is another.
+        """
+        doing = f"fetching the manifest {self.name}:{reference}"
+        answer = self._ask("GET", f"/v2/{self.name}/manifests/{reference}", doing, (HTTPStatus.OK,), accept=True)
+        digest = Digest.of(answer.body)
+        self.compare(answer, digest, doing)
+        if isinstance(reference, Digest) and reference != digest:
+            raise RegistryError(
+                f"{self.full_name} answers with the manifest {digest} when asked for {reference}.",
+                remedy="The registry, or something between here and there, alters what it serves.",
+            )
+        media_type = _media_type(answer, self.full_name)
+        return Manifest(Descriptor(media_type, digest, len(answer.body)), answer.body)
+
+    def find_manifest(self, reference: str | Digest) -> Digest | None:
+        """Return the digest of a manifest, or None where there is none (end-3)."""
+        doing = f"looking for the manifest {self.name}:{reference}"
+        path = f"/v2/{self.name}/manifests/{reference}"
+        answer = self._ask("HEAD", path, doing, (HTTPStatus.OK, HTTPStatus.NOT_FOUND), accept=True)
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return None
+        if said := _digest_of(answer):
+            return said
+        return self.manifest(reference).descriptor.digest  # the header is optional
+
+    def put_manifest(self, reference: str | Digest, content: bytes, media_type: str) -> None:
+        """Put a manifest under a tag or its digest (end-7)."""
+        doing = f"putting the manifest {self.name}:{reference}"
+        answer = self.session.ask(
+            "PUT",
+            f"/v2/{self.name}/manifests/{reference}",
+            doing=doing,
+            expect=(HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED),
+            scopes=(self.scope,),
+            headers={"Content-Type": media_type},
+            body=content,
+        )
+        self.compare(answer, Digest.of(content), doing)
+
+    def begin_upload(self) -> str:
+        """Begin to upload a blob and return the URL to send it to (end-4a)."""
+        path = f"/v2/{self.name}/blobs/uploads/"
+        answer = self._ask("POST", path, f"beginning an upload to {self.name}", (HTTPStatus.ACCEPTED,))
+        return self.upload_url(answer)
+
+    def mount(self, digest: Digest, source: str) -> str | None:
+        """Take a blob over from the repository ``source`` (end-11).
+
+        Return None where that worked, or else the URL of the upload that the registry began instead.
+        """
+        query = urlencode({"mount": str(digest), "from": source})
+        doing = f"mounting {digest} from {source} in {self.name}"
+        answer = self.session.ask(
+            "POST",
+            f"/v2/{self.name}/blobs/uploads/?{query}",
+            doing=doing,
+            expect=(HTTPStatus.CREATED, HTTPStatus.ACCEPTED),
+            scopes=(self.scope, Scope(source)),
+        )
+        if answer.status == HTTPStatus.CREATED:
+            self.compare(answer, digest, doing)
+            return None
+        return self.upload_url(answer)
+
+    def upload_url(self, answer: Answer) -> str:
+        """Return where an upload goes on; raise ``RegistryError`` where the answer does not say."""
+        location = answer.headers.get("location")
+        if not location:
+            raise RegistryError(f"{self.full_name} began an upload without saying where it goes on (Location).")
+        return self.session.url(location, at=answer.url)
+
+    def cancel_upload(self, url: str) -> None:
+        """Let the registry forget an upload; it does by itself in time, so nothing is made of a failure."""
+        self.session.exchange("DELETE", url, doing="cancelling an upload", scopes=(self.scope,))
+
+    def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
+        """Return what refers to a manifest: signatures, bills of materials, ... (end-12a, else the tag scheme)."""
+        doing = f"looking for what refers to {digest} in {self.name}"
+        for path in (f"/v2/{self.name}/referrers/{digest}", f"/v2/{self.name}/manifests/sha256-{digest.hex}"):
+            # Registries that do not know the API answer 404, others 400 or 405.
+            answer = self._ask("GET", path, doing, (HTTPStatus.OK, 400, 403, HTTPStatus.NOT_FOUND, 405), accept=True)
+            if answer.status == HTTPStatus.OK:
+                try:
+                    rows = json.loads(answer.body)["manifests"]
+                    return tuple(Descriptor.from_json(row) for row in rows)
+                except (ValueError, KeyError, TypeError):
+                    continue
+        return ()
+
+    def compare(self, answer: Answer, digest: Digest, doing: str) -> None:
+        """Raise ``RegistryError`` where the answer names another digest than the one that is due."""
+        said = answer.headers.get("docker-content-digest")
+        if said and said.startswith("sha256:") and said != str(digest):
+            raise RegistryError(
+                f"The registry {self.session.endpoint.host} answered with the digest {said} while {doing}; "
+                f"{digest} is due.",
+                remedy="The registry, or something between here and there, alters what passes: do not use it.",
+            )
+
+    def _ask(self, method: str, path: str, doing: str, expect: tuple[int, ...], *, accept: bool = False) -> Answer:
+        headers = _ACCEPT if accept else None
+        return self.session.ask(method, path, doing=doing, expect=expect, scopes=(self.scope,), headers=headers)
+
+
+def _digest_of(answer: Answer) -> Digest | None:
+    try:
+        return Digest.parse(answer.headers.get("docker-content-digest", ""))
+    except ValueError:
+        return None
+
+
+def _media_type(answer: Answer, name: str) -> str:
+    """Return the manifest's own media type, else the answer's."""
+    try:
+        value = json.loads(answer.body)
+    except ValueError as error:
+        raise RegistryError(
+            f"{name} answers with a manifest that is not JSON.", remedy="What answers there may not be a registry."
+        ) from error
+    own = value.get("mediaType") if isinstance(value, dict) else None
+    media_type = own if isinstance(own, str) and own else answer.headers.get("content-type", "").partition(";")[0]
+    if media_type not in media_types.MANIFESTS | media_types.INDEXES:
+        raise RegistryError(
+            f"{name} answers with a manifest of the type {media_type!r}, which cannot be used.",
+            remedy="Push the image again with a current tool (docker schema 1 has been given up by all of them).",
+        )
+    return media_type

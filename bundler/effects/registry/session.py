@@ -1,0 +1,259 @@
+"""One registry over HTTP: pooled connections, authentication, redirects, repetition, and errors for people."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from http import HTTPStatus
+from typing import TypeAlias
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3.response import BaseHTTPResponse
+
+from bundler import __version__
+from bundler.effects.registry import credentials, faults, tls
+from bundler.effects.registry.auth import Authenticator, Scope
+from bundler.effects.registry.endpoint import Connection, Endpoint
+from bundler.effects.registry.faults import Answer, RefusedError
+from bundler.effects.registry.patience import CallOff, Patience
+from bundler.effects.registry.proxies import proxy_for
+from bundler.errors import RegistryError
+
+_LOG = logging.getLogger(__name__)
+_MOST_REDIRECTS = 5
+_CONNECT_TIMEOUT = 15.0  # seconds
+_SMALL_BODY = 16 << 20  # bytes; manifests are at most 4 MiB, lists of tags may be longer
+
+Body: TypeAlias = "bytes | Callable[[], Iterable[bytes]]"
+"""A small body, or what makes the parts of a big one, anew for every attempt."""
+
+
+class Session:
+    """Everything that is said to one registry; safe to share between threads.
+
+    ``ask`` repeats what failed for a reason that passes; ``exchange`` and ``stream`` try once.
+    """
+
+    def __init__(self, endpoint: Endpoint, connection: Connection, call_off: CallOff | None = None) -> None:
+        self.endpoint = endpoint
+        self.connection = connection
+        self.call_off = call_off or CallOff()
+        self._auth = Authenticator(
+            endpoint.host,
+            lambda repository: credentials.find(endpoint.host, repository, connection),
+            lambda method, url, headers, body: self._read(self._once(method, url, headers, body), url),
+        )
+        own = tls.with_host_folders(endpoint.tls, endpoint.host, connection.environment)
+        self._tls = {True: own, False: replace(own, client_certificate=None, client_key=None)}
+        self._lock = threading.Lock()
+        self._pools: dict[tuple[str | None, bool], urllib3.PoolManager] = {}
+        if not own.verify:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the user asked for it
+
+    def close(self) -> None:
+        """Give the connections back."""
+        for pool in self._pools.values():
+            pool.clear()
+
+    def patience(self) -> Patience:
+        """Begin to count the failures of one piece of work."""
+        return Patience(self.connection.attempts, self.call_off)
+
+    def url(self, location: str, *, at: str = "") -> str:
+        """Make a path, or the ``Location`` of an answer from ``at``, into a URL.
+
+        A registry behind a proxy that ends TLS may name itself with ``http``; we stay with the address we were given.
+        """
+        base = self.endpoint.base_url
+        url = urljoin(at or base, location)
+        parts, own = urlsplit(url), urlsplit(base)
+        if parts.scheme == "http" and own.scheme == "https" and parts.hostname == own.hostname:
+            return parts._replace(scheme=own.scheme, netloc=own.netloc).geturl()
+        return url
+
+    def check(self) -> None:
+        """See that a registry answers and lets us in (distribution specification, end-1)."""
+        self.ask("GET", "/v2/", doing="greeting it", expect=(HTTPStatus.OK,))
+
+    def ask(
+        self,
+        method: str,
+        location: str,
+        *,
+        doing: str,
+        expect: Collection[int],
+        scopes: tuple[Scope, ...] = (),
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Answer:
+        """Return the answer, whose status is one of ``expect``; ``doing`` completes "... while doing".
+
+        Raises:
+            RefusedError: the registry answered otherwise, at last.
+            UnreachableError: no answer came, at last.
+        """
+        patience = self.patience()
+        while True:
+            asked_for = None
+            try:
+                answer = self.exchange(method, location, doing=doing, scopes=scopes, headers=headers, body=body)
+                if answer.status in expect:
+                    return answer
+                asked_for = answer.retry_after
+                raise self.refusal(answer, doing=doing, scopes=scopes)
+            except RegistryError as error:
+                patience.bear(error, asked_for=asked_for)
+
+    def exchange(
+        self,
+        method: str,
+        location: str,
+        *,
+        doing: str,
+        scopes: tuple[Scope, ...] = (),
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+    ) -> Answer:
+        """Try once and return whatever answer comes; raise ``UnreachableError`` where none does."""
+        url = self.url(location)
+        with self._explained(doing):
+            response, url = self._authenticated(method, url, scopes, headers or {}, body)
+            return self._read(response, url)
+
+    @contextmanager
+    def stream(
+        self, location: str, *, doing: str, scopes: tuple[Scope, ...] = (), headers: Mapping[str, str] | None = None
+    ) -> Iterator[BaseHTTPResponse]:
+        """Open the body of an answer (status 200 or 206) for reading, once.
+
+        Raises:
+            RefusedError, UnreachableError: also from inside the block, where the connection breaks while reading.
+        """
+        with self._explained(doing):
+            response, url = self._authenticated("GET", self.url(location), scopes, headers or {}, None)
+            if response.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+                raise self.refusal(self._read(response, url), doing=doing, scopes=scopes)
+            try:
+                yield response
+            except BaseException:
+                response.close()  # what is left of the body must not be taken for the next answer
+                raise
+            if response.length_remaining:  # read in part, on purpose
+                response.close()
+            response.release_conn()
+
+    def refusal(self, answer: Answer, *, doing: str, scopes: tuple[Scope, ...] = ()) -> RefusedError:
+        """Make the error for an answer that says no."""
+        login = self._auth.login(scopes)
+        return faults.refused(answer, doing=doing, host=self.endpoint.host, login=login)
+
+    @contextmanager
+    def _explained(self, doing: str) -> Iterator[None]:
+        self.call_off.check()
+        try:
+            yield
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise faults.unreachable(error, doing=doing, host=self.endpoint.host) from error
+
+    def _authenticated(
+        self, method: str, url: str, scopes: tuple[Scope, ...], headers: Mapping[str, str], body: Body | None
+    ) -> tuple[BaseHTTPResponse, str]:
+        sent = self._auth.header(scopes) if self._is_own(url) else None
+        response, end = self._following(method, url, headers, body, sent)
+        if response.status != HTTPStatus.UNAUTHORIZED or not self._is_own(end):
+            return response, end
+        asked = ", ".join(response.headers.getlist("WWW-Authenticate"))
+        retry = self._auth.answer(asked, scopes, sent)
+        if retry is None:
+            return response, end
+        self._read(response, end)
+        return self._following(method, url, headers, body, retry)
+
+    def _following(
+        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, authorization: str | None
+    ) -> tuple[BaseHTTPResponse, str]:
+        """Make an exchange and follow redirects of reading ones; only the registry itself sees our login."""
+        for _ in range(_MOST_REDIRECTS):
+            sent = dict(headers)
+            if authorization and self._is_own(url):
+                sent["Authorization"] = authorization
+            response = self._once(method, url, sent, body)
+            location = response.headers.get("Location")
+            if method not in ("GET", "HEAD") or response.status not in faults.REDIRECTS or not location:
+                return response, url
+            self._read(response, url)
+            target = self.url(location, at=url)
+            if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+                raise RegistryError(
+                    f"The registry {self.endpoint.host} sends us from TLS to {target.partition('?')[0]}.",
+                    remedy="Correct its storage redirect (or turn it off), or add --plain-http if that is meant to be.",
+                )
+            url = target
+        raise RegistryError(f"The registry {self.endpoint.host} redirects in circles at {url.partition('?')[0]}.")
+
+    def _is_own(self, url: str) -> bool:
+        there, own = urlsplit(url), urlsplit(self.endpoint.base_url)
+        return (there.scheme, there.netloc) == (own.scheme, own.netloc)
+
+    def _once(self, method: str, url: str, headers: Mapping[str, str], body: Body | None) -> BaseHTTPResponse:
+        begin = time.monotonic()
+        response = self._pool(url).request(
+            method,
+            url,
+            headers={
+                "User-Agent": f"bundler/{__version__}",
+                "Accept-Encoding": "identity",  # blobs are taken as they are
+                **headers,
+            },
+            body=body() if callable(body) else body,
+            redirect=False,
+            retries=False,
+            preload_content=False,
+            decode_content=False,
+        )
+        # Queries may hold secrets of object stores and upload sessions.
+        shown = url.partition("?")[0]
+        _LOG.debug("%s %s -> %d (%.0f ms)", method, shown, response.status, (time.monotonic() - begin) * 1000)
+        return response
+
+    def _pool(self, url: str) -> urllib3.PoolManager:
+        key = (proxy_for(url, self.connection.environment), self._is_own(url))
+        with self._lock:
+            if key not in self._pools:
+                self._pools[key] = self._new_pool(*key)
+            return self._pools[key]
+
+    def _new_pool(self, proxy: str | None, own: bool) -> urllib3.PoolManager:  # noqa: FBT001  (the pool's key)
+        timeout = urllib3.Timeout(connect=min(_CONNECT_TIMEOUT, self.connection.timeout), read=self.connection.timeout)
+        context = tls.context(self._tls[own])
+        size = self.connection.parallel
+        if proxy is None:
+            return urllib3.PoolManager(maxsize=size, timeout=timeout, ssl_context=context)
+        login = urlsplit(proxy)
+        proxy_headers = (
+            urllib3.make_headers(proxy_basic_auth=f"{login.username}:{login.password or ''}") if login.username else {}
+        )
+        return urllib3.ProxyManager(
+            proxy, maxsize=size, timeout=timeout, ssl_context=context, proxy_headers=proxy_headers
+        )
+
+    def _read(self, response: BaseHTTPResponse, url: str) -> Answer:
+        """Take a small body whole and give the connection back."""
+        try:
+            body = response.read(_SMALL_BODY + 1)
+        except BaseException:
+            response.close()
+            raise
+        if len(body) > _SMALL_BODY:
+            response.close()
+            raise RegistryError(
+                f"The registry {self.endpoint.host} answers with more than {_SMALL_BODY} bytes where few are due.",
+                remedy="What answers there may not be a registry.",
+            )
+        response.release_conn()
+        return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, body, url)

@@ -1,0 +1,65 @@
+"""TLS contexts: the system's trust store, private authorities, client certificates."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from bundler.effects.registry.endpoint import TlsSettings
+from bundler.errors import UsageError
+
+
+def context(settings: TlsSettings) -> ssl.SSLContext:
+    """Build the context; raise ``UsageError`` naming the file that is missing or no certificate."""
+    made = ssl.create_default_context()
+    for authority in settings.ca_certificates:
+        with _reading(authority, "certificate authority"):
+            made.load_verify_locations(cafile=authority)
+    if settings.client_certificate:
+        with _reading(settings.client_certificate, "client certificate with its key"):
+            made.load_cert_chain(settings.client_certificate, settings.client_key, password=_no_password)
+    if not settings.verify:
+        made.check_hostname = False
+        made.verify_mode = ssl.CERT_NONE
+    return made
+
+
+def _no_password() -> str:
+    # Without this, OpenSSL would ask on the terminal in the middle of a script.
+    raise ValueError("the key is encrypted; decrypt it first")
+
+
+@contextmanager
+def _reading(path: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise UsageError(
+            f"{path} cannot be used as a {what}: {error}.",
+            remedy="Give a readable PEM file (-----BEGIN CERTIFICATE-----).",
+        ) from error
+
+
+def with_host_folders(settings: TlsSettings, host: str, environment: Mapping[str, str]) -> TlsSettings:
+    """Add what ``certs.d/HOST`` of Docker and of Podman holds (containers-certs.d(5)).
+
+    Authorities are ``*.crt``, a client's certificate and key are ``*.cert`` and ``*.key``. A
+    client certificate that was given explicitly stays.
+    """
+    roots = [Path("/etc/docker/certs.d"), Path("/etc/containers/certs.d")]
+    if home := environment.get("HOME"):
+        roots.append(Path(home, ".config/containers/certs.d"))
+    for folder in (root / host for root in roots):
+        try:
+            names = sorted(folder.iterdir())
+        except OSError:  # absent, or not for this user
+            continue
+        authorities = tuple(path for path in names if path.suffix == ".crt")
+        settings = replace(settings, ca_certificates=settings.ca_certificates + authorities)
+        pairs = [path for path in names if path.suffix == ".cert" and path.with_suffix(".key") in names]
+        if pairs and not settings.client_certificate:
+            settings = replace(settings, client_certificate=pairs[0], client_key=pairs[0].with_suffix(".key"))
+    return settings
