@@ -1,22 +1,69 @@
-# One front door. `make bundle` and `make test` set up everything they need.
+# One front door. `make bundle` and `make test` set up everything they need: a virtual environment in .venv, and by apt
+# the Debian packages whose programs are not there yet.
 
 CONFIG ?= examples/driver-stats/bundle.yaml
 OUTPUT ?= dist
 PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
+BIN    := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help bundle test unit integration check format bench lock-tools clean
+# program=package, where they differ
+BUNDLE_PROGRAMS := skopeo mmdebstrap
+TEST_PROGRAMS   := $(BUNDLE_PROGRAMS) umoci dockerd=docker.io docker=docker.io podman crun newuidmap=uidmap \
+                   docker-registry redis-server psql=postgresql kubectl=kubernetes-client openssl shellcheck git
+
+.DEFAULT_GOAL := help
+.PHONY: help bundle test check unit integration format bench lock-tools schema clean
 
 help:  ## Say what each target does
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-bundle: $(VENV)/.run .system-bundle  ## Build the bundle of CONFIG (default: the example) into OUTPUT
-	$(BIN)/bundler build --file $(CONFIG) --output $(OUTPUT)
+bundle: .venv/run.stamp  ## Build the bundle of CONFIG (default: the example) into OUTPUT
+	@sh tests/setup/programs.sh $(BUNDLE_PROGRAMS)
+	@$(BIN)/bundler build --file $(CONFIG) --output-dir $(OUTPUT)
 
-test: $(VENV)/.dev .system-test check  ## Run every check and every test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term
+test: check  ## Run every check and every test, with real programs
+	@sh tests/setup/programs.sh $(TEST_PROGRAMS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered
 
-clean:  ## Remove what was built (not the cache)
-	rm -rf $(VENV) dist build
+check: .venv/dev.stamp  ## Run the static checks: style, types, layers, dependencies
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+
+unit: .venv/dev.stamp  ## Run the tests that start no program
+	$(BIN)/python -m pytest tests/unit -n 2
+
+integration: .venv/dev.stamp  ## Run the tests with real programs
+	@sh tests/setup/programs.sh $(TEST_PROGRAMS)
+	$(BIN)/python -m pytest tests/integration tests/e2e -n 2 --dist loadgroup
+
+format: .venv/dev.stamp  ## Format the code, and mend what can be mended
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: .venv/dev.stamp  ## Measure, beside other tools in the same run
+	@sh tests/setup/programs.sh $(TEST_PROGRAMS)
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+lock-tools: .venv/dev.stamp  ## Resolve requirements/*.txt anew: pinned, hashed, no index named
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.10 --generate-hashes --no-header \
+	    --no-annotate --quiet --output-file requirements/run.txt
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.10 --generate-hashes --no-header \
+	    --no-annotate --quiet --constraints requirements/run.txt --output-file requirements/dev.txt
+
+schema: .venv/dev.stamp  ## Write docs/bundle.schema.json anew
+	$(BIN)/python -m bundler.model.spec_reader > docs/bundle.schema.json
+
+clean:  ## Remove what was built here (not the user's cache)
+	rm -rf .venv dist build
+
+.venv/run.stamp: requirements/run.txt pyproject.toml
+	@PYTHON=$(PYTHON) sh tests/setup/environment.sh requirements/run.txt
+	@touch $@
+
+.venv/dev.stamp: requirements/dev.txt pyproject.toml
+	@PYTHON=$(PYTHON) sh tests/setup/environment.sh requirements/dev.txt
+	@touch $@ .venv/run.stamp
