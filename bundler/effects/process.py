@@ -8,13 +8,19 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
+from typing import IO, BinaryIO, cast
 
 from bundler.errors import ToolFailedError, ToolMissingError
 
 _TAIL_LINES = 30
+_CHUNK = 1 << 20
+_PATIENCE = 10.0
 _LOG = logging.getLogger(__name__)  # shown by --verbose
 
 
@@ -55,25 +61,13 @@ def run(
         ToolFailedError: it ended with a non-zero status or did not end in ``timeout`` seconds; its last lines of
             output are the details.
     """
-    arguments = [str(part) for part in command]
-    _LOG.debug("$ %s", shlex.join(arguments))
-    try:
-        process = subprocess.Popen(
-            arguments,
-            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=cwd,
-            env={**os.environ, **(environment or {})},
-            start_new_session=True,
-        )
-    except FileNotFoundError as error:
-        raise ToolMissingError(f"The program {arguments[0]!r} is not on PATH.", remedy=remedy) from error
+    process = _start(command, remedy, environment, cwd=cwd, stdin=stdin is not None)
+    program = str(command[0])
     try:
         out, err = process.communicate(stdin, timeout=timeout)
     except subprocess.TimeoutExpired as error:
         _end(process)
-        raise ToolFailedError(f"{arguments[0]} did not end in {timeout:g} s while {purpose}.", remedy=remedy) from error
+        raise ToolFailedError(f"{program} did not end in {timeout:g} s while {purpose}.", remedy=remedy) from error
     except BaseException:  # also an interrupt: leave no child behind
         _end(process)
         raise
@@ -82,12 +76,94 @@ def run(
         _LOG.debug("  %s", line)
     if process.returncode != 0:
         lines = (stderr.strip() or stdout.strip()).splitlines()
-        raise ToolFailedError(
-            f"{arguments[0]} failed with status {process.returncode} while {purpose}.",
-            remedy=remedy,
-            details=tuple(lines[-_TAIL_LINES:]),
-        )
+        raise _failure(program, process.returncode, purpose, remedy, lines)
     return Completed(stdout, stderr)
+
+
+@contextmanager
+def streaming(
+    command: Sequence[str | Path],
+    *,
+    purpose: str,
+    remedy: str = "",
+    environment: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+    on_line: Callable[[str], None] = lambda _: None,
+) -> Iterator[BinaryIO]:
+    """Run a program whose output the block reads as it comes; ``on_line`` is told each line of its standard error.
+
+    Everything else is as for ``run``, but there is no time limit, and ``stdin`` must fit into a pipe (64 KiB). Where
+    the block cannot read the output (``ValueError``) because the program failed, the program's failure is raised.
+    """
+    process = _start(command, remedy, environment, stdin=stdin is not None)
+    tail: deque[str] = deque(maxlen=_TAIL_LINES)
+    reader = Thread(target=_tell, args=(process.stderr, tail, on_line), daemon=True)
+    reader.start()
+    stdout = cast("BinaryIO", process.stdout)
+    problem: ValueError | None = None
+    try:
+        if process.stdin:
+            with suppress(BrokenPipeError), process.stdin as pipe:  # a program that fails early reads nothing
+                pipe.write(stdin or b"")
+        try:
+            yield stdout
+        except ValueError as error:
+            problem = error
+        while stdout.read(_CHUNK):  # what the block left: closing the pipe now would make the program fail
+            pass
+        process.wait()
+    except BaseException:  # also an interrupt: leave no child behind
+        _end(process)
+        raise
+    finally:
+        reader.join(_PATIENCE)
+        stdout.close()
+    if process.returncode != 0:
+        raise _failure(str(command[0]), process.returncode, purpose, remedy, tail) from problem
+    if problem:
+        raise problem
+
+
+def _start(
+    command: Sequence[str | Path],
+    remedy: str,
+    environment: Mapping[str, str] | None,
+    *,
+    cwd: Path | None = None,
+    stdin: bool,
+) -> subprocess.Popen[bytes]:
+    arguments = [str(part) for part in command]
+    _LOG.debug("$ %s", shlex.join(arguments))
+    try:
+        return subprocess.Popen(
+            arguments,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=cwd,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise ToolMissingError(f"The program {arguments[0]!r} is not on PATH.", remedy=remedy) from error
+
+
+def _failure(program: str, status: int, purpose: str, remedy: str, lines: Iterable[str]) -> ToolFailedError:
+    return ToolFailedError(
+        f"{program} failed with status {status} while {purpose}.",
+        remedy=remedy,
+        details=tuple(lines)[-_TAIL_LINES:],
+    )
+
+
+def _tell(stderr: IO[bytes], tail: deque[str], on_line: Callable[[str], None]) -> None:
+    with stderr:
+        for raw in stderr:
+            line = raw.decode(errors="replace").rstrip()
+            if line:
+                _LOG.debug("  %s", line)
+                tail.append(line)
+                on_line(line)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -16,6 +16,7 @@ from bundler.model.descriptor import Descriptor, Json
 from bundler.model.digest import Digest
 from bundler.oci import tar
 from bundler.oci.filetree import Directory, Entry, File, FileTree, Symlink
+from bundler.oci.layer_format import Readable
 
 _LEVEL: Final = 2
 _CHUNK: Final = 1 << 20
@@ -113,7 +114,7 @@ class LayerWriter:
     def __init__(self, sink: _Blocks) -> None:
         self._sink = sink
 
-    def add(self, member: tar.Member, content: BinaryIO | None = None) -> None:
+    def add(self, member: tar.Member, content: Readable | None = None) -> None:
         """Write a member and its content; raise ``ValueError`` where that has another size than announced."""
         self._sink.write(tar.header(member))
         left = member.size
@@ -149,13 +150,18 @@ def write_layer(tree: FileTree, sink: Sink, *, epoch: int, created_by: str) -> L
     ``epoch`` (seconds) is the time of every file. Raises ``ValueError`` where a file is not as long as its entry says.
     """
     with writing(sink, created_by=created_by) as writer:
-        for entry in tree:
-            if isinstance(entry, File):
-                with entry.open() as content:
-                    writer.add(_member(entry, epoch), content)
-            else:
-                writer.add(_member(entry, epoch))
+        add_tree(writer, tree, epoch)
     return writer.layer
+
+
+def add_tree(writer: LayerWriter, tree: FileTree, epoch: int) -> None:
+    """Write the entries of a file tree."""
+    for entry in tree:
+        if isinstance(entry, File):
+            with entry.open() as content:
+                writer.add(_member(entry, epoch), content)
+        else:
+            writer.add(_member(entry, epoch))
 
 
 def _member(entry: Entry, epoch: int) -> tar.Member:

@@ -1,0 +1,84 @@
+"""Make a layer of a root file system as a tool streams it: what is not wanted drops out, what varies is fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from bundler.oci import tar
+from bundler.oci.filetree import FileTree
+from bundler.oci.layer import Layer, LayerWriter, Sink, add_tree, writing
+from bundler.oci.layer_format import Readable
+from bundler.oci.tar_reader import members
+
+# PEP 552: magic number, then flags; bit 0 says that the hash of the source stands in place of its time, bit 1 that
+# the source is to be read and hashed again at every import.
+_PYC_HEADER: Final = 8
+_CHECKED_HASH: Final = b"\3\0\0\0"
+_UNCHECKED_HASH: Final = b"\1\0\0\0"
+
+
+def rewrite(
+    stream: Readable,
+    sink: Sink,
+    *,
+    keep: Callable[[str], bool],
+    additions: FileTree,
+    epoch: int,
+    created_by: str,
+) -> Layer:
+    """Turn a tar, whose members are sorted already, into a layer; read it to its end.
+
+    Members for whose path ``keep`` is false and device nodes are left out, ``additions`` come last and replace what
+    has the same path, all times become ``epoch``. Python's compiled files that check their source at each import no
+    longer do: nobody edits the files of an image.
+
+    Raises:
+        ValueError: the tar is damaged, names a path twice, or has a hard link to what is left out.
+    """
+    added = {entry.path for entry in additions}
+    written: set[str] = set()
+    with writing(sink, created_by=created_by) as writer:
+        for member, content in members(stream):
+            if not member.path or member.path in added or not keep(member.path):
+                continue
+            if member.path in written:
+                raise ValueError(f"the tar names {member.path!r} twice")
+            if _add(writer, replace(member, mtime=epoch), content, written):
+                written.add(member.path)
+        add_tree(writer, additions, epoch)
+    return writer.layer
+
+
+def _add(writer: LayerWriter, member: tar.Member, content: Readable, written: set[str]) -> bool:
+    match member.kind:
+        case tar.Kind.FILE if member.path.endswith(".pyc"):
+            writer.add(member, _Unchecked(content))
+        case tar.Kind.FILE:
+            writer.add(member, content)
+        case tar.Kind.HARD_LINK if member.target not in written:
+            raise ValueError(f"the hard link {member.path!r} leads to {member.target!r}, which is left out")
+        case tar.Kind.CHARACTER_DEVICE | tar.Kind.BLOCK_DEVICE | tar.Kind.FIFO:
+            return False  # the container's engine makes those that are needed
+        case _:
+            writer.add(member)
+    return True
+
+
+class _Unchecked:
+    """The content of a compiled file, with the flag cleared that makes Python read the source."""
+
+    def __init__(self, content: Readable) -> None:
+        self._content = content
+        self._begun = False
+
+    def read(self, size: int) -> bytes:
+        chunk = self._content.read(size)
+        if not self._begun:
+            self._begun = True
+            while len(chunk) < min(size, _PYC_HEADER) and (more := self._content.read(_PYC_HEADER - len(chunk))):
+                chunk += more
+            if chunk[4:_PYC_HEADER] == _CHECKED_HASH:
+                return chunk[:4] + _UNCHECKED_HASH + chunk[_PYC_HEADER:]
+        return chunk
