@@ -10,6 +10,9 @@ from bundler.oci.layer import Layer
 _PYC = b"magc\3\0\0\0hash-of-source" + b"x" * 3000
 
 
+_NOTHING = FileTree()
+
+
 def _tar(*members: tuple[str, bytes, bytes | str]) -> io.BytesIO:
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w") as archive:
@@ -26,7 +29,7 @@ def _tar(*members: tuple[str, bytes, bytes | str]) -> io.BytesIO:
 
 
 def _rewrite(
-    stream: io.BytesIO, without: frozenset[str] = frozenset(), additions: FileTree = FileTree()
+    stream: io.BytesIO, without: frozenset[str] = frozenset(), additions: FileTree = _NOTHING
 ) -> tuple[Layer, dict[str, tuple[tarfile.TarInfo, bytes]]]:
     sink = io.BytesIO()
     layer = rewrite.rewrite(
