@@ -77,16 +77,12 @@ def schema() -> dict[str, Json]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **value}
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Only used to compose nodes and construct scalars."""
-
-
 def _compose(text: str, file: str) -> _Document:
     if len(text) > _LIMIT:
         raise SpecError(f"{file} is {len(text)} characters long, which no spec is.")
-    loader = _UniqueKeyLoader(text)
     document = _Document()
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is not None:
             document.value = _plain(loader, node, (), document)
@@ -96,8 +92,6 @@ def _compose(text: str, file: str) -> _Document:
         raise SpecError(f"{file}:{line}: not YAML: {error.problem or error.context}.") from error
     except (yaml.YAMLError, RecursionError) as error:
         raise SpecError(f"{file}: not YAML: {error}.") from error
-    finally:
-        loader.dispose()
     return document
 
 

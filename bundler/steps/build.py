@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundler.errors import SpecError
+from bundler.effects import base_image, feature_repo, files
+from bundler.effects.blobs import BlobStore
+from bundler.effects.feature_repo import RepoContents
+from bundler.errors import LockError, SpecError
+from bundler.model import lock as lock_text
 from bundler.model import spec_reader
+from bundler.model.lock import BundleLock, LockedImage
+from bundler.model.platform import Platform
+from bundler.model.progress import Progress
 from bundler.model.spec import BundleSpec
+from bundler.oci import rootfs
+from bundler.oci.image import Image
+from bundler.oci.rootfs import BaseContents
+from bundler.steps import lock
+from bundler.steps.lock import Base, LockInputs
 
 LOCK_NAME = "bundle.lock"
 
 
 @dataclass(frozen=True)
-class LoadedSpec:
-    """A spec and the folder that its paths are relative to."""
+class Project:
+    """A spec, the folder that its paths are relative to, and the feature repo it names."""
 
     spec: BundleSpec
     file: Path
+    repo: RepoContents
 
     @property
     def folder(self) -> Path:
@@ -30,8 +45,8 @@ class LoadedSpec:
         return self.folder / LOCK_NAME
 
 
-def load_spec(file: Path) -> LoadedSpec:
-    """Read the spec; raise ``SpecError`` where it cannot be."""
+def load(file: Path) -> Project:
+    """Read the spec and the feature repo; raise ``SpecError`` where either cannot be used."""
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -40,25 +55,14 @@ def load_spec(file: Path) -> LoadedSpec:
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"Cannot read the spec {file}: {error}.") from error
-    return LoadedSpec(spec_reader.read(text, str(file)), file.resolve())
+    spec = spec_reader.read(text, str(file))
+    return Project(spec, file.resolve(), feature_repo.read(file.resolve().parent / spec.repo.path, spec.repo))
 
 
-@dataclass(frozen=True)
-class LockRequest:
-    """What ``bundler lock`` was asked; ``epoch`` in seconds, None means now."""
-
-    spec_file: Path
-    epoch: int | None = None
-    upgrade: bool = False
-    upgrade_packages: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class BuildRequest:
-    """What ``bundler build`` was asked."""
-
-    spec_file: Path
-    output_dir: Path
-    epoch: int | None = None
-    locked: bool = False
-    sign_key: Path | None = None
+def read_lock(project: Project) -> BundleLock | None:
+    """Return the lock beside the spec, None where there is none."""
+    try:
+        text = project.lock_file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    return lock_text.read(text, str(project.lock_file))

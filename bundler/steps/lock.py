@@ -138,13 +138,13 @@ def requested_names(spec: BundleSpec, folder: Path) -> frozenset[str]:
     lines = [*spec.packages, "feast"]
     for name in spec.requirements:
         lines += requirement_file(folder, name).read_text(encoding="utf-8").splitlines()
-    return frozenset(name for line in lines if (name := _name(line)) is not None)
+    return frozenset(found for line in lines if (found := _name(line)) is not None)
 
 
 def _name(line: str) -> str | None:
     """Return what a line of a requirement file asks for; None for an option or a comment, which uv judges."""
     try:
-        return canonicalize_name(Requirement(line.partition("#")[0].strip()).name)
+        return str(canonicalize_name(Requirement(line.partition("#")[0].strip()).name))
     except InvalidRequirement:
         return None
 

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bundler.errors import SpecError
+from bundler.model import spec_reader
+
+ROOT = Path(__file__).resolve().parents[2]
+GOOD = (ROOT / "examples/driver-stats/bundle.yaml").read_text()
+
+
+def problems(text: str) -> tuple[str, ...]:
+    with pytest.raises(SpecError) as caught:
+        spec_reader.read(text, "bundle.yaml")
+    return caught.value.details or (caught.value.problem,)
+
+
+@pytest.mark.parametrize("example", ["driver-stats", "official"])
+def test_the_examples_are_specs(example: str) -> None:
+    path = ROOT / "examples" / example / "bundle.yaml"
+    assert spec_reader.read(path.read_text(), str(path)).feast.version == "0.61.0"
+
+
+def test_a_misspelt_key_is_named_with_its_line_and_the_right_spelling() -> None:
+    (problem,) = problems(GOOD.replace("requirements:", "requirments:"))
+    line = GOOD.splitlines().index("requirements:") + 1
+    assert problem == f"bundle.yaml:{line}: requirments: unknown key; did you mean 'requirements'?"
+
+
+def test_a_misspelt_key_deep_in_the_spec_is_compared_with_the_keys_of_that_place() -> None:
+    (problem,) = problems(GOOD.replace("    schedule:", "    schedul:"))
+    assert "deployment.cronJob.schedul: unknown key; did you mean 'schedule'?" in problem
+
+
+def test_every_problem_is_reported_at_once() -> None:
+    text = GOOD.replace("name: driver-stats\nversion", "name: Driver\nversion").replace(
+        "debian: bookworm\n\n", "{}\n\n"
+    )
+    text = text.replace("linux/amd64", "linux/s390x")
+    found = problems(text.replace("base:\n  {}", "base: {}"))
+    assert [problem.split(": ")[1] for problem in found] == ["name", "base", "platforms[0]"]
+
+
+def test_a_number_where_a_text_is_wanted_is_shown_as_written_with_how_to_quote_it() -> None:
+    (problem,) = problems(GOOD.replace("version: 0.1.0", "version: 0.10"))
+    assert "version: YAML reads 0.10 as float, but a text is wanted. Quote it: '0.10'." in problem
+
+
+def test_a_key_that_occurs_twice_is_refused() -> None:
+    (problem,) = problems(GOOD + "name: other\n")
+    assert problem.endswith("name: the key occurs twice. Keep one of them.")
+
+
+def test_a_base_is_either_debian_or_an_image() -> None:
+    (problem,) = problems(GOOD.replace("  debian: bookworm\n\nreq", "  debian: bookworm\n  image: a/b:c\n\nreq"))
+    assert "exactly one of 'debian' and 'image' must be given" in problem
+
+
+def test_text_that_is_no_yaml_is_refused_with_its_line() -> None:
+    (problem,) = problems("name: [\nversion: 1")
+    assert problem.startswith("bundle.yaml:2: not YAML")
+
+
+def test_the_fingerprint_ignores_comments_order_and_defaults_written_out() -> None:
+    lines = GOOD.replace("name: driver-stats\nversion: 0.1.0", "version: 0.1.0\nname: driver-stats") + "images: []\n"
+    assert spec_reader.fingerprint(spec_reader.read(lines, "x")) == spec_reader.fingerprint(spec_reader.read(GOOD, "x"))
+    other = spec_reader.read(GOOD.replace("version: 0.1.0", "version: 0.1.1"), "x")
+    assert spec_reader.fingerprint(other) != spec_reader.fingerprint(spec_reader.read(GOOD, "x"))
+
+
+def test_the_committed_schema_is_the_one_of_the_code() -> None:
+    assert json.loads((ROOT / "docs/bundle.schema.json").read_text()) == spec_reader.schema()  # else: make schema
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_a_spec_or_a_clear_error(text: str) -> None:
+    with pytest.raises(SpecError):
+        spec_reader.read(text, "bundle.yaml")
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_any_value_in_the_place_of_a_part_is_a_clear_error_or_fits(value: object) -> None:
+    text = GOOD.replace("repo:\n  path: feature_repo", f"repo: {json.dumps(value)}")
+    try:
+        spec_reader.read(text, "bundle.yaml")
+    except SpecError as error:
+        assert error.details  # noqa: PT017  (some values fit)
