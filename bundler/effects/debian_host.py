@@ -1,0 +1,150 @@
+"""What this machine contributes to a Debian root file system: its right to make one, its apt sources, its proxy."""
+
+from __future__ import annotations
+
+import os
+import platform as machine
+import pwd
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from bundler.effects import process
+from bundler.errors import ToolMissingError
+from bundler.model.platform import Platform
+
+_INSTALL: Final = "Install it: sudo apt-get install mmdebstrap uidmap debian-archive-keyring"
+_KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_FIELDS: Final = ("REPO_URI", "RELEASE", "CODENAME", "COMPONENT", "ORIGIN", "SOURCESENTRY")
+_SIGNED_BY: Final = re.compile(r"^\s*Signed-By:\s*(/\S+)\s*$|signed-by=(/[^\s\]]+)", re.MULTILINE | re.IGNORECASE)
+_PROXY: Final = re.compile(r'^Acquire::(https?)::Proxy "([^"]+)";$', re.MULTILINE)
+
+
+def mmdebstrap_version() -> str:
+    """Return mmdebstrap's version; raise ``ToolMissingError`` where it is not installed."""
+    process.find("mmdebstrap", remedy=_INSTALL)
+    said = process.run(["mmdebstrap", "--version"], purpose="telling its version", remedy=_INSTALL)
+    return (said.stdout or said.stderr).split()[-1]
+
+
+def mode() -> str:
+    """Return the mode in which this user can make a root file system, ``root`` or ``unshare``.
+
+    Raises:
+        ToolMissingError: neither is possible; the error says which package or right is missing.
+    """
+    if os.geteuid() == 0:
+        return "root"
+    remedy = "Install it: sudo apt-get install uidmap"
+    process.find("newuidmap", remedy=remedy)
+    process.find("newgidmap", remedy=remedy)
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    for path, option in (("/etc/subuid", "--add-subuids"), ("/etc/subgid", "--add-subgids")):
+        if not _has_range(Path(path), user):
+            raise ToolMissingError(
+                f"User {user!r} has no range of subordinate ids in {path}, which making a root file system needs.",
+                remedy=f"Add one: sudo usermod {option} 100000-165535 {user}",
+            )
+    return "unshare"
+
+
+def _has_range(path: Path, user: str) -> bool:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return False
+    return any(line.split(":")[0] == user for line in lines)
+
+
+def check_architecture(platform: Platform) -> None:
+    """Check that programs of the platform run here, as the installation of packages needs.
+
+    Raises:
+        ToolMissingError: they do not; the error says how they would, and what does without.
+    """
+    if machine.machine() == platform.machine:
+        return
+    if Path(f"/proc/sys/fs/binfmt_misc/qemu-{platform.machine}").exists():
+        return
+    raise ToolMissingError(
+        f"A Debian base for {platform} is made by running its programs, which this {machine.machine()} machine cannot.",
+        remedy=(
+            "Install an emulator: sudo apt-get install qemu-user-static binfmt-support; or name an image that has the "
+            "platform in 'base.image', which needs none; or leave the platform out of 'platforms'."
+        ),
+    )
+
+
+def sources(suite: str) -> str | None:
+    """Return the lines of ``sources.list`` by which apt of this machine takes the suite, or None where it does not.
+
+    They name the keys that this machine trusts for them. They may hold credentials: pass them by standard input only.
+    """
+    pattern = "|".join(f"$({field})" for field in _FIELDS)
+    listed = process.run(
+        ["apt-get", "indextargets", "--format", pattern, "Created-By: Packages"],
+        purpose="listing this machine's package sources",
+        remedy="A Debian root file system is made with apt: use a Debian or Ubuntu machine, or name 'base.image'.",
+    )
+    rows = [line.split("|") for line in listed.stdout.splitlines()]
+    return select_sources(rows, suite, _keys_named_in)
+
+
+def select_sources(rows: list[list[str]], suite: str, keys: Callable[[str], tuple[str, ...]]) -> str | None:
+    """Choose from rows of apt's index targets (see ``_FIELDS``) those of Debian's main archive for a suite."""
+    wanted = {suite, f"{suite}-updates", f"{suite}-security"}
+    lines: dict[str, None] = {}
+    releases: set[str] = set()
+    for uri, release, codename, component, origin, entry in (row for row in rows if len(row) == len(_FIELDS)):
+        # Before the first "apt-get update" nothing is known of an archive, and apt leaves the field as it is.
+        known = origin == "Debian" or origin.startswith("$(")
+        if component != "main" or not known or not uri.startswith(("http://", "https://")):
+            continue
+        if release not in wanted and codename not in wanted:
+            continue
+        signed_by = ",".join(keys(entry.rpartition(":")[0]))
+        options = f"[signed-by={signed_by}] " if signed_by else ""
+        lines[f"deb {options}{uri} {release} main"] = None
+        releases |= {release, codename}
+    return "\n".join(lines) + "\n" if suite in releases else None
+
+
+def lines(mirrors: Sequence[str], suite: str) -> str:
+    """Return the lines of ``sources.list`` for mirrors, each a URL or such a line already."""
+    signed_by = f"[signed-by={_KEYRING}] " if _KEYRING.exists() else ""
+    return "".join(
+        f"{mirror}\n" if mirror.startswith("deb ") else f"deb {signed_by}{mirror} {suite} main\n" for mirror in mirrors
+    )
+
+
+def _keys_named_in(file: str) -> tuple[str, ...]:
+    """Return the keyrings that a file of apt's sources names; without any, apt uses those it trusts for everything."""
+    try:
+        text = Path(file).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ()
+    return tuple(sorted({one or other for one, other in _SIGNED_BY.findall(text)}))
+
+
+def keyring_options() -> tuple[str, ...]:
+    """Return the options by which mmdebstrap knows Debian's keys on a machine without Debian's sources, e.g. Ubuntu."""
+    if not _KEYRING.exists():
+        raise ToolMissingError(
+            f"The keys of Debian's archive are not here ({_KEYRING}).",
+            remedy="Install them: sudo apt-get install debian-archive-keyring",
+        )
+    return (f"--keyring={_KEYRING}",)
+
+
+def proxy_environment() -> Mapping[str, str]:
+    """Return the proxies of this machine's apt as environment variables, for mmdebstrap's apt does not read its config.
+
+    Proxies named in the environment win. They may hold credentials, so they are no options of a command line.
+    """
+    said = process.run(["apt-config", "dump"], purpose="reading this machine's apt configuration", remedy=_INSTALL)
+    return {
+        f"{scheme}_proxy": url
+        for scheme, url in _PROXY.findall(said.stdout)
+        if f"{scheme}_proxy" not in os.environ and url != "DIRECT"
+    }
