@@ -1,0 +1,97 @@
+"""The FeatureStore CRD of an operator release: found in its install manifest, and asked what fields it has.
+
+Part of the offline half: a cluster's own CRD is read with this too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import yaml
+
+from bundler.errors import SpecError
+from bundler.model.descriptor import Json
+
+NAME: Final = "featurestores.feast.dev"
+# The only version worth emitting: there is no conversion webhook, and v1alpha1 lacks most fields.
+VERSION: Final = "v1"
+API_VERSION: Final = f"feast.dev/{VERSION}"
+
+# libyaml where PyYAML was built with it: the CRD has tens of thousands of lines, ten seconds' work in pure Python.
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class FeatureStoreCrd:
+    """The structural schema of the CRD's served v1, and the file that it came from."""
+
+    schema: Mapping[str, Json]
+    file: str
+
+    def field(self, path: str) -> Mapping[str, Json] | None:
+        """Return the schema at a dotted path below ``spec``, through arrays; None where the CRD has no such field."""
+        node: Mapping[str, Json] = _mapping(_mapping(self.schema.get("properties")).get("spec"))
+        for name in path.split("."):
+            while node.get("type") == "array":
+                node = _mapping(node.get("items"))
+            found = _mapping(node.get("properties")).get(name)
+            if not isinstance(found, dict):
+                return None
+            node = found
+        return node
+
+    def has(self, path: str) -> bool:
+        """Tell whether ``spec`` has the field at this dotted path."""
+        return self.field(path) is not None
+
+    def enum(self, path: str) -> frozenset[str]:
+        """Return the values that the field at this path allows; none where it is free or absent."""
+        values = (self.field(path) or {}).get("enum")
+        return frozenset(str(value) for value in values) if isinstance(values, list) else frozenset()
+
+
+def load(text: str, file: str) -> FeatureStoreCrd:
+    """Find the FeatureStore CRD in an install manifest, a CRD file, or a list that ``kubectl get`` printed.
+
+    Raises:
+        SpecError: the text is not YAML, holds no such CRD, or the CRD does not serve v1.
+    """
+    try:
+        documents: list[Json] = list(yaml.load_all(text, Loader=_LOADER))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise SpecError(f"{file}: not YAML: {error}.", remedy="Give the operator release's install.yaml.") from error
+    for document in documents:
+        crd = _feature_store_crd(document)
+        if crd is not None:
+            return FeatureStoreCrd(_served_schema(crd, file), file)
+    raise SpecError(
+        f"{file}: holds no CustomResourceDefinition {NAME}.",
+        remedy=f"Give the operator release's install.yaml, or the output of `kubectl get crd {NAME} -o yaml`.",
+    )
+
+
+def _feature_store_crd(document: Json) -> dict[str, Json] | None:
+    value = _mapping(document)
+    items = value.get("items")
+    if str(value.get("kind")).endswith("List") and isinstance(items, list):
+        return next((found for found in map(_feature_store_crd, items) if found is not None), None)
+    name = _mapping(value.get("metadata")).get("name")
+    return value if (value.get("kind"), name) == ("CustomResourceDefinition", NAME) else None
+
+
+def _served_schema(crd: dict[str, Json], file: str) -> dict[str, Json]:
+    versions = _mapping(crd.get("spec")).get("versions")
+    for version in map(_mapping, versions if isinstance(versions, list) else []):
+        schema = _mapping(version.get("schema")).get("openAPIV3Schema")
+        if version.get("name") == VERSION and version.get("served") is True and isinstance(schema, dict):
+            return schema
+    raise SpecError(
+        f"{file}: the CRD {NAME} does not serve version {VERSION}.",
+        remedy="Use a release of the operator that does (0.59 and newer).",
+    )
+
+
+def _mapping(value: Json) -> dict[str, Json]:
+    return value if isinstance(value, dict) else {}
