@@ -23,11 +23,19 @@ class RefusedError(RegistryError):
     """The registry answered, and the answer is no."""
 
     def __init__(
-        self, problem: str, *, remedy: str, details: tuple[str, ...], status: int, codes: frozenset[str]
+        self,
+        problem: str,
+        *,
+        remedy: str,
+        details: tuple[str, ...],
+        status: int,
+        codes: frozenset[str],
+        retry_after: float | None,
     ) -> None:
         super().__init__(problem, remedy=remedy, details=details)
         self.status = status
         self.codes = codes
+        self.retry_after = retry_after
 
 
 class UnreachableError(RegistryError):
@@ -95,6 +103,7 @@ def refused(answer: Answer, *, doing: str, host: str, login: str | None) -> Refu
         details=details,
         status=answer.status,
         codes=codes,
+        retry_after=answer.retry_after,
     )
 
 

@@ -53,14 +53,15 @@ class Patience:
         """Forget earlier failures: something came of the last attempt."""
         self.failures = 0
 
-    def bear(self, error: RegistryError, *, asked_for: float | None = None) -> None:
-        """Wait before the next attempt (``asked_for`` seconds where the server says so), or raise the error.
+    def bear(self, error: RegistryError) -> None:
+        """Wait before the next attempt, as long as the server says where it does, or raise the error.
 
         What cannot pass by itself is raised at once.
         """
         self.failures += 1
         if self.failures >= self.attempts or not faults.transient(error):
             raise error
+        asked_for = error.retry_after if isinstance(error, faults.RefusedError) else None
         if asked_for is not None:
             self.call_off.sleep(min(asked_for, _LONGEST_ASKED_FOR) + self.jitter() * _FIRST)
         else:

@@ -98,16 +98,17 @@ class Session:
             UnreachableError: no answer came, at last.
         """
         patience = self.patience()
-        while True:
-            asked_for = None
+
+        def attempt() -> Answer | RegistryError:
             try:
                 answer = self.exchange(method, location, doing=doing, scopes=scopes, headers=headers, body=body)
-                if answer.status in expect:
-                    return answer
-                asked_for = answer.retry_after
-                raise self.refusal(answer, doing=doing, scopes=scopes)
             except RegistryError as error:
-                patience.bear(error, asked_for=asked_for)
+                return error
+            return answer if answer.status in expect else self.refusal(answer, doing=doing, scopes=scopes)
+
+        while isinstance(outcome := attempt(), RegistryError):
+            patience.bear(outcome)
+        return outcome
 
     def exchange(
         self,
@@ -138,14 +139,17 @@ class Session:
             response, url = self._authenticated("GET", self.url(location), scopes, headers or {}, None)
             if response.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
                 raise self.refusal(self._read(response, url), doing=doing, scopes=scopes)
-            try:
-                yield response
-            except BaseException:
-                response.close()  # what is left of the body must not be taken for the next answer
-                raise
-            if response.length_remaining:  # read in part, on purpose
-                response.close()
-            response.release_conn()
+        try:
+            yield response
+        except urllib3.exceptions.HTTPError as error:
+            response.close()
+            raise faults.unreachable(error, doing=doing, host=self.endpoint.host) from error
+        except BaseException:
+            response.close()  # what is left of the body must not be taken for the next answer
+            raise
+        if response.length_remaining:  # read in part, on purpose
+            response.close()
+        response.release_conn()
 
     def refusal(self, answer: Answer, *, doing: str, scopes: tuple[Scope, ...] = ()) -> RefusedError:
         """Make the error for an answer that says no."""

@@ -1,0 +1,80 @@
+"""Fetch one blob into the cache: verified while it streams, continued by Range after a break, written once."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from urllib3.response import BaseHTTPResponse
+
+from bundler.effects import files
+from bundler.effects.blobs import BlobStore, BlobWriter
+from bundler.effects.registry.faults import UnreachableError
+from bundler.effects.registry.meter import Meter
+from bundler.effects.registry.repository import Repository
+from bundler.errors import RegistryError, VerificationError
+from bundler.model.descriptor import Descriptor
+
+_PART = 1 << 18  # bytes
+
+
+def fetch(repository: Repository, blob: Descriptor, store: BlobStore, meter: Meter) -> None:
+    """Fetch a blob, unless the store has it.
+
+    Raises:
+        VerificationError: what came is not what the digest says; nothing was kept.
+        RegistryError: the registry refused, or could not be reached time and again.
+    """
+    if store.has(blob.digest, blob.size):
+        meter.reached(str(blob.digest), blob.size)
+        return
+    furthest = 0
+    patience = repository.session.patience()
+    try:
+        with store.writing(blob.digest, blob.size) as writer:
+            while (error := _attempt(repository, blob, writer, store, meter)) is not None:
+                patience.bear(error)
+                if writer.size > furthest:
+                    furthest = writer.size
+                    patience.progressed()
+    except VerificationError as error:
+        raise VerificationError(
+            f"{repository.full_name} serves other bytes than the digest of a blob says. {error.problem}",
+            remedy="Fetch again; if it stays so, the registry (or its cache) holds a damaged copy.",
+        ) from error
+
+
+def _attempt(
+    repository: Repository, blob: Descriptor, writer: BlobWriter, store: BlobStore, meter: Meter
+) -> RegistryError | None:
+    """Fetch what is missing; return what went wrong where something did, with what came before it written."""
+    begin = writer.size
+    try:
+        with repository.open_blob(blob.digest, begin) as response:
+            skip = begin if response.status == HTTPStatus.OK else 0
+            if begin and not skip and not _begins_at(response, begin):
+                return RegistryError(
+                    f"{repository.full_name} answers a request for the bytes from {begin} on with "
+                    f"{response.headers.get('Content-Range')!r}.",
+                    remedy="The registry, or a proxy, gets ranges wrong; leave it out.",
+                )
+            while chunk := response.read(_PART):
+                repository.session.call_off.check()
+                _write(chunk[skip:], blob, writer, store)
+                skip = max(0, skip - len(chunk))
+                meter.reached(str(blob.digest), writer.size)
+    except RegistryError as error:
+        return error
+    if writer.size < blob.size:
+        return UnreachableError(f"{repository.full_name} sent {writer.size} of {blob.size} bytes of {blob.digest}.")
+    return None
+
+
+def _begins_at(response: BaseHTTPResponse, offset: int) -> bool:
+    return response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0] == str(offset)
+
+
+def _write(chunk: bytes, blob: Descriptor, writer: BlobWriter, store: BlobStore) -> None:
+    if writer.size + len(chunk) > blob.size:
+        raise VerificationError(f"Expected {blob.size} bytes of {blob.digest}, got more.")
+    with files.explained(store.folder):  # a full disk is no fault of the registry
+        writer.write(chunk)

@@ -1,0 +1,242 @@
+"""Upload one blob: read in place, hashed on its way, continued where the registry stopped."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import suppress
+from http import HTTPStatus
+from urllib.parse import quote
+
+from bundler.effects.registry.content import Content
+from bundler.effects.registry.faults import Answer, RefusedError
+from bundler.effects.registry.journal import Entry, Journal
+from bundler.effects.registry.meter import Meter
+from bundler.effects.registry.repository import Repository
+from bundler.errors import RegistryError, VerificationError
+
+_PART = 1 << 20  # bytes read, hashed and handed to the socket at a time
+CHUNK_SIZE = 64 << 20  # bytes in one request; a blob that is longer goes in several
+_LEAST_CHUNK = 1 << 20  # what every proxy lets pass (nginx's default limit)
+_WORTH_A_NOTE = 8 << 20  # bytes; a smaller blob is sent anew after the client was killed
+_STREAM = {"Content-Type": "application/octet-stream"}
+# The upload is unknown, out of step, or its bytes came out wrong: another upload may go well.
+_LOST = frozenset({400, 404, 409, 410, 412, 416})
+_MOST_TIMES_LOST = 3
+
+
+class _Hasher:
+    """Hashes a content once, in order, however often and in whatever pieces it is sent."""
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+        self._state = hashlib.sha256()
+        self._position = 0
+
+    def take(self, offset: int, part: memoryview) -> None:
+        """Hash what is new in ``part``; raise ``VerificationError`` when the end is reached with another digest."""
+        if offset > self._position:
+            self._catch_up(offset)
+        fresh = part[self._position - offset :]
+        if not fresh:
+            return
+        self._state.update(fresh)
+        self._position += len(fresh)
+        if self._position == self._content.size and self._state.hexdigest() != self._content.digest.hex:
+            raise damaged(self._content, f"sha256:{self._state.hexdigest()}")
+
+    def _catch_up(self, offset: int) -> None:
+        """Hash what the registry has already, without sending it."""
+        buffer = memoryview(bytearray(_PART))
+        while self._position < offset:
+            part = read_part(self._content, self._position, buffer[: offset - self._position])
+            self._state.update(part)
+            self._position += len(part)
+
+
+def damaged(content: Content, seen: str) -> VerificationError:
+    """Make the error for bytes that are not what their name says."""
+    return VerificationError(
+        f"{content.name} is damaged: its digest should be {content.digest}, and is {seen}.",
+        remedy="Nothing was tagged. Copy the bundle again and compare it with its SHA256SUMS: bundler verify.",
+    )
+
+
+def read_part(content: Content, offset: int, view: memoryview) -> memoryview:
+    """Return the next bytes, in ``view``; raise ``VerificationError`` where the file ends too early."""
+    count = content.read_into(offset, view)
+    if count <= 0:
+        raise VerificationError(
+            f"{content.name} is damaged: it ends after {offset} of {content.size} bytes.",
+            remedy="Nothing was tagged. Copy the bundle again and compare it with its SHA256SUMS.",
+        )
+    return view[:count]
+
+
+class _Upload:
+    """One blob on its way: ``_url`` takes the byte at ``_offset`` next; where it is None, an upload is to begin."""
+
+    def __init__(self, repository: Repository, content: Content, entry: Entry, meter: Meter, chunk_size: int) -> None:
+        self._repository = repository
+        self._session = repository.session
+        self._content = content
+        self._entry = entry
+        self._meter = meter
+        self._chunk_size = chunk_size
+        self._hasher = _Hasher(content)
+        self._doing = f"sending the blob {content.digest} to {repository.name}"
+        self._url: str | None = None
+        self._offset = 0
+        self._furthest = 0
+        self._times_lost = 0
+        self._patience = self._session.patience()
+
+    def run(self, begun: str | None) -> None:
+        """Send all of it; ``begun`` is an upload that the registry has begun already."""
+        if self._entry.location:
+            self._find_out(self._entry.location)
+        self._url = self._url or begun
+        while not self._advanced_to_the_end():
+            pass
+
+    def _advanced_to_the_end(self) -> bool:
+        """Make the next request, and what a failure of it asks for; return whether the blob is complete."""
+        try:
+            complete = self._step()
+        except RegistryError as error:
+            self._bear(error)
+            if self._repository.has_blob(self._content.digest):  # only the answer was lost
+                return True
+            url, self._url, self._offset = self._url, None, 0
+            if url:
+                self._find_out(url)
+            complete = False
+        if self._offset > self._furthest:
+            self._furthest = self._offset
+            self._patience.progressed()
+        return complete
+
+    def _bear(self, error: RegistryError) -> None:
+        status = error.status if isinstance(error, RefusedError) else None
+        if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and self._chunk_size > _LEAST_CHUNK:
+            self._chunk_size = max(_LEAST_CHUNK, min(self._chunk_size, self._content.size) // 4)
+        elif status in _LOST and self._times_lost < _MOST_TIMES_LOST:
+            self._times_lost += 1
+        else:
+            self._patience.bear(error)
+
+    def _step(self) -> bool:
+        if self._url is None:
+            self._url, self._offset = self._repository.begin_upload(), 0
+            self._note(self._url)
+        left = self._content.size - self._offset
+        if left == 0 or (self._offset == 0 and left <= self._chunk_size):
+            self._finish(self._url)
+            return True
+        self._patch(self._url, min(left, self._chunk_size))
+        return False
+
+    def _patch(self, url: str, length: int) -> None:
+        """Send one chunk (distribution specification, end-5)."""
+        end = self._offset + length
+        answer = self._send("PATCH", url, length, {"Content-Range": f"{self._offset}-{end - 1}"})
+        if answer.status not in (HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT, HTTPStatus.CREATED):
+            raise self._refusal(answer)
+        kept = _kept(answer)
+        self._url = self._repository.upload_url(answer)
+        self._offset = end if kept is None or kept > end else kept
+        self._note(self._url)
+
+    def _finish(self, url: str) -> None:
+        """Send what is left and close the upload (end-6)."""
+        closing = f"{url}{'&' if '?' in url else '?'}digest={quote(str(self._content.digest))}"
+        answer = self._send("PUT", closing, self._content.size - self._offset, {})
+        if answer.status not in (HTTPStatus.CREATED, HTTPStatus.NO_CONTENT, HTTPStatus.OK, HTTPStatus.ACCEPTED):
+            raise self._refusal(answer)
+        self._repository.compare(answer, self._content.digest, self._doing)
+
+    def _send(self, method: str, url: str, length: int, headers: dict[str, str]) -> Answer:
+        offset = self._offset
+        return self._session.exchange(
+            method,
+            url,
+            doing=self._doing,
+            scopes=(self._repository.scope,),
+            headers={**_STREAM, **headers, "Content-Length": str(length)},
+            body=lambda: self._parts(offset, length),
+        )
+
+    def _parts(self, offset: int, length: int) -> Iterator[bytes]:
+        """Yield the bytes, hashed; the last of the blob is held back until its digest has proved right."""
+        buffer = memoryview(bytearray(min(_PART, length)))
+        end = offset + length
+        while offset < end:
+            self._session.call_off.check()
+            part = read_part(self._content, offset, buffer[: end - offset])
+            self._hasher.take(offset, part)
+            yield part  # type: ignore[misc]  # urllib3 says bytes, and takes any buffer
+            offset += len(part)
+            self._meter.reached(str(self._content.digest), offset)
+
+    def _find_out(self, url: str) -> None:
+        """Ask how much of an upload the registry has kept; where it does not say, let another begin."""
+        try:
+            answer = self._session.ask(
+                "GET",
+                url,
+                doing=f"asking how much of {self._content.digest} has come",
+                expect=(HTTPStatus.NO_CONTENT, HTTPStatus.ACCEPTED, HTTPStatus.OK),
+                scopes=(self._repository.scope,),
+            )
+            kept = _kept(answer) or 0
+        except RefusedError:
+            kept = 0
+        # Nothing kept, and one byte kept, are both told as "0-0": a new upload is in step for sure.
+        if 1 < kept <= self._content.size:
+            self._url, self._offset = self._session.url(answer.headers.get("location", url), at=url), kept
+            self._note(self._url)
+        else:
+            self._entry.forget()
+
+    def _note(self, url: str) -> None:
+        if self._content.size >= _WORTH_A_NOTE:
+            self._entry.note(url)
+
+    def _refusal(self, answer: Answer) -> RefusedError:
+        return self._session.refusal(answer, doing=self._doing, scopes=(self._repository.scope,))
+
+
+def _kept(answer: Answer) -> int | None:
+    """Return how many bytes the answer's ``Range: 0-LAST`` speaks of, or None."""
+    first, _, last = answer.headers.get("range", "").removeprefix("bytes=").partition("-")
+    return int(last) + 1 if first == "0" and last.isascii() and last.isdigit() else None
+
+
+def upload(
+    repository: Repository,
+    content: Content,
+    *,
+    journal: Journal,
+    meter: Meter,
+    begun: str | None = None,
+    chunk_size: int = CHUNK_SIZE,
+) -> None:
+    """Upload a blob; ``begun`` is the URL of an upload that the registry has begun already.
+
+    A blob up to ``chunk_size`` goes in one request, a longer one in chunks. Where a request breaks, the registry is
+    asked how much it has kept, and only the rest is sent; a registry that does not say gets the blob anew.
+
+    Raises:
+        VerificationError: the content is not what its digest says. The upload was left incomplete.
+        RegistryError: the registry refused, or could not be reached time and again.
+    """
+    with journal.entry(repository.full_name, content.digest) as entry:
+        try:
+            _Upload(repository, content, entry, meter, chunk_size).run(begun)
+        except VerificationError:
+            if entry.location:
+                with suppress(RegistryError):
+                    repository.cancel_upload(entry.location)
+            entry.forget()
+            raise
+        entry.forget()

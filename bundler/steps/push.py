@@ -1,0 +1,210 @@
+"""Push: from a bundle to a registry, straight out of the file; every byte once, nothing tagged before all is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from bundler.effects import files
+from bundler.effects.archive import Bundle
+from bundler.effects.registry import parallel
+from bundler.effects.registry.content import BundledBlob
+from bundler.effects.registry.endpoint import Connection, Destination, Endpoint, TlsSettings
+from bundler.effects.registry.faults import RefusedError
+from bundler.effects.registry.journal import Journal
+from bundler.effects.registry.meter import Meter
+from bundler.effects.registry.repository import Repository
+from bundler.effects.registry.session import Session
+from bundler.effects.registry.upload import CHUNK_SIZE, upload
+from bundler.errors import RegistryError
+from bundler.model.digest import Digest
+from bundler.model.progress import Progress
+from bundler.steps import push_plan
+from bundler.steps.bundled_images import Manifest, check_metadata, choose, name, open_images
+from bundler.steps.push_plan import BlobPlan, ImagePlan, Kind, PushedImage, PushPlan, Question, Receipt
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class PushOptions:
+    """What ``bundler push`` was asked.
+
+    ``only`` names images by their reference in the bundle or by the name they get; empty means all.
+    ``journal_folder`` is where unfinished uploads are noted, so that a killed push goes on; None: they are not.
+    ``chunk_size`` is the most bytes in one request.
+    """
+
+    destination: Destination
+    plain_http: bool = False
+    tls: TlsSettings = field(default_factory=TlsSettings)
+    connection: Connection = field(default_factory=Connection)
+    only: tuple[str, ...] = ()
+    chunk_size: int = CHUNK_SIZE
+    journal_folder: Path | None = None
+    receipt_file: Path | None = None
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The registry that is pushed to."""
+        return Endpoint(self.destination.host, self.plain_http, self.tls)
+
+
+def plan(path: Path, options: PushOptions, progress: Progress) -> PushPlan:
+    """Say what a push would send, and what is there already; writes nothing anywhere.
+
+    Raises:
+        VerificationError: the bundle's metadata is damaged.
+        UsageError: there is no such bundle, ``only`` names no image of it, or two images would get one name.
+        RegistryError: the registry refuses or cannot be reached.
+    """
+    with Bundle.open(path) as bundle, closing(Session(options.endpoint, options.connection)) as session:
+        return _Push(bundle, options, session, progress).plan()
+
+
+def run(path: Path, options: PushOptions, progress: Progress) -> Receipt:
+    """Push a bundle's images and return what happened.
+
+    Blobs go first, then manifests (children before their index), tags last. Every blob that is sent is hashed on its
+    way and left incomplete at the registry where it is damaged; at that point nothing was tagged.
+
+    Raises:
+        VerificationError: a blob is damaged; and what ``plan`` raises.
+    """
+    with Bundle.open(path) as bundle, closing(Session(options.endpoint, options.connection)) as session:
+        receipt = _Push(bundle, options, session, progress).run()
+    if options.receipt_file:
+        files.write(options.receipt_file, receipt.to_bytes())
+    return receipt
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    sent: int = 0
+    mounted: int = 0
+    bytes_sent: int = 0
+
+
+class _Push:
+    def __init__(self, bundle: Bundle, options: PushOptions, session: Session, progress: Progress) -> None:
+        self._bundle = bundle
+        self._options = options
+        self._session = session
+        self._progress = progress
+        self._journal = Journal(options.journal_folder)
+
+    def plan(self) -> PushPlan:
+        check_metadata(self._bundle)
+        destination = self._options.destination
+        images = choose(open_images(self._bundle), self._options.only)
+        named = tuple(name(image, self._bundle.manifest.registry, destination) for image in images)
+        self._session.check()
+        questions = push_plan.questions(named)
+        with self._progress.task("Looking what is there", total=len(questions)) as task:
+            meter = Meter(task)
+
+            def ask(question: Question) -> bool:
+                found = self._is_there(question)
+                meter.reached(repr(question), 1)
+                return found
+
+            answers = self._each(questions, ask)
+        there = frozenset(question for question, found in zip(questions, answers, strict=True) if found)
+        return push_plan.make(named, there, destination)
+
+    def _is_there(self, question: Question) -> bool:
+        repository = self._repository(question.repository)
+        if question.kind is Kind.BLOB:
+            return repository.has_blob(question.digest)
+        reference = question.tag if question.kind is Kind.TAG else question.digest
+        return repository.find_manifest(reference) == question.digest
+
+    def run(self) -> Receipt:
+        plan = self.plan()
+        self._journal.tidy()
+        outcomes: tuple[_Outcome, ...] = ()
+        if todo := [blob for blob in plan.blobs if blob.missing]:
+            with self._progress.task("Pushing", total=plan.bytes_to_send, unit="bytes") as task:
+                meter = Meter(task)
+                outcomes = self._each(todo, lambda blob: self._blob(blob, meter))
+        self._each(plan.images, self._below_the_root)
+        self._each(plan.images, self._root)
+        return Receipt(
+            registry=str(plan.destination),
+            images=tuple(_pushed(image) for image in plan.images),
+            bytes_sent=sum(outcome.bytes_sent for outcome in outcomes),
+            blobs_sent=sum(outcome.sent for outcome in outcomes),
+            blobs_mounted=sum(outcome.mounted for outcome in outcomes),
+            bytes_present=plan.bytes_present,
+            manifests_put=sum(len(image.manifests) for image in plan.images),
+        )
+
+    def _blob(self, blob: BlobPlan, meter: Meter) -> _Outcome:
+        """Bring one blob to every repository that lacks it: sent once, then mounted from the first that has it."""
+        content = BundledBlob.of(self._bundle, blob.descriptor.digest)
+        source = blob.present[0] if blob.present else None
+        sent = 0
+        for target in blob.missing:
+            repository = self._repository(target)
+            begun = None
+            if source:
+                there, begun = _mount(repository, content.digest, source)
+                if there:
+                    continue
+            meter.note(f"{content.digest.short} to {target}")
+            upload(
+                repository,
+                content,
+                journal=self._journal,
+                meter=meter,
+                begun=begun,
+                chunk_size=self._options.chunk_size,
+            )
+            sent += 1
+            source = source or target
+        return _Outcome(sent, len(blob.missing) - sent, sent * content.size)
+
+    def _below_the_root(self, image: ImagePlan) -> None:
+        for manifest in image.missing:
+            self._put(image, manifest, manifest.descriptor.digest)
+
+    def _root(self, image: ImagePlan) -> None:
+        if not image.tagged:
+            self._put(image, image.root, image.named.target.tag or image.root.descriptor.digest)
+
+    def _put(self, image: ImagePlan, manifest: Manifest, reference: str | Digest) -> None:
+        repository = self._repository(image.named.target.repository)
+        repository.put_manifest(reference, manifest.content, manifest.descriptor.media_type)
+
+    def _repository(self, repository: str) -> Repository:
+        return Repository(self._session, repository, write=True)
+
+    def _each(self, items: Iterable[_Item], work: Callable[[_Item], _Result]) -> tuple[_Result, ...]:
+        workers = self._options.connection.parallel
+        return parallel.each(items, work, workers=workers, call_off=self._session.call_off)
+
+
+def _mount(repository: Repository, digest: Digest, source: str) -> tuple[bool, str | None]:
+    """Try to take a blob over; return whether it is there now, and else an upload that the registry began instead."""
+    try:
+        begun = repository.mount(digest, source)
+    except RefusedError:
+        return False, None  # some registries refuse what they need not support
+    if begun is None:
+        return True, None
+    if repository.has_blob(digest):  # it was put there by someone, or the mount was only told of wrongly
+        with suppress(RegistryError):
+            repository.cancel_upload(begun)
+        return True, None
+    return False, begun
+
+
+def _pushed(image: ImagePlan) -> PushedImage:
+    bundled, target = image.named.opened.image, image.named.target
+    return PushedImage(
+        bundled.reference, bundled.role, target.tagged, image.root.descriptor.digest, bool(image.manifests)
+    )

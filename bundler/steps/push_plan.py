@@ -1,0 +1,233 @@
+"""What a push will do and what it did, as values; pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from enum import Enum
+
+from bundler.effects.registry.endpoint import Destination
+from bundler.errors import UsageError
+from bundler.model.descriptor import Descriptor, Json
+from bundler.model.digest import Digest
+from bundler.steps.bundled_images import Manifest, NamedImage
+
+
+class Kind(Enum):
+    """What may be there already."""
+
+    BLOB = "blob"
+    MANIFEST = "manifest"
+    TAG = "tag"
+
+
+@dataclass(frozen=True)
+class Question:
+    """Whether a repository has this: a blob, a manifest by digest, or a tag that names that digest."""
+
+    kind: Kind
+    repository: str
+    digest: Digest
+    tag: str = ""
+
+
+@dataclass(frozen=True)
+class BlobPlan:
+    """One blob, which repositories have it and which of those that need it do not."""
+
+    descriptor: Descriptor
+    present: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def bytes_to_send(self) -> int:
+        """Bytes that must cross the network: none where another repository has the blob."""
+        return self.descriptor.size if self.missing and not self.present else 0
+
+
+@dataclass(frozen=True)
+class ImagePlan:
+    """One image: ``missing`` are manifests below the root, ``tagged`` tells whether the tag names the root already."""
+
+    named: NamedImage
+    missing: tuple[Manifest, ...]
+    tagged: bool
+
+    @property
+    def root(self) -> Manifest:
+        """The manifest or index that the tag names."""
+        return self.named.opened.manifests[-1]
+
+    @property
+    def manifests(self) -> tuple[Manifest, ...]:
+        """Everything to put."""
+        return self.missing if self.tagged else (*self.missing, self.root)
+
+
+@dataclass(frozen=True)
+class PushPlan:
+    """The whole push; blobs with the biggest first, so that the last ones to run are short."""
+
+    destination: Destination
+    blobs: tuple[BlobPlan, ...]
+    images: tuple[ImagePlan, ...]
+
+    @property
+    def bytes_to_send(self) -> int:
+        """Bytes of blobs that the registry lacks."""
+        return sum(blob.bytes_to_send for blob in self.blobs)
+
+    @property
+    def bytes_present(self) -> int:
+        """Bytes of blobs that the registry has, in one repository or another."""
+        return sum(blob.descriptor.size for blob in self.blobs if blob.present)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the plan for ``--dry-run --output json``."""
+        return {
+            "registry": str(self.destination),
+            "bytesToSend": self.bytes_to_send,
+            "bytesPresent": self.bytes_present,
+            "blobs": [
+                {
+                    "digest": str(blob.descriptor.digest),
+                    "size": blob.descriptor.size,
+                    "present": list(blob.present),
+                    "missing": list(blob.missing),
+                }
+                for blob in self.blobs
+            ],
+            "images": [
+                {
+                    "image": image.named.opened.image.reference,
+                    "reference": image.named.target.tagged,
+                    "digest": str(image.root.descriptor.digest),
+                    "present": not image.manifests,
+                }
+                for image in self.images
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class PushedImage:
+    """An image that is at the registry; ``changed`` tells whether this push put anything of it."""
+
+    image: str
+    role: str
+    reference: str
+    digest: Digest
+    changed: bool
+
+    def to_json(self) -> dict[str, Json]:
+        """Return a row of the receipt."""
+        return {
+            "image": self.image,
+            "role": self.role,
+            "reference": self.reference,
+            "digest": str(self.digest),
+            "changed": self.changed,
+        }
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a push did; sizes in bytes. Every image in it is complete at the registry."""
+
+    registry: str
+    images: tuple[PushedImage, ...]
+    bytes_sent: int
+    blobs_sent: int
+    blobs_mounted: int
+    bytes_present: int
+    manifests_put: int
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether everything was there before."""
+        return not (self.blobs_sent or self.blobs_mounted or self.manifests_put)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the receipt for ``--output json``."""
+        return {
+            "registry": self.registry,
+            "unchanged": self.unchanged,
+            "bytesSent": self.bytes_sent,
+            "bytesPresent": self.bytes_present,
+            "blobsSent": self.blobs_sent,
+            "blobsMounted": self.blobs_mounted,
+            "manifestsPut": self.manifests_put,
+            "images": [image.to_json() for image in self.images],
+        }
+
+    def to_bytes(self) -> bytes:
+        """Return the receipt as a file."""
+        return (json.dumps(self.to_json(), indent=2) + "\n").encode()
+
+
+def questions(images: tuple[NamedImage, ...]) -> tuple[Question, ...]:
+    """Return what must be known before a push, each once."""
+    asked: dict[Question, None] = {}
+    for named in images:
+        repository, root = named.target.repository, named.opened.image.root.digest
+        for blob in named.opened.blobs:
+            asked[Question(Kind.BLOB, repository, blob.digest)] = None
+        for manifest in named.opened.manifests[:-1]:
+            asked[Question(Kind.MANIFEST, repository, manifest.descriptor.digest)] = None
+        asked[Question(Kind.TAG, repository, root, named.target.tag or "")] = None
+    return tuple(asked)
+
+
+def make(images: tuple[NamedImage, ...], there: Collection[Question], destination: Destination) -> PushPlan:
+    """Plan a push from what is there.
+
+    Raises:
+        UsageError: two images would get one name.
+    """
+    _refuse_collisions(images)
+    return PushPlan(destination, _blob_plans(images, there), tuple(_image_plan(image, there) for image in images))
+
+
+def _refuse_collisions(images: tuple[NamedImage, ...]) -> None:
+    owners: dict[str, NamedImage] = {}
+    for named in images:
+        other = owners.setdefault(named.target.tagged, named)
+        if other.opened.image.root.digest != named.opened.image.root.digest:
+            raise UsageError(
+                f"{other.opened.image.reference} and {named.opened.image.reference} would both become "
+                f"{named.target.tagged}.",
+                remedy="Push one of them elsewhere with --only.",
+            )
+
+
+def _blob_plans(images: tuple[NamedImage, ...], there: Collection[Question]) -> tuple[BlobPlan, ...]:
+    wanted: dict[Digest, tuple[Descriptor, dict[str, None]]] = {}
+    for named in images:
+        for blob in named.opened.blobs:
+            wanted.setdefault(blob.digest, (blob, {}))[1][named.target.repository] = None
+
+    def has(repository: str, digest: Digest) -> bool:
+        return Question(Kind.BLOB, repository, digest) in there
+
+    plans = (
+        BlobPlan(
+            blob,
+            tuple(repository for repository in repositories if has(repository, blob.digest)),
+            tuple(repository for repository in repositories if not has(repository, blob.digest)),
+        )
+        for blob, repositories in wanted.values()
+    )
+    by_size: Callable[[BlobPlan], tuple[int, Digest]] = lambda plan: (-plan.descriptor.size, plan.descriptor.digest)  # noqa: E731
+    return tuple(sorted(plans, key=by_size))
+
+
+def _image_plan(named: NamedImage, there: Collection[Question]) -> ImagePlan:
+    repository = named.target.repository
+    root = named.opened.image.root.digest
+    missing = tuple(
+        manifest
+        for manifest in named.opened.manifests[:-1]
+        if Question(Kind.MANIFEST, repository, manifest.descriptor.digest) not in there
+    )
+    return ImagePlan(named, missing, Question(Kind.TAG, repository, root, named.target.tag or "") in there)
