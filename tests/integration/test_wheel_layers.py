@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import sys
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from bundler.effects import bytecode, uv, wheelhouse
+from bundler.effects.blobs import BlobStore
+from bundler.effects.uv import Resolution
+from bundler.errors import LockError, RegistryError, VerificationError
+from bundler.model.digest import Digest
+from bundler.model.lock import LockedWheel
+from bundler.model.platform import Platform
+from bundler.model.progress import SilentProgress
+from bundler.oci.layer import Layer
+from bundler.steps import wheel_layers
+from bundler.wheels.compatibility import ImagePython
+from bundler.wheels.install import InstallTarget
+from tests.unit.test_wheels import wheel
+
+pytestmark = pytest.mark.integration
+THIS = (sys.version_info[0], sys.version_info[1])
+TARGET = InstallTarget(THIS, "/usr/bin/python3", "/usr/lib/python3/dist-packages", "/usr/bin")
+PYTHON = ImagePython(THIS, f"{THIS[0]}.{THIS[1]}.2", (2, 36), Platform("linux", "amd64"))
+
+
+def stored(store: BlobStore, name: str, files: Mapping[str, bytes | str]) -> LockedWheel:
+    """Put a wheel into the store and lock it."""
+    content = wheel(files).getvalue()
+    digest = store.put(content)
+    return LockedWheel(
+        name=name, version="1.0", filename=f"{name}-1.0-py3-none-any.whl", size=len(content), sha256=digest.hex
+    )
+
+
+def layers(store: BlobStore, *wheels: LockedWheel) -> tuple[Layer, ...]:
+    return wheel_layers.build(wheels, TARGET, store, epoch=7, requested=frozenset({"demo"}), progress=SilentProgress())
+
+
+def names(store: BlobStore, layer: Layer) -> dict[str, tarfile.TarInfo]:
+    with tarfile.open(store.path(layer.descriptor.digest)) as archive:
+        return {member.name: member for member in archive}
+
+
+def test_wheels_become_one_layer_with_byte_code_that_needs_no_source_check(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    (layer,) = layers(
+        store, stored(store, "demo", {"demo/__init__.py": "VALUE = {'b', 'a'}\n", "demo/bad.py": "def (\n"})
+    )
+    members = names(store, layer)
+    tag = f"cpython-{THIS[0]}{THIS[1]}"
+    folder = "usr/lib/python3/dist-packages/demo"
+    assert f"{folder}/__pycache__/__init__.{tag}.pyc" in members
+    assert f"{folder}/__pycache__/bad.{tag}.pyc" not in members  # as with pip: what does not compile stays source
+    assert {member.mtime for member in members.values()} == {7}
+    assert {(member.uid, member.gid, member.uname) for member in members.values()} == {(0, 0, "")}
+    with tarfile.open(store.path(layer.descriptor.digest)) as archive:
+        compiled = archive.extractfile(f"{folder}/__pycache__/__init__.{tag}.pyc")
+        assert compiled is not None
+        assert compiled.read()[4:8] == b"\x01\0\0\0"  # PEP 552: hash-based, unchecked
+
+
+def test_the_same_wheels_become_the_same_bytes_whatever_was_compiled_before(tmp_path: Path) -> None:
+    sources = {
+        f"demo/m{number}.py": f"import os\nNAMES = {{'x{number}', 'shared', 'os'}}\ndef shared():\n    return 'x'\n"
+        for number in range(20)
+    }
+    digests = set()
+    for place in ("one", "two"):
+        store = BlobStore(tmp_path / place)
+        first = stored(store, "demo", sources)
+        other = stored(store, "other", {"other/__init__.py": f"{place!r}\n"})
+        if place == "two":
+            layers(store, other)
+        (layer,) = layers(store, first)
+        digests.add(layer.descriptor.digest)
+    assert len(digests) == 1
+
+
+def test_a_layer_that_the_cache_has_is_not_made_again(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    demo = stored(store, "demo", {"demo.py": "x = 1\n"})
+    (layer,) = layers(store, demo)
+    written = store.path(layer.descriptor.digest).stat().st_mtime_ns
+    store.path(Digest(demo.sha256)).unlink()  # not even the wheel is read
+    assert layers(store, demo) == (layer,)
+    assert store.path(layer.descriptor.digest).stat().st_mtime_ns == written
+
+
+def test_a_file_that_two_wheels_hold_is_in_the_layer_once(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    one = stored(store, "demo", {"tests/__init__.py": "# one\n"})
+    two = stored(store, "demo2", {"tests/__init__.py": "# two\n", "demo2.py": ""})
+    (layer,) = layers(store, one, two)
+    with tarfile.open(store.path(layer.descriptor.digest)) as archive:
+        found = [member for member in archive if member.name.endswith("tests/__init__.py")]
+        assert len(found) == 1
+        content = archive.extractfile(found[0])
+        assert content is not None
+        assert content.read() == b"# two\n"
+
+
+def test_byte_code_of_another_python_is_left_out_where_the_host_has_none(tmp_path: Path) -> None:
+    assert bytecode.interpreter((2, 1)) is None
+    store = BlobStore(tmp_path)
+    target = InstallTarget((2, 1), "/usr/bin/python2.1", "/site", "/usr/bin")
+    (layer,) = wheel_layers.build(
+        [stored(store, "demo", {"demo.py": "x = 1\n"})],
+        target,
+        store,
+        epoch=0,
+        requested=frozenset(),
+        progress=SilentProgress(),
+    )
+    assert not [name for name in names(store, layer) if name.endswith(".pyc")]
+
+
+def test_a_resolution_names_the_file_of_another_platform_and_no_index() -> None:
+    arm64 = ImagePython((3, 11), "3.11.2", (2, 36), Platform("linux", "arm64"))
+    found = {row.name: row for row in uv.resolve(Resolution(arm64, requirements=("rapidfuzz==3.14.3",)))}
+    locked = found["rapidfuzz"].locked(found["rapidfuzz"].size or 0)
+    assert "aarch64" in locked.filename
+    assert "//" not in locked.model_dump_json()
+
+
+def test_requirements_that_contradict_each_other_are_explained() -> None:
+    with pytest.raises(LockError, match="cannot be resolved together") as caught:
+        uv.resolve(Resolution(PYTHON, requirements=("click>=8", "click<8")))
+    assert any("click" in line for line in caught.value.details)
+
+
+def test_a_requirement_without_wheels_says_to_provide_one() -> None:
+    with pytest.raises(LockError) as caught:
+        uv.resolve(Resolution(PYTHON, requirements=("pyspark==3.5.3",)))
+    assert "wheels" in caught.value.remedy
+
+
+def test_an_unreachable_index_is_an_error_of_the_registry_and_hides_credentials(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://someone:hunter2@127.0.0.1:9/simple")
+    monkeypatch.setenv("UV_NO_CACHE", "1")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    with pytest.raises(RegistryError) as caught:
+        uv.resolve(Resolution(PYTHON, requirements=("click",)))
+    assert "127.0.0.1:9" in str(caught.value.details)
+    assert "hunter2" not in str((caught.value, caught.value.details))
+
+
+def test_a_wheel_of_the_spec_is_preferred_locked_by_its_hash_and_fetched(tmp_path: Path) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    metadata = {
+        "demo-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n",
+        "demo.py": "x = 1\n",
+    }
+    (wheels / "demo-1.0-py3-none-any.whl").write_bytes(wheel(metadata).getvalue())
+    store = BlobStore(tmp_path / "cache")
+    (found,) = uv.resolve(Resolution(PYTHON, requirements=("demo",), wheels=wheels))
+    locked = found.locked_from_file()
+    wheelhouse.fetch([locked], PYTHON, store, wheels_dir=wheels, progress=SilentProgress())
+    assert store.has(Digest(locked.sha256), locked.size)
+    replaced = locked.model_copy(update={"sha256": "0" * 64})
+    with pytest.raises((LockError, VerificationError), match="demo"):
+        wheelhouse.fetch([replaced], PYTHON, store, wheels_dir=wheels, progress=SilentProgress())
