@@ -16,8 +16,10 @@ from bundler.model.platform import Platform
 
 _INSTALL: Final = "Install it: sudo apt-get install mmdebstrap uidmap debian-archive-keyring"
 _KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_EMULATORS: Final = Path("/proc/sys/fs/binfmt_misc")
 _FIELDS: Final = ("REPO_URI", "RELEASE", "CODENAME", "COMPONENT", "ORIGIN", "SOURCESENTRY")
 _SIGNED_BY: Final = re.compile(r"^\s*Signed-By:\s*(/\S+)\s*$|signed-by=(/[^\s\]]+)", re.MULTILINE | re.IGNORECASE)
+_RELEASE: Final = re.compile(r"([a-z]+)(-updates|-security)?")
 _PROXY: Final = re.compile(r'^Acquire::(https?)::Proxy "([^"]+)";$', re.MULTILINE)
 
 
@@ -65,7 +67,7 @@ def check_architecture(platform: Platform) -> None:
     """
     if machine.machine() == platform.machine:
         return
-    if Path(f"/proc/sys/fs/binfmt_misc/qemu-{platform.machine}").exists():
+    if (_EMULATORS / f"qemu-{platform.machine}").exists():
         return
     raise ToolMissingError(
         f"A Debian base for {platform} is made by running its programs, which this {machine.machine()} machine cannot.",
@@ -92,22 +94,24 @@ def sources(suite: str) -> str | None:
 
 
 def select_sources(rows: list[list[str]], suite: str, keys: Callable[[str], tuple[str, ...]]) -> str | None:
-    """Choose from rows of apt's index targets (see ``_FIELDS``) those of Debian's main archive for a suite."""
-    wanted = {suite, f"{suite}-updates", f"{suite}-security"}
-    lines: dict[str, None] = {}
-    releases: set[str] = set()
+    """Choose from rows of apt's index targets (see ``_FIELDS``) those of Debian's own archive, for a suite.
+
+    A machine that runs another release of Debian takes the suite from the same mirrors. ``keys`` tells the keyrings
+    that a file of sources names.
+    """
+    archives: dict[str, dict[str, None]] = {}
     for uri, release, codename, component, origin, entry in (row for row in rows if len(row) == len(_FIELDS)):
-        # Before the first "apt-get update" nothing is known of an archive, and apt leaves the field as it is.
+        # Before the first "apt-get update" nothing is known of an archive, and apt leaves fields as they are.
         known = origin == "Debian" or origin.startswith("$(")
-        if component != "main" or not known or not uri.startswith(("http://", "https://")):
-            continue
-        if release not in wanted and codename not in wanted:
+        name = release if codename.startswith("$(") else codename
+        parts = _RELEASE.fullmatch(name)
+        if component != "main" or not known or not parts or not uri.startswith(("http://", "https://")):
             continue
         signed_by = ",".join(keys(entry.rpartition(":")[0]))
         options = f"[signed-by={signed_by}] " if signed_by else ""
-        lines[f"deb {options}{uri} {release} main"] = None
-        releases |= {release, codename}
-    return "\n".join(lines) + "\n" if suite in releases else None
+        archives.setdefault(parts[1], {})[f"deb {options}{uri} {suite}{parts[2] or ''} main"] = None
+    chosen = archives.get(suite) or next(iter(archives.values()), None)
+    return "".join(f"{line}\n" for line in chosen) if chosen else None
 
 
 def lines(mirrors: Sequence[str], suite: str) -> str:

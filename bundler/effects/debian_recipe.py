@@ -29,7 +29,8 @@ _LEFT_OUT: Final = re.compile(
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ACCOUNT: Final = f"{USER}:x:{UID}:0:Feast:{HOME}"
 # Group 0 owns the home with the rights of the user: OpenShift runs images under a user id of its own, with that group.
-_HOME: Final = Directory(HOME.lstrip("/"), 0o775, UID, 0)
+# Engines mount /dev, on a root file system that may be read-only.
+_FOLDERS: Final = (Directory("dev"), Directory(HOME.lstrip("/"), 0o775, UID, 0))
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ BASE: Final = Recipe(
         "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr",
         f"--customize-hook=echo '{_ACCOUNT}:/bin/bash' >> \"$1/etc/passwd\"",
     ),
-    additions=FileTree.of([_HOME]),
+    additions=FileTree.of(_FOLDERS),
     runs_programs=True,
     env={
         "PATH": _PATH,
@@ -104,7 +105,7 @@ KUBECTL: Final = Recipe(
     hooks=(f"--extract-hook={_CONTROL_DATA}",),
     additions=FileTree.of(
         [
-            _HOME,
+            *_FOLDERS,
             _text("etc/passwd", "root:x:0:0:root:/root:/usr/sbin/nologin", f"{_ACCOUNT}:/usr/sbin/nologin"),
             _text("etc/group", "root:x:0:"),
         ]

@@ -32,7 +32,7 @@ def rewrite(
 
     Members for whose path ``keep`` is false and device nodes are left out, ``additions`` come last and replace what
     has the same path, all times become ``epoch``. Python's compiled files that check their source at each import no
-    longer do: nobody edits the files of an image.
+    longer do: nobody edits the files of an image. Nor do programs keep the right to run as their owner (setuid).
 
     Raises:
         ValueError: the tar is damaged, names a path twice, or has a hard link to what is left out.
@@ -45,10 +45,16 @@ def rewrite(
                 continue
             if member.path in written:
                 raise ValueError(f"the tar names {member.path!r} twice")
-            if _add(writer, replace(member, mtime=epoch), content, written):
+            if _add(writer, _fixed(member, epoch), content, written):
                 written.add(member.path)
         add_tree(writer, additions, epoch)
     return writer.layer
+
+
+def _fixed(member: tar.Member, epoch: int) -> tar.Member:
+    # On directories the upper bits say who owns and may delete new files; those stay.
+    mode = member.mode if member.kind is tar.Kind.DIRECTORY else member.mode & 0o777
+    return replace(member, mode=mode, mtime=epoch)
 
 
 def _add(writer: LayerWriter, member: tar.Member, content: Readable, written: set[str]) -> bool:

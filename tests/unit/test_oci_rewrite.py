@@ -65,6 +65,17 @@ def test_times_and_owner_names_are_fixed_and_links_stay() -> None:
     assert found["c"][0].linkname == "../outside"
 
 
+def test_no_program_keeps_the_right_to_run_as_root() -> None:
+    stream = _tar(("su", tarfile.REGTYPE, b"x"), ("tmp", tarfile.DIRTYPE, b""))
+    content = bytearray(stream.getvalue())
+    for start, mode in ((0, b"0004755\0"), (1024, b"0001777\0")):
+        content[start + 100 : start + 108] = mode
+        header = content[start : start + 512]
+        content[start + 148 : start + 156] = b"%06o\0 " % (sum(header) - sum(header[148:156]) + 256)
+    _, found = _rewrite(io.BytesIO(content))
+    assert (found["su"][0].mode, found["tmp"][0].mode) == (0o755, 0o1777)
+
+
 def test_compiled_python_no_longer_reads_its_source() -> None:
     for name, content, expected in (
         ("x.pyc", _PYC, b"magc\1\0\0\0" + _PYC[8:]),

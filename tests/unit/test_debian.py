@@ -1,0 +1,212 @@
+import io
+from pathlib import Path
+
+import pytest
+
+from bundler.effects import debian, debian_host, debian_recipe
+from bundler.effects.blobs import BlobStore
+from bundler.errors import ToolMissingError
+from bundler.model.platform import Platform
+from bundler.model.progress import SilentProgress
+from bundler.oci import image, mutate
+from bundler.oci.filetree import File, FileTree
+from bundler.oci.layer import write_layer
+
+AMD64 = Platform("linux", "amd64")
+
+
+def _row(uri: str, release: str, *, component: str = "main", origin: str = "Debian", codename: str = "") -> list[str]:
+    return [uri, release, codename or release, component, origin, "/etc/apt/sources.list.d/debian.sources:1"]
+
+
+def _no_keys(_: str) -> tuple[str, ...]:
+    return ()
+
+
+HOST = [
+    _row("http://mirror.example/debian/", "bookworm"),
+    _row("http://mirror.example/debian/", "bookworm", component="contrib"),
+    _row("http://mirror.example/debian/", "bookworm-updates"),
+    _row("http://mirror.example/security/", "bookworm-security"),
+    _row("https://vendor.example/apt/", "bookworm", origin="Vendor"),
+    _row("file:/srv/local/", "bookworm"),
+]
+
+
+def test_the_sources_of_this_machine_are_used_for_debian_s_own_packages_only() -> None:
+    assert debian_host.select_sources(HOST, "bookworm", _no_keys) == (
+        "deb http://mirror.example/debian/ bookworm main\n"
+        "deb http://mirror.example/debian/ bookworm-updates main\n"
+        "deb http://mirror.example/security/ bookworm-security main\n"
+    )
+
+
+def test_another_suite_comes_from_the_mirrors_of_this_machine_too() -> None:
+    found = debian_host.select_sources(HOST, "trixie", _no_keys)
+    assert found is not None
+    assert "deb http://mirror.example/security/ trixie-security main\n" in found
+    assert "bookworm" not in found
+
+
+def test_the_keys_that_the_machine_names_for_its_sources_go_with_them() -> None:
+    found = debian_host.select_sources(HOST[:1], "bookworm", lambda _: ("/etc/apt/keyrings/site.gpg", "/x.gpg"))
+    assert found == "deb [signed-by=/etc/apt/keyrings/site.gpg,/x.gpg] http://mirror.example/debian/ bookworm main\n"
+
+
+def test_sources_that_were_never_updated_are_known_by_their_release() -> None:
+    row = _row("http://mirror.example/debian/", "bookworm", origin="$(ORIGIN)", codename="$(CODENAME)")
+    assert (
+        debian_host.select_sources([row], "bookworm", _no_keys) == "deb http://mirror.example/debian/ bookworm main\n"
+    )
+
+
+def test_a_symbolic_suite_of_the_machine_is_known_by_its_codename() -> None:
+    row = _row("http://mirror.example/debian/", "stable", codename="bookworm")
+    assert (
+        debian_host.select_sources([row], "bookworm", _no_keys) == "deb http://mirror.example/debian/ bookworm main\n"
+    )
+
+
+def test_a_machine_without_debian_s_sources_has_none() -> None:
+    rows = [_row("http://mirror.example/ubuntu/", "noble", origin="Ubuntu"), ["malformed"]]
+    assert debian_host.select_sources(rows, "bookworm", _no_keys) is None
+
+
+def test_keyrings_are_read_from_both_forms_of_sources(tmp_path: Path) -> None:
+    deb822 = tmp_path / "a.sources"
+    deb822.write_text("Types: deb\nSigned-By: /usr/share/keyrings/a.gpg\n")
+    one_line = tmp_path / "b.list"
+    one_line.write_text("deb [arch=amd64 signed-by=/etc/b.gpg] http://x bookworm main\n")
+    assert debian_host._keys_named_in(str(deb822)) == ("/usr/share/keyrings/a.gpg",)
+    assert debian_host._keys_named_in(str(one_line)) == ("/etc/b.gpg",)
+    assert debian_host._keys_named_in(str(tmp_path / "absent")) == ()
+
+
+def test_mirrors_may_be_addresses_or_whole_lines() -> None:
+    found = debian_host.lines(
+        ["http://mirror.example/debian", "deb http://x.example/d bookworm-security main"], "bookworm"
+    )
+    first, second = found.splitlines()
+    assert first.endswith("http://mirror.example/debian bookworm main")
+    assert second == "deb http://x.example/d bookworm-security main"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "etc/apt/sources.list",
+        "etc/apt/apt.conf.d/99mmdebstrap",
+        "etc/hostname",
+        "etc/resolv.conf",
+        "etc/machine-id",
+        "etc/passwd-",
+        "etc/dpkg/dpkg.cfg.d/99mmdebstrap",
+        "dev/null",
+        "run/lock/x",
+        "tmp/x",
+        "var/cache/ldconfig/aux-cache",
+        "var/lib/apt/lists/x",
+        "var/lib/dpkg/status-old",
+        "var/lib/dpkg/lock-frontend",
+        "var/log/dpkg.log",
+        "usr/share/doc/bash/README.gz",
+        "usr/share/man/man1/bash.1.gz",
+        "usr/share/locale/de/LC_MESSAGES/x.mo",
+    ],
+)
+def test_what_varies_or_documents_does_not_enter_the_image(path: str) -> None:
+    assert not debian_recipe.is_kept(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "etc/apt",
+        "etc/passwd",
+        "etc/ssl/certs/ca-certificates.crt",
+        "tmp",
+        "usr/bin/python3.11",
+        "usr/lib/python3.11/doctest.py",
+        "usr/share/doc/bash/copyright",
+        "usr/share/zoneinfo/Europe/Berlin",
+        "var/lib/dpkg/status",
+        "var/lib/dpkg/info/bash.list",
+        "var/log",
+    ],
+)
+def test_what_a_program_needs_and_every_copyright_file_stays(path: str) -> None:
+    assert debian_recipe.is_kept(path)
+
+
+def _remembered(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> debian.DebianBase:
+    """Put a base into the store as an earlier run would have."""
+    monkeypatch.setattr(debian_host, "mmdebstrap_version", lambda: "1.0")
+    with store.writing() as sink:
+        layer = write_layer(FileTree.of([File("a", 1, lambda: io.BytesIO(b"x"))]), sink, epoch=0, created_by="test")
+    made = mutate.append_layers(image.empty(AMD64), [layer])
+    store.put(made.config_bytes())
+    store.put(made.manifest_bytes())
+    key = debian._Order(debian_recipe.BASE, "bookworm", AMD64, ()).key("1.0")
+    store.remember("debian", key, {"image": made.descriptor.to_json(), "packages": {"bash": "5"}})
+    return debian.DebianBase(made, {"bash": "5"})
+
+
+def test_a_base_that_is_in_the_store_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = BlobStore(tmp_path)
+    made = _remembered(store, monkeypatch)
+    found = debian.base("bookworm", AMD64, store, progress=SilentProgress())
+    assert found.image.descriptor == made.image.descriptor
+    assert found.packages == {"bash": "5"}
+
+
+@pytest.mark.parametrize("damage", ["layer is gone", "config is gone", "manifest is another"])
+def test_a_store_that_lost_a_part_of_the_base_does_not_have_it(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = BlobStore(tmp_path)
+    made = _remembered(store, monkeypatch).image
+    match damage:
+        case "layer is gone":
+            store.path(made.layers[0].descriptor.digest).unlink()
+        case "config is gone":
+            for path in store.folder.rglob("*"):
+                if path.is_file() and path.read_bytes() == made.config_bytes():
+                    path.unlink()
+        case _:
+            store.path(made.descriptor.digest).write_bytes(b"{}")
+    key = debian._Order(debian_recipe.BASE, "bookworm", AMD64, ()).key("1.0")
+    assert debian._recalled(store, key) is None
+
+
+def test_the_key_of_the_cache_tells_mirrors_apart_without_naming_them() -> None:
+    def key(*mirrors: str) -> str:
+        return debian._Order(debian_recipe.BASE, "bookworm", AMD64, mirrors).key("1.0")
+
+    secret = key("http://user:secret@mirror.example/debian")
+    assert len({key(), key("http://mirror.example/debian"), secret}) == 3
+    assert "secret" not in secret
+    assert "example" not in secret
+
+
+def test_a_platform_that_cannot_run_here_is_refused_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(debian_host.machine, "machine", lambda: "x86_64")
+    monkeypatch.setattr(debian_host, "_EMULATORS", tmp_path)
+    debian_host.check_architecture(AMD64)
+    with pytest.raises(ToolMissingError) as caught:
+        debian_host.check_architecture(Platform("linux", "arm64"))
+    assert "qemu-user-static" in caught.value.remedy
+    assert "base.image" in caught.value.remedy
+    (tmp_path / "qemu-aarch64").touch()
+    debian_host.check_architecture(Platform("linux", "arm64"))
+
+
+def test_a_range_of_subordinate_ids_is_that_of_the_user(tmp_path: Path) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "subuid"
+    file.write_text("other:100000:65536\n")
+    assert not debian_host._has_range(file, "feast")
+    assert debian_host._has_range(file, "other")
+    assert not debian_host._has_range(tmp_path / "absent", "feast")
