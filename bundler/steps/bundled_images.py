@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from bundler.effects.archive import Bundle
+from bundler.effects.archive import Bundle, Extent
 from bundler.effects.registry.contents import ImageContents, walk
 from bundler.effects.registry.endpoint import Destination
 from bundler.errors import UsageError, VerificationError
@@ -29,11 +30,15 @@ class Manifest:
 
 @dataclass(frozen=True)
 class OpenedImage:
-    """An image of a bundle; ``manifests`` are verified, children before parents, the root last."""
+    """An image of a bundle; ``manifests`` are verified, children before parents, the root last.
+
+    ``extents`` say where each blob lies.
+    """
 
     image: BundledImage
     manifests: tuple[Manifest, ...]
     blobs: tuple[Descriptor, ...]
+    extents: Mapping[Digest, tuple[Extent, ...]]
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,8 @@ def _open(bundle: Bundle, image: BundledImage) -> OpenedImage:
                 remedy=_REMEDY,
             )
     manifests = tuple(Manifest(descriptor, contents[descriptor.digest]) for descriptor in found.manifests)
-    return OpenedImage(image, manifests, found.blobs)
+    extents = {blob.digest: bundle.blob(blob.digest).extents for blob in found.blobs}
+    return OpenedImage(image, manifests, found.blobs, extents)
 
 
 def choose(images: tuple[OpenedImage, ...], only: tuple[str, ...]) -> tuple[OpenedImage, ...]:
