@@ -203,8 +203,6 @@ def test_a_platform_that_cannot_run_here_is_refused_with_what_to_do(
 
 
 def test_a_range_of_subordinate_ids_is_that_of_the_user(tmp_path: Path) -> None:
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
     file = tmp_path / "subuid"
     file.write_text("other:100000:65536\n")
     assert not debian_host._has_range(file, "feast")
