@@ -191,7 +191,7 @@ def test_the_key_of_the_cache_tells_mirrors_apart_without_naming_them() -> None:
 def test_a_platform_that_cannot_run_here_is_refused_with_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(debian_host.machine, "machine", lambda: "x86_64")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     monkeypatch.setattr(debian_host, "_EMULATORS", tmp_path)
     debian_host.check_architecture(AMD64)
     with pytest.raises(ToolMissingError) as caught:
