@@ -34,15 +34,15 @@ def command(
     the feature repo. It names no package index, so it works against every mirror. Commit it.
     """
     from bundler.effects.blobs import BlobStore  # noqa: PLC0415  (help must not load the program)
-    from bundler.steps import build  # noqa: PLC0415
+    from bundler.steps import locking  # noqa: PLC0415
 
-    request = build.LockRequest(
+    request = locking.LockRequest(
         spec_file=spec_file,
         epoch=options.source_date_epoch(),
         upgrade=upgrade,
         upgrade_packages=packages,
     )
-    written = build.write_lock(request, BlobStore(cache_dir), options.progress(quiet=quiet, verbose=verbose))
+    written = locking.write(request, BlobStore(cache_dir), options.progress(quiet=quiet, verbose=verbose))
     if output == "json":
         console.show_json({"lock": str(written.path), "changes": list(written.changes)})
         return

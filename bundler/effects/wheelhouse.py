@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import netrc
 import os
-import ssl
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -12,10 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import truststore
 import urllib3
 
-from bundler.effects import uv
+from bundler.effects import trust, uv
 from bundler.effects.blobs import BlobStore, BlobWriter
 from bundler.effects.uv import Candidate, Resolution
 from bundler.errors import LockError, RegistryError, VerificationError
@@ -85,7 +83,7 @@ def _hashed(found: Candidate) -> Candidate:
 def download(files: Sequence[tuple[Candidate, int | None]], store: BlobStore, *, progress: Progress) -> None:
     """Download files with their sizes in bytes (None: unknown) into the store, several at once."""
     total = sum(size or 0 for _, size in files)
-    http = _pool()
+    http = trust.pool(_PARALLEL)
     with (
         progress.task("Fetching Python packages", total=total or None, unit="bytes") as task,
         ThreadPoolExecutor(_PARALLEL) as threads,
@@ -171,23 +169,6 @@ def _check(status: int, url: str) -> None:
         raise _BrokenError(f"HTTP status {status}")
     remedy = "Check the credentials for this host (netrc, or the index's URL)." if status in (401, 403) else ""
     raise RegistryError(f"The package index answered {status} for {uv.masked(url)}.", remedy=remedy)
-
-
-def _pool() -> urllib3.PoolManager:
-    """Return a connection pool that trusts what the host trusts and takes the host's proxy."""
-    bundle = next(
-        (os.environ[name] for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT") if os.environ.get(name)), None
-    )
-    context: ssl.SSLContext = (
-        ssl.create_default_context(cafile=bundle) if bundle else truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    )
-    proxy = os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or os.environ.get("ALL_PROXY")
-    timeout = urllib3.Timeout(connect=15, read=60)
-    if proxy:
-        return urllib3.ProxyManager(proxy, ssl_context=context, timeout=timeout, retries=False, maxsize=_PARALLEL)
-    return urllib3.PoolManager(
-        ssl_context=context, timeout=timeout, retries=urllib3.Retry(0, redirect=5), maxsize=_PARALLEL
-    )
 
 
 def _credentials(url: str) -> dict[str, str]:

@@ -53,7 +53,7 @@ def credentials_secret(spec: BundleSpec) -> str:
 def service_accounts(spec: BundleSpec, capabilities: Capabilities) -> tuple[str, ...]:
     """Return the accounts that the operator's pods of this FeatureStore run under."""
     name = f"feast-{spec.deployment.name}"
-    return (name, f"{name}-cronjob") if capabilities.separate_cron_account else (name,)
+    return (name, f"{name}-cronjob") if capabilities.cron_job_account else (name,)
 
 
 def render(

@@ -2,67 +2,176 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from bundler.effects import base_image, feature_repo, files
+from bundler import __version__
+from bundler.effects import files, wheelhouse
 from bundler.effects.blobs import BlobStore
-from bundler.effects.feature_repo import RepoContents
-from bundler.errors import LockError, SpecError
-from bundler.model import lock as lock_text
-from bundler.model import spec_reader
-from bundler.model.lock import BundleLock, LockedImage
-from bundler.model.platform import Platform
+from bundler.model import layout
+from bundler.model.descriptor import Json
+from bundler.model.digest import Digest
+from bundler.model.lock import BundleLock
 from bundler.model.progress import Progress
-from bundler.model.spec import BundleSpec
-from bundler.oci import rootfs
+from bundler.model.reference import ImageRef
 from bundler.oci.image import Image
-from bundler.oci.rootfs import BaseContents
-from bundler.steps import lock
-from bundler.steps.lock import Base, LockInputs
+from bundler.render import manifests, relocation
+from bundler.render.manifests import DeploymentImages
+from bundler.steps import bake, gather, lock, locking, pack, project, wheel_layers
+from bundler.steps.bake import ImageIdentity
+from bundler.steps.gather import GatheredImage
+from bundler.steps.lock import Base
+from bundler.steps.locking import Gathered
+from bundler.steps.pack import ImageToPack, Packed, PackPlan, SigningKey
+from bundler.steps.project import Project
+from bundler.wheels.install import InstallTarget
 
-LOCK_NAME = "bundle.lock"
+FEATURE_SERVER: Final = "feature-server"
+# Time of the files in layers: fixed, so that the same files are the same layer in every bundle and nothing is pushed
+# twice. Not zero, which some programs take for "unknown"; when an image was made is said by its config.
+LAYER_EPOCH: Final = 315532800  # 1980-01-01, the oldest that a zip file can say
 
 
 @dataclass(frozen=True)
-class Project:
-    """A spec, the folder that its paths are relative to, and the feature repo it names."""
+class BuildRequest:
+    """What ``bundler build`` was asked; ``epoch`` in seconds, None means now."""
 
-    spec: BundleSpec
-    file: Path
-    repo: RepoContents
-
-    @property
-    def folder(self) -> Path:
-        """The spec's folder."""
-        return self.file.parent
-
-    @property
-    def lock_file(self) -> Path:
-        """Where the lock is kept."""
-        return self.folder / LOCK_NAME
+    spec_file: Path
+    output_dir: Path
+    epoch: int | None = None
+    locked: bool = False
+    sign_key: Path | None = None
 
 
-def load(file: Path) -> Project:
-    """Read the spec and the feature repo; raise ``SpecError`` where either cannot be used."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise SpecError(
-            f"There is no spec {file}.", remedy="Name it with --file, or write one: bundler init REPO -o bundle.yaml"
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"Cannot read the spec {file}: {error}.") from error
-    spec = spec_reader.read(text, str(file))
-    return Project(spec, file.resolve(), feature_repo.read(file.resolve().parent / spec.repo.path, spec.repo))
+@dataclass(frozen=True)
+class Built:
+    """A finished bundle."""
+
+    packed: Packed
+    lock_file: Path
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the result for scripts."""
+        return {
+            "bundle": str(self.packed.path),
+            "size": self.packed.size,
+            "digest": str(self.packed.digest),
+            "lock": str(self.lock_file),
+            "images": [image.to_json() for image in self.packed.manifest.images],
+        }
+
+    def summary(self) -> tuple[str, ...]:
+        """Return the result for people: the bundle first, then what is in it."""
+        images = (
+            f"  {image.role:<15} {image.size / 1e6:7.1f} MB  {image.internal}" for image in self.packed.manifest.images
+        )
+        return (
+            f"{self.packed.path}  {self.packed.size / 1e6:.1f} MB  {self.packed.digest}",
+            *images,
+            f"  next: bundler inspect {self.packed.path}, and the reviewer's CHECKLIST.html inside",
+        )
 
 
-def read_lock(project: Project) -> BundleLock | None:
-    """Return the lock beside the spec, None where there is none."""
-    try:
-        text = project.lock_file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    return lock_text.read(text, str(project.lock_file))
+def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
+    """Build the bundle of a spec.
+
+    Raises:
+        BundlerError: of the kind that each step documents; nothing has the bundle's name then.
+    """
+    loaded = project.load(request.spec_file)
+    _check_output(request.output_dir)
+    found = locking.gathered(loaded, store, progress)
+    pinned = locking.fitting(loaded, found, store, progress, epoch=request.epoch, locked=request.locked)
+    server = _bake(loaded, found, pinned, store, progress)
+    to_pack = (server, *(_to_pack(image, loaded) for image in found.images))
+    registry = relocation.prefix(loaded.spec.registry)
+    plan = PackPlan(
+        name=loaded.spec.name,
+        version=loaded.spec.version,
+        created=pinned.created,
+        tool=f"bundler {__version__}",
+        registry=registry,
+        images=to_pack,
+        documents={
+            layout.LOCK: pinned.to_text().encode(),
+            **_manifests(loaded, found, to_pack),
+        },
+    )
+    key = SigningKey(request.sign_key) if request.sign_key else None
+    packed = pack.run(plan, request.output_dir, store, progress=progress, signing_key=key)
+    return Built(packed, loaded.lock_file)
+
+
+def _check_output(folder: Path) -> None:
+    """Find out before the long work whether the bundle can be written."""
+    with files.explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".bundler-write-test"
+        probe.touch()
+        probe.unlink()
+
+
+def _bake(loaded: Project, found: Gathered, pinned: BundleLock, store: BlobStore, progress: Progress) -> ImageToPack:
+    """Bake the feature server of every platform; an index holds them where there are several."""
+    lock_digest = Digest.of(pinned.to_text().encode())
+    rows = {row.platform: row for row in pinned.platforms}
+    requested = lock.requested_names(loaded.spec, loaded.folder)
+    repo = bake.repo_layer(loaded.repo, store, epoch=LAYER_EPOCH)
+    images: list[Image] = []
+    for platform, base in found.bases.items():
+        row = rows[str(platform)]
+        wheels_dir = loaded.folder / loaded.spec.wheels
+        python = lock.image_python(base, platform)
+        wheelhouse.fetch(row.wheels, python, store, wheels_dir=wheels_dir, progress=progress)
+        layers = wheel_layers.build(
+            row.wheels, _target(base), store, epoch=LAYER_EPOCH, requested=requested, progress=progress
+        )
+        identity = _identity(loaded, base, lock_digest)
+        images.append(bake.assemble(base.image, (*layers, repo), identity, store, epoch=pinned.created))
+    root = gather.stored_root(images, store)
+    repository = ImageRef.parse(f"localhost/{loaded.spec.image_repository}:{loaded.spec.version}")
+    internal = relocation.relocate(repository, loaded.spec.registry)
+    return ImageToPack(str(internal), FEATURE_SERVER, root, str(internal))
+
+
+def _target(base: Base) -> InstallTarget:
+    python = base.contents.python
+    if python is None:
+        raise AssertionError("the lock was made for a base that has Python")
+    return InstallTarget(python.version, python.executable, python.site_packages, python.scripts)
+
+
+def _identity(loaded: Project, base: Base, lock_digest: Digest) -> ImageIdentity:
+    spec = loaded.spec
+    return ImageIdentity(
+        title=spec.image_repository,
+        version=spec.version,
+        source=spec.source,
+        revision=loaded.repo.fingerprint,
+        feast_version=spec.feast.version,
+        base_name=spec.base.image or f"debian:{spec.base.debian}",
+        base_digest=base.image.descriptor.digest,
+        lock_digest=lock_digest,
+    )
+
+
+def _to_pack(image: GatheredImage, loaded: Project) -> ImageToPack:
+    if image.baked:
+        repository = ImageRef.parse(f"localhost/{image.reference}")
+        internal = str(relocation.relocate(repository, loaded.spec.registry))
+        return ImageToPack(internal, image.role, image.root, internal)
+    internal = str(relocation.relocate(ImageRef.parse(image.reference), loaded.spec.registry))
+    return ImageToPack(image.reference, image.role, image.root, internal, image.source_digest)
+
+
+def _manifests(loaded: Project, found: Gathered, images: tuple[ImageToPack, ...]) -> Mapping[str, bytes]:
+    pinned = {image.role: f"{image.internal}@{image.root.digest}" for image in reversed(images)}
+    deployed = DeploymentImages(pinned[FEATURE_SERVER], pinned[gather.KUBECTL], bake.REPO_FOLDER)
+    operator = None
+    if found.operator.manifest is not None:
+        mapping = {image.reference: f"{image.internal}@{image.root.digest}" for image in images}
+        operator, _ = relocation.relocate_text(found.operator.manifest, mapping)
+    rendered = manifests.render(loaded.spec, loaded.repo.config, deployed, found.operator.capabilities, operator)
+    return {layout.manifest(name): text.encode() for name, text in rendered.items()}

@@ -1,0 +1,73 @@
+"""The operator's install manifest: from a file or an address, or known by its version alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import urllib3
+
+from bundler.effects import trust
+from bundler.errors import RegistryError, SpecError
+from bundler.feast import crd
+from bundler.feast.capabilities import Capabilities
+from bundler.feast.operator_images import image_references
+from bundler.model.spec import Operator
+
+_LIMIT = 32 << 20  # bytes; real ones have about 1.4 MB
+# Where the Feast project keeps what it released.
+_RELEASES = "https://raw.githubusercontent.com/feast-dev/feast/v{version}/infra/feast-operator/dist/install.yaml"
+
+
+@dataclass(frozen=True)
+class OperatorRelease:
+    """What is known of the operator; ``manifest`` is the text to install, None where the cluster has it already."""
+
+    capabilities: Capabilities
+    manifest: str | None = None
+    images: tuple[str, ...] = ()
+
+
+def release(operator: Operator, folder: Path) -> OperatorRelease:
+    """Read the release that a spec names; a file is relative to ``folder``.
+
+    Raises:
+        SpecError: the file is missing or holds no FeatureStore CRD.
+        RegistryError: the address cannot be read.
+    """
+    if operator.manifest is None and operator.preinstalled:
+        return OperatorRelease(Capabilities.for_version(operator.version))
+    source = operator.manifest or _RELEASES.format(version=operator.version)
+    text = _text(source, folder)
+    capabilities = Capabilities.from_crd(crd.load(text, source))
+    if operator.preinstalled:
+        return OperatorRelease(capabilities)
+    return OperatorRelease(capabilities, text, image_references(text))
+
+
+def _text(source: str, folder: Path) -> str:
+    if "://" in source:
+        return _fetched(source)
+    path = folder / source
+    try:
+        if path.stat().st_size > _LIMIT:
+            raise SpecError(f"operator.manifest: {path} is too large to be one.")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise SpecError(
+            f"operator.manifest: there is no {path}.",
+            remedy="Download the install.yaml of the operator's release and review it, or correct the path.",
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"operator.manifest: cannot read {path}: {error}.") from error
+
+
+def _fetched(url: str) -> str:
+    try:
+        answer = trust.pool(1).request("GET", url, preload_content=False)
+        content = answer.read(_LIMIT + 1)
+    except urllib3.exceptions.HTTPError as error:
+        raise RegistryError(f"operator.manifest: cannot read {url}: {error}.", remedy="Name a file instead.") from error
+    if answer.status != 200 or len(content) > _LIMIT:  # noqa: PLR2004  (HTTP: OK)
+        raise RegistryError(f"operator.manifest: {url} answered {answer.status}.", remedy="Name a file instead.")
+    return str(content.decode("utf-8", errors="replace"))

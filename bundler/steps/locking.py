@@ -1,0 +1,117 @@
+"""Bring a project's lock: read it and check that it fits, or make it and write it beside the spec."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundler.effects import files, operator_manifest
+from bundler.effects.blobs import BlobStore
+from bundler.effects.operator_manifest import OperatorRelease
+from bundler.errors import LockError, ToolFailedError
+from bundler.model.lock import BundleLock, differences
+from bundler.model.platform import Platform
+from bundler.model.progress import Progress
+from bundler.steps import gather, lock, project
+from bundler.steps.gather import GatheredImage
+from bundler.steps.lock import Base, LockInputs
+from bundler.steps.project import Project
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Everything of a project that comes from outside but Python packages: it is in the store."""
+
+    bases: Mapping[Platform, Base]
+    images: tuple[GatheredImage, ...]
+    operator: OperatorRelease
+
+
+@dataclass(frozen=True)
+class LockRequest:
+    """What ``bundler lock`` was asked; ``epoch`` in seconds, None means now."""
+
+    spec_file: Path
+    epoch: int | None = None
+    upgrade: bool = False
+    upgrade_packages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WrittenLock:
+    """Where a lock was written, and what moved against the one before: lines with ``-`` and ``+``."""
+
+    path: Path
+    lock: BundleLock
+    changes: tuple[str, ...]
+
+
+def gathered(loaded: Project, store: BlobStore, progress: Progress, *, refresh: bool = False) -> Gathered:
+    """Bring bases, images and the operator's manifest into the store."""
+    operator = operator_manifest.release(loaded.spec.operator, loaded.folder)
+    bases = gather.bases(loaded.spec, store, progress, refresh=refresh)
+    images = gather.others(loaded.spec, operator.images, store, progress, refresh=refresh)
+    return Gathered(bases, images, operator)
+
+
+def write(request: LockRequest, store: BlobStore, progress: Progress) -> WrittenLock:
+    """Resolve and write the lock, keeping the pins of the one before where nobody asked for newer ones."""
+    loaded = project.load(request.spec_file)
+    old = project.read_lock(loaded)
+    found = gathered(loaded, store, progress, refresh=request.upgrade)
+    upgrade = None if request.upgrade else frozenset(request.upgrade_packages)
+    new = lock.run(_inputs(loaded, found, request.epoch, old, upgrade), store, progress)
+    files.write(loaded.lock_file, new.to_text().encode())
+    return WrittenLock(loaded.lock_file, new, differences(old, new) if old else ())
+
+
+def fitting(
+    loaded: Project, found: Gathered, store: BlobStore, progress: Progress, *, epoch: int | None, locked: bool
+) -> BundleLock:
+    """Return the lock beside the spec, or make it where there is none.
+
+    Raises:
+        LockError: it is stale, with the differences; or there is none although ``locked`` asks for one.
+    """
+    existing = project.read_lock(loaded)
+    if existing is not None:
+        stale = lock.stale(existing, loaded.spec, loaded.repo, found.bases)
+        stale += _image_changes(existing, found.images)
+        if stale:
+            raise LockError(
+                f"{loaded.lock_file} does not fit what would be built (- locked, + found).",
+                remedy=f"Review the difference, then run: bundler lock -f {loaded.file.name}",
+                details=stale,
+            )
+        return existing
+    if locked:
+        raise LockError(f"There is no {loaded.lock_file}.", remedy=f"Make it: bundler lock -f {loaded.file.name}")
+    new = lock.run(_inputs(loaded, found, epoch, None, frozenset()), store, progress)
+    try:
+        files.write(loaded.lock_file, new.to_text().encode())
+    except ToolFailedError as error:  # the bundle holds it too
+        progress.say(f"The lock is only in the bundle: {error.problem}")
+    return new
+
+
+def _inputs(
+    loaded: Project, found: Gathered, epoch: int | None, old: BundleLock | None, upgrade: frozenset[str] | None
+) -> LockInputs:
+    return LockInputs(
+        spec=loaded.spec,
+        folder=loaded.folder,
+        repo=loaded.repo,
+        bases=found.bases,
+        images=tuple(image.locked() for image in found.images),
+        now=int(time.time()) if epoch is None else epoch,
+        old=old,
+        upgrade=upgrade,
+    )
+
+
+def _image_changes(existing: BundleLock, images: tuple[GatheredImage, ...]) -> tuple[str, ...]:
+    before = {f"image {image.reference} {image.digest}" for image in existing.images}
+    now = {f"image {image.reference} {image.root.digest}" for image in images}
+    return (*(f"- {line}" for line in sorted(before - now)), *(f"+ {line}" for line in sorted(now - before)))
