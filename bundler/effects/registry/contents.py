@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bundler.model import media_types
-from bundler.model.descriptor import Descriptor, Json
+from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 
 _DEEPEST = 4  # indexes of indexes are allowed, and nobody nests them
@@ -66,12 +66,6 @@ def walk(root: Descriptor, read: Callable[[Descriptor], bytes]) -> ImageContents
 
     visit(root, 0)
     return ImageContents(tuple(manifests.values()), tuple(blobs.values()))
-
-
-def urls(layer: Mapping[str, Json]) -> tuple[str, ...]:
-    """Return where a foreign layer may be had besides the registry."""
-    value = layer.get("urls")
-    return tuple(url for url in value if isinstance(url, str)) if isinstance(value, list) else ()
 
 
 def is_manifest(media_type: str) -> bool:

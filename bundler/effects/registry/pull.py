@@ -1,0 +1,323 @@
+"""Bring images from registries into the cache: what is asked for and nothing else, every byte once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+
+from bundler.effects.blobs import BlobStore
+from bundler.effects.registry import download, mirrors, parallel
+from bundler.effects.registry.contents import ImageContents, is_manifest, walk
+from bundler.effects.registry.endpoint import Connection, Endpoint, TlsSettings
+from bundler.effects.registry.faults import RefusedError, UnreachableError
+from bundler.effects.registry.meter import Meter
+from bundler.effects.registry.mirrors import Rule, Source
+from bundler.effects.registry.patience import CallOff
+from bundler.effects.registry.repository import Repository
+from bundler.effects.registry.session import Session
+from bundler.errors import RegistryError, SpecError
+from bundler.model import media_types
+from bundler.model.descriptor import Descriptor, Json
+from bundler.model.digest import Digest
+from bundler.model.platform import Platform
+from bundler.model.progress import Progress, SilentProgress
+from bundler.model.reference import ImageRef
+from bundler.oci import index as oci_index
+from bundler.oci.config import ImageConfig
+from bundler.oci.index import Index
+
+# What cosign puts beside an image, by tag: signatures, attestations, bills of materials.
+_COSIGN = ("sig", "att", "sbom")
+_ABSENT = frozenset({400, 401, 403, 405})  # how some registries say that there is no such tag
+
+
+@dataclass(frozen=True)
+class RemoteImage:
+    """An image whose manifests are in the cache; ``blobs`` are all that it needs.
+
+    ``source_digest`` is what its registry calls it; ``root`` is another where platforms were left out. ``companions``
+    are signatures and what else refers to it, each as an image of its own, found by its tag.
+    """
+
+    reference: ImageRef
+    root: Descriptor
+    source_digest: Digest
+    manifests: tuple[Descriptor, ...]
+    blobs: tuple[Descriptor, ...]
+    companions: tuple[RemoteImage, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its blobs, manifests included."""
+        return sum(part.size for part in (*self.manifests, *self.blobs))
+
+    @property
+    def all_blobs(self) -> tuple[Descriptor, ...]:
+        """Blobs of the image and its companions, each once."""
+        found = {blob.digest: blob for image in (self, *self.companions) for blob in image.blobs}
+        return tuple(found.values())
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the image as a record of the cache."""
+        return {
+            "reference": str(self.reference),
+            "root": self.root.to_json(),
+            "source": str(self.source_digest),
+            "manifests": [one.to_json() for one in self.manifests],
+            "blobs": [one.to_json() for one in self.blobs],
+            "companions": [one.to_json() for one in self.companions],
+        }
+
+    @classmethod
+    def from_json(cls, value: Json) -> RemoteImage:
+        """Read a record of the cache; raise ``ValueError`` where it is none."""
+        match value:
+            case {
+                "reference": str(reference),
+                "root": root,
+                "source": str(source),
+                "manifests": list(manifests),
+                "blobs": list(blobs),
+                "companions": list(companions),
+            }:
+                return cls(
+                    ImageRef.parse(reference),
+                    Descriptor.from_json(root),
+                    Digest.parse(source),
+                    tuple(map(Descriptor.from_json, manifests)),
+                    tuple(map(Descriptor.from_json, blobs)),
+                    tuple(map(cls.from_json, companions)),
+                )
+        raise ValueError(f"not the record of an image: {value!r:.200}")
+
+
+@dataclass(frozen=True)
+class PullSettings:
+    """How source registries are read; ``rules`` say where else to look."""
+
+    rules: tuple[Rule, ...] = ()
+    tls: TlsSettings = field(default_factory=TlsSettings)
+    connection: Connection = field(default_factory=Connection)
+    companions: bool = True
+
+
+class Puller:
+    """Pulls into one store; sessions are kept between images. Use as a context manager through ``pulling``."""
+
+    def __init__(self, store: BlobStore, settings: PullSettings, progress: Progress) -> None:
+        self._store = store
+        self._settings = settings
+        self._progress = progress
+        self._call_off = CallOff()
+        self._sessions: dict[tuple[str, bool], Session] = {}
+        self._homes: dict[ImageRef, Repository] = {}
+
+    def close(self) -> None:
+        """Give the connections back."""
+        for session in self._sessions.values():
+            session.close()
+
+    def resolve(self, reference: ImageRef, platforms: Sequence[Platform]) -> RemoteImage:
+        """Find an image and read its manifests; of an index only the chosen platforms are kept.
+
+        What is pinned by digest and was resolved before is answered from the cache alone.
+
+        Raises:
+            SpecError: there is no image for a platform.
+            RegistryError: no source has it or lets us read it.
+        """
+        recorded = self._recorded(reference, platforms)
+        if recorded:
+            return recorded
+        home, root = self._find(reference)
+        self._homes[reference] = home
+        image = self._remote_image(reference, home, root, platforms)
+        if self._settings.companions:
+            image = replace(image, companions=tuple(self._companions(image, home)))
+        self._store.remember(
+            "remote-image", self._key(reference.pinned(image.source_digest), platforms), image.to_json()
+        )
+        return image
+
+    def fetch(self, images: Iterable[RemoteImage]) -> None:
+        """Fetch every blob that the store lacks, over all images the biggest first, several at once.
+
+        Raises:
+            VerificationError: a registry serves damaged bytes.
+            RegistryError: a registry refuses, or cannot be reached time and again.
+        """
+        wanted = {blob.digest: (blob, image.reference) for image in images for blob in image.all_blobs}
+        todo = [(blob, reference) for blob, reference in wanted.values() if not self._store.has(blob.digest, blob.size)]
+        todo.sort(key=lambda item: (-item[0].size, item[0].digest))
+        if not todo:
+            return
+        with self._progress.task("Mirroring", total=sum(blob.size for blob, _ in todo), unit="bytes") as task:
+            meter = Meter(task)
+
+            def one(item: tuple[Descriptor, ImageRef]) -> None:
+                blob, reference = item
+                meter.note(f"{blob.digest.short} of {reference.repository}")
+                download.fetch(self._home(reference), blob, self._store, meter)
+
+            parallel.each(todo, one, workers=self._settings.connection.parallel, call_off=self._call_off)
+
+    def missing(self, image: RemoteImage) -> int:
+        """Return how many bytes must still be fetched."""
+        return sum(blob.size for blob in image.all_blobs if not self._store.has(blob.digest, blob.size))
+
+    def _home(self, reference: ImageRef) -> Repository:
+        if reference not in self._homes:
+            self._homes[reference] = self._find(reference)[0]
+        return self._homes[reference]
+
+    def _recorded(self, reference: ImageRef, platforms: Sequence[Platform]) -> RemoteImage | None:
+        if not reference.digest:
+            return None
+        try:
+            image = RemoteImage.from_json(self._store.recall("remote-image", self._key(reference, platforms)))
+        except ValueError:
+            return None
+        parts = [part for one in (image, *image.companions) for part in one.manifests]
+        return replace(image, reference=reference) if all(self._store.has(part.digest) for part in parts) else None
+
+    def _key(self, reference: ImageRef, platforms: Sequence[Platform]) -> str:
+        chosen = ",".join(sorted(map(str, platforms)))
+        return f"{reference.name}@{reference.digest} {chosen} {'with' if self._settings.companions else 'without'}"
+
+    def _find(self, reference: ImageRef) -> tuple[Repository, Descriptor]:
+        """Return the first source that has the image, and its root, which is then in the store."""
+        failures: list[str] = []
+        for source in mirrors.sources(reference, self._settings.rules):
+            found = self._try(source)
+            if not isinstance(found, RegistryError):
+                return found
+            if source.own and not failures:
+                raise found
+            failures.append(f"{source.reference.name}: {found}")
+        raise RegistryError(
+            f"No source has {reference}.", remedy="Correct the reference or the mirrors.", details=tuple(failures)
+        )
+
+    def _try(self, source: Source) -> tuple[Repository, Descriptor] | RegistryError:
+        try:
+            home = Repository(self._session(source), source.reference.repository)
+            return home, self._stored(home, source.reference.digest or source.reference.tag or "latest")
+        except (RefusedError, UnreachableError) as error:
+            return error
+
+    def _session(self, source: Source) -> Session:
+        key = (source.reference.registry, source.insecure)
+        if key not in self._sessions:
+            self._sessions[key] = self._open(source)
+        return self._sessions[key]
+
+    def _open(self, source: Source) -> Session:
+        """Open a session; a mirror must answer at once, or the next one is asked."""
+        host, settings = source.reference.registry, self._settings
+        brief = settings.connection if source.own else replace(settings.connection, attempts=2)
+        endpoint = Endpoint(host, tls=settings.tls)
+        if source.insecure:
+            endpoint = replace(endpoint, tls=replace(settings.tls, verify=False))
+            try:
+                self._greet(endpoint, replace(brief, attempts=1))
+            except UnreachableError:
+                endpoint = replace(endpoint, plain_http=True)
+        self._greet(endpoint, brief)
+        return Session(endpoint, settings.connection, self._call_off)
+
+    def _greet(self, endpoint: Endpoint, connection: Connection) -> None:
+        with closing(Session(endpoint, connection, self._call_off)) as session:
+            session.check()
+
+    def _stored(self, home: Repository, reference: str | Digest) -> Descriptor:
+        manifest = home.manifest(reference)
+        self._store.put(manifest.content)
+        return manifest.descriptor
+
+    def _read(self, home: Repository, descriptor: Descriptor) -> bytes:
+        """Return a manifest's bytes, from the store where it has them."""
+        if not self._store.has(descriptor.digest, descriptor.size):
+            self._stored(home, descriptor.digest)
+        return self._store.read(descriptor.digest)
+
+    def _remote_image(
+        self, reference: ImageRef, home: Repository, root: Descriptor, platforms: Sequence[Platform]
+    ) -> RemoteImage:
+        kept = self._chosen(reference, home, root, platforms)
+        found = self._walk(home, kept)
+        return RemoteImage(reference, kept, root.digest, found.manifests, found.blobs)
+
+    def _chosen(
+        self, reference: ImageRef, home: Repository, root: Descriptor, platforms: Sequence[Platform]
+    ) -> Descriptor:
+        """Return the root with only the chosen platforms, put into the store; unchanged where that is all it has."""
+        content = self._read(home, root)
+        try:
+            if root.media_type in media_types.INDEXES:
+                whole = oci_index.parse(content, root.media_type)
+                kept = whole.only(platforms)
+                if kept is whole:
+                    return root
+                self._store.put(kept.to_bytes())
+                return kept.descriptor
+            self._check_platform(home, root, content, platforms)
+        except ValueError as error:
+            raise SpecError(
+                f"The image {reference} does not fit: {error}.", remedy="Change 'platforms' in the spec, or the image."
+            ) from error
+        return root
+
+    def _check_platform(
+        self, home: Repository, root: Descriptor, content: bytes, platforms: Sequence[Platform]
+    ) -> None:
+        found = walk(root, lambda _: content)
+        config = found.blobs[0]
+        with SilentProgress().task("config") as task:
+            download.fetch(home, config, self._store, Meter(task))
+        own = ImageConfig.parse(self._store.read(config.digest)).platform
+        missing = [str(platform) for platform in platforms if not oci_index.same_platform(own, platform)]
+        if missing:
+            raise ValueError(f"it is for {own} alone, not for {', '.join(missing)}")
+
+    def _companions(self, image: RemoteImage, home: Repository) -> Iterator[RemoteImage]:
+        """Find what belongs to the manifests that were kept: cosign's tags, and referrers as an index of their own."""
+        for manifest in image.manifests:
+            for suffix in _COSIGN:
+                tag = f"sha256-{manifest.digest.hex}.{suffix}"
+                if _is_there(home, tag):
+                    yield self._companion(image, home, tag, self._stored(home, tag))
+            if rows := tuple(row for row in home.referrers(manifest.digest) if is_manifest(row.media_type)):
+                content = Index(rows).to_bytes()
+                self._store.put(content)
+                yield self._companion(image, home, f"sha256-{manifest.digest.hex}", Index(rows).descriptor)
+
+    def _companion(self, image: RemoteImage, home: Repository, tag: str, root: Descriptor) -> RemoteImage:
+        reference = replace(image.reference, tag=tag, digest=None)
+        found = self._walk(home, root)
+        return RemoteImage(reference, root, root.digest, found.manifests, found.blobs)
+
+    def _walk(self, home: Repository, root: Descriptor) -> ImageContents:
+        try:
+            return walk(root, lambda descriptor: self._read(home, descriptor))
+        except ValueError as error:
+            raise RegistryError(f"{home.full_name} has a manifest that cannot be used: {error}.") from error
+
+
+def _is_there(home: Repository, tag: str) -> bool:
+    try:
+        return home.find_manifest(tag) is not None
+    except RefusedError as error:
+        if error.status in _ABSENT:
+            return False
+        raise
+
+
+@contextmanager
+def pulling(store: BlobStore, settings: PullSettings, progress: Progress) -> Iterator[Puller]:
+    """Pull for as long as the block runs."""
+    puller = Puller(store, settings, progress)
+    try:
+        yield puller
+    finally:
+        puller.close()
