@@ -1,0 +1,28 @@
+"""``bundler serve``: a bundle as a read-only registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bundler.cli import options
+
+
+@click.command(name="serve")
+@options.bundle_argument
+@click.option("--listen", default="127.0.0.1:5000", show_default=True, metavar="HOST:PORT", help="Where to listen.")
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain (PEM); with it TLS is spoken.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its key (PEM).")
+@options.verbosity
+def command(
+    *, bundle: Path, listen: str, tls_cert: Path | None, tls_key: Path | None, verbose: bool, quiet: bool
+) -> None:
+    """Serve the images of BUNDLE as a registry that can only be read, straight out of the file, until interrupted.
+
+    For a site without a registry, or to pull onto one node: skopeo, podman, docker and containerd read it.
+    """
+    from bundler.steps import serve  # noqa: PLC0415  (help must not load the program)
+
+    asked = serve.ServeOptions(listen=listen, tls_cert=tls_cert, tls_key=tls_key)
+    serve.run(bundle, asked, options.progress(quiet=quiet, verbose=verbose))
