@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bundler.effects.blobs import BlobStore
 from bundler.effects.registry import mirrors
@@ -17,8 +17,6 @@ from bundler.model.platform import Platform
 from bundler.model.progress import Progress
 from bundler.model.reference import ImageRef
 from bundler.model.spec import Mirror
-
-_REGISTRY = "docker://"
 
 
 @dataclass(frozen=True)
@@ -128,10 +126,11 @@ def pull(
 
     ``engine`` "skopeo" lets skopeo read registries, too: it honours the host's signature policy (policy.json).
     """
-    if source.startswith(_REGISTRY) and engine != "skopeo":
-        return run([source.removeprefix(_REGISTRY)], options(platforms, mirrors), store, progress)[0]
-    from bundler.effects import skopeo  # noqa: PLC0415  (not needed where every image is in a registry)
+    from bundler.effects import skopeo, skopeo_source  # noqa: PLC0415  (not needed where every image is in a registry)
 
+    reference = skopeo_source.parse(source).reference
+    if reference is not None and engine != "skopeo":
+        return replace(run([str(reference)], options(platforms, mirrors), store, progress)[0], reference=source)
     pulled = skopeo.pull(source, platforms, store, progress=progress, mirrors=mirrors)
     return MirroredImage(source, pulled.root, pulled.source_digest)
 

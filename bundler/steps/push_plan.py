@@ -112,13 +112,13 @@ class PushPlan:
 
 @dataclass(frozen=True)
 class PushedImage:
-    """An image that is at the registry; ``changed`` tells whether this push put anything of it."""
+    """An image that is at the registry; ``changed`` tells whether this push put a manifest of it, None: not known."""
 
     image: str
     role: str
     reference: str
     digest: Digest
-    changed: bool
+    changed: bool | None
 
     def to_json(self) -> dict[str, Json]:
         """Return a row of the receipt."""
@@ -133,20 +133,23 @@ class PushedImage:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a push did; sizes in bytes. Every image in it is complete at the registry."""
+    """What a push did; sizes in bytes. Every image in it is complete at the registry.
+
+    What another engine does not tell is None.
+    """
 
     registry: str
     images: tuple[PushedImage, ...]
-    bytes_sent: int
-    blobs_sent: int
-    blobs_mounted: int
-    bytes_present: int
-    manifests_put: int
+    bytes_sent: int | None = None
+    blobs_sent: int | None = None
+    blobs_mounted: int | None = None
+    bytes_present: int | None = None
+    manifests_put: int | None = None
 
     @property
     def unchanged(self) -> bool:
-        """Whether everything was there before."""
-        return not (self.blobs_sent or self.blobs_mounted or self.manifests_put)
+        """Whether everything is known to have been there before."""
+        return (self.blobs_sent, self.blobs_mounted, self.manifests_put) == (0, 0, 0)
 
     def to_json(self) -> dict[str, Json]:
         """Return the receipt for ``--output json``."""

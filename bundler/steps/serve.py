@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from bundler.errors import UsageError
 from bundler.model.manifest import BundledImage
 from bundler.model.progress import Progress
 from bundler.model.reference import ImageRef
-from bundler.steps.bundled_images import OpenedImage, check_metadata, open_images
+from bundler.steps.bundled_images import NamedImage, OpenedImage, check_metadata, open_images
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,15 @@ def run(path: Path, options: ServeOptions, progress: Progress) -> None:
 
 
 @contextmanager
-def opened(bundle: Bundle, images: tuple[OpenedImage, ...], listen: str = "127.0.0.1:0") -> Iterator[Listening]:
-    """Serve images of an open bundle in the background, for programs that can only pull."""
-    _ = bundle  # it must stay open for as long as its blobs are served
-    with serving(catalog(images), listen) as server:
+def under_names(images: Iterable[NamedImage]) -> Iterator[Listening]:
+    """Serve images on a loopback port while the block runs, each under its target's repository and tag.
+
+    For programs that can only pull; the bundle must stay open for as long.
+    """
+    repositories: dict[str, ServedRepository] = {}
+    for named in images:
+        _add(repositories, named.target, named.opened)
+    with serving(Catalog(repositories), "127.0.0.1:0") as server:
         yield server
 
 
