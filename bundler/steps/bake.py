@@ -12,14 +12,17 @@ from bundler.effects.feature_repo import RepoContents, RepoFile
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.oci import mutate
-from bundler.oci.filetree import File, FileTree
+from bundler.oci.filetree import Directory, File, FileTree
 from bundler.oci.image import Image
 from bundler.oci.layer import COMPRESSOR, Layer, write_layer
 
 # Never below /feast-data: the operator mounts an empty volume over that.
 REPO_FOLDER: Final = "/opt/feast/feature_repo"
+# The folder above is the home of the Debian base's user, writable for its group; said here as it is there, because a
+# layer that names a folder sets its owner and mode anew.
+_HOME: Final = (Directory("opt/feast", 0o775, 1001, 0),)
 # Part of the layer's cache key; raise it when the layer of the same repo gets other bytes.
-_RECIPE: Final = 1
+_RECIPE: Final = 2
 _ANNOTATION: Final = "org.opencontainers.image."
 
 
@@ -63,7 +66,7 @@ def repo_layer(repo: RepoContents, store: BlobStore, *, epoch: int) -> Layer:
     cached = _recalled(store, key)
     if cached is not None:
         return cached
-    tree = FileTree.of(_entry(file) for file in repo.files).with_parents()
+    tree = FileTree.of([*_HOME, *(_entry(file) for file in repo.files)]).with_parents()
     with store.writing() as sink:
         layer = write_layer(tree, sink, epoch=epoch, created_by=f"bundler: feature repo at {REPO_FOLDER}")
     store.remember("repo-layer", key, layer.to_json())

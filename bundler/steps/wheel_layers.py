@@ -21,7 +21,9 @@ from bundler.wheels.groups import WheelGroup, group
 from bundler.wheels.install import InstalledFile, InstallTarget, OpenWheel
 
 # Part of the cache key: raise it when the same wheels become other bytes.
-_RECIPE: Final = 1
+_RECIPE: Final = 2
+# Feast's UI server before 0.66 writes this file of its own package when it starts; servers run in group 0.
+_WRITTEN_AT_START: Final = "/feast/ui/build/projects-list.json"
 _THREADS: Final = 2
 
 
@@ -91,7 +93,7 @@ def _write(job: _Job, store: BlobStore, writer: LayerWriter, task: Task) -> None
             files = OpenWheel(stream, wheel.filename).files(job.target, requested=wheel.name in job.requested)
             installed[wheel.filename] = files
         owner = {file.path: name for name, files in installed.items() for file in files}
-        folders: set[str] = set()
+        folders = _of_the_base(job.target)
         for name, files in installed.items():
             # Two wheels may hold the same path (a stray tests/__init__.py); as with pip, the later one stays.
             _write_wheel([file for file in files if owner[file.path] == name], job, writer, folders)
@@ -102,6 +104,8 @@ def _write_wheel(files: Sequence[InstalledFile], job: _Job, writer: LayerWriter,
     for file in files:
         _write_folders(file.path, job.epoch, writer, folders)
         mode = 0o755 if file.executable else 0o644
+        if file.path.endswith(_WRITTEN_AT_START):
+            mode |= 0o020
         with file.open() as content:
             writer.add(tar.Member(file.path, tar.Kind.FILE, mode, 0, 0, file.size, job.epoch), content)
     if job.program is None:
@@ -124,6 +128,12 @@ def _compiled(sources: Sequence[InstalledFile], job: _Job) -> Iterator[tuple[str
             if answer is not None:
                 path = PurePosixPath(source.path)
                 yield str(path.parent / "__pycache__" / f"{path.stem}.{job.target.cache_tag}.pyc"), answer
+
+
+def _of_the_base(target: InstallTarget) -> set[str]:
+    """Return the folders that the base has: a layer that names one would set its owner and mode anew."""
+    deepest = [PurePosixPath(path.lstrip("/")) for path in (target.site_packages, target.scripts)]
+    return {str(folder) for path in deepest for folder in (path, *path.parents)}
 
 
 def _write_folders(path: str, epoch: int, writer: LayerWriter, written: set[str]) -> None:
