@@ -147,13 +147,25 @@ class Bundle:
         """Open a file for reading; it has a position of its own and can be read while others are."""
         return io.BufferedReader(_Window(self.member(path), self.path), _BUFFER)
 
-    def skip_damaged(self, path: str, size: int) -> bool:
+    def digest(self) -> Digest:
+        """Return the digest of the whole file, as ``sha256sum`` computes it."""
+        return Digest.of_stream(io.BufferedReader(_Window(self._whole, self.path), _BUFFER))
+
+    @property
+    def _whole(self) -> Member:
+        return Member("", 0, 0, self.size, (Extent(self._descriptor, 0, self.size),))
+
+    def padding(self, member: Member) -> bytes:
+        """Return what fills a file's last block: zeros, in a bundle that nobody touched."""
+        last = member.extents[-1]
+        return os.pread(last.descriptor, len(tar.padding(last.size)), last.offset + last.size)
+
+    def skip_damaged(self, path: str, size: int, mtime: int) -> bool:
         """Take a file of this path and size to be where a header could not be read, to find more faults behind it.
 
         Returns False, and does nothing, where what follows it is no header either.
         """
-        length = len(archive_header.encode(path, size, 0))
-        header = Header(path, layout.mode(path), 0, size, length)
+        header = Header(path, layout.mode(path), mtime, size, len(archive_header.encode(path, size, mtime)))
         try:
             archive_header.read(self._read_at, _end(self._next, header))
         except ValueError:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from bundler.model.descriptor import Json
+
 
 class Status(str, Enum):
     """The outcome of one check."""
@@ -35,6 +37,17 @@ class Finding:
             msg = f"check {self.check!r} passes without evidence"
             raise ValueError(msg)
 
+    def to_json(self) -> dict[str, Json]:
+        """Return the finding for scripts."""
+        return {
+            "check": self.check,
+            "title": self.title,
+            "status": self.status.value,
+            "evidence": list(self.evidence),
+            "remedy": self.remedy,
+            "command": self.command,
+        }
+
 
 @dataclass(frozen=True)
 class Section:
@@ -60,3 +73,11 @@ class Report:
     def failed(self) -> bool:
         """Whether any check failed."""
         return any(finding.status is Status.FAIL for finding in self.findings)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the report for scripts."""
+        sections: list[Json] = [
+            {"title": section.title, "findings": [finding.to_json() for finding in section.findings]}
+            for section in self.sections
+        ]
+        return {"title": self.title, "failed": self.failed, "sections": sections}

@@ -6,6 +6,7 @@ that what people read in the repository is what the program uses.
 
 from __future__ import annotations
 
+import pkgutil
 from pathlib import Path
 
 
@@ -15,3 +16,11 @@ def folder(name: str) -> Path:
     if packaged.is_dir():
         return packaged
     return Path(__file__).resolve().parents[2] / name
+
+
+def read(name: str) -> bytes:
+    """Return a file of this package itself, e.g. ``install.sh``."""
+    content = pkgutil.get_data(__name__, name)  # also inside bundler.pyz
+    if content is None:
+        raise FileNotFoundError(name)
+    return content

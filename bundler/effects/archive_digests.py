@@ -1,0 +1,62 @@
+"""Hash every file of a bundle where it lies."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from bundler.effects.archive import Bundle, Member
+from bundler.model.digest import Digest
+from bundler.model.progress import Progress
+
+# hashlib lets go of the interpreter's lock; two threads keep a disk and a processor busy, and leave others some.
+_THREADS: Final = 2
+_CHUNK: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """The digest of a member as it lies in the file, or why it could not be read."""
+
+    digest: Digest | None
+    fault: str = ""
+
+
+def compute(bundle: Bundle, members: Mapping[str, Member], progress: Progress) -> Mapping[str, Hashed]:
+    """Return path -> what its bytes hash to; the largest begin first."""
+    ordered = sorted(members.values(), key=lambda member: -member.size)
+    total = sum(member.size for member in ordered)
+    lock = threading.Lock()
+    stop = threading.Event()
+    with progress.task(f"Verify {bundle.path.name}", total=total, unit="bytes") as task:
+
+        def advance(amount: int) -> None:
+            with lock:
+                task.advance(amount)
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            futures = {member.path: pool.submit(_hash, bundle, member, advance, stop) for member in ordered}
+            try:
+                return {path: future.result() for path, future in futures.items()}
+            except BaseException:  # an interrupt: do not first read what is left
+                stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def _hash(bundle: Bundle, member: Member, advance: Callable[[int], None], stop: threading.Event) -> Hashed:
+    state = hashlib.sha256()
+    try:
+        with bundle.open_member(member.path) as stream:
+            while not stop.is_set() and (chunk := stream.read(_CHUNK)):
+                state.update(chunk)
+                advance(len(chunk))
+        if any(bundle.padding(member)):
+            return Hashed(Digest(state.hexdigest()), "the padding behind it is not empty")
+    except OSError as error:  # a failing disk or stick
+        return Hashed(None, f"it cannot be read: {error.strerror}")
+    return Hashed(Digest(state.hexdigest()))

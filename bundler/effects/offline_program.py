@@ -1,0 +1,128 @@
+"""Build ``bundler.pyz``: the offline half and its pure-Python libraries in one file that any CPython runs."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import io
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+# Commands that work on the disconnected side; those whose module exists are taken.
+COMMANDS: Final = ("inspect", "verify", "push", "serve", "load", "preflight", "install", "status", "uninstall")
+# Distribution -> the package it brings. Their own dependencies are not needed for what is used of them.
+VENDORED: Final = {"click": "click", "pyyaml": "yaml", "rich": "rich", "urllib3": "urllib3"}
+
+_ROOT: Final = Path(__file__).resolve().parents[1]
+_PACKAGE: Final = _ROOT.name
+_EARLIEST: Final = (1980, 1, 1, 0, 0, 0)  # the first moment that zip knows
+_SHEBANG: Final = b"#!/usr/bin/env python3\n"
+_MAIN: Final = b'''\
+"""Start bundler; readable for old Pythons too, so that they can say what they lack."""
+
+import sys
+
+if sys.version_info < (3, 10):
+    sys.exit("bundler.pyz needs Python 3.10 or newer, this is %d.%d; install.sh needs none." % sys.version_info[:2])
+
+from bundler.cli import program
+
+program.main()
+'''
+
+
+def build() -> bytes:
+    """Return the program; the same sources give the same bytes on every machine.
+
+    Members are stored: what deflate makes depends on the library, and a stored module starts faster.
+
+    Raises:
+        RuntimeError: a module of the offline half imports a library that is not vendored (a bug, held off by a test).
+    """
+    files = {"__main__.py": _MAIN, **_own(), **_resources()}
+    for distribution, package in VENDORED.items():
+        files |= _vendored(importlib.metadata.distribution(distribution), package)
+    buffer = io.BytesIO(_SHEBANG)
+    buffer.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(files):
+            entry = zipfile.ZipInfo(path, _EARLIEST)
+            entry.create_system = 3  # Unix, also where it was built elsewhere
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, files[path])
+    return buffer.getvalue()
+
+
+def modules() -> Mapping[str, Path]:
+    """Return the modules of the offline half and their files: all that its commands import, also when they run."""
+    entries = [f"{_PACKAGE}.cli.program", *(f"{_PACKAGE}.cli.{command}" for command in COMMANDS)]
+    found: dict[str, Path] = {}
+    waiting = [name for name in entries if _file(name)]
+    while waiting:
+        name = waiting.pop()
+        file = _file(name)
+        if file is None or name in found:
+            continue
+        found[name] = file
+        waiting += [name.rpartition(".")[0], *_imports(file, name)]
+    return found
+
+
+def _own() -> Mapping[str, bytes]:
+    return {f"{_PACKAGE}/{file.relative_to(_ROOT)}": file.read_bytes() for file in modules().values()}
+
+
+def _resources() -> Mapping[str, bytes]:
+    folder = _ROOT / "resources"
+    return {f"{_PACKAGE}/resources/{file.name}": file.read_bytes() for file in folder.iterdir() if file.is_file()}
+
+
+def _file(name: str) -> Path | None:
+    """Return the file of a module of this program, None for what is no such module."""
+    parts = name.split(".")
+    if parts[0] != _PACKAGE:
+        return None
+    path = _ROOT.joinpath(*parts[1:])
+    candidates = (path / "__init__.py", path.with_name(path.name + ".py"))
+    return next((file for file in candidates if file.is_file()), None)
+
+
+def _imports(file: Path, module: str) -> Iterator[str]:
+    for name in _imported_names(ast.parse(file.read_bytes())):
+        top = name.partition(".")[0]
+        if top not in {_PACKAGE, *VENDORED.values(), *sys.stdlib_module_names}:
+            raise RuntimeError(f"{module} belongs to the offline half and imports {name}, which is not vendored")
+        if top == _PACKAGE:
+            yield name
+
+
+def _imported_names(tree: ast.AST) -> Iterator[str]:
+    """Yield every name that is imported anywhere but for type checking; ``from a import b`` yields a and a.b."""
+    for node in ast.iter_child_nodes(tree):
+        match node:
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+                continue
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=str(origin), names=names):
+                yield origin
+                yield from (f"{origin}.{alias.name}" for alias in names)
+        yield from _imported_names(node)
+
+
+def _vendored(distribution: importlib.metadata.Distribution, package: str) -> Mapping[str, bytes]:
+    """Return a library's Python files and its licence."""
+    files: dict[str, bytes] = {}
+    label = f"{distribution.name.lower()}-{distribution.version}"
+    for path in distribution.files or ():
+        located = Path(str(path.locate()))
+        if path.parts[0] == package and path.suffix == ".py":
+            files[path.as_posix()] = located.read_bytes()
+        elif path.parts[0].endswith(".dist-info") and path.name.upper().startswith(("LICEN", "NOTICE", "COPYING")):
+            files[f"licenses/{label}/{path.name}"] = located.read_bytes()
+    if not any(path.startswith("licenses/") for path in files) or f"{package}/__init__.py" not in files:
+        raise RuntimeError(f"{label} is installed without its files or its licence; install it from a wheel")
+    return files

@@ -1,0 +1,30 @@
+"""The README.md that a bundle carries: what a person on the disconnected side types."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jinja2
+
+from bundler import resources
+from bundler.model import layout
+from bundler.model.manifest import BundledImage
+
+
+def render(name: str, version: str, registry: str, images: Sequence[BundledImage]) -> str:
+    """Return the README of a bundle."""
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701  (Markdown, and names that are references and digests)
+    )
+    template = environment.from_string(resources.read("README.md.j2").decode())
+    return template.render(
+        name=name,
+        version=version,
+        file=layout.file_name(name, version),
+        registry=registry,
+        images=images,
+        layout=layout,
+    )

@@ -1,0 +1,164 @@
+#!/bin/sh
+# Verify, push and install an unpacked bundle with tar, sha256sum, skopeo and kubectl alone.
+#
+#   mkdir feast && tar -xf NAME-VERSION.bundle.tar -C feast
+#   sh feast/install.sh verify
+#   sh feast/install.sh push  registry.example.com:5000/feast
+#   sh feast/install.sh apply registry.example.com:5000/feast
+#   sh feast/install.sh all   registry.example.com:5000/feast      the three in turn
+#
+# Each may be repeated: what is there already stays as it is. Set in the environment where needed:
+#   PUBLIC_KEY=FILE        signer's public key (PEM); verify then also checks who made the bundle (needs openssl)
+#   KUBECTL=oc             the program to use in place of kubectl, with options if any
+#   SKOPEO_OPTIONS=...     options of skopeo copy, e.g. --dest-tls-verify=false, --dest-authfile=FILE (skopeo login makes it)
+#   TIMEOUT=600s           how long to wait for the operator and for the feature store
+#
+# Exit codes: 0 done, 2 wrong usage, 4 a program is missing, 6 verification failed, 7 the registry refused,
+# 8 the cluster refused or is not ready.
+set -eu
+
+key=${PUBLIC_KEY:-}
+case $key in
+'' | /*) ;;
+*) key=$PWD/$key ;;
+esac
+here=$(cd "$(dirname "$0")" && pwd)
+cd "$here"
+kubectl=${KUBECTL:-kubectl}
+skopeo_options=${SKOPEO_OPTIONS:-}
+timeout=${TIMEOUT:-600s}
+tab=$(printf '\t')
+work=''
+trap 'test -z "$work" || rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+
+say() { printf '%s\n' "$*" >&2; }
+
+fail() { # CODE TEXT...
+    code=$1
+    shift
+    say "error: $*"
+    exit "$code"
+}
+
+need() { # PROGRAM...
+    for program in "$@"; do
+        command -v "$program" >/dev/null 2>&1 || fail 4 "the program $program is not on PATH"
+    done
+}
+
+# --- verify: every file is listed with the checksum it has, and nothing else is here ---------------------------------
+
+verify() {
+    need sha256sum find sort
+    test -f SHA256SUMS || fail 2 "no SHA256SUMS in $here: run this from the folder that the bundle was unpacked to"
+    odd=$(find . \( ! -type f ! -type d \) -o -name '*[!A-Za-z0-9_+@.-]*')
+    test -z "$odd" || fail 6 "links, devices or names that no bundle has: $odd"
+    sha256sum --strict --quiet -c SHA256SUMS >&2 || fail 6 "files are missing or altered: do not use this bundle"
+    # A line that occurs once is either a file that nobody listed or a listed path outside of this folder.
+    extra=$({
+        find . -type f | sed 's|^\./||'
+        sed 's|^[0-9a-f]*  ||' SHA256SUMS
+        printf '%s\n' SHA256SUMS
+        if test -f bundle.json.sig; then printf '%s\n' bundle.json.sig; fi
+    } | LC_ALL=C sort | uniq -u)
+    test -z "$extra" || fail 6 "not listed in SHA256SUMS, so not checked by anyone: $extra"
+    # bundle.json, which is what is signed, must say the same; each of its files has its digest and its path in a row.
+    signed=$({
+        sed -n '/^   "digest": /{
+            N
+            s/^   "digest": "sha256:\(.*\)",\n   "path": "\(.*\)",$/\1  \2/p
+        }' bundle.json
+        sha256sum bundle.json
+    } | LC_ALL=C sort)
+    test "$signed" = "$(LC_ALL=C sort SHA256SUMS)" || fail 6 "bundle.json and SHA256SUMS differ: do not use this bundle"
+    if test -n "$key"; then
+        need openssl
+        openssl dgst -sha256 -verify "$key" -signature bundle.json.sig bundle.json >&2 ||
+            fail 6 "the signature does not fit: do not use this bundle"
+    fi
+    say "verified: $(wc -l <SHA256SUMS | tr -d ' ') files"
+}
+
+# --- push: every image of images.txt (name in this folder, digest, name in the registry) -----------------------------
+
+push() { # REGISTRY
+    need skopeo
+    grep -v '^#' images.txt | while IFS=$tab read -r name digest target; do
+        say "pushing $1/$target"
+        # shellcheck disable=SC2086  # options are words
+        skopeo copy --quiet --all --preserve-digests $skopeo_options "oci:.:$name" "docker://$1/$target" ||
+            fail 7 "$1/$target was not pushed; run this again, what is there already is not sent twice"
+        say "pushed  $1/$target@$digest"
+    done
+}
+
+# --- apply: operator, namespace, then the feature store ---------------------------------------------------------------
+
+# Manifests name the registry that the bundle was built for; a copy of them names the one given.
+relocate() { # REGISTRY
+    work=$(mktemp -d)
+    cp -R manifests "$work/manifests"
+    built_for=$(sed -n '1s/^# //p' images.txt)
+    test "$built_for" = "$1" && return
+    say "relocating the manifests from $built_for to $1"
+    # Dots of the old name must match dots only; neither name can hold a bar.
+    pattern=$(printf '%s' "$built_for" | sed 's/[.[\*^$]/\\&/g')
+    find manifests -name '*.yaml' | while read -r file; do
+        sed "s|$pattern/|$1/|g" "$file" >"$work/$file"
+    done
+}
+
+on_cluster() { # ARGUMENT...
+    # shellcheck disable=SC2086  # KUBECTL may hold options
+    $kubectl "$@" || fail 8 "$kubectl $* failed"
+}
+
+apply() { # REGISTRY
+    need "${kubectl%% *}" mktemp
+    relocate "$1"
+    manifests=$work/manifests
+    if test -d "$manifests/operator"; then
+        # Too large for client-side apply, which would keep a second copy in an annotation.
+        on_cluster apply --server-side --force-conflicts -k "$manifests/operator"
+        on_cluster wait --for=condition=Established --timeout="$timeout" crd/featurestores.feast.dev
+        on_cluster -n feast-operator-system rollout status --timeout="$timeout" deploy/feast-operator-controller-manager
+    fi
+    on_cluster apply --server-side -f "$manifests/namespace.yaml"
+    for file in "$manifests"/secrets/*.yaml; do
+        test -e "$file" || continue
+        # shellcheck disable=SC2086
+        $kubectl get -f "$file" -o name >/dev/null 2>&1 ||
+            fail 8 "a Secret is not there yet. Copy $here/${file#"$work/"}, fill in its values, and: $kubectl apply -f COPY"
+    done
+    on_cluster apply --server-side -k "$manifests"
+    on_cluster wait --for=jsonpath='{.status.phase}'=Ready --timeout="$timeout" -f "$manifests/featurestore.yaml"
+    say "the feature store is ready"
+}
+
+usage() {
+    sed -n '/^#!/d; /^#/!q; s/^# \{0,1\}//p' install.sh
+    exit "$1"
+}
+
+command=${1:-}
+case $command in
+-h | --help) usage 0 ;;
+verify) test $# -eq 1 || usage 2 >&2 ;;
+push | apply | all) if test $# -ne 2 || test -z "$2"; then usage 2 >&2; fi ;;
+*) usage 2 >&2 ;;
+esac
+registry=${2:-}
+case $registry in
+*://* | */ | /* | *[!A-Za-z0-9._:/-]*) fail 2 "$registry is no registry: write HOST[:PORT][/PREFIX]" ;;
+esac
+case $command in
+verify) verify ;;
+push) push "$registry" ;;
+apply) apply "$registry" ;;
+all)
+    verify
+    push "$registry"
+    apply "$registry"
+    ;;
+esac

@@ -1,0 +1,241 @@
+#!/usr/bin/env python3
+"""Verify a bundle with nothing but Python's standard library (3.8 or newer), and openssl where a key is given.
+
+    python3 verify.py NAME-VERSION.bundle.tar [--key PUBLIC_KEY.pem]
+    python3 verify.py FOLDER_IT_WAS_UNPACKED_TO [--key PUBLIC_KEY.pem]
+
+How trust flows, and so what this program does:
+
+1. bundle.json lists every other file of the bundle with its size and SHA-256; its signature, bundle.json.sig, covers
+   bundle.json. So the signature covers every byte. SHA256SUMS says the same once more, for the program sha256sum.
+2. Every file is read and hashed. A missing, altered or extra file is a fault, and so is anything that is not a plain
+   file, a path that leaves the bundle, a file that occurs twice, and bytes outside of any file.
+3. A blob (part of a container image) also has its hash as its name; images refer to their parts by these names.
+
+Nothing is unpacked or written. Every fault is printed. Exit code: 0 all is well, 6 a fault was found, 2 wrong usage,
+4 openssl is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+OK, USAGE, OPENSSL_MISSING, FAULTS = 0, 2, 4, 6
+MANIFEST, SIGNATURE, CHECKSUMS, BLOBS = "bundle.json", "bundle.json.sig", "SHA256SUMS", "blobs/sha256/"
+SMALL = 64 << 20  # bytes; no honest bundle.json, SHA256SUMS or signature is larger
+CHUNK = 1 << 20
+BLOCK = 512  # a tar is made of blocks of this size
+
+
+class Seen(NamedTuple):
+    """A file as it was found."""
+
+    size: int
+    sha256: str
+
+
+class Bundle(NamedTuple):
+    """All that was found: each file, the contents of the three that are read, and what was wrong on the way."""
+
+    files: dict[str, Seen]
+    small: dict[str, bytes]
+    faults: list[str]
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description="Verify a bundle, or the folder that it was unpacked to.")
+    parser.add_argument("bundle", type=Path, help="the bundle's tar, or a folder")
+    parser.add_argument("--key", metavar="PEM", type=Path, help="public key that the signature must fit")
+    arguments = parser.parse_args()
+    if not arguments.bundle.exists():
+        parser.error(f"there is no {arguments.bundle}")
+    if arguments.key and not arguments.key.is_file():
+        parser.error(f"there is no key {arguments.key}")
+    if arguments.key and not shutil.which("openssl"):
+        sys.stderr.write("openssl is not on PATH: install it, or leave out --key\n")
+        return OPENSSL_MISSING
+
+    bundle = read_folder(arguments.bundle) if arguments.bundle.is_dir() else read_tar(arguments.bundle)
+    faults = list(bundle.faults)
+    faults += compare(MANIFEST, bundle, *listed_in_manifest(bundle))
+    faults += compare(CHECKSUMS, bundle, *listed_in_checksums(bundle))
+    faults += [name + ": its name is not its SHA-256" for name in bundle.files if misnamed(name, bundle.files[name])]
+    if arguments.key:
+        faults += check_signature(bundle, arguments.key)
+
+    for fault in faults:
+        say("FAULT", fault)
+    if faults:
+        say("FAULT", f"{len(faults)} found: do not use this bundle.")
+        return FAULTS
+    size = sum(seen.size for seen in bundle.files.values())
+    say("ok", f"{len(bundle.files)} files, {size} bytes: none missing, altered or extra")
+    say("ok", f"{MANIFEST} is {bundle.files[MANIFEST].sha256}")
+    if arguments.key:
+        say("ok", f"signed by the key in {arguments.key}")
+    else:
+        say("note", "who made it is not checked: no --key")
+    return OK
+
+
+# Reading: a tar where it lies, or a folder.
+
+
+def read_tar(path: Path) -> Bundle:
+    """Read every member of a tar once, in order; what a bundle never holds is a fault."""
+    bundle = Bundle({}, {}, [])
+    end = 0
+    try:
+        with path.open("rb") as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+            for member in archive:
+                if not member.isreg() or member.sparse is not None:
+                    bundle.faults.append(member.name + ": not a plain file")
+                    continue
+                stream.seek(member.offset_data)
+                add(bundle, member.name, stream, member.size)
+                padding = stream.read(-member.size % BLOCK)
+                if any(padding) or len(padding) != -member.size % BLOCK:
+                    bundle.faults.append(member.name + ": bytes behind it that belong to no file")
+                end = stream.tell()
+            stream.seek(end)
+            if stream.read(2 * BLOCK + 1) != bytes(2 * BLOCK):
+                bundle.faults.append(f"byte {end}: the tar is damaged, cut off, or has something behind its end")
+    except (OSError, tarfile.TarError) as error:
+        bundle.faults.append(f"{path}: cannot be read: {error}")
+    return bundle
+
+
+def read_folder(folder: Path) -> Bundle:
+    """Read every file below a folder; links and devices are faults."""
+    bundle = Bundle({}, {}, [])
+    for path, name in walk(folder, ""):
+        if path.is_symlink() or not path.is_file():
+            bundle.faults.append(name + ": not a plain file")
+            continue
+        try:
+            with path.open("rb") as stream:
+                add(bundle, name, stream, os.fstat(stream.fileno()).st_size)
+        except OSError as error:
+            bundle.faults.append(f"{name}: cannot be read: {error.strerror}")
+    return bundle
+
+
+def walk(folder: Path, prefix: str) -> Iterator[tuple[Path, str]]:
+    """Yield path and name inside the bundle of everything below a folder that is no folder itself."""
+    for entry in sorted(folder.iterdir()):
+        name = prefix + entry.name
+        if entry.is_dir() and not entry.is_symlink():
+            yield from walk(entry, name + "/")
+        else:
+            yield entry, name
+
+
+def add(bundle: Bundle, name: str, stream: BinaryIO, size: int) -> None:
+    """Hash the next ``size`` bytes as the file ``name``, and keep them where the file is one that is read."""
+    if name in bundle.files:
+        bundle.faults.append(name + ": occurs twice")
+    if not re.fullmatch(r"[A-Za-z0-9_+@][A-Za-z0-9_+@.-]*(/[A-Za-z0-9_+@][A-Za-z0-9_+@.-]*)*", name):
+        bundle.faults.append(name + ": not a path inside a bundle")
+    keep = name in (MANIFEST, SIGNATURE, CHECKSUMS) and size <= SMALL
+    state, kept, left = hashlib.sha256(), b"", size
+    while left:
+        chunk = stream.read(min(CHUNK, left))
+        if not chunk:
+            bundle.faults.append(f"{name}: ends {left} bytes too early")
+            break
+        state.update(chunk)
+        kept += chunk if keep else b""
+        left -= len(chunk)
+    bundle.files[name] = Seen(size - left, state.hexdigest())
+    if keep:
+        bundle.small[name] = kept
+
+
+# What the bundle says of its files, and whether that is so.
+
+
+def listed_in_manifest(bundle: Bundle) -> tuple[dict[str, Seen], list[str]]:
+    """Return what bundle.json lists, and what is wrong with it."""
+    try:
+        entries = json.loads(bundle.small.get(MANIFEST, b""))["files"]
+        listed = {
+            str(entry["path"]): Seen(int(entry["size"]), str(entry["digest"]).replace("sha256:", "", 1))
+            for entry in entries
+        }
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return {}, [f"{MANIFEST}: missing, or cannot be read: {error}"]
+    return listed, [] if len(listed) == len(entries) else [MANIFEST + ": lists a file twice"]
+
+
+def listed_in_checksums(bundle: Bundle) -> tuple[dict[str, Seen], list[str]]:
+    """Return what SHA256SUMS lists; it knows no sizes, so they are taken as found."""
+    listed: dict[str, Seen] = {}
+    text = bundle.small.get(CHECKSUMS, b"").decode("ascii", "replace")
+    for number, line in enumerate(text.splitlines(), 1):
+        match = re.fullmatch(r"([0-9a-f]{64})  (\S+)", line)
+        if not match or match.group(2) in listed:
+            return listed, [f"{CHECKSUMS}: line {number} is malformed or repeats a file"]
+        found = bundle.files.get(match.group(2))
+        listed[match.group(2)] = Seen(found.size if found else 0, match.group(1))
+    return listed, [] if listed else [CHECKSUMS + ": missing or empty"]
+
+
+def compare(document: str, bundle: Bundle, listed: dict[str, Seen], faults: list[str]) -> list[str]:
+    """Return how the files differ from what a document lists: every other file, but not itself and the signature."""
+    if not listed:
+        return faults
+    # SHA256SUMS covers bundle.json; bundle.json cannot cover SHA256SUMS, which covers it.
+    covered = set(bundle.files) - {SIGNATURE, CHECKSUMS, document}
+    faults = list(faults)
+    faults += [f"{name}: extra, not listed in {document}" for name in sorted(covered - set(listed))]
+    faults += [f"{name}: missing, but listed in {document}" for name in sorted(set(listed) - covered)]
+    for name in sorted(covered & set(listed)):
+        said, found = listed[name], bundle.files[name]
+        if said != found:
+            faults.append(
+                f"{name}: altered: {document} says {said.size} bytes, {said.sha256}; "
+                f"found {found.size} bytes, {found.sha256}"
+            )
+    return faults
+
+
+def misnamed(name: str, seen: Seen) -> bool:
+    """Tell whether a blob's name is not its hash."""
+    return name.startswith(BLOBS) and name[len(BLOBS) :] != seen.sha256
+
+
+def check_signature(bundle: Bundle, key: Path) -> list[str]:
+    """Let openssl check the signature over bundle.json; the signature is DER, as openssl wants it."""
+    if not bundle.small.get(SIGNATURE) or MANIFEST not in bundle.small:
+        return [f"there is no signature ({SIGNATURE})"]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "signature"
+        file.write_bytes(bundle.small[SIGNATURE])
+        command = ["openssl", "dgst", "-sha256", "-verify", str(key), "-signature", str(file)]
+        done = subprocess.run(
+            command, input=bundle.small[MANIFEST], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+    said = " ".join(done.stdout.decode("ascii", "replace").split())
+    return [f"the signature does not fit the key {key}: {said}"] if done.returncode else []
+
+
+def say(mark: str, text: str) -> None:
+    """Print a line without what could steer a terminal: a hostile bundle chooses its own names."""
+    sys.stdout.write(f"{mark:<6} {''.join(letter if letter.isprintable() else '?' for letter in text)}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""Verify that the images of a bundle are complete: every pointer leads to a blob of the announced kind and size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from bundler.effects.archive import Bundle
+from bundler.errors import VerificationError
+from bundler.model import layout
+from bundler.model.descriptor import Descriptor
+from bundler.model.digest import Digest
+from bundler.model.findings import Finding, Status
+from bundler.model.manifest import BundledImage, BundleManifest
+from bundler.oci import bundle_index, document, graph
+
+_BUILD_AGAIN: Final = "Copy the bundle again from where it was built; if that one has the same fault, build it again."
+
+
+def check(bundle: Bundle, manifest: BundleManifest) -> Iterator[Finding]:
+    """Yield a finding for each image and fault. Digests of layers are computed elsewhere, with those of all files."""
+    yield from _layout(bundle)
+    named = {image.layout_name: image.root for image in manifest.images}
+    found, problem = _roots(bundle)
+    if problem or found != named:
+        details = [
+            f"{name}: {named.get(name, _NONE)} and {found.get(name, _NONE)}" for name in _differing(named, found)
+        ]
+        yield _fault(f"{layout.INDEX} names other images than {layout.MANIFEST}", *([problem] if problem else details))
+    reached: set[Digest] = set()
+    for image in manifest.images:
+        yield _image(bundle, image, reached)
+    unreached = [path for path in bundle.known if (blob := layout.blob_digest(path)) and blob not in reached]
+    for path in unreached:
+        yield _fault(f"{path} belongs to no image")
+
+
+_NONE: Final = "none"
+
+
+def _fault(title: str, *evidence: str) -> Finding:
+    return Finding("images", title, Status.FAIL, evidence, _BUILD_AGAIN)
+
+
+def _layout(bundle: Bundle) -> Iterator[Finding]:
+    content = bundle.read(layout.OCI_LAYOUT) if layout.OCI_LAYOUT in bundle.known else b""
+    if content != layout.LAYOUT_VERSION:
+        yield _fault(f"{layout.OCI_LAYOUT} is not that of an image layout", repr(content[:80]))
+
+
+def _roots(bundle: Bundle) -> tuple[Mapping[str, Descriptor], str]:
+    if layout.INDEX not in bundle.known:
+        return {}, f"{layout.INDEX} is missing"
+    try:
+        return bundle_index.roots(bundle.read(layout.INDEX)), ""
+    except (ValueError, VerificationError) as error:
+        return {}, str(error)
+
+
+def _differing(one: Mapping[str, Descriptor], other: Mapping[str, Descriptor]) -> list[str]:
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+
+
+def _image(bundle: Bundle, image: BundledImage, reached: set[Digest]) -> Finding:
+    def read(descriptor: Descriptor) -> bytes:
+        path = layout.blob(descriptor.digest)
+        if path not in bundle.known:
+            raise FileNotFoundError(f"{descriptor.digest} ({descriptor.media_type}) is missing")
+        if bundle.known[path].size > document.LIMIT:
+            raise ValueError(f"{descriptor.digest} is too large for a document")
+        return bundle.read(path)
+
+    found = graph.below(image.root, read)
+    reached.update(blob.digest for blob in found.blobs)
+    problems = [*found.problems, *_sizes(bundle, found.blobs)]
+    if not problems and found.size != image.size:
+        problems.append(f"its blobs have {found.size} bytes, {layout.MANIFEST} says {image.size}")
+    if not problems and sorted(found.platforms) != sorted(image.platforms):
+        problems.append(f"it is for {_names(found.platforms)}, {layout.MANIFEST} says {_names(image.platforms)}")
+    if problems:
+        return _fault(f"The image {image.reference} is not complete", *dict.fromkeys(problems))
+    facts = f"{image.root.digest}: {len(found.blobs)} blobs, {found.size} bytes, for {_names(found.platforms)}"
+    return Finding("images", f"The image {image.reference} is complete", Status.PASS, (facts,))
+
+
+def _sizes(bundle: Bundle, blobs: tuple[Descriptor, ...]) -> Iterator[str]:
+    for blob in blobs:
+        member = bundle.known.get(layout.blob(blob.digest))
+        if member is None:
+            yield f"{blob.digest} ({blob.media_type}) is missing"
+        elif member.size != blob.size:
+            yield f"{blob.digest} has {member.size} bytes, its descriptor says {blob.size}"
+
+
+def _names(platforms: tuple[object, ...]) -> str:
+    return ", ".join(sorted(map(str, platforms)))
