@@ -87,6 +87,7 @@ def streaming(
     purpose: str,
     remedy: str = "",
     environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
     stdin: bytes | None = None,
     on_line: Callable[[str], None] = lambda _: None,
 ) -> Iterator[BinaryIO]:
@@ -95,7 +96,7 @@ def streaming(
     Everything else is as for ``run``, but there is no time limit, and ``stdin`` must fit into a pipe (64 KiB). Where
     the block cannot read the output (``ValueError``) because the program failed, the program's failure is raised.
     """
-    process = _start(command, remedy, environment, stdin=stdin is not None)
+    process = _start(command, remedy, environment, cwd=cwd, stdin=stdin is not None)
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
     reader = Thread(target=_tell, args=(process.stderr, tail, on_line), daemon=True)
     reader.start()
