@@ -93,7 +93,7 @@ def command(
 def _show(done: PushPlan | Receipt) -> None:
     from bundler.steps.push_plan import PushPlan  # noqa: PLC0415
 
-    present = console.size(done.bytes_present)
+    present = console.size(done.bytes_present or 0)
     if isinstance(done, PushPlan):
         for image in done.images:
             console.show(str(image.named.target))
@@ -103,5 +103,5 @@ def _show(done: PushPlan | Receipt) -> None:
         console.show(f"{pushed.reference}@{pushed.digest}")
     if done.unchanged:
         console.show(f"nothing to send: the registry has all {present}")
-    else:
+    elif done.bytes_sent is not None:
         console.show(f"sent {console.size(done.bytes_sent)} in {done.blobs_sent} blobs; {present} were there")

@@ -49,6 +49,8 @@ class Resolution:
     constraints: tuple[str, ...] = ()
     wheels: Path | None = None
     dependencies: bool = True
+    pins: str = ""
+    """Where the constraints come from, for the person whose requirement contradicts one."""
     sources: bool = False
     """Allow source distributions, which only Feast's release lock is read from."""
 
@@ -115,7 +117,7 @@ def resolve(wanted: Resolution) -> tuple[Candidate, ...]:
         try:
             process.run(command, purpose="resolving the requirements", environment=index_environment())
         except ToolFailedError as error:
-            raise _explained(error) from None
+            raise _explained(error, wanted) from None
         packages = tomllib.loads(lock.read_text()).get("packages", [])
     return tuple(
         sorted(
@@ -184,8 +186,8 @@ def _wheel_remedy(name: str) -> str:
     )
 
 
-def _explained(error: ToolFailedError) -> LockError | RegistryError:
-    details = tuple(masked(line) for line in error.details)
+def _explained(error: ToolFailedError, wanted: Resolution) -> LockError | RegistryError:
+    details = tuple(masked(line).removeprefix("error: ") for line in error.details)
     text = "\n".join(details)
     if _NO_WHEEL.search(text):
         return LockError(
@@ -197,9 +199,10 @@ def _explained(error: ToolFailedError) -> LockError | RegistryError:
             remedy="Check the index, proxy and credentials that uv or pip are configured with.",
             details=details,
         )
-    return LockError(
-        "The requirements cannot be resolved together.", remedy="Change one of the requirements named.", details=details
-    )
+    remedy = "Change one of the requirements named."
+    if wanted.pins:
+        remedy += f" Versions that you did not ask for are those of {wanted.pins}."
+    return LockError("The requirements cannot be resolved together.", remedy=remedy, details=details)
 
 
 def constraint_lines(pins: Mapping[str, str]) -> tuple[str, ...]:

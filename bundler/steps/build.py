@@ -10,6 +10,7 @@ from typing import Final
 from bundler import __version__
 from bundler.effects import files, wheelhouse
 from bundler.effects.blobs import BlobStore
+from bundler.errors import LockError
 from bundler.model import layout
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
@@ -82,8 +83,11 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
     """
     loaded = project.load(request.spec_file)
     _check_output(request.output_dir)
-    found = locking.gathered(loaded, store, progress)
-    pinned = locking.fitting(loaded, found, store, progress, epoch=request.epoch, locked=request.locked)
+    existing = project.read_lock(loaded)
+    if existing is None and request.locked:
+        raise LockError(f"There is no {loaded.lock_file}.", remedy=f"Make it: bundler lock -f {loaded.file.name}")
+    found = locking.gathered(loaded, existing, store, progress)
+    pinned = locking.fitting(loaded, existing, found, store, progress, epoch=request.epoch)
     server = _bake(loaded, found, pinned, store, progress)
     to_pack = (server, *(_to_pack(image, loaded) for image in found.images))
     registry = relocation.prefix(loaded.spec.registry)

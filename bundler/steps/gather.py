@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from bundler.effects import base_image, debian, skopeo
+from bundler.effects import base_image, debian
 from bundler.effects.blobs import BlobStore
 from bundler.errors import SpecError
-from bundler.model import media_types
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 from bundler.model.lock import LockedImage
@@ -17,15 +17,15 @@ from bundler.model.platform import Platform
 from bundler.model.progress import Progress
 from bundler.model.reference import ImageRef
 from bundler.model.spec import BundleSpec
-from bundler.oci import rootfs
 from bundler.oci.image import Image
 from bundler.oci.index import Index
-from bundler.oci.rootfs import BaseContents
+from bundler.steps import mirror
 from bundler.steps.lock import Base
 
 KUBECTL = "kubectl"
 OPERATOR = "operator"
 EXTRA = "extra"
+COMPANION = "companion"
 _NO_TAG = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -39,7 +39,6 @@ class GatheredImage:
     reference: str
     role: str
     root: Descriptor
-    platforms: tuple[Platform, ...]
     source_digest: Digest
     baked: bool = False
 
@@ -54,65 +53,88 @@ class GatheredImage:
         )
 
 
-def bases(spec: BundleSpec, store: BlobStore, progress: Progress, *, refresh: bool = False) -> Mapping[Platform, Base]:
-    """Return the base of each platform, and what is in it.
+@dataclass(frozen=True)
+class Gathering:
+    """How to gather: for which spec, into which store, and what an earlier lock pinned (reference -> source digest).
 
-    Raises:
-        SpecError: the base has no image for a platform.
+    ``refresh`` makes what is made of Debian's packages anew, of the packages that Debian has now.
     """
-    platforms = spec.target_platforms
-    images = base_image.load(spec.base, platforms, store, progress=progress, mirrors=spec.mirrors, refresh=refresh)
-    missing = [str(platform) for platform in platforms if platform not in images]
-    if missing:
-        raise SpecError(f"The base has no image for {', '.join(missing)}.", remedy="Change 'platforms', or the base.")
-    return {platform: Base(images[platform], _contents(images[platform], store)) for platform in platforms}
+
+    spec: BundleSpec
+    store: BlobStore
+    progress: Progress
+    pinned: Mapping[str, Digest]
+    refresh: bool = False
+
+    def bases(self) -> Mapping[Platform, Base]:
+        """Return the base of each platform, and what is in it.
+
+        Raises:
+            SpecError: the base has no image for a platform.
+        """
+        base, platforms = self.spec.base, self.spec.target_platforms
+        if base.debian is not None:
+            images = {platform: self._debian(debian.base, base.debian, platform).image for platform in platforms}
+        else:
+            exact = base.model_copy(update={"image": self._exact(base.image or "")})
+            images = dict(
+                base_image.load(exact, platforms, self.store, progress=self.progress, mirrors=self.spec.mirrors)
+            )
+        missing = [str(platform) for platform in platforms if platform not in images]
+        if missing:
+            raise SpecError(f"The base has no image for {', '.join(missing)}.", remedy="Change platforms or the base.")
+        return {
+            platform: Base(image, base_image.contents(image, self.store, progress=self.progress))
+            for platform, image in images.items()
+        }
+
+    def others(self, operator_images: Sequence[str]) -> tuple[GatheredImage, ...]:
+        """Return kubectl's image for the CronJob, the operator's images and the extra ones, each reference once."""
+        kubectl = self.spec.deployment.cron_job.kubectl
+        wanted = [(name, OPERATOR) for name in operator_images] + [(name, EXTRA) for name in self.spec.images]
+        gathered: dict[str, GatheredImage] = {}
+        if kubectl.debian is not None:
+            made = self._kubectl(kubectl.debian)
+            gathered[made.reference] = made
+        elif kubectl.image is not None:
+            wanted.insert(0, (kubectl.image, KUBECTL))
+        for reference, role in wanted:
+            if reference not in gathered:
+                gathered |= {image.reference: image for image in self._pulled(reference, role)}
+        return tuple(gathered.values())
+
+    def _debian(self, make: _Maker, suite: str, platform: Platform) -> debian.DebianBase:
+        return make(suite, platform, self.store, progress=self.progress, refresh=self.refresh)
+
+    def _kubectl(self, suite: str) -> GatheredImage:
+        platforms = self.spec.target_platforms
+        made = [self._debian(debian.kubectl, suite, platform) for platform in platforms]
+        tag = _NO_TAG.sub("-", made[0].packages["kubernetes-client"])
+        root = stored_root([one.image for one in made], self.store)
+        return GatheredImage(f"kubectl:{tag}", KUBECTL, root, root.digest, baked=True)
+
+    def _pulled(self, reference: str, role: str) -> tuple[GatheredImage, ...]:
+        """Return an image, and the signatures and attestations that its registry keeps beside it."""
+        platforms = self.spec.target_platforms
+        pulled = mirror.pull(
+            self._exact(reference), platforms, self.store, progress=self.progress, mirrors=self.spec.mirrors
+        )
+        image = GatheredImage(reference, role, pulled.root, pulled.source_digest)
+        return image, *(
+            GatheredImage(companion.reference, COMPANION, companion.root, companion.source_digest)
+            for companion in pulled.companions
+        )
+
+    def _exact(self, reference: str) -> str:
+        """Return the reference by the digest that the lock has for it; what else moved is then noticed, not built."""
+        digest = self.pinned.get(reference)
+        return str(ImageRef.parse(reference).pinned(digest)) if digest else reference
 
 
-def _contents(image: Image, store: BlobStore) -> BaseContents:
-    key = str(image.descriptor.digest)
-    record = store.recall("base-contents", key)
-    if record is not None:
-        return BaseContents.from_json(record)
-    contents = rootfs.inspect(image, store.open)
-    store.remember("base-contents", key, contents.to_json())
-    return contents
-
-
-def others(
-    spec: BundleSpec, operator_images: Sequence[str], store: BlobStore, progress: Progress, *, refresh: bool = False
-) -> tuple[GatheredImage, ...]:
-    """Return kubectl's image for the CronJob, the operator's images and the extra ones, each reference once."""
-    kubectl = spec.deployment.cron_job.kubectl
-    if kubectl.debian is not None:
-        first = _debian_kubectl(kubectl.debian, spec.target_platforms, store, progress, refresh=refresh)
-    else:
-        first = _pulled(kubectl.image or "", KUBECTL, spec, store, progress)
-    wanted = [(reference, OPERATOR) for reference in operator_images] + [
-        (reference, EXTRA) for reference in spec.images
-    ]
-    gathered = {first.reference: first}
-    for reference, role in wanted:
-        if reference not in gathered:
-            gathered[reference] = _pulled(reference, role, spec, store, progress)
-    return tuple(gathered.values())
-
-
-def _debian_kubectl(
-    suite: str, platforms: Sequence[Platform], store: BlobStore, progress: Progress, *, refresh: bool
-) -> GatheredImage:
-    made = [debian.kubectl(suite, platform, store, progress=progress, refresh=refresh) for platform in platforms]
-    version = made[0].packages["kubernetes-client"]
-    root = stored_root([one.image for one in made], store)
-    return GatheredImage(
-        f"kubectl:{_NO_TAG.sub('-', version)}", KUBECTL, root, tuple(platforms), root.digest, baked=True
-    )
-
-
-def _pulled(reference: str, role: str, spec: BundleSpec, store: BlobStore, progress: Progress) -> GatheredImage:
-    pulled = skopeo.pull(
-        f"docker://{ImageRef.parse(reference)}", spec.target_platforms, store, progress=progress, mirrors=spec.mirrors
-    )
-    return GatheredImage(reference, role, pulled.root, spec.target_platforms, pulled.source_digest)
+class _Maker(Protocol):
+    def __call__(
+        self, suite: str, platform: Platform, store: BlobStore, *, progress: Progress, refresh: bool = False
+    ) -> debian.DebianBase: ...
 
 
 def stored_root(images: Sequence[Image], store: BlobStore) -> Descriptor:
@@ -122,8 +144,3 @@ def stored_root(images: Sequence[Image], store: BlobStore) -> Descriptor:
     index = Index(tuple(image.descriptor for image in images))
     store.put(index.to_bytes())
     return index.descriptor
-
-
-def is_index(descriptor: Descriptor) -> bool:
-    """Tell an index from a single image."""
-    return descriptor.media_type in media_types.INDEXES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -176,6 +176,7 @@ def _platform(
         files=tuple(requirement_file(inputs.folder, name) for name in spec.requirements),
         constraints=tuple(constraints),
         wheels=inputs.folder / spec.wheels,
+        pins=source,
     )
     found = uv.without(_resolved(wanted, inputs, platform), held)
     wheels = tuple(_locked(candidate) for candidate in found)
@@ -204,11 +205,7 @@ def _resolved(wanted: Resolution, inputs: LockInputs, platform: Platform) -> Seq
     kept = _kept_pins(inputs, platform)
     if kept:
         try:
-            return uv.resolve(
-                Resolution(
-                    wanted.python, wanted.requirements, wanted.files, (*wanted.constraints, *kept), wanted.wheels
-                )
-            )
+            return uv.resolve(replace(wanted, constraints=(*wanted.constraints, *kept)))
         except LockError:
             pass  # a requirement has moved past a pin: resolve anew
     return uv.resolve(wanted)

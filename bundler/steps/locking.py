@@ -11,11 +11,12 @@ from bundler.effects import files, operator_manifest
 from bundler.effects.blobs import BlobStore
 from bundler.effects.operator_manifest import OperatorRelease
 from bundler.errors import LockError, ToolFailedError
+from bundler.model.digest import Digest
 from bundler.model.lock import BundleLock, differences
 from bundler.model.platform import Platform
 from bundler.model.progress import Progress
-from bundler.steps import gather, lock, project
-from bundler.steps.gather import GatheredImage
+from bundler.steps import lock, project
+from bundler.steps.gather import GatheredImage, Gathering
 from bundler.steps.lock import Base, LockInputs
 from bundler.steps.project import Project
 
@@ -48,19 +49,21 @@ class WrittenLock:
     changes: tuple[str, ...]
 
 
-def gathered(loaded: Project, store: BlobStore, progress: Progress, *, refresh: bool = False) -> Gathered:
-    """Bring bases, images and the operator's manifest into the store."""
+def gathered(
+    loaded: Project, pinned: BundleLock | None, store: BlobStore, progress: Progress, *, refresh: bool = False
+) -> Gathered:
+    """Bring bases, images and the operator's manifest into the store, images by the digests of a lock."""
+    digests = {image.reference: Digest.parse(image.source_digest) for image in pinned.images} if pinned else {}
+    gathering = Gathering(loaded.spec, store, progress, digests, refresh=refresh)
     operator = operator_manifest.release(loaded.spec.operator, loaded.folder)
-    bases = gather.bases(loaded.spec, store, progress, refresh=refresh)
-    images = gather.others(loaded.spec, operator.images, store, progress, refresh=refresh)
-    return Gathered(bases, images, operator)
+    return Gathered(gathering.bases(), gathering.others(operator.images), operator)
 
 
 def write(request: LockRequest, store: BlobStore, progress: Progress) -> WrittenLock:
     """Resolve and write the lock, keeping the pins of the one before where nobody asked for newer ones."""
     loaded = project.load(request.spec_file)
     old = project.read_lock(loaded)
-    found = gathered(loaded, store, progress, refresh=request.upgrade)
+    found = gathered(loaded, None if request.upgrade else old, store, progress, refresh=request.upgrade)
     upgrade = None if request.upgrade else frozenset(request.upgrade_packages)
     new = lock.run(_inputs(loaded, found, request.epoch, old, upgrade), store, progress)
     files.write(loaded.lock_file, new.to_text().encode())
@@ -68,14 +71,19 @@ def write(request: LockRequest, store: BlobStore, progress: Progress) -> Written
 
 
 def fitting(
-    loaded: Project, found: Gathered, store: BlobStore, progress: Progress, *, epoch: int | None, locked: bool
+    loaded: Project,
+    existing: BundleLock | None,
+    found: Gathered,
+    store: BlobStore,
+    progress: Progress,
+    *,
+    epoch: int | None,
 ) -> BundleLock:
-    """Return the lock beside the spec, or make it where there is none.
+    """Return the existing lock if it fits what was found; make one where there is none.
 
     Raises:
-        LockError: it is stale, with the differences; or there is none although ``locked`` asks for one.
+        LockError: it is stale, with the differences.
     """
-    existing = project.read_lock(loaded)
     if existing is not None:
         stale = lock.stale(existing, loaded.spec, loaded.repo, found.bases)
         stale += _image_changes(existing, found.images)
@@ -86,8 +94,6 @@ def fitting(
                 details=stale,
             )
         return existing
-    if locked:
-        raise LockError(f"There is no {loaded.lock_file}.", remedy=f"Make it: bundler lock -f {loaded.file.name}")
     new = lock.run(_inputs(loaded, found, epoch, None, frozenset()), store, progress)
     try:
         files.write(loaded.lock_file, new.to_text().encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -10,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Ran, bundler, copy_example
+from tests.e2e.conftest import Built, Ran, bundler, copy_example
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("bundle")]
+
+
+Build = Callable[..., Ran]
 
 
 @pytest.fixture
@@ -20,25 +22,24 @@ def project(tmp_path: Path) -> Path:
     return copy_example(tmp_path)
 
 
-def build(project: Path, *extra: str | Path, **environment: str) -> Ran:
-    cache = os.environ.get("BUNDLER_TEST_CACHE") or project.parent / "cache"
-    return bundler(
-        "build",
-        "-f",
-        project / "bundle.yaml",
-        "-o",
-        project.parent / "dist",
-        "--cache-dir",
-        cache,
-        *extra,
-        environment=environment,
-    )
+@pytest.fixture
+def build(: Path, built: Built) -> Build:
+    """Build the project with the cache that the good build has filled."""
+
+    def run(*extra: str | Path, **environment: str) -> Ran:
+        return bundler(
+            *("build", "-f", project / "bundle.yaml", "-o", project.parent / "dist", "--cache-dir", built.cache),
+            *extra,
+            environment=environment,
+        )
+
+    return run
 
 
 def assert_refused(ran: Ran, status: int, *said: str) -> None:
     assert ran.status == status, ran.stderr
     assert "Traceback" not in ran.stderr
-    assert ran.stderr.count("error:") == 1, ran.stderr
+    assert len(re.findall("^error: ", ran.stderr, re.MULTILINE)) == 1, ran.stderr
     for text in said:
         assert re.search(text, ran.stderr), (text, ran.stderr)
 
@@ -50,56 +51,56 @@ def edit(file: Path, change: Callable[[str], str]) -> None:
     file.write_text(after)
 
 
-def test_a_misspelt_key_is_named_with_its_line_and_the_right_spelling(project: Path) -> None:
+def test_a_misspelt_key_is_named_with_its_line_and_the_right_spelling(project: Path, build: Build) -> None:
     edit(project / "bundle.yaml", lambda text: text.replace("requirements:", "requirments:"))
-    assert_refused(build(project), 3, r"bundle\.yaml:\d+", "requirments", "did you mean.*requirements")
+    assert_refused(build(), 3, r"bundle\.yaml:\d+", "requirments", "did you mean.*requirements")
 
 
-def test_a_missing_repo_is_named(project: Path) -> None:
+def test_a_missing_repo_is_named(project: Path, build: Build) -> None:
     (project / "feature_repo").rename(project / "elsewhere")
-    assert_refused(build(project), 3, "feature_repo")
+    assert_refused(build(), 3, "feature_repo")
 
 
-def test_a_repo_without_feature_store_yaml_is_refused(project: Path) -> None:
+def test_a_repo_without_feature_store_yaml_is_refused(project: Path, build: Build) -> None:
     (project / "feature_repo" / "feature_store.yaml").unlink()
-    assert_refused(build(project), 3, r"feature_store\.yaml")
+    assert_refused(build(), 3, r"feature_store\.yaml")
 
 
-def test_python_that_does_not_parse_is_named_with_its_line(project: Path) -> None:
+def test_python_that_does_not_parse_is_named_with_its_line(project: Path, build: Build) -> None:
     (project / "feature_repo" / "broken.py").write_text("x = 1\ndef (:\n")
-    assert_refused(build(project), 3, r"broken\.py:2")
+    assert_refused(build(), 3, r"broken\.py:2")
 
 
-def test_an_unknown_store_type_is_named(project: Path) -> None:
+def test_an_unknown_store_type_is_named(project: Path, build: Build) -> None:
     edit(project / "feature_repo" / "feature_store.yaml", lambda text: text.replace("type: redis", "type: rediss"))
-    assert_refused(build(project), 3, "rediss", "redis")
+    assert_refused(build(), 3, "rediss", "redis")
 
 
-def test_a_link_out_of_the_repo_is_refused(project: Path) -> None:
+def test_a_link_out_of_the_repo_is_refused(project: Path, build: Build) -> None:
     (project / "feature_repo" / "secrets.txt").symlink_to("/etc/passwd")
-    assert_refused(build(project), 3, r"secrets\.txt")
+    assert_refused(build(), 3, r"secrets\.txt")
 
 
-def test_a_repo_path_that_escapes_the_project_is_refused(project: Path) -> None:
+def test_a_repo_path_that_escapes_the_project_is_refused(project: Path, build: Build) -> None:
     (project / "feature_repo" / "data").rename(project / "data")
     (project / "feature_repo" / "data").symlink_to("../data")
-    assert_refused(build(project), 3, "data")
+    assert_refused(build(), 3, "data")
 
 
-def test_conflicting_requirements_are_explained(project: Path) -> None:
+def test_conflicting_requirements_are_explained(project: Path, build: Build) -> None:
     (project / "requirements.txt").write_text("pandas>=2\npandas<2\n")
-    assert_refused(build(project), 3, "pandas")
+    assert_refused(build(), 3, "pandas")
 
 
-def test_an_unreachable_index_is_named(project: Path) -> None:
-    ran = build(project, UV_DEFAULT_INDEX="http://127.0.0.1:9/simple", UV_NO_CACHE="1", UV_HTTP_RETRIES="0")
+def test_an_unreachable_index_is_named(project: Path, build: Build) -> None:
+    ran = build(UV_DEFAULT_INDEX="http://127.0.0.1:9/simple", UV_NO_CACHE="1", UV_HTTP_RETRIES="0")
     assert_refused(ran, 7, r"127\.0\.0\.1:9")
 
 
-def test_a_read_only_output_folder_is_refused_before_the_long_work(project: Path) -> None:
+def test_a_read_only_output_folder_is_refused_before_the_long_work(project: Path, build: Build) -> None:
     # Root may write anywhere; a file in the folder's place is refused to everybody.
     (project.parent / "dist").write_text("")
-    assert_refused(build(project), 5, "dist")
+    assert_refused(build(), 5, "dist")
 
 
 @pytest.fixture
@@ -116,3 +117,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_named_and_nothing_half_written_stays(project: Path, built: Built, small_disk: Path) -> None:
+    ran = bundler("build", "-f", project / "bundle.yaml", "-o", small_disk / "dist", "--cache-dir", built.cache)
+    assert_refused(ran, 5, str(small_disk), "space")
+    assert not list((small_disk / "dist").iterdir())
+
+
+def test_a_full_cache_disk_is_named(project: Path, small_disk: Path) -> None:
+    ran = bundler("build", "-f", project / "bundle.yaml", "-o", project.parent / "dist", "--cache-dir", small_disk)
+    assert_refused(ran, 5, "No space left|space")
+    assert not list((project.parent / "dist").glob("*.tar"))
