@@ -7,7 +7,7 @@ from typing import Final
 
 from bundler.effects import skopeo_source
 from bundler.effects.skopeo_source import Source
-from bundler.errors import BundlerError, RegistryError, ToolFailedError
+from bundler.errors import BundlerError, RegistryError, ToolFailedError, VerificationError
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,12 @@ _COMPLAINTS: Final = (
         ToolFailedError,
         "No space is left for {source}.",
         "Free some, or choose another folder (--cache-dir).",
+    ),
+    _Complaint(
+        ("digest did not match",),
+        VerificationError,
+        "{host} gave other bytes than {source} consists of.",
+        "Tell those who run the registry, and use another source meanwhile.",
     ),
     _Complaint(
         ("policy.json",),
