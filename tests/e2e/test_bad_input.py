@@ -23,7 +23,7 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def build(: Path, built: Built) -> Build:
+def build(project: Path, built: Built) -> Build:
     """Build the project with the cache that the good build has filled."""
 
     def run(*extra: str | Path, **environment: str) -> Ran:
