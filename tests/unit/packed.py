@@ -23,7 +23,7 @@ from bundler.steps.pack import ImageToPack, Packed, PackPlan, SigningKey
 CREATED = 1700000000
 REGISTRY = "registry.example.internal:5000/feast"
 DOCUMENTS = {
-    "bundle.lock": b"{}\n",
+    "bundle.lock": b'{"format": 1}\n',
     "manifests/namespace.yaml": b"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: feast\n",
     "manifests/kustomization.yaml": b"resources:\n  - namespace.yaml\n",
     "sbom/image.json": b"{}\n",

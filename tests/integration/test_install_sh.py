@@ -1,0 +1,168 @@
+"""The bundle's install.sh with a real registry; kubectl is real for what needs no cluster."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bundler.effects.blobs import BlobStore
+from bundler.model import layout
+from bundler.model.digest import Digest
+from bundler.model.progress import SilentProgress
+from bundler.steps import pack
+from bundler.steps.pack import Packed
+from tests.support import registries
+from tests.support.registries import RunningRegistry, require
+from tests.unit import packed
+
+pytestmark = pytest.mark.integration
+
+SERVER = f"{packed.REGISTRY}/driver-stats:0.1.0"
+MANIFESTS = {
+    "manifests/namespace.yaml": b"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: feast\n",
+    "manifests/featurestore.yaml": b"apiVersion: feast.dev/v1\nkind: FeatureStore\nmetadata:\n  name: s\n"
+    b"  namespace: feast\nspec:\n  image: " + SERVER.encode() + b"\n  other: registryXexample.internal:5000/feast/no\n",
+    "manifests/kustomization.yaml": b"resources:\n  - namespace.yaml\n  - featurestore.yaml\n",
+    "manifests/secrets/credentials.yaml": b"apiVersion: v1\nkind: Secret\nmetadata:\n  name: c\n  namespace: feast\n",
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Packed:
+    folder = tmp_path_factory.mktemp("bundle")
+    store = BlobStore(folder / "cache")
+    plan = replace(packed.plan(store), documents={**packed.DOCUMENTS, **MANIFESTS})
+    return pack.run(plan, folder, store, progress=SilentProgress())
+
+
+@pytest.fixture
+def folder(made: Packed, tmp_path: Path) -> Path:
+    target = tmp_path / "a folder"
+    target.mkdir()
+    subprocess.run(["tar", "-xf", made.path, "-C", target], check=True)
+    return target
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
+    with registries.running(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+def install(folder: Path, *arguments: str, **environment: str) -> tuple[int, str]:
+    done = subprocess.run(
+        ["sh", str(folder / layout.INSTALL_SCRIPT), *arguments],
+        cwd=folder.parent,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_script_is_clean_to_shellcheck_and_to_a_strict_shell(folder: Path) -> None:
+    script = folder / layout.INSTALL_SCRIPT
+    for command in (["shellcheck", "--shell=sh", str(script)], ["dash", "-n", str(script)]):
+        require(command[0])
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_images_are_pushed_with_their_digests_and_a_second_push_changes_nothing(
+    made: Packed, folder: Path, registry: RunningRegistry
+) -> None:
+    require("skopeo")
+    for _ in range(2):
+        status, said = install(
+            folder, "push", f"{registry.address}/mirror/feast", SKOPEO_OPTIONS="--dest-tls-verify=false"
+        )
+        assert status == 0, said
+        server, operator = (image.root.digest for image in made.manifest.images)
+        assert Digest.of(registry.manifest("mirror/feast/driver-stats", "0.1.0")) == server
+        assert Digest.of(registry.manifest("mirror/feast/feastdev/feast-operator", "0.61.0")) == operator
+    assert {Digest(name) for name in registry.blobs()} == {
+        entry.digest for entry in made.manifest.files if entry.role == "blob"
+    }
+
+
+def test_a_registry_that_is_not_there_is_told_with_its_exit_code(folder: Path) -> None:
+    require("skopeo")
+    status, said = install(
+        folder, "push", f"127.0.0.1:{registries.free_port()}", SKOPEO_OPTIONS="--dest-tls-verify=false"
+    )
+    assert status == 7, said
+    assert "was not pushed" in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("push",), ("push", ""), ("verify", "extra"), ("fly", "there"), ("push", "https://r"), ("push", "a|b;c")],
+)
+def test_wrong_usage_is_refused(folder: Path, arguments: tuple[str, ...]) -> None:
+    assert install(folder, *arguments)[0] == 2
+
+
+def test_a_missing_program_is_named(folder: Path, tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("sh", "dirname", "sed", "grep", "printf"):
+        (tools / name).symlink_to(shutil.which(name) or "")
+    status, said = install(folder, "push", "registry.example", PATH=str(tools))
+    assert status == 4
+    assert "skopeo" in said
+
+
+# A kubectl that notes what it is asked, lets the real one build what would be applied, and knows one Secret or none.
+RECORDER = """#!/bin/sh
+echo "$*" >> "$RECORD/calls"
+case $1 in
+get) test -e "$RECORD/secret" ;;
+apply) while test $# -gt 1; do shift; test "$1" = -k && "$REAL" kustomize "$2" >> "$RECORD/applied"; done; : ;;
+esac
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> dict[str, str]:
+    program = tmp_path / "kubectl-recorder"
+    program.write_text(RECORDER)
+    program.chmod(0o755)
+    return {"KUBECTL": str(program), "RECORD": str(tmp_path), "REAL": require("kubectl")}
+
+
+def test_manifests_are_applied_in_order_with_the_registry_that_is_given(
+    folder: Path, tmp_path: Path, cluster: dict[str, str]
+) -> None:
+    (tmp_path / "secret").touch()
+    status, said = install(folder, "apply", "other.example:443/a.b/c", **cluster)
+    assert status == 0, said
+    calls = [line.split()[0] for line in (tmp_path / "calls").read_text().splitlines()]
+    assert calls == ["apply", "get", "apply", "wait"]
+    applied = (tmp_path / "applied").read_text()
+    assert "image: other.example:443/a.b/c/driver-stats:0.1.0" in applied
+    # Only the registry's own name is replaced, not what merely looks like it.
+    assert "other: registryXexample.internal:5000/feast/no" in applied
+    # The bundle itself stays as it was.
+    assert install(folder, "verify")[0] == 0
+
+
+def test_a_secret_that_is_not_there_stops_before_the_feature_store(
+    folder: Path, tmp_path: Path, cluster: dict[str, str]
+) -> None:
+    status, said = install(folder, "apply", packed.REGISTRY, **cluster)
+    assert status == 8
+    assert "manifests/secrets/credentials.yaml" in said
+    assert not (tmp_path / "applied").exists()
+
+
+def test_nothing_is_left_in_the_temporary_folder(folder: Path, tmp_path: Path, cluster: dict[str, str]) -> None:
+    (tmp_path / "tmp").mkdir()
+    install(folder, "apply", packed.REGISTRY, TMPDIR=str(tmp_path / "tmp"), **cluster)
+    assert not list((tmp_path / "tmp").iterdir())
