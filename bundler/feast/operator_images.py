@@ -1,14 +1,58 @@
-"""The images that an operator's install manifest names: of its containers, and in its RELATED_IMAGE_* variables."""
+"""Image references in Kubernetes manifests: where a cluster reads them, and wherever else one is written."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Final
 
-# One line each in the manifests of every release: `image: REF`, or `value: REF` below `name: RELATED_IMAGE_...`.
-_IMAGE = re.compile(r"^\s*(?:-\s+)?image:[ \t]+[\"']?([^\s\"'#]+)", re.MULTILINE)
-_RELATED = re.compile(r"name:\s*[\"']?RELATED_IMAGE_\w+[\"']?\s*\n[ \t]*value:[ \t]+[\"']?([^\s\"'#]+)")
+import yaml
+
+from bundler.errors import SpecError
+from bundler.model.descriptor import Json
+
+# HOST/PATH with a tag or digest, not part of an address: what a string must look like to be taken for an image where
+# nothing else says that it is one. HOST has a dot or a port, else documentation would be full of images.
+_LOOKS_LIKE_AN_IMAGE: Final = re.compile(
+    r"(?<![\w./:@-])"
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*\.)+[A-Za-z0-9-]+(?::\d+)?|[A-Za-z0-9.-]+:\d+|localhost)"
+    r"(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)+"
+    r"(?::\w[\w.-]{0,127}|@sha256:[0-9a-f]{64})+"
+)
+_IMAGE_KEYS: Final = frozenset({"image", "initImage"})
+_RELATED: Final = re.compile(r"RELATED_IMAGE_\w+")
 
 
 def image_references(manifest: str) -> tuple[str, ...]:
-    """Return every image reference, each once, in the order in which they stand."""
-    return tuple(dict.fromkeys([*_IMAGE.findall(manifest), *_RELATED.findall(manifest)]))
+    """Return every image that a cluster would pull by a manifest, each once, in the order in which they stand.
+
+    Those are the images of containers, the operator's ``RELATED_IMAGE_*`` variables (also in the ``config.env`` of an
+    OLM Subscription), and whatever else in any string looks like one.
+
+    Raises:
+        SpecError: the text is not YAML.
+    """
+    try:
+        documents = list(yaml.load_all(manifest, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise SpecError(f"The manifest is not YAML: {error}.") from error
+    return tuple(dict.fromkeys(reference for document in documents for reference in references(document)))
+
+
+def references(value: Json) -> Iterator[str]:
+    """Yield the image references of a parsed document."""
+    if isinstance(value, dict):
+        name = value.get("name")
+        related = isinstance(name, str) and _RELATED.fullmatch(name) is not None
+        for key, inner in value.items():
+            named = key in _IMAGE_KEYS or (related and key == "value")
+            if named and isinstance(inner, str):
+                yield from [inner] if inner else []
+            else:
+                yield from references(inner)
+            yield from references(key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from references(inner)
+    elif isinstance(value, str):
+        yield from (match[0] for match in _LOOKS_LIKE_AN_IMAGE.finditer(value))

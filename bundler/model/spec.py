@@ -124,6 +124,15 @@ class Base(_Part):
         return self
 
 
+class RelocationRule(_Part):
+    """Puts the images of a source under another path of the internal registry than they have at the source."""
+
+    source: str
+    """Registry host, or host and path, e.g. quay.io/openshift."""
+    path: Repository
+    """Path below the registry's prefix that stands in its place."""
+
+
 class Registry(_Part):
     """The internal registry of the disconnected site."""
 
@@ -131,6 +140,8 @@ class Registry(_Part):
     """HOST or HOST:PORT."""
     prefix: Repository | None = None
     """Path below which every repository is put."""
+    rules: tuple[RelocationRule, ...] = Field(default=(), strict=False)
+    """Where images lie that are not to keep their path; the longest source that fits counts."""
 
 
 class Operator(_Part):

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
+from bundler.errors import SpecError
 from bundler.model.reference import ImageRef
 from bundler.model.spec import Registry
+
+# What a reference may go on with: a match that is followed by one of these is only the beginning of another reference.
+_GOES_ON = r"[\w/@:]|[.-]\w"
+_GOES_BEFORE = r"[\w/@:.-]"
 
 
 def prefix(registry: Registry) -> str:
@@ -15,14 +21,49 @@ def prefix(registry: Registry) -> str:
 
 def relocate(reference: ImageRef, registry: Registry) -> ImageRef:
     """Put an image below the registry's prefix under the path that it has at its source; tag and digest stay."""
-    repository = f"{registry.prefix}/{reference.repository}" if registry.prefix else reference.repository
-    return ImageRef(registry.host, repository, reference.tag, reference.digest)
+    parts = (registry.prefix, _path(reference, registry))
+    return ImageRef(registry.host, "/".join(part for part in parts if part), reference.tag, reference.digest)
+
+
+def _path(reference: ImageRef, registry: Registry) -> str:
+    """Return the repository, with the longest rule applied that names its source."""
+    for rule in sorted(registry.rules, key=lambda rule: len(rule.source), reverse=True):
+        if f"{reference.name}/".startswith(f"{rule.source}/"):
+            return rule.path + reference.name[len(rule.source) :]
+    return reference.repository
+
+
+def relocations(references: Iterable[ImageRef], registry: Registry) -> Mapping[ImageRef, ImageRef]:
+    """Return source -> internal for every image, in the order given.
+
+    Raises:
+        SpecError: two images would get one name; both are named.
+    """
+    found: dict[ImageRef, ImageRef] = {}
+    sources: dict[str, ImageRef] = {}
+    collisions: list[str] = []
+    for reference in references:
+        internal = relocate(reference, registry)
+        other = sources.setdefault(internal.tagged, reference)
+        if other != reference:
+            collisions.append(f"{other} and {reference} would both be {internal.tagged}")
+        found[reference] = internal
+    if collisions:
+        raise SpecError(
+            "Two images would get one name in the internal registry.",
+            remedy="Give one of the sources another path with registry.rules.",
+            details=tuple(collisions),
+        )
+    return found
 
 
 def relocate_text(text: str, mapping: Mapping[str, str]) -> tuple[str, int]:
-    """Replace references in a text by a mapping (source -> internal); return the text and how often."""
-    count = 0
-    for source in sorted(mapping, key=len, reverse=True):  # the longest first: one may begin another
-        count += text.count(source)
-        text = text.replace(source, mapping[source])
-    return text, count
+    """Replace references in a text by a mapping (source -> internal); return the text and how many were replaced.
+
+    Whole references only: where ``app:1`` is mapped, ``app:1.2``, ``app:1@sha256:...`` and ``other/app:1`` stay.
+    """
+    if not mapping:
+        return text, 0
+    alternatives = "|".join(re.escape(source) for source in sorted(mapping, key=len, reverse=True))
+    pattern = re.compile(rf"(?<!{_GOES_BEFORE})(?:{alternatives})(?!{_GOES_ON})")
+    return pattern.subn(lambda match: mapping[match[0]], text)

@@ -1,0 +1,227 @@
+"""Where images lie in the internal registry, and that nothing else is left in what is applied."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bundler.errors import SpecError
+from bundler.feast.operator_images import image_references
+from bundler.model.findings import Status
+from bundler.model.reference import ImageRef
+from bundler.model.spec import Registry
+from bundler.render import image_check, mirror_config, relocation
+from tests.unit import manifest_cases
+from tests.unit.operator_manifests import RELEASES, real_manifest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+REGISTRY = Registry(host="registry.internal:5000", prefix="mirror/feast")
+SERVER = ImageRef.parse("quay.io/feastdev/feature-server:0.61.0")
+DIGEST = f"sha256:{'a' * 64}"
+
+
+def registry(*rules: tuple[str, str]) -> Registry:
+    return Registry.model_validate(
+        {"host": "r.example", "rules": [{"source": source, "path": path} for source, path in rules]}
+    )
+
+
+def relocations(*names: str) -> dict[ImageRef, ImageRef]:
+    return dict(relocation.relocations([ImageRef.parse(name) for name in names], REGISTRY))
+
+
+def test_an_image_keeps_path_tag_and_digest_below_the_prefix() -> None:
+    moved = relocation.relocate(ImageRef.parse(f"{SERVER}@{DIGEST}"), REGISTRY)
+    assert str(moved) == f"registry.internal:5000/mirror/feast/feastdev/feature-server:0.61.0@{DIGEST}"
+    assert relocation.prefix(REGISTRY) == "registry.internal:5000/mirror/feast"
+
+
+def test_without_a_prefix_only_the_host_changes() -> None:
+    assert str(relocation.relocate(SERVER, registry())) == "r.example/feastdev/feature-server:0.61.0"
+    assert relocation.prefix(registry()) == "r.example"
+
+
+def test_the_longest_rule_that_names_the_source_counts() -> None:
+    chosen = registry(("quay.io", "public"), ("quay.io/openshift", "tools"), ("quay.io/open", "never"))
+    names = {
+        "quay.io/openshift/origin-cli:4.17": "r.example/tools/origin-cli:4.17",
+        "quay.io/feastdev/feature-server:1": "r.example/public/feastdev/feature-server:1",
+        "other.example/a:1": "r.example/a:1",
+    }
+    for source, internal in names.items():
+        assert str(relocation.relocate(ImageRef.parse(source), chosen)) == internal
+
+
+def test_two_images_that_would_get_one_name_are_refused_and_both_named() -> None:
+    with pytest.raises(SpecError) as caught:
+        relocations("quay.io/a/b:1", "docker.io/a/b:1", "docker.io/a/b:2")
+    assert caught.value.details == (
+        "quay.io/a/b:1 and docker.io/a/b:1 would both be registry.internal:5000/mirror/feast/a/b:1",
+    )
+
+
+def test_a_rule_parts_what_would_collide() -> None:
+    both = [ImageRef.parse("quay.io/a/b:1"), ImageRef.parse("docker.io/a/b:1")]
+    found = relocation.relocations(both, registry(("docker.io", "hub")))
+    assert [str(internal) for internal in found.values()] == ["r.example/a/b:1", "r.example/hub/a/b:1"]
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["image: {}", 'image: "{}"', "value: {}\n", "[{}]", "--image={}", "'{}'", "see {}.", "a\n{}\nb", "{},"],
+)
+def test_a_reference_is_replaced_wherever_it_is_whole(text: str) -> None:
+    found, count = relocation.relocate_text(text.format("quay.io/a/b:1"), {"quay.io/a/b:1": "r/x@d"})
+    assert (found, count) == (text.format("r/x@d"), 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "quay.io/a/b:1.2",
+        "quay.io/a/b:12",
+        f"quay.io/a/b:1@{DIGEST}",
+        "x.quay.io/a/b:1",
+        "quay.io/a/b:1-rc",
+        "m/quay.io/a/b:1",
+    ],
+)
+def test_a_part_of_another_reference_stays(text: str) -> None:
+    assert relocation.relocate_text(text, {"quay.io/a/b:1": "r/x"}) == (text, 0)
+
+
+def test_what_was_put_in_is_not_replaced_again() -> None:
+    mapping = {"a.b/x:1": "c.d/y:1", "c.d/y:1": "e.f/z:1"}
+    assert relocation.relocate_text("a.b/x:1 c.d/y:1", mapping) == ("c.d/y:1 e.f/z:1", 2)
+    assert relocation.relocate_text("a.b/x:1", {}) == ("a.b/x:1", 0)
+
+
+@given(st.lists(st.sampled_from(["quay.io/a/b:1", "quay.io/a/b:1.2", "x", "image: "]), max_size=8))
+def test_relocating_and_back_changes_nothing(words: list[str]) -> None:
+    text = " ".join(words)
+    there, count = relocation.relocate_text(text, {"quay.io/a/b:1": "r.i/a/b:1"})
+    assert relocation.relocate_text(there, {"r.i/a/b:1": "quay.io/a/b:1"}) == (text, count)
+    assert count == words.count("quay.io/a/b:1")
+
+
+# --- images in manifests ----------------------------------------------------------------------------------------------
+
+
+def test_images_are_found_where_a_cluster_reads_them_and_wherever_one_is_written() -> None:
+    manifest = """
+spec:
+  containers: [{image: short, name: a, env: [{name: RELATED_IMAGE_X, value: related}, {name: Y, value: "no image"}]}]
+  config: {env: [{name: RELATED_IMAGE_CRON_JOB, value: ""}]}
+  annotation: "pull reg.example:5000/team/app:1.0, then see https://host.example/path:80 or kubernetes.io/hostname"
+  services: {initImage: init}
+"""
+    assert image_references(manifest) == ("short", "related", "reg.example:5000/team/app:1.0", "init")
+
+
+def test_a_manifest_that_is_not_yaml_is_refused() -> None:
+    with pytest.raises(SpecError, match="not YAML"):
+        image_references("a: [")
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_operators_manifest_names_three_images_and_none_is_left(release: str) -> None:
+    text = real_manifest(release).read_text(encoding="utf-8")
+    sources = image_references(text)
+    assert [source.rpartition("/")[2].partition(":")[0] for source in sources] == [
+        "feature-server",
+        "origin-cli",
+        "feast-operator",
+    ]
+    mapping = {source: f"{relocation.relocate(ImageRef.parse(source), REGISTRY)}@{DIGEST}" for source in sources}
+    relocated, count = relocation.relocate_text(text, mapping)
+    assert count == 3
+    assert set(image_references(relocated)) == set(mapping.values())
+    assert image_check.check({"install.yaml": relocated}, mapping.values()).status is Status.PASS
+
+
+def test_an_image_that_is_neither_brought_nor_declared_fails_and_names_the_file() -> None:
+    files = manifest_cases.render()
+    images = manifest_cases.IMAGES
+    assert image_check.check(files, [images.feature_server, images.kubectl]).status is Status.PASS
+    finding = image_check.check(files, [images.feature_server])
+    assert finding.status is Status.FAIL
+    assert finding.evidence == (f"{images.kubectl} in featurestore.yaml",)
+    assert image_check.check(files, [images.feature_server], external=[images.kubectl]).status is Status.PASS
+
+
+def test_manifests_without_images_pass_and_say_so() -> None:
+    assert image_check.check({"a.yaml": "a: 1\n"}, []).evidence == ("1 files name no image",)
+
+
+# --- configuration of nodes -------------------------------------------------------------------------------------------
+
+MOVED = ("quay.io/feastdev/feature-server:0.61.0", "quay.io/feastdev/feast-operator:0.61.0", "redis:7")
+
+
+def test_the_mapping_file_has_a_line_an_image() -> None:
+    assert mirror_config.mapping_file(relocations("redis:7")) == (
+        "docker.io/library/redis:7=registry.internal:5000/mirror/feast/library/redis:7\n"
+    )
+
+
+def test_containerd_asks_the_mirror_below_its_prefix() -> None:
+    files = mirror_config.containerd_hosts(relocations(*MOVED))
+    assert list(files) == ["quay.io/hosts.toml", "docker.io/hosts.toml"]
+    hub = tomllib.loads(files["docker.io/hosts.toml"])
+    assert hub["server"] == "https://registry-1.docker.io"
+    [(location, settings)] = hub["host"].items()
+    assert location == "https://registry.internal:5000/v2/mirror/feast"
+    assert settings == {"capabilities": ["pull", "resolve"], "override_path": True}
+
+
+def test_containerd_has_no_file_for_a_registry_whose_images_do_not_keep_their_path() -> None:
+    sources = [ImageRef.parse(name) for name in MOVED]
+    moved = relocation.relocations(sources, registry(("quay.io/feastdev/feast-operator", "operator")))
+    files = mirror_config.containerd_hosts(moved, plain_http=True)
+    assert list(files) == ["docker.io/hosts.toml"]
+    assert 'host."http://r.example/v2"' in files["docker.io/hosts.toml"]
+
+
+def test_registries_conf_has_a_mirror_a_repository() -> None:
+    conf = tomllib.loads(mirror_config.registries_conf(relocations(*MOVED)))
+    assert {entry["prefix"]: entry["mirror"][0]["location"] for entry in conf["registry"]} == {
+        "quay.io/feastdev/feature-server": "registry.internal:5000/mirror/feast/feastdev/feature-server",
+        "quay.io/feastdev/feast-operator": "registry.internal:5000/mirror/feast/feastdev/feast-operator",
+        "docker.io/library/redis": "registry.internal:5000/mirror/feast/library/redis",
+    }
+
+
+def test_openshift_gets_both_kinds_of_mirror_set() -> None:
+    files = {
+        name: yaml.safe_load(text)
+        for name, text in mirror_config.openshift_mirror_sets(relocations("redis:7"), "feast").items()
+    }
+    assert [value["kind"] for value in files.values()] == ["ImageDigestMirrorSet", "ImageTagMirrorSet"]
+    assert files["image-tag-mirror-set.yaml"]["spec"]["imageTagMirrors"] == [
+        {
+            "source": "docker.io/library/redis",
+            "mirrors": ["registry.internal:5000/mirror/feast/library/redis"],
+            "mirrorSourcePolicy": "NeverContactSource",
+        }
+    ]
+
+
+def test_all_of_it_lies_in_one_folder() -> None:
+    assert list(mirror_config.files(relocations("redis:7"), "feast")) == [
+        "mapping.txt",
+        "registries.conf",
+        "containerd/docker.io/hosts.toml",
+        "openshift/image-digest-mirror-set.yaml",
+        "openshift/image-tag-mirror-set.yaml",
+    ]
