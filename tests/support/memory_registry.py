@@ -1,0 +1,200 @@
+"""A registry in memory that keeps what came of a broken upload, as the specification allows and few do."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+from bundler.model.digest import Digest
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class Request:
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: Iterable[bytes]
+
+
+@dataclass
+class Upload:
+    """An upload under way."""
+
+    repository: str
+    content: bytearray = field(default_factory=bytearray)
+
+
+@dataclass
+class MemoryRegistry:
+    """The write part of the distribution specification, with its liberties as switches."""
+
+    resumes: bool = True
+    mounts: bool = True
+    tells_digests: bool = True
+    most_bytes: int | None = None
+    """Bodies that are longer are refused, as by a proxy (413)."""
+    blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    manifests: dict[tuple[str, str], tuple[str, bytes]] = field(default_factory=dict)
+    uploads: dict[str, Upload] = field(default_factory=dict)
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    body_bytes: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def handle(self, method: str, target: str, headers: Mapping[str, str], body: Iterable[bytes]) -> Reply:
+        parts = urlsplit(target)
+        query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+        path = parts.path
+        with self.lock:
+            self.requests.append((method, path))
+        if path == "/v2/":
+            return Reply(200, {}, b"{}")
+        name, _, rest = path.removeprefix("/v2/").rpartition("/manifests/")
+        if name:
+            return self._manifest(method, name, rest, headers, body)
+        name, _, rest = path.removeprefix("/v2/").rpartition("/blobs/uploads/")
+        if name:
+            return self._upload(method, name, rest, Request(query, headers, body))
+        name, _, rest = path.removeprefix("/v2/").rpartition("/blobs/")
+        if name and (name, rest) in self.blobs:
+            content = self.blobs[name, rest]
+            return Reply(200, self._told(rest, {"Content-Length": str(len(content))}), content)
+        return _error(404, "BLOB_UNKNOWN")
+
+    def _told(self, digest: str, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        return {**({"Docker-Content-Digest": digest} if self.tells_digests else {}), **(more or {})}
+
+    def _manifest(
+        self, method: str, name: str, reference: str, headers: Mapping[str, str], body: Iterable[bytes]
+    ) -> Reply:
+        if method == "PUT":
+            content = b"".join(body)
+            digest = str(Digest.of(content))
+            named = json.loads(content)
+            for row in (*named.get("layers", ()), *filter(None, [named.get("config")])):
+                if (name, row["digest"]) not in self.blobs:
+                    return _error(404, "MANIFEST_BLOB_UNKNOWN")
+            for row in named.get("manifests", ()):
+                if (name, row["digest"]) not in self.manifests:
+                    return _error(404, "MANIFEST_BLOB_UNKNOWN")
+            for key in (reference, digest):
+                self.manifests[name, key] = (headers.get("Content-Type", ""), content)
+            return Reply(201, self._told(digest))
+        if (name, reference) not in self.manifests:
+            return _error(404, "MANIFEST_UNKNOWN")
+        media_type, content = self.manifests[name, reference]
+        return Reply(200, self._told(str(Digest.of(content)), {"Content-Type": media_type}), content)
+
+    def _upload(self, method: str, name: str, key: str, request: Request) -> Reply:
+        if method == "POST":
+            return self._begin(name, request.query)
+        upload = self.uploads.get(key)
+        if upload is None or upload.repository != name:
+            return _error(404, "BLOB_UPLOAD_UNKNOWN")
+        if method == "GET":
+            return Reply(204, self._where(name, key)) if self.resumes else _error(404, "BLOB_UPLOAD_INVALID")
+        if method == "DELETE":
+            del self.uploads[key]
+            return Reply(204)
+        refused = self._receive(upload, request)
+        if refused or method == "PATCH":
+            return refused or Reply(202, self._where(name, key))
+        return self._close(name, key, request.query["digest"])
+
+    def _receive(self, upload: Upload, request: Request) -> Reply | None:
+        if self.most_bytes is not None and int(request.headers.get("Content-Length", "0")) > self.most_bytes:
+            for _ in request.body:  # as a proxy does that reads and throws away
+                pass
+            return Reply(413)
+        begin = request.headers.get("Content-Range", "").partition("-")[0]
+        if begin and int(begin) != len(upload.content):
+            return _error(416, "BLOB_UPLOAD_INVALID")
+        for chunk in request.body:
+            upload.content += chunk
+            with self.lock:
+                self.body_bytes += len(chunk)
+        return None
+
+    def _close(self, name: str, key: str, digest: str) -> Reply:
+        content = bytes(self.uploads.pop(key).content)
+        if str(Digest.of(content)) != digest:
+            return _error(400, "DIGEST_INVALID")
+        self.blobs[name, digest] = content
+        return Reply(201, self._told(digest, {"Location": f"/v2/{name}/blobs/{digest}"}))
+
+    def _begin(self, name: str, query: Mapping[str, str]) -> Reply:
+        mounted = query.get("mount", "")
+        if self.mounts and (query.get("from", ""), mounted) in self.blobs:
+            self.blobs[name, mounted] = self.blobs[query["from"], mounted]
+            return Reply(201, self._told(mounted, {"Location": f"/v2/{name}/blobs/{mounted}"}))
+        key = uuid.uuid4().hex
+        self.uploads[key] = Upload(name)
+        return Reply(202, self._where(name, key))
+
+    def _where(self, name: str, key: str) -> dict[str, str]:
+        last = max(0, len(self.uploads[key].content) - 1)
+        return {"Location": f"/v2/{name}/blobs/uploads/{key}", "Range": f"0-{last}"}
+
+
+def _error(status: int, code: str) -> Reply:
+    return Reply(status, {}, json.dumps({"errors": [{"code": code, "message": code.lower()}]}).encode())
+
+
+@contextmanager
+def running(registry: MemoryRegistry) -> Iterator[str]:
+    """Serve it on a loopback port and yield HOST:PORT."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        rbufsize = 0  # nothing is counted as kept that was only buffered
+
+        def _answer(self) -> None:
+            reply = registry.handle(self.command, self.path, dict(self.headers), self._body())
+            self.send_response(reply.status)
+            for header, value in reply.headers.items():
+                if header != "Content-Length":
+                    self.send_header(header, value)
+            self.send_header("Content-Length", str(len(reply.body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(reply.body)
+
+        do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815  (the base class's names)
+
+        def _body(self) -> Iterator[bytes]:
+            left = int(self.headers.get("Content-Length", "0"))
+            while left:
+                chunk = self.rfile.read(min(left, 1 << 16))
+                if not chunk:
+                    raise ConnectionAbortedError("the client went away")
+                left -= len(chunk)
+                yield chunk
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the base class's name)
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            pass  # clients break off on purpose here
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
