@@ -16,7 +16,7 @@ HOME: Final = "/opt/feast"
 # The time of every file: fixed, so that the same packages make the same layer; the earliest that a zip can hold.
 EPOCH: Final = 315_532_800
 # Raise where the same packages give another layer or config than before.
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 # What varies between machines or runs, belongs to the making, or is documentation; copyright files stay.
 _LEFT_OUT: Final = re.compile(
