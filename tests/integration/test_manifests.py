@@ -1,0 +1,136 @@
+"""Manifests under the real kubectl and under the published schemas of Kubernetes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from bundler.feast.capabilities import Capabilities
+from bundler.feast.operator_images import image_references
+from bundler.model.findings import Status
+from bundler.model.reference import ImageRef
+from bundler.render import image_check, manifests, relocation, yaml_text
+from tests.integration import discovery_api
+from tests.unit import manifest_cases as cases
+from tests.unit.operator_manifests import real_manifest
+
+pytestmark = pytest.mark.integration
+
+KUBERNETES = "1.32"
+# Kinds that Kubernetes itself does not know: their schemas are in CRDs.
+FOREIGN = frozenset({"FeatureStore", "Route", "ServiceMonitor", "Kustomization"})
+GOLDEN = [pytest.param(golden, files, id=f"{golden.parent.name}/{golden.stem}") for golden, files in cases.cases()]
+
+
+@pytest.fixture(scope="module")
+def kubectl() -> str:
+    found = shutil.which("kubectl")
+    if found is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("kubectl is missing, and CI must have it")
+        pytest.skip("kubectl is not on PATH")
+    return found
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[str]:
+    with discovery_api.serving() as address:
+        yield address
+
+
+def written(files: Mapping[str, str], folder: Path) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder
+
+
+def run(*command: str, home: Path) -> str:
+    """Run kubectl with a home of its own, so that no configuration or cache of this machine plays a part."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "KUBECONFIG": "/dev/null"}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def documents(files: Mapping[str, str]) -> list[Any]:
+    return [document for text in files.values() for document in yaml.safe_load_all(text)]
+
+
+@pytest.mark.parametrize(("golden", "files"), GOLDEN)
+def test_kustomize_builds_every_object(golden: Path, files: Mapping[str, str], kubectl: str, tmp_path: Path) -> None:
+    built = run(kubectl, "kustomize", str(written(files, tmp_path)), home=tmp_path)
+    applied = yaml.safe_load(files["kustomization.yaml"])["resources"]
+    expected = documents({name: files[name] for name in applied})
+    assert sorted(map(identity, yaml.safe_load_all(built))) == sorted(map(identity, expected))
+
+
+def identity(resource: Any) -> tuple[str, str, str]:
+    metadata = resource["metadata"]
+    return resource["kind"], metadata.get("namespace", ""), metadata["name"]
+
+
+@pytest.mark.parametrize(("golden", "files"), GOLDEN)
+def test_kubectl_would_apply_them(
+    golden: Path, files: Mapping[str, str], kubectl: str, api: str, tmp_path: Path
+) -> None:
+    folder = written(files, tmp_path)
+    # Validation by the cluster's own schemas is left to those of Kubernetes and of the CRD, in other tests.
+    options = ("--dry-run=client", "--validate=false", f"--server={api}")
+    output = run(kubectl, "apply", *options, "--kustomize", str(folder), home=tmp_path)
+    output += "".join(
+        run(kubectl, "apply", *options, "--filename", str(path), home=tmp_path)
+        for path in folder.glob("secrets/*.yaml")
+    )
+    applied = [document for document in documents(files) if document["kind"] != "Kustomization"]
+    assert output.count(" created (dry run)") == len(applied)
+    assert "featurestore.feast.dev/driver-stats created (dry run)" in output
+
+
+@pytest.mark.parametrize(("golden", "files"), GOLDEN)
+def test_kubernetes_schemas_accept_every_core_object(golden: Path, files: Mapping[str, str]) -> None:
+    core = [document for document in documents(files) if document["kind"] not in FOREIGN]
+    assert core
+    for document in core:
+        kubernetes_validate.validate(document, KUBERNETES, strict=True)
+
+
+@pytest.mark.parametrize("release", ["0.61.0", "0.66.0", "head"])
+def test_the_operator_is_relocated_whole_and_pulls_with_the_secret(
+    release: str, kubectl: str, api: str, tmp_path: Path
+) -> None:
+    text = real_manifest(release).read_text(encoding="utf-8")
+    registry = cases.spec().registry
+    digest = f"@sha256:{'3' * 64}"
+    mapping = {
+        source: f"{relocation.relocate(ImageRef.parse(source), registry)}{digest}" for source in image_references(text)
+    }
+    relocated, _ = relocation.relocate_text(text, mapping)
+    known = Capabilities.for_version(cases.VERSIONS[release])
+    files = manifests.render(cases.spec(), cases.config(), cases.IMAGES, known, relocated)
+    internal = [*mapping.values(), cases.IMAGES.feature_server, cases.IMAGES.kubectl]
+    assert image_check.check(files, internal).status is Status.PASS
+
+    folder = written(files, tmp_path) / "operator"
+    built = run(kubectl, "kustomize", str(folder), home=tmp_path)
+    resources: Any = yaml_text.documents(built, "kustomize")
+    objects = {identity(resource)[0]: resource for resource in resources}
+    assert objects["ServiceAccount"]["imagePullSecrets"] == [{"name": "registry-credentials"}]
+    container = objects["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+    images = {
+        container["image"],
+        *(row["value"] for row in container["env"] if row["name"].startswith("RELATED_IMAGE")),
+    }
+    assert images == set(mapping.values())
+    options = ("--dry-run=client", "--validate=false", f"--server={api}")
+    applied = run(kubectl, "apply", *options, "--kustomize", str(folder), home=tmp_path)
+    assert applied.count(" created (dry run)") == len(resources)
