@@ -67,7 +67,8 @@ def read(text: str, file: str) -> BundleSpec:
 
 def fingerprint(spec: BundleSpec) -> Digest:
     """Return a digest of what the spec means: comments, order of keys and defaults written out do not change it."""
-    value = spec.model_dump(mode="json", by_alias=True)
+    # Without defaults: a key that a later release of this program adds does not make locks stale.
+    value = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return Digest.of(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
 
 
