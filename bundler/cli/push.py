@@ -40,6 +40,13 @@ def _registry_options(command: _Command) -> _Command:
 @click.option("--registry", required=True, metavar="HOST[:PORT][/PREFIX]", help="Where to push; replaces the spec's.")
 @click.option("--only", multiple=True, metavar="IMAGE", help="Push this image only; repeatable.")
 @click.option("--parallel", type=click.IntRange(1, 64), default=8, show_default=True, help="Uploads at a time.")
+@click.option(
+    "--engine",
+    type=click.Choice(["bundler", "skopeo"]),
+    default="bundler",
+    show_default=True,
+    help="Who pushes; skopeo reads from the bundle served on loopback.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
 @click.option("--receipt", type=_FILE, help="Also write the receipt (JSON) here.")
 @_registry_options
@@ -52,6 +59,7 @@ def command(
     registry: str,
     only: tuple[str, ...],
     parallel: int,
+    engine: str,
     dry_run: bool,
     receipt: Path | None,
     authfile: Path | None,
@@ -71,7 +79,7 @@ def command(
     stopped; run the same command again.
     """
     from bundler.effects.registry.endpoint import Connection, Destination, TlsSettings  # noqa: PLC0415  (help stays quick)
-    from bundler.steps import push  # noqa: PLC0415
+    from bundler.steps import push, push_by_skopeo  # noqa: PLC0415
 
     asked = push.PushOptions(
         destination=Destination.parse(registry),
@@ -83,7 +91,8 @@ def command(
         receipt_file=receipt,
     )
     progress = options.progress(quiet=quiet, verbose=verbose)
-    done = push.plan(bundle, asked, progress) if dry_run else push.run(bundle, asked, progress)
+    pusher = push_by_skopeo if engine == "skopeo" else push
+    done = push.plan(bundle, asked, progress) if dry_run else pusher.run(bundle, asked, progress)
     if output == "json":
         console.show_json(done.to_json())
     else:

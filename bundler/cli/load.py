@@ -1,0 +1,41 @@
+"""``bundler load``: a bundle's images into a local engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bundler.cli import console, options
+
+
+@click.command(name="load")
+@options.bundle_argument
+@click.option("--engine", metavar="docker|podman", help="The engine's program; by default the first that is installed.")
+@click.option("--only", multiple=True, metavar="IMAGE", help="Load this image only; repeatable.")
+@click.option("--platform", metavar="OS/ARCH", help="Of images for several; by default the engine's own.")
+@options.output_format
+@options.verbosity
+def command(
+    *,
+    bundle: Path,
+    engine: str | None,
+    only: tuple[str, ...],
+    platform: str | None,
+    output: str,
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """Load the images of BUNDLE into a local Docker or Podman, under the names that the manifests use.
+
+    For clusters of one node (imagePullPolicy Never), and for looking inside.
+    """
+    from bundler.steps import load  # noqa: PLC0415  (help must not load the program)
+
+    asked = load.LoadOptions(engine=engine, only=only, platform=platform)
+    loaded = load.run(bundle, asked, options.progress(quiet=quiet, verbose=verbose))
+    if output == "json":
+        console.show_json({"images": [image.to_json() for image in loaded]})
+        return
+    for image in loaded:
+        console.show(f"{image.reference}@{image.digest}")
