@@ -14,6 +14,7 @@ from bundler.model.descriptor import Json
 
 # Both are read by the feast command; see cli.py and repo_operations.py of Feast.
 REPO_FOLDER_VARIABLE: Final = "FEATURE_REPO_DIR_ENV_VAR"
+FILE_VARIABLE: Final = "FEAST_FS_YAML_FILE_PATH"
 
 
 @dataclass(frozen=True)
