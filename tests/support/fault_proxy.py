@@ -105,6 +105,8 @@ class FaultProxy:
         upstream: socket.socket | None = None
         reading = client.makefile("rb")
         try:
+            if client.recv(1, socket.MSG_PEEK) == b"\x16":  # someone tries TLS
+                return
             while head := _head(reading):
                 if upstream is None:
                     upstream = socket.create_connection(self.upstream)
@@ -115,8 +117,10 @@ class FaultProxy:
             if upstream:
                 _reset(upstream)
         finally:
+            reading.close()
             client.close()
             if upstream:
+                answers.close()
                 upstream.close()
 
     def _exchange(

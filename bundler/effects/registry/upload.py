@@ -128,7 +128,7 @@ class _Upload:
     def _step(self) -> bool:
         if self._url is None:
             self._url, self._offset = self._repository.begin_upload(), 0
-            self._note(self._url)
+            self._entry.note(self._url)
         left = self._content.size - self._offset
         if left == 0 or (self._offset == 0 and left <= self._chunk_size):
             self._finish(self._url)
@@ -145,7 +145,7 @@ class _Upload:
         kept = _kept(answer)
         self._url = self._repository.upload_url(answer)
         self._offset = end if kept is None or kept > end else kept
-        self._note(self._url)
+        self._entry.note(self._url)
 
     def _finish(self, url: str) -> None:
         """Send what is left and close the upload (end-6)."""
@@ -194,13 +194,9 @@ class _Upload:
         # Nothing kept, and one byte kept, are both told as "0-0": a new upload is in step for sure.
         if 1 < kept <= self._content.size:
             self._url, self._offset = self._session.url(answer.headers.get("location", url), at=url), kept
-            self._note(self._url)
+            self._entry.note(self._url)
         else:
             self._entry.forget()
-
-    def _note(self, url: str) -> None:
-        if self._content.size >= _WORTH_A_NOTE:
-            self._entry.note(url)
 
     def _refusal(self, answer: Answer) -> RefusedError:
         return self._session.refusal(answer, doing=self._doing, scopes=(self._repository.scope,))
@@ -230,7 +226,8 @@ def upload(
         VerificationError: the content is not what its digest says. The upload was left incomplete.
         RegistryError: the registry refused, or could not be reached time and again.
     """
-    with journal.entry(repository.full_name, content.digest) as entry:
+    notes = journal if content.size >= _WORTH_A_NOTE else Journal(None)
+    with notes.entry(repository.full_name, content.digest) as entry:
         try:
             _Upload(repository, content, entry, meter, chunk_size).run(begun)
         except VerificationError:
