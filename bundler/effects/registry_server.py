@@ -52,6 +52,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.request = self.server.tls.wrap_socket(self.request, server_side=True)
         super().setup()
 
+    def finish(self) -> None:
+        try:
+            super().finish()
+        finally:
+            if isinstance(self.request, ssl.SSLSocket):
+                self.request.close()  # the server closes only the socket that it accepted
+
     def handle(self) -> None:
         # Clients that try TLS first (skopeo and podman, even with verification off) wait long for an answer that
         # plain HTTP has not; hung up on, they fall back at once.
