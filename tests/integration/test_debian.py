@@ -220,9 +220,10 @@ def test_a_base_for_a_foreign_platform_without_an_emulator_is_refused(
 
 def test_a_mirror_that_cannot_be_reached_is_told_and_nothing_is_kept(store: BlobStore, tmp_path: Path) -> None:
     empty = BlobStore(tmp_path / "cache")
-    with pytest.raises(RegistryError, match="cannot be reached"):
+    with pytest.raises(RegistryError, match="cannot be reached") as caught:
         debian.kubectl(SUITE, HERE, empty, progress=SilentProgress(), mirrors=["http://user:secret@127.0.0.1:9/debian"])
     assert [path for path in empty.root.rglob("*") if path.is_file()] == []
+    assert "secret" not in "".join((str(caught.value), *caught.value.details))
 
 
 def test_a_suite_that_debian_does_not_have_is_told(store: BlobStore, tmp_path: Path) -> None:
