@@ -57,7 +57,7 @@ def build(
     ``requested`` names the distributions that somebody asked for (the others came as dependencies).
     """
     program = bytecode.interpreter(target.version)
-    jobs = [_Job(part, target, epoch, requested, program) for part in group(wheels)]
+    jobs = [_Job(part, target, epoch, requested, program) for part in group(wheels, requested)]
     with (
         progress.task("Baking Python packages into layers", total=sum(len(job.group.wheels) for job in jobs)) as task,
         ThreadPoolExecutor(_THREADS) as threads,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from packaging.markers import Marker
 from packaging.tags import Tag, compatible_tags, cpython_tags
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.utils import BuildTag, InvalidWheelFilename, parse_wheel_filename
 
 from bundler.model.platform import Platform
 
@@ -73,13 +73,14 @@ class ImagePython:
     def best(self, filenames: tuple[str, ...]) -> str | None:
         """Return the wheel that pip would choose among files of one release, or None where none runs."""
         rank = {tag: position for position, tag in enumerate(self.tags())}
-        candidates: list[tuple[int, str]] = []
+        # Best tag first, then the latest build (PEP 427); the name only makes the order total.
+        candidates: list[tuple[int, BuildTag, str]] = []
         for filename in filenames:
             try:
-                *_, tags = parse_wheel_filename(filename)
+                _, _, build, tags = parse_wheel_filename(filename)
             except InvalidWheelFilename:
                 continue
             ranks = [rank[tag] for tag in tags if tag in rank]
             if ranks:
-                candidates.append((min(ranks), filename))
-        return min(candidates)[1] if candidates else None
+                candidates.append((-min(ranks), build, filename))
+        return max(candidates)[-1] if candidates else None

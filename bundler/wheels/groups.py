@@ -23,17 +23,26 @@ class WheelGroup:
     wheels: tuple[LockedWheel, ...]
 
 
-def group(wheels: Sequence[LockedWheel]) -> tuple[WheelGroup, ...]:
-    """Return groups from rarely to often changing: the biggest wheels each alone, the others together, Feast last."""
+def group(wheels: Sequence[LockedWheel], requested: frozenset[str] = frozenset()) -> tuple[WheelGroup, ...]:
+    """Return groups from rarely to often changing.
+
+    The biggest wheels each alone, the others that nobody asked for, Feast, and what the spec asks for by name
+    (``requested``, normalised): a changed line of a requirement file moves the last one only.
+    """
     ordered = sorted(wheels, key=lambda wheel: wheel.name)
     feast = tuple(wheel for wheel in ordered if canonicalize_name(wheel.name) == "feast")
     others = [wheel for wheel in ordered if wheel not in feast]
     heavy = sorted((wheel for wheel in others if wheel.size >= _ALONE), key=lambda wheel: (-wheel.size, wheel.name))
     alone = heavy[:_MOST_ALONE]
-    together = tuple(wheel for wheel in others if wheel not in alone)
+    light = [wheel for wheel in others if wheel not in alone]
+    asked = tuple(wheel for wheel in light if canonicalize_name(wheel.name) in requested)
+    came = tuple(wheel for wheel in light if wheel not in asked)
     groups = [WheelGroup(f"{wheel.name} {wheel.version}", (wheel,)) for wheel in alone]
-    if together:
-        groups.append(WheelGroup(f"{len(together)} Python packages", together))
-    if feast:
-        groups.append(WheelGroup(f"feast {feast[0].version}", feast))
-    return tuple(groups)
+    groups.append(WheelGroup(_count(came, "that others need"), came))
+    groups += [WheelGroup(f"feast {wheel.version}", (wheel,)) for wheel in feast]
+    groups.append(WheelGroup(_count(asked, "asked for"), asked))
+    return tuple(part for part in groups if part.wheels)
+
+
+def _count(wheels: Sequence[LockedWheel], which: str) -> str:
+    return f"{len(wheels)} Python {'package' if len(wheels) == 1 else 'packages'} {which}"

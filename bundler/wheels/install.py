@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import base64
+import configparser
 import csv
 import hashlib
 import io
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
-from installer.scripts import Script
+from installer.scripts import InvalidScript, Script
 from installer.utils import parse_entrypoints
 
-from bundler.errors import VerificationError
+from bundler.wheels.archive import WheelArchive
 
 _INSTALLER: Final = b"bundler\n"
 _SCRIPT_LIMIT: Final = 1 << 20  # bytes; a larger file in "scripts" is a program, not a script with a first line to mend
-_METADATA_LIMIT: Final = 64 << 20
-# A wheel holds code; one that claims to unpack to more than this is not one.
-_MOST_ENTRIES: Final = 200_000
-_MOST_RATIO: Final = 200
-_UNPACKED_FREE: Final = 256 << 20
-_SYMLINK: Final = 0o120000
-_KINDS: Final = 0o170000
+_EXECUTABLE: Final = 0o111
 
 
 @dataclass(frozen=True)
@@ -58,92 +52,68 @@ class InstalledFile:
     executable: bool = False
 
 
+@dataclass(frozen=True)
+class _Placed:
+    """An installed file, and its hash as RECORD writes it."""
+
+    file: InstalledFile
+    recorded: str
+
+
 class OpenWheel:
-    """A wheel that is open for reading: what it is called and the files it becomes.
+    """A wheel that is open for reading: the files that installing it would make.
 
     Raises:
-        VerificationError: the zip is damaged, or holds an entry that a wheel must not (an absolute path, one that
-            leaves its folder, a link, a duplicate, an absurd size).
+        VerificationError: the wheel is damaged or holds what a wheel must not; also raised while the content of its
+            files is read, before it ends, where that is not what the wheel's RECORD says.
     """
 
     def __init__(self, stream: BinaryIO, filename: str) -> None:
+        self._archive = WheelArchive(stream, filename)
         self.filename = filename
-        try:
-            self._zip = zipfile.ZipFile(stream)
-        except zipfile.BadZipFile as error:
-            raise VerificationError(f"{filename} is not a zip file: {error}.") from error
-        self._entries = {info.filename: info for info in self._checked()}
-        self._dist_info = self._only_folder(".dist-info")
-        self._data = self._dist_info.removesuffix(".dist-info") + ".data"
-
-    def _refuse(self, entry: str, reason: str) -> VerificationError:
-        return VerificationError(f"{self.filename}: the entry {entry!r} {reason}.", remedy="Do not use this wheel.")
-
-    def _checked(self) -> Iterator[zipfile.ZipInfo]:
-        infos = self._zip.infolist()
-        packed = sum(info.compress_size for info in infos)
-        unpacked = sum(info.file_size for info in infos)
-        if len(infos) > _MOST_ENTRIES or unpacked > packed * _MOST_RATIO + _UNPACKED_FREE:
-            raise VerificationError(
-                f"{self.filename} unpacks to {len(infos)} files of {unpacked} bytes, which no wheel does."
-            )
-        seen: set[str] = set()
-        for info in infos:
-            name = info.filename
-            parts = name.rstrip("/").split("/")
-            if name.startswith("/") or "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in parts):
-                raise self._refuse(name, "has a path that leaves the wheel or is not plain")
-            if (info.external_attr >> 16) & _KINDS == _SYMLINK:
-                raise self._refuse(name, "is a symbolic link, which wheels cannot hold")
-            if name in seen:
-                raise self._refuse(name, "occurs twice")
-            if info.flag_bits & 1:
-                raise self._refuse(name, "is encrypted")
-            seen.add(name)
-            if not info.is_dir():
-                yield info
-
-    def _only_folder(self, suffix: str) -> str:
-        folders = {name.partition("/")[0] for name in self._entries}
-        found = sorted(folder for folder in folders if folder.endswith(suffix))
-        if len(found) != 1:
-            raise VerificationError(f"{self.filename} has {len(found)} folders {suffix!r} instead of one.")
-        return found[0]
 
     def files(self, target: InstallTarget, *, requested: bool = False) -> tuple[InstalledFile, ...]:
         """Return every file that installing the wheel would make, sorted by path, byte code excepted."""
-        files = {file.path: file for file in self._placed(target)}
+        placed: dict[str, _Placed] = {}
+        for entry, one in self._placed(target):
+            if one.file.path in placed:
+                raise self._archive.refuse(entry, f"would be installed as {one.file.path!r} like another entry")
+            placed[one.file.path] = one
         for script in self._entry_points(target):
-            files[script.path] = script
+            placed[script.file.path] = script  # as with pip: it takes the place of a file of that name
+        folder = f"{target.site_packages.lstrip('/')}/{self._archive.dist_info}"
         extra = {"INSTALLER": _INSTALLER} | ({"REQUESTED": b""} if requested else {})
         for name, content in extra.items():
-            path = f"{target.site_packages.lstrip('/')}/{self._dist_info}/{name}"
-            files[path] = _in_memory(path, content)
-        record = f"{target.site_packages.lstrip('/')}/{self._dist_info}/RECORD"
-        files[record] = _in_memory(record, self._record(files, target, record))
-        return tuple(files[path] for path in sorted(files))
+            placed[f"{folder}/{name}"] = _in_memory(f"{folder}/{name}", content)
+        self._check_folders(placed)
+        record = _in_memory(f"{folder}/RECORD", _record(placed, target, f"{folder}/RECORD"))
+        files = [record.file, *(one.file for one in placed.values())]
+        return tuple(sorted(files, key=lambda file: file.path))
 
-    def _placed(self, target: InstallTarget) -> Iterator[InstalledFile]:
-        for name, info in self._entries.items():
-            if name == f"{self._dist_info}/RECORD" or name.startswith(f"{self._dist_info}/RECORD."):
-                continue  # written anew; its signatures (PEP 427) no longer fit
-            path = self._place(name, target)
-            mode = info.external_attr >> 16
-            is_script = path.startswith(target.scripts.lstrip("/") + "/") and name.startswith(self._data)
+    def _placed(self, target: InstallTarget) -> Iterator[tuple[str, _Placed]]:
+        archive = self._archive
+        for entry, info in archive.entries.items():
+            if entry not in archive.recorded or _is_byte_code(entry):
+                continue  # RECORD is written anew, and its signatures (PEP 427) no longer fit
+            path = self._place(entry, target)
+            is_script = entry.startswith(f"{archive.data}/scripts/")
             if is_script and info.file_size <= _SCRIPT_LIMIT:
-                content = self._zip.read(info)
-                yield _in_memory(path, _with_interpreter(content, target.interpreter), executable=True)
+                content = _with_interpreter(archive.read(entry), target.interpreter)
+                yield entry, _in_memory(path, content, executable=True)
             else:
-                yield InstalledFile(path, info.file_size, self._opener(info), is_script or bool(mode & 0o111))
+                executable = is_script or bool(info.external_attr >> 16 & _EXECUTABLE)
+                file = InstalledFile(path, info.file_size, self._opener(entry), executable)
+                yield entry, _Placed(file, str(archive.recorded[entry]))
 
-    def _opener(self, info: zipfile.ZipInfo) -> Callable[[], BinaryIO]:
-        return lambda: cast("BinaryIO", self._zip.open(info))  # ZipExtFile checks the size and the CRC
+    def _opener(self, entry: str) -> Callable[[], BinaryIO]:
+        return lambda: self._archive.open(entry)
 
-    def _place(self, name: str, target: InstallTarget) -> str:
-        if not name.startswith(f"{self._data}/"):
-            return f"{target.site_packages.lstrip('/')}/{name}"
-        scheme, _, rest = name.removeprefix(f"{self._data}/").partition("/")
-        project = self._dist_info.partition("-")[0]
+    def _place(self, entry: str, target: InstallTarget) -> str:
+        data = f"{self._archive.data}/"
+        if not entry.startswith(data):
+            return f"{target.site_packages.lstrip('/')}/{entry}"
+        scheme, _, rest = entry.removeprefix(data).partition("/")
+        project = self._archive.dist_info.partition("-")[0]
         major, minor = target.version
         places = {
             "purelib": target.site_packages,
@@ -153,47 +123,52 @@ class OpenWheel:
             "headers": f"{target.prefix}/include/python{major}.{minor}/{project}",
         }
         if scheme not in places or not rest:
-            raise self._refuse(name, "is in a scheme that installers do not know (PEP 427)")
+            raise self._archive.refuse(entry, "is in a scheme that installers do not know (PEP 427)")
         return f"{places[scheme].lstrip('/')}/{rest}"
 
-    def _entry_points(self, target: InstallTarget) -> Iterator[InstalledFile]:
-        info = self._entries.get(f"{self._dist_info}/entry_points.txt")
-        if info is None:
+    def _entry_points(self, target: InstallTarget) -> Iterator[_Placed]:
+        entry = f"{self._archive.dist_info}/entry_points.txt"
+        if entry not in self._archive.entries:
             return
-        if info.file_size > _METADATA_LIMIT:
-            raise self._refuse(info.filename, "is absurdly large")
-        for name, module, attribute, section in parse_entrypoints(self._zip.read(info).decode()):
-            if "/" in name or name in ("", ".", ".."):
-                raise self._refuse(info.filename, f"names a script {name!r}")
-            _, content = Script(name, module, attribute, section).generate(target.interpreter, "posix")
+        try:
+            points = list(parse_entrypoints(self._archive.read(entry).decode()))
+            scripts = [(name, Script(name, module, attribute, section)) for name, module, attribute, section in points]
+            generated = [(name, script.generate(target.interpreter, "posix")[1]) for name, script in scripts]
+        except (ValueError, AssertionError, InvalidScript, configparser.Error) as error:  # the parser's, on bad text
+            raise self._archive.refuse(entry, f"cannot be read: {error}") from error
+        for name, content in generated:
+            if "/" in name or name in ("", ".", "..") or not name.isprintable():
+                raise self._archive.refuse(entry, f"names a script {name!r}")
             yield _in_memory(f"{target.scripts.lstrip('/')}/{name}", content, executable=True)
 
-    def _record(self, files: dict[str, InstalledFile], target: InstallTarget, record: str) -> bytes:
-        known = self._recorded()
-        site = PurePosixPath("/" + target.site_packages.lstrip("/"))
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        for path in sorted(files):
-            file = files[path]
-            row = known.get(path.removeprefix(f"{target.site_packages.lstrip('/')}/"))
-            # Entries that were moved or mended get their hash anew; the rest is as the wheel says.
-            digest = row if row and path.startswith(target.site_packages.lstrip("/")) else _record_hash(file)
-            writer.writerow((_relative(PurePosixPath("/" + path), site), digest, file.size))
-        writer.writerow((_relative(PurePosixPath("/" + record), site), "", ""))
-        return text.getvalue().encode()
-
-    def _recorded(self) -> dict[str, str]:
-        info = self._entries.get(f"{self._dist_info}/RECORD")
-        if info is None:
-            raise VerificationError(f"{self.filename} has no RECORD.", remedy="It is not a wheel (PEP 427).")
-        if info.file_size > _METADATA_LIMIT:
-            raise self._refuse(info.filename, "is absurdly large")
-        rows = csv.reader(io.StringIO(self._zip.read(info).decode()))
-        return {row[0]: row[1] for row in rows if len(row) == 3}  # noqa: PLR2004  (path, hash, size)
+    def _check_folders(self, placed: Mapping[str, _Placed]) -> None:
+        """Refuse a path that would be a file and a folder: moved entries may meet."""
+        for path in placed:
+            for parent in PurePosixPath(path).parents:
+                if str(parent) in placed:
+                    raise self._archive.refuse(path, f"would be installed below the file {str(parent)!r}")
 
 
-def _in_memory(path: str, content: bytes, *, executable: bool = False) -> InstalledFile:
-    return InstalledFile(path, len(content), lambda: io.BytesIO(content), executable)
+def _is_byte_code(entry: str) -> bool:
+    """Tell byte code in a cache: it is made anew from the sources, and nobody could review what a wheel brings."""
+    return "__pycache__" in entry.split("/")
+
+
+def _record(placed: Mapping[str, _Placed], target: InstallTarget, record: str) -> bytes:
+    """Return the RECORD of what is installed, paths relative to site-packages (PEP 376, PEP 627)."""
+    site = PurePosixPath("/" + target.site_packages.lstrip("/"))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for path in sorted(placed):
+        one = placed[path]
+        writer.writerow((_relative(PurePosixPath("/" + path), site), one.recorded, one.file.size))
+    writer.writerow((_relative(PurePosixPath("/" + record), site), "", ""))
+    return text.getvalue().encode()
+
+
+def _in_memory(path: str, content: bytes, *, executable: bool = False) -> _Placed:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+    return _Placed(InstalledFile(path, len(content), lambda: io.BytesIO(content), executable), f"sha256={digest}")
 
 
 def _with_interpreter(content: bytes, interpreter: str) -> bytes:
@@ -202,14 +177,6 @@ def _with_interpreter(content: bytes, interpreter: str) -> bytes:
     if not first.startswith(b"#!python"):
         return content
     return b"#!" + interpreter.encode() + newline + rest
-
-
-def _record_hash(file: InstalledFile) -> str:
-    state = hashlib.sha256()
-    with file.open() as stream:
-        while chunk := stream.read(_SCRIPT_LIMIT):
-            state.update(chunk)
-    return "sha256=" + base64.urlsafe_b64encode(state.digest()).rstrip(b"=").decode()
 
 
 def _relative(path: PurePosixPath, folder: PurePosixPath) -> str:

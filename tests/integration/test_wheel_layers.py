@@ -19,7 +19,7 @@ from bundler.oci.layer import Layer
 from bundler.steps import wheel_layers
 from bundler.wheels.compatibility import ImagePython
 from bundler.wheels.install import InstallTarget
-from tests.unit.test_wheels import wheel
+from tests.unit.sample_wheels import wheel
 
 pytestmark = pytest.mark.integration
 THIS = (sys.version_info[0], sys.version_info[1])
@@ -29,7 +29,7 @@ PYTHON = ImagePython(THIS, f"{THIS[0]}.{THIS[1]}.2", (2, 36), Platform("linux", 
 
 def stored(store: BlobStore, name: str, files: Mapping[str, bytes | str]) -> LockedWheel:
     """Put a wheel into the store and lock it."""
-    content = wheel(files).getvalue()
+    content = wheel(files, name=name).getvalue()
     digest = store.put(content)
     return LockedWheel(
         name=name, version="1.0", filename=f"{name}-1.0-py3-none-any.whl", size=len(content), sha256=digest.hex
@@ -37,7 +37,9 @@ def stored(store: BlobStore, name: str, files: Mapping[str, bytes | str]) -> Loc
 
 
 def layers(store: BlobStore, *wheels: LockedWheel) -> tuple[Layer, ...]:
-    return wheel_layers.build(wheels, TARGET, store, epoch=7, requested=frozenset({"demo"}), progress=SilentProgress())
+    return wheel_layers.build(
+        wheels, TARGET, store, epoch=7, requested=frozenset({"demo", "demo2"}), progress=SilentProgress()
+    )
 
 
 def names(store: BlobStore, layer: Layer) -> dict[str, tarfile.TarInfo]:
@@ -153,11 +155,7 @@ def test_an_unreachable_index_is_an_error_of_the_registry_and_hides_credentials(
 def test_a_wheel_of_the_spec_is_preferred_locked_by_its_hash_and_fetched(tmp_path: Path) -> None:
     wheels = tmp_path / "wheels"
     wheels.mkdir()
-    metadata = {
-        "demo-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n",
-        "demo.py": "x = 1\n",
-    }
-    (wheels / "demo-1.0-py3-none-any.whl").write_bytes(wheel(metadata).getvalue())
+    (wheels / "demo-1.0-py3-none-any.whl").write_bytes(wheel({"demo.py": "x = 1\n"}).getvalue())
     store = BlobStore(tmp_path / "cache")
     (found,) = uv.resolve(Resolution(PYTHON, requirements=("demo",), wheels=wheels))
     locked = found.locked_from_file()
