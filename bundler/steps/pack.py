@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -115,15 +115,15 @@ def run(
 
 def members_of(plan: PackPlan, store: BlobStore) -> tuple[BundleManifest, list[NewFile]]:
     """Return the manifest of a bundle and every file that it lists."""
-    images, blobs = _images(plan, store)
-    made_here = _made_here(plan, images)
+    described = describe(plan.images, store)
+    made_here = _made_here(plan, described.images)
     if clash := plan.documents.keys() & (made_here.keys() | layout.UNLISTED):
         raise ValueError(f"documents that a bundle makes itself: {sorted(clash)}")
     members = [NewFile.of(path, content) for path, content in {**plan.documents, **made_here}.items()]
-    members += [NewFile(layout.blob(digest), size, store.path(digest)) for digest, size in blobs.items()]
+    members += [NewFile(layout.blob(digest), size, store.path(digest)) for digest, size in described.blobs.items()]
     members.sort(key=lambda member: layout.order(member.path))
     files = tuple(FileEntry(member.path, role(member.path), member.size, _digest(member)) for member in members)
-    manifest = BundleManifest(plan.name, plan.version, plan.tool, plan.created, images, files, plan.registry)
+    manifest = BundleManifest(plan.name, plan.version, plan.tool, plan.created, described.images, files, plan.registry)
     manifest.check()
     return manifest, members
 
@@ -135,7 +135,17 @@ def _digest(member: NewFile) -> Digest:
     return Digest(member.path.removeprefix(layout.BLOBS))
 
 
-def _images(plan: PackPlan, store: BlobStore) -> tuple[tuple[BundledImage, ...], Mapping[Digest, int]]:
+@dataclass(frozen=True)
+class Described:
+    """Images as a bundle says them, and every blob they need with its size in bytes."""
+
+    images: tuple[BundledImage, ...]
+    blobs: Mapping[Digest, int]
+
+
+def describe(images_to_pack: Sequence[ImageToPack], store: BlobStore) -> Described:
+    """Follow images through the cache; raise ``VerificationError`` naming all that is missing or malformed."""
+
     def read(descriptor: Descriptor) -> bytes:
         try:
             return store.read(descriptor.digest)
@@ -143,7 +153,7 @@ def _images(plan: PackPlan, store: BlobStore) -> tuple[tuple[BundledImage, ...],
             raise FileNotFoundError(f"the cache lacks {descriptor.digest} ({descriptor.media_type})") from None
 
     images, blobs, problems = [], dict[Digest, int](), list[str]()
-    for image in plan.images:
+    for image in images_to_pack:
         found = graph.below(image.root, read)
         problems += [f"{image.reference}: {problem}" for problem in found.problems]
         blobs |= {blob.digest: blob.size for blob in found.blobs}
@@ -165,7 +175,7 @@ def _images(plan: PackPlan, store: BlobStore) -> tuple[tuple[BundledImage, ...],
             remedy="Repeat the build; where that does not help, delete the cache (--cache-dir).",
             details=tuple(dict.fromkeys(problems)),
         )
-    return tuple(images), blobs
+    return Described(tuple(images), blobs)
 
 
 def _made_here(plan: PackPlan, images: tuple[BundledImage, ...]) -> Mapping[str, bytes]:

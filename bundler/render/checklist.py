@@ -1,0 +1,120 @@
+"""The checklist as JSON, as Markdown and as one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from bundler.model.descriptor import Json
+from bundler.model.findings import Finding, Report, Status
+from bundler.model.manifest import BundledImage
+from bundler.render import checklist_html
+
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True)
+class Cover:
+    """What stands above the checks: what the bundle is, facts as pairs of name and value, its images, remarks."""
+
+    name: str
+    version: str
+    created: str
+    facts: tuple[tuple[str, str], ...]
+    images: tuple[BundledImage, ...]
+    notes: tuple[str, ...] = ()
+
+
+def to_json(report: Report, cover: Cover) -> str:
+    """Return the checklist for scripts."""
+    counts: dict[str, Json] = dict(count_of(report))
+    value: dict[str, Json] = {
+        "format": FORMAT,
+        "name": cover.name,
+        "version": cover.version,
+        "created": cover.created,
+        "facts": dict(cover.facts),
+        "images": [image.to_json() for image in cover.images],
+        "notes": list(cover.notes),
+        "counts": counts,
+        "report": report.to_json(),
+    }
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def count_of(report: Report) -> dict[str, int]:
+    """Return status -> number of checks, every status once, in the order in which a reviewer asks."""
+    found = Counter(finding.status for finding in report.findings)
+    return {status.value: found[status] for status in (Status.FAIL, Status.MANUAL, Status.PASS, Status.NOT_APPLICABLE)}
+
+
+def to_markdown(report: Report, cover: Cover) -> str:
+    """Return the checklist for a merge request or a wiki page."""
+    counts = ", ".join(f"{count} {status}" for status, count in count_of(report).items())
+    lines = [f"# {_cell(report.title)}", "", f"{counts}.", "", "| | |", "|---|---|"]
+    lines += [f"| {_cell(name)} | {_code(value)} |" for name, value in cover.facts]
+    lines += ["", "| image | platforms | MB | digest |", "|---|---|---:|---|"]
+    lines += [_image_row(image) for image in cover.images]
+    for section in report.sections:
+        lines += ["", f"## {_cell(section.title)}"]
+        for finding in section.findings:
+            lines += ["", *_markdown(finding)]
+    if cover.notes:
+        lines += ["", "## Notes", "", *(f"- {_cell(note)}" for note in cover.notes)]
+    lines += ["", "## Sign-off", "", "| | |", "|---|---|"]
+    lines += [f"| {field} | |" for field in checklist_html.SIGN_OFF]
+    return "\n".join(lines) + "\n"
+
+
+def _image_row(image: BundledImage) -> str:
+    platforms = ", ".join(map(str, image.platforms))
+    return f"| {_code(image.reference)} | {platforms} | {image.size / 1e6:.1f} | {_code(str(image.root.digest))} |"
+
+
+def _markdown(finding: Finding) -> Iterable[str]:
+    # A box to tick only where a person has to act: nobody ticks what was checked already.
+    box = "- [ ] " if finding.status in (Status.MANUAL, Status.FAIL) else "- "
+    yield f"{box}**{finding.status.value.upper()}** {_cell(finding.title)}"
+    for line in finding.evidence:
+        yield f"  - {_code(line)}"
+    if finding.remedy:
+        yield f"  - {_cell(finding.remedy)}"
+    if finding.command:
+        yield ""
+        fence = _fence(finding.command, 3)
+        yield f"  {fence}sh"
+        yield from (f"  {line}" for line in finding.command.splitlines())
+        yield f"  {fence}"
+
+
+def _code(text: str) -> str:
+    """Return a code span: longer quotes than any inside, bars escaped as tables want them, one line."""
+    text = " ".join(text.split())
+    fence = _fence(text, 1)
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{pad}{text}{pad}{fence}".replace("|", "\\|")
+
+
+def _fence(text: str, least: int) -> str:
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    return "`" * max(least, longest + 1)
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
+
+
+def to_html(report: Report, cover: Cover) -> str:
+    """Return the checklist as a page for the screen and for paper: no script, no font, no picture from elsewhere."""
+    return checklist_html.page(
+        report,
+        counts=count_of(report),
+        facts=cover.facts,
+        images=cover.images,
+        notes=cover.notes,
+        subtitle=f"{cover.name} {cover.version}, built {cover.created}",
+    )

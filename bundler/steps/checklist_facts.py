@@ -1,0 +1,89 @@
+"""What a build knows and a checklist needs, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from bundler.model import layout
+from bundler.model.digest import Digest
+from bundler.model.findings import Finding, Status
+from bundler.model.manifest import BundledImage
+
+OFFLINE: Final = f"python3 {layout.OFFLINE_PROGRAM}"
+"""How a person starts the bundle's own program."""
+BUILD_AGAIN: Final = "Build the bundle again."
+
+
+@dataclass(frozen=True)
+class PythonFacts:
+    """What Python packages one platform's image got; counts of distributions."""
+
+    platform: str
+    python: str
+    installed: int
+    of_base: int
+
+
+@dataclass(frozen=True)
+class RepoFacts:
+    """The feature repo in the image: number of files, digest over them, folder in the image."""
+
+    files: int
+    digest: Digest
+    folder: str
+
+
+@dataclass(frozen=True)
+class OperatorFacts:
+    """The operator: its release, and whether the cluster has it already."""
+
+    version: str
+    preinstalled: bool
+
+
+@dataclass(frozen=True)
+class ChecklistFacts:
+    """What a build knows.
+
+    ``created`` in RFC 3339. ``manifests`` are paths below ``manifests/`` and texts. ``base`` is the reference and
+    digest of the base image. ``checks`` are findings of other steps (validation, rehearsal), with their evidence.
+    """
+
+    name: str
+    version: str
+    created: str
+    tool: str
+    feast_version: str
+    registry: str
+    base: str
+    lock: Digest
+    signed: bool
+    repo: RepoFacts
+    operator: OperatorFacts
+    python: tuple[PythonFacts, ...]
+    images: tuple[BundledImage, ...]
+    manifests: Mapping[str, str]
+    checks: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def registry_host(self) -> str:
+        """The registry without its prefix: what one logs in to."""
+        return self.registry.partition("/")[0]
+
+    @property
+    def file_name(self) -> str:
+        """The bundle's file."""
+        return layout.file_name(self.name, self.version)
+
+
+def manual(check: str, title: str, remedy: str, command: str, *evidence: str) -> Finding:
+    """A person must act; ``command`` is exactly what is run."""
+    return Finding(check, title, Status.MANUAL, evidence, remedy, command)
+
+
+def passed(check: str, title: str, *evidence: str) -> Finding:
+    """Checked, and this shows it."""
+    return Finding(check, title, Status.PASS, evidence)
