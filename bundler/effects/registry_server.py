@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
@@ -29,6 +30,7 @@ _TLS_HANDSHAKE = b"\x16"  # the first byte of a TLS ClientHello's record (RFC 84
 _IDLE = 60.0  # seconds that a silent client is borne
 _PART = 1 << 18  # bytes at a time through TLS, which the kernel cannot do for us
 _KERNEL_PART = 1 << 24
+_POLL = 0.1  # seconds until a call to stop is seen
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,8 @@ def listening(catalog: Catalog, listen: str, tls: ServerTls | None = None) -> It
         ) from error
     with server:
         taken = server.server_address[1]
-        yield Listening(host, int(taken), tls is not None, server.serve_forever, server.shutdown)
+        run = functools.partial(server.serve_forever, poll_interval=_POLL)
+        yield Listening(host, int(taken), tls is not None, run, server.shutdown)
 
 
 @contextmanager

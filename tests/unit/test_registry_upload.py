@@ -1,0 +1,358 @@
+"""The client against a registry in memory: sessions, uploads, downloads, redirects; no socket is opened."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import urllib3
+from urllib3.response import BaseHTTPResponse
+
+from bundler.effects.archive import Extent
+from bundler.effects.blobs import BlobStore
+from bundler.effects.registry import download
+from bundler.effects.registry.content import BundledBlob
+from bundler.effects.registry.endpoint import Connection, Endpoint
+from bundler.effects.registry.journal import Journal, default_folder
+from bundler.effects.registry.meter import Meter
+from bundler.effects.registry.patience import CallOff
+from bundler.effects.registry.repository import Repository
+from bundler.effects.registry.session import Body, Session
+from bundler.effects.registry.upload import upload
+from bundler.errors import RegistryError, VerificationError
+from bundler.model.descriptor import Descriptor
+from bundler.model.digest import Digest
+from tests.support.memory_registry import MemoryRegistry
+
+CONTENT = hashlib.shake_256(b"content").digest(5_000_000)
+DIGEST = Digest.of(CONTENT)
+
+
+class Impatient(CallOff):
+    """Waits for nothing."""
+
+    def sleep(self, seconds: float) -> None:  # noqa: ARG002  (the base class's)
+        self.check()
+
+
+class MemorySession(Session):
+    """A session whose exchanges go to a registry in memory; ``before`` may break each one."""
+
+    def __init__(self, registry: MemoryRegistry, **connection: object) -> None:
+        asked = Connection(environment={}, **connection)  # type: ignore[arg-type]
+        super().__init__(Endpoint("r.example"), asked, Impatient())
+        self.registry = registry
+        self.breaks_after: list[int] = []
+        self.urls: list[tuple[str, str, Mapping[str, str]]] = []
+        self.answer: Callable[[str, str], BaseHTTPResponse | None] = lambda method, url: None  # noqa: ARG005
+
+    def _once(self, method: str, url: str, headers: Mapping[str, str], body: Body | None) -> BaseHTTPResponse:
+        self.urls.append((method, url, headers))
+        if (own := self.answer(method, url)) is not None:
+            return own
+        breaks_after = self.breaks_after.pop(0) if self.breaks_after and callable(body) else None
+
+        def parts() -> Iterator[bytes]:
+            passed = 0
+            for part in body() if callable(body) else [body or b""]:
+                if breaks_after is not None and passed + len(part) > breaks_after:
+                    yield bytes(part)[: breaks_after - passed]
+                    raise urllib3.exceptions.ProtocolError("Connection reset by peer")
+                passed += len(part)
+                yield bytes(part)
+
+        reply = self.registry.handle(method, urlsplit(url)._replace(scheme="", netloc="").geturl(), headers, parts())
+        content = io.BytesIO(b"" if method == "HEAD" else reply.body)
+        headers = dict(reply.headers)
+        return urllib3.HTTPResponse(content, headers, reply.status, preload_content=False, request_method=method)
+
+
+class Counting:
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def advance(self, amount: int) -> None:
+        self.steps.append(amount)
+
+    def note(self, text: str) -> None:
+        pass
+
+
+@pytest.fixture
+def blob(tmp_path: Path) -> Iterator[BundledBlob]:
+    """The content, cut in two between two files, in the middle of something else."""
+    cut = 2_000_001
+    (tmp_path / "volume-1").write_bytes(b"before" + CONTENT[:cut])
+    (tmp_path / "volume-2").write_bytes(CONTENT[cut:] + b"after")
+    first, second = (os.open(tmp_path / name, os.O_RDONLY) for name in ("volume-1", "volume-2"))
+    yield BundledBlob(DIGEST, len(CONTENT), "blob", (Extent(first, 6, cut), Extent(second, 0, len(CONTENT) - cut)))
+    os.close(first)
+    os.close(second)
+
+
+def send(session: MemorySession, blob: BundledBlob, **more: object) -> Counting:
+    task = Counting()
+    notes = {"journal": Journal(None), "chunk_size": 1_500_000, **more}
+    upload(Repository(session, "team/app", write=True), blob, meter=Meter(task), **notes)  # type: ignore[arg-type]
+    assert session.registry.blobs["team/app", str(DIGEST)] == CONTENT
+    return task
+
+
+@pytest.mark.parametrize("chunk_size", [1_048_576, 5_000_000, 64 << 20])
+def test_a_blob_arrives_whole_in_chunks_of_any_size(chunk_size: int, blob: BundledBlob) -> None:
+    task = send(MemorySession(MemoryRegistry()), blob, chunk_size=chunk_size)
+    assert sum(task.steps) == len(CONTENT)
+
+
+@pytest.mark.parametrize("places", [[0], [1], [700_000], [1_500_000 - 1], [3_000_000, 10, 20, 2_000_000]])
+@pytest.mark.parametrize("chunk_size", [1_500_000, 64 << 20])
+def test_a_broken_upload_sends_only_what_is_missing(places: list[int], chunk_size: int, blob: BundledBlob) -> None:
+    registry = MemoryRegistry()
+    session = MemorySession(registry)
+    session.breaks_after = list(places)
+    task = send(session, blob, chunk_size=chunk_size)
+    # One kept byte cannot be told from none: "0-0" says both.
+    assert registry.body_bytes <= len(CONTENT) + sum(place == 1 for place in places)
+    assert sum(task.steps) == len(CONTENT)
+    assert min(task.steps) > 0
+
+
+def test_a_registry_that_keeps_nothing_gets_the_blob_anew(blob: BundledBlob) -> None:
+    registry = MemoryRegistry(resumes=False)
+    session = MemorySession(registry)
+    session.breaks_after = [1_000_000, 2_000_000]
+    task = send(session, blob)
+    assert registry.body_bytes > len(CONTENT)
+    assert sum(task.steps) == len(CONTENT)
+
+
+def test_a_blob_whose_answer_was_lost_is_not_sent_again(blob: BundledBlob) -> None:
+    registry = MemoryRegistry()
+    session = MemorySession(registry)
+
+    def lose_once(method: str, url: str) -> BaseHTTPResponse | None:
+        if method == "PUT":
+            session.answer = lambda method, url: None  # noqa: ARG005
+            target = urlsplit(url)._replace(scheme="", netloc="").geturl()
+            registry.handle(method, target, {}, [CONTENT])
+            raise urllib3.exceptions.ProtocolError("Connection reset by peer")
+        return None
+
+    session.answer = lose_once
+    send(session, blob, chunk_size=64 << 20)
+    assert sum(method == "PUT" for method, _, _ in session.urls) == 1
+
+
+def test_a_limit_of_a_proxy_makes_chunks_smaller(blob: BundledBlob) -> None:
+    send(MemorySession(MemoryRegistry(most_bytes=1_300_000)), blob, chunk_size=64 << 20)
+
+
+def test_a_registry_that_breaks_every_time_is_given_up(blob: BundledBlob) -> None:
+    session = MemorySession(MemoryRegistry(resumes=False))
+    session.breaks_after = [100] * 100
+    with pytest.raises(RegistryError, match="Lost the registry"):
+        send(session, blob)
+    assert len(session.breaks_after) == 94
+
+
+def test_progress_with_every_attempt_is_never_given_up(blob: BundledBlob) -> None:
+    session = MemorySession(MemoryRegistry())
+    session.breaks_after = [400_000] * 20
+    send(session, blob, chunk_size=64 << 20)
+
+
+@pytest.mark.parametrize("broken", [None, 3_000_000])
+def test_a_damaged_blob_is_never_completed(broken: int | None, blob: BundledBlob) -> None:
+    registry = MemoryRegistry()
+    session = MemorySession(registry)
+    session.breaks_after = [broken] if broken else []
+    wrong = BundledBlob(Digest("0" * 64), blob.size, "blobs/sha256/0000 in the bundle b.tar", blob.extents)
+    with pytest.raises(VerificationError) as caught:
+        send(session, wrong)
+    assert str(DIGEST) in str(caught.value)
+    assert str(wrong.digest) in str(caught.value)
+    assert "b.tar" in str(caught.value)
+    assert registry.blobs == {}
+    assert not any("digest=" in target for _, target in registry.requests)
+
+
+def test_a_bundle_that_became_shorter_is_damaged(blob: BundledBlob) -> None:
+    short = BundledBlob(DIGEST, blob.size, "blob", blob.extents[:1])
+    session = MemorySession(MemoryRegistry())
+    with pytest.raises(VerificationError, match="ends after 2000001"):
+        send(session, short)
+
+
+def test_an_upload_that_was_noted_goes_on(blob: BundledBlob, tmp_path: Path) -> None:
+    big = BundledBlob(DIGEST, blob.size, "blob", blob.extents)
+    registry = MemoryRegistry()
+    session = MemorySession(registry)
+    repository = Repository(session, "team/app", write=True)
+    where = repository.begin_upload()
+    key = where.rpartition("/")[2]
+    registry.uploads[key].content += CONTENT[:3_000_000]
+    journal = Journal(tmp_path / "notes")
+    with journal.entry(repository.full_name, DIGEST) as entry:
+        entry.note(where)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bundler.effects.registry.upload._WORTH_A_NOTE", 0)
+        send(session, big, journal=journal)
+
+    assert registry.body_bytes == len(CONTENT) - 3_000_000
+    assert list((tmp_path / "notes").iterdir()) == []
+
+
+def test_a_note_that_the_registry_forgot_does_no_harm(blob: BundledBlob, tmp_path: Path) -> None:
+    session = MemorySession(MemoryRegistry())
+    journal = Journal(tmp_path)
+    with journal.entry("r.example/team/app", DIGEST) as entry:
+        entry.note("https://r.example/v2/team/app/blobs/uploads/forgotten")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bundler.effects.registry.upload._WORTH_A_NOTE", 0)
+        send(session, blob, journal=journal)
+
+
+def test_a_note_is_for_one_push_at_a_time(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    with journal.entry("r/a", DIGEST) as first:
+        first.note("https://r.example/1")
+        with journal.entry("r/a", DIGEST) as second:
+            assert second.location is None
+            second.note("https://r.example/2")
+    with journal.entry("r/a", DIGEST) as later:
+        assert later.location == "https://r.example/1"
+        later.forget()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_notes_that_cannot_be_written_do_not_stop_a_push(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with Journal(tmp_path / "file" / "below").entry("r/a", DIGEST) as entry:
+        entry.note("https://r.example/1")
+    assert default_folder({}) is None
+    assert default_folder({"HOME": "/home/x"}) == Path("/home/x/.local/state/bundler/uploads")
+
+
+def _stored(registry: MemoryRegistry) -> Descriptor:
+    registry.blobs["team/app", str(DIGEST)] = CONTENT
+    return Descriptor("application/octet-stream", DIGEST, len(CONTENT))
+
+
+def fetch(session: MemorySession, blob: Descriptor, store: BlobStore) -> Counting:
+    task = Counting()
+    download.fetch(Repository(session, "team/app"), blob, store, Meter(task))
+    return task
+
+
+def test_a_download_is_verified_and_counted(tmp_path: Path) -> None:
+    registry = MemoryRegistry()
+    store = BlobStore(tmp_path)
+    blob = _stored(registry)
+    assert sum(fetch(MemorySession(registry), blob, store).steps) == len(CONTENT)
+    assert store.path(DIGEST).read_bytes() == CONTENT
+    session = MemorySession(registry)
+    assert sum(fetch(session, blob, store).steps) == len(CONTENT)
+    assert session.urls == []  # what is there is not asked for
+
+
+def test_damaged_bytes_are_not_kept(tmp_path: Path) -> None:
+    registry = MemoryRegistry()
+    blob = _stored(registry)
+    registry.blobs["team/app", str(DIGEST)] = CONTENT[:-1] + b"!"
+    with pytest.raises(VerificationError, match=r"r\.example/team/app serves other bytes"):
+        fetch(MemorySession(registry), blob, BlobStore(tmp_path))
+    assert not list((tmp_path / "blobs").glob("**/*.*"))
+
+
+def test_more_bytes_than_announced_are_refused(tmp_path: Path) -> None:
+    registry = MemoryRegistry()
+    blob = _stored(registry)
+    registry.blobs["team/app", str(DIGEST)] = CONTENT + b"more"
+    with pytest.raises(VerificationError, match="got more"):
+        fetch(MemorySession(registry), blob, BlobStore(tmp_path))
+
+
+def _redirecting(target: str) -> Callable[[str, str], BaseHTTPResponse | None]:
+    def answer(method: str, url: str) -> BaseHTTPResponse | None:
+        if "/storage/" in url:
+            return urllib3.HTTPResponse(io.BytesIO(CONTENT), {}, 200, preload_content=False)
+        if method == "GET" and "/blobs/" in url:
+            return urllib3.HTTPResponse(io.BytesIO(b""), {"Location": target}, 307, preload_content=False)
+        if url.endswith("/v2/"):
+            headers = {"WWW-Authenticate": 'Basic realm="r"'}
+            return urllib3.HTTPResponse(io.BytesIO(b""), headers, 401, preload_content=False)
+        return None
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("https://store.example/storage/x?signature=1", False),
+        ("/storage/x", True),
+        ("https://r.example/storage/x", True),
+    ],
+)
+def test_only_the_registry_itself_sees_our_login(target: str, told: bool, tmp_path: Path) -> None:  # noqa: FBT001
+    logins = tmp_path / "auth.json"
+    logins.write_text('{"auths": {"r.example": {"username": "robot", "password": "secret"}}}')
+    registry = MemoryRegistry()
+    session = MemorySession(registry, auth_file=logins)
+    session.answer = _redirecting(target)
+    with suppress(RegistryError):  # refused in the end: it only teaches the session that a login is wanted
+        session.check()
+    session.urls.clear()
+
+    fetch(session, _stored(registry), BlobStore(tmp_path / "cache"))
+
+    assert [("Authorization" in headers) for _, _, headers in session.urls] == [True, told]
+
+
+def test_a_redirect_from_tls_to_plain_http_is_refused(tmp_path: Path) -> None:
+    registry = MemoryRegistry()
+    session = MemorySession(registry)
+    session.answer = _redirecting("http://store.example/storage/x")
+    with pytest.raises(RegistryError, match="from TLS to http"):
+        fetch(session, _stored(registry), BlobStore(tmp_path))
+
+
+def test_redirects_in_circles_end(tmp_path: Path) -> None:
+    registry = MemoryRegistry()
+    session = MemorySession(registry)
+    session.answer = _redirecting("https://r.example/v2/team/app/blobs/again")
+    with pytest.raises(RegistryError, match="in circles"):
+        fetch(session, _stored(registry), BlobStore(tmp_path))
+
+
+def test_a_registry_behind_tls_that_calls_itself_plain_is_still_spoken_to_with_tls() -> None:
+    session = MemorySession(MemoryRegistry())
+    assert session.url("http://r.example/v2/uploads/1?x=2") == "https://r.example/v2/uploads/1?x=2"
+    assert session.url("http://other.example/v2/") == "http://other.example/v2/"
+
+
+def test_an_endless_small_answer_is_refused() -> None:
+    session = MemorySession(MemoryRegistry())
+    session.answer = lambda method, url: urllib3.HTTPResponse(  # noqa: ARG005
+        io.BytesIO(b"x" * (17 << 20)), {}, 200, preload_content=False
+    )
+    with pytest.raises(RegistryError, match="where few are due"):
+        session.check()
+
+
+def test_a_blob_of_another_digest_in_an_answer_is_refused() -> None:
+    registry = MemoryRegistry()
+    _stored(registry)
+    session = MemorySession(registry)
+    session.answer = lambda method, url: urllib3.HTTPResponse(  # noqa: ARG005
+        io.BytesIO(b""), {"Docker-Content-Digest": f"sha256:{'0' * 64}"}, 200, preload_content=False
+    )
+    with pytest.raises(RegistryError, match="is due"):
+        Repository(session, "team/app").has_blob(DIGEST)

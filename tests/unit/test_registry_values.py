@@ -1,0 +1,396 @@
+"""What the registry client decides without a network: destinations, challenges, logins, proxies, mirrors, errors."""
+
+from __future__ import annotations
+
+import base64
+import email.utils
+import json
+import time
+from pathlib import Path
+
+import pytest
+import urllib3.exceptions
+
+from bundler.effects.registry import credentials, faults, mirrors, tls
+from bundler.effects.registry.challenge import choose, parse
+from bundler.effects.registry.endpoint import Connection, Destination, Endpoint, TlsSettings
+from bundler.effects.registry.faults import Answer
+from bundler.effects.registry.mirrors import Location, Rule
+from bundler.effects.registry.patience import CalledOffError, CallOff, Patience
+from bundler.effects.registry.proxies import proxy_for
+from bundler.errors import RegistryError, ToolFailedError, UsageError
+from bundler.model.digest import Digest
+from bundler.model.reference import ImageRef
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "prefix"),
+    [
+        ("registry.internal", "registry.internal", None),
+        ("registry.internal:5000/feast", "registry.internal:5000", "feast"),
+        ("10.0.0.1:443/team/air-gapped/feast/", "10.0.0.1:443", "team/air-gapped/feast"),
+        ("[2001:db8::1]:5000/feast", "[2001:db8::1]:5000", "feast"),
+        ("registry", "registry", None),
+    ],
+)
+def test_a_destination_is_a_host_and_a_prefix(text: str, host: str, prefix: str | None) -> None:
+    assert Destination.parse(text) == Destination(host, prefix)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "https://registry.internal", "registry:99999", "registry/Feast", "reg istry", "registry//x", "-x/y"]
+)
+def test_what_is_no_destination_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        Destination.parse(text)
+
+
+def test_docker_hub_is_reached_under_the_name_that_answers() -> None:
+    assert Endpoint("docker.io").base_url.startswith("https://registry")
+    assert Endpoint("localhost:5000", plain_http=True).base_url == "http://localhost:5000"
+
+
+def test_challenges_are_read_as_servers_write_them() -> None:
+    header = 'Basic realm="a \\"quoted\\" one", Bearer realm="https://auth.example/token",service="r,1" , scope=x'
+    assert [(found.scheme, dict(found.parameters)) for found in parse(header)] == [
+        ("basic", {"realm": 'a "quoted" one'}),
+        ("bearer", {"realm": "https://auth.example/token", "service": "r,1", "scope": "x"}),
+    ]
+    chosen = choose(header)
+    assert chosen
+    assert chosen.scheme == "bearer"
+
+
+@pytest.mark.parametrize("header", ["", "Negotiate", "Bearer scope=x", "=,=", 'Basic realm="'])
+def test_a_challenge_that_cannot_be_answered_is_not_chosen(header: str) -> None:
+    found = choose(header)
+    assert found is None or found.scheme == "basic"
+
+
+def _file(path: Path, value: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+    return path
+
+
+def _auth(user: str, password: str) -> dict[str, str]:
+    return {"auth": base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def _no_helper(helper: str, server: str) -> str:
+    raise AssertionError(f"{helper} was asked for {server}")
+
+
+def _found(connection: Connection, host: str = "registry.internal", repository: str = "team/app") -> str | None:
+    found = credentials.find(host, repository, connection, ask_helper=_no_helper)
+    return found.username if found else None
+
+
+def test_the_longest_key_that_fits_names_the_login(tmp_path: Path) -> None:
+    file = _file(
+        tmp_path / "auth.json",
+        {
+            "auths": {
+                "registry.internal": _auth("host", "1"),
+                "registry.internal/team": _auth("team", "2"),
+                "registry.internal/team/other": _auth("other", "3"),
+            }
+        },
+    )
+    asked = Connection(auth_file=file, environment={})
+    assert _found(asked) == "team"
+    assert _found(asked, repository="team/other") == "other"
+    assert _found(asked, repository="teams") == "host"
+    assert _found(asked, host="elsewhere") is None
+
+
+def test_files_of_logins_are_asked_in_order(tmp_path: Path) -> None:
+    _file(tmp_path / "home/.docker/config.json", {"auths": {"https://registry.internal/v1/": _auth("docker", "x")}})
+    environment = {"HOME": str(tmp_path / "home"), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+    assert _found(Connection(environment=environment)) == "docker"
+
+    _file(tmp_path / "run/containers/auth.json", {"auths": {"registry.internal": _auth("podman", "x")}})
+    assert _found(Connection(environment=environment)) == "podman"
+
+    named = _file(tmp_path / "named.json", {"auths": {"registry.internal": _auth("named", "x")}})
+    assert _found(Connection(environment={**environment, "REGISTRY_AUTH_FILE": str(named)})) == "named"
+
+    given = _file(tmp_path / "given.json", {"auths": {}})
+    assert _found(Connection(auth_file=given, environment=environment)) is None
+
+
+def test_docker_hub_is_filed_under_its_old_name(tmp_path: Path) -> None:
+    file = _file(tmp_path / "c.json", {"auths": {"https://index.docker.io/v1/": _auth("hub", "x")}})
+    assert _found(Connection(auth_file=file, environment={}), host="docker.io") == "hub"
+
+
+def test_a_helper_is_asked_for_its_hosts_only(tmp_path: Path) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def ask(helper: str, server: str) -> str:
+        asked.append((helper, server))
+        return json.dumps({"ServerURL": server, "Username": "<token>", "Secret": "identity"})
+
+    file = _file(tmp_path / "c.json", {"credHelpers": {"registry.internal": "vault"}, "credsStore": "desktop"})
+    asking = Connection(auth_file=file, environment={})
+    found = credentials.find("registry.internal", "team/app", asking, ask_helper=ask)
+    assert found
+    assert (found.username, found.identity_token) == ("", "identity")
+    credentials.find("elsewhere.example", "x", asking, ask_helper=ask)
+    assert asked == [("vault", "registry.internal"), ("desktop", "elsewhere.example")]
+    assert "identity" not in repr(found)
+
+
+def test_a_helper_without_the_login_is_no_failure(tmp_path: Path) -> None:
+    def ask(helper: str, server: str) -> str:
+        raise ToolFailedError("failed", details=("credentials not found in native keychain",))
+
+    file = _file(tmp_path / "c.json", {"credsStore": "desktop"})
+    assert credentials.find("x.example", "y", Connection(auth_file=file, environment={}), ask_helper=ask) is None
+
+
+def test_unusable_files_of_logins_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no file of logins"):
+        _found(Connection(auth_file=tmp_path / "absent.json", environment={}))
+    (tmp_path / "text.json").write_text("not json")
+    with pytest.raises(UsageError, match="not JSON"):
+        _found(Connection(auth_file=tmp_path / "text.json", environment={}))
+    broken = _file(tmp_path / "broken.json", {"auths": {"registry.internal": {"auth": "%%%"}}})
+    with pytest.raises(UsageError, match="base64"):
+        _found(Connection(auth_file=broken, environment={}))
+
+
+PROXY = "http://proxy.internal:3128"
+
+
+@pytest.mark.parametrize(
+    ("url", "no_proxy", "expected"),
+    [
+        ("https://registry.example/v2/", "", PROXY),
+        ("https://registry.example/v2/", "other.example", PROXY),
+        ("https://registry.example/v2/", "registry.example", None),
+        ("https://registry.example/v2/", ".example", None),
+        ("https://registry.example/v2/", "example", None),
+        ("https://myexample/v2/", "example", PROXY),
+        ("https://registry.example:5000/v2/", "registry.example:443", PROXY),
+        ("https://registry.example:5000/v2/", "a, registry.example:5000", None),
+        ("https://10.1.2.3/v2/", "10.0.0.0/8", None),
+        ("https://11.1.2.3/v2/", "10.0.0.0/8", PROXY),
+        ("https://[2001:db8::1]/v2/", "2001:db8::/32", None),
+        ("https://registry.example/v2/", "*", None),
+        ("https://localhost:5000/v2/", "", None),
+        ("https://127.0.0.9:5000/v2/", "", None),
+    ],
+)
+def test_the_proxy_of_the_environment(url: str, no_proxy: str, expected: str | None) -> None:
+    assert proxy_for(url, {"HTTPS_PROXY": PROXY, "no_proxy": no_proxy}) == expected
+
+
+def test_a_proxy_is_for_its_scheme_or_for_all() -> None:
+    assert proxy_for("http://r.example/", {"https_proxy": PROXY}) is None
+    assert proxy_for("http://r.example/", {"ALL_PROXY": "proxy.internal:3128"}) == PROXY
+
+
+def test_certificates_of_the_host_folder_are_added(tmp_path: Path) -> None:
+    folder = tmp_path / ".config/containers/certs.d/registry.internal:5000"
+    folder.mkdir(parents=True)
+    for name in ("ca.crt", "me.cert", "me.key", "other.cert"):
+        (folder / name).touch()
+    found = tls.with_host_folders(TlsSettings(), "registry.internal:5000", {"HOME": str(tmp_path)})
+    assert found == TlsSettings((folder / "ca.crt",), folder / "me.cert", folder / "me.key")
+    given = TlsSettings(client_certificate=Path("mine.pem"))
+    kept = tls.with_host_folders(given, "registry.internal:5000", {"HOME": str(tmp_path)})
+    assert kept.client_certificate == Path("mine.pem")
+
+
+def test_a_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("nothing")
+    with pytest.raises(UsageError, match=r"ca\.pem"):
+        tls.context(TlsSettings((tmp_path / "ca.pem",)))
+
+
+REFERENCE = ImageRef.parse("quay.io/team/app:1.0")
+
+
+def _places(*rules: Rule, reference: ImageRef = REFERENCE) -> list[str]:
+    return [f"{source.reference}{' (own)' * source.own}" for source in mirrors.sources(reference, rules)]
+
+
+def test_mirrors_are_tried_before_the_source_itself() -> None:
+    assert _places() == ["quay.io/team/app:1.0 (own)"]
+    rules = mirrors.of_spec(
+        [("quay.io", "a.example/q", False), ("quay.io/team", "b.example", True), ("quay.io/tea", "c.example", False)]
+    )
+    assert _places(*rules) == ["b.example/app:1.0", "quay.io/team/app:1.0 (own)"]
+
+
+def test_registries_conf_is_read_as_podman_does(tmp_path: Path) -> None:
+    conf = tmp_path / "registries.conf"
+    conf.write_text(
+        """
+        unqualified-search-registries = ["docker.io"]
+        [[registry]]
+        prefix = "quay.io/team"
+        location = "moved.example/team"
+        mirror-by-digest-only = true
+        [[registry.mirror]]
+        location = "mirror.example/quay"
+        insecure = true
+        [[registry]]
+        prefix = "*.corp.example"
+        [[registry.mirror]]
+        location = "cache.example"
+        [[registry]]
+        location = "docker.io"
+        blocked = true
+        """
+    )
+    rules = mirrors.of_host({"CONTAINERS_REGISTRIES_CONF": str(conf)})
+    assert _places(*rules) == ["moved.example/team/app:1.0 (own)"]
+    pinned = REFERENCE.pinned(Digest("0" * 64))
+    assert [text.partition("@")[0] for text in _places(*rules, reference=pinned)] == [
+        "mirror.example/quay/app:1.0",
+        "moved.example/team/app:1.0",
+    ]
+    corp = ImageRef.parse("a.corp.example/x/y:1")
+    assert _places(*rules, reference=corp)[0] == "cache.example/x/y:1"
+    with pytest.raises(UsageError, match=r"blocks docker\.io"):
+        _places(*rules, reference=ImageRef.parse("redis:7"))
+
+
+def test_a_broken_registries_conf_is_named(tmp_path: Path) -> None:
+    (tmp_path / "r.conf").write_text("= 1")
+    with pytest.raises(UsageError, match=r"r\.conf"):
+        mirrors.of_host({"CONTAINERS_REGISTRIES_CONF": str(tmp_path / "r.conf")})
+
+
+def test_the_longest_rule_wins() -> None:
+    rules = [
+        Rule("quay.io", (Location("short.example"),), Location("quay.io")),
+        Rule("quay.io/team/app", (Location("long.example/app"),), Location("quay.io/team/app")),
+    ]
+    assert _places(*rules)[0] == "long.example/app:1.0"
+
+
+def _refused(status: int, body: bytes = b"", login: str | None = None, **headers: str) -> faults.RefusedError:
+    answer = Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, body, "http://r/v2/")
+    return faults.refused(answer, doing="pushing", host="r.example", login=login)
+
+
+def _body(code: str) -> bytes:
+    return json.dumps({"errors": [{"code": code, "message": "so it is"}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (_refused(401), "Log in first"),
+        (_refused(401, login="robot from auth.json"), "robot from auth.json"),
+        (_refused(403, _body("DENIED"), login="robot"), "as robot"),
+        (_refused(404, _body("NAME_UNKNOWN")), "Create the project"),
+        (_refused(404), "Correct the name"),
+        (_refused(405), "read-only"),
+        (_refused(413), "client_max_body_size"),
+        (_refused(429), "wait"),
+        (_refused(503), "its side"),
+        (_refused(507), "no space"),
+        (_refused(308, location="https://other.example/v2/?secret=1"), "https://other.example/v2/:"),
+        (_refused(400, b"Client sent an HTTP request to an HTTPS server."), "leave --plain-http away"),
+        (_refused(418), "log"),
+    ],
+)
+def test_each_refusal_says_what_to_do(error: faults.RefusedError, remedy: str) -> None:
+    assert remedy in error.remedy
+    assert "r.example" in error.problem
+    assert "secret" not in str(error)
+
+
+def test_errors_of_the_specification_are_shown_and_sorted() -> None:
+    error = _refused(403, _body("DENIED"))
+    assert error.codes == {"DENIED"}
+    assert error.details == ("DENIED: so it is",)
+    assert _refused(500, b"<html> oops  </html>").details == ("<html> oops </html>",)
+
+
+def test_only_what_passes_by_itself_is_transient() -> None:
+    assert {status for status in range(400, 600) if faults.transient(_refused(status))} == {
+        408,
+        425,
+        429,
+        500,
+        502,
+        503,
+        504,
+    }
+
+
+def test_retry_after_is_seconds_or_a_date() -> None:
+    assert _refused(429, retry_after="7").retry_after == 7
+    date = email.utils.formatdate(time.time() + 30, usegmt=True)
+    waited = _refused(429, retry_after=date).retry_after
+    assert waited is not None
+    assert 25 < waited <= 30
+    assert _refused(429, retry_after="soon").retry_after is None
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy", "transient"),
+    [
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number", "--plain-http", False),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] unable to get local issuer certificate", "--ca-cert", False),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate has expired", "Renew", False),
+        ("Hostname mismatch, certificate is not valid for 'r'", "another name", False),
+        ("[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] certificate required", "client certificate", False),
+        ("EOF occurred in violation of protocol", "again", True),
+    ],
+)
+def test_each_failure_of_tls_says_what_to_do(text: str, remedy: str, transient: bool) -> None:  # noqa: FBT001
+    error = faults.unreachable(urllib3.exceptions.SSLError(text), doing="pushing", host="r.example")
+    assert remedy in error.remedy
+    assert error.transient is transient
+
+
+class _Instant(CallOff):
+    def __init__(self) -> None:
+        super().__init__()
+        self.slept: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.check()
+        self.slept.append(seconds)
+
+
+def test_patience_doubles_its_waits_and_ends() -> None:
+    clock = _Instant()
+    patience = Patience(5, clock, jitter=lambda: 1.0)
+    for _ in range(4):
+        patience.bear(_refused(503))
+    with pytest.raises(RegistryError):
+        patience.bear(_refused(503))
+    assert clock.slept == [0.4, 0.8, 1.6, 3.2]
+
+
+def test_patience_waits_as_long_as_the_server_says_within_reason() -> None:
+    clock = _Instant()
+    patience = Patience(5, clock, jitter=lambda: 0.0)
+    patience.bear(_refused(429, retry_after="7"))
+    patience.bear(_refused(429, retry_after="99999"))
+    assert clock.slept == [7, 300]
+
+
+def test_patience_has_none_with_what_cannot_pass_and_after_a_call_off() -> None:
+    clock = _Instant()
+    with pytest.raises(RegistryError):
+        Patience(5, clock).bear(_refused(403))
+    clock.set()
+    with pytest.raises(CalledOffError):
+        Patience(5, clock).bear(_refused(503))
+
+
+def test_progress_makes_patience_new() -> None:
+    clock = _Instant()
+    patience = Patience(2, clock)
+    for _ in range(5):
+        patience.bear(_refused(503))
+        patience.progressed()
+    assert len(clock.slept) == 5
