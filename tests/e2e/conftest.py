@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -62,6 +63,11 @@ class Built:
     cache: Path
     result: dict[str, object]
     ran: Ran
+
+    @property
+    def images(self) -> list[dict[str, str]]:
+        """The images of the bundle, as the command's JSON has them."""
+        return cast("list[dict[str, str]]", self.result["images"])
 
 
 def copy_example(target: Path, name: str = "driver-stats") -> Path:

@@ -1,0 +1,74 @@
+"""The baked image is real: other people's programs run it, without a network, as any user of group 0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Built
+from tests.support import engines
+from tests.support.engines import Engine
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("bundle")]
+
+NAME = "localhost/driver-stats:test"
+ANY_USER = "1000730000:0"  # as OpenShift chooses one
+# Everything that the deployment stands on, in one start of a container; exits non-zero at the first failure.
+SCRIPT = """
+id
+feast version
+python3 -c 'import feast, pandas, pyarrow, redis, psycopg, grpc, haversine, rapidfuzz; print("imports work")'
+cat > /tmp/feature_store.yaml <<END
+project: driver_stats
+provider: local
+registry: /tmp/registry.db
+online_store: {type: sqlite, path: /tmp/online.db}
+offline_store: {type: dask}
+entity_key_serialization_version: 3
+END
+export FEAST_FS_YAML_FILE_PATH=/tmp/feature_store.yaml
+feast -c /opt/feast/feature_repo apply
+feast -c /opt/feast/feature_repo materialize-incremental 2026-11-01T00:00:00
+(echo > /opt/feast/feature_repo/scoring.py) 2>/dev/null && exit 9  # nobody but a build changes the repo
+(exec 3<>/dev/tcp/192.0.2.1/80) 2>/dev/null && exit 8  # no network
+echo all done
+"""
+
+
+def source(built: Built) -> str:
+    """The feature server in the bundle, as skopeo names it."""
+    image = next(row for row in built.images if row["role"] == "feature-server")
+    return f"oci-archive:{built.bundle}:{image['reference']}"
+
+
+def check(output: str) -> None:
+    for line in ('Version: "0.61.0"', "imports work", "Created feature view driver_hourly_stats", "all done"):
+        assert line in output.replace("\x1b[1m", "").replace("\x1b[32m", "").replace("\x1b[34m", ""), output
+
+
+@pytest.fixture(scope="module", params=["docker", "podman"])
+def engine(request: pytest.FixtureRequest, built: Built) -> Iterator[Engine]:
+    with {"docker": engines.docker, "podman": engines.podman}[request.param]() as started:
+        started.take(source(built), NAME)
+        yield started
+
+
+@pytest.mark.parametrize("options", [(), ("--user", ANY_USER, "--read-only", "--tmpfs", "/tmp")])
+def test_the_image_serves_its_repo_in_a_real_engine(engine: Engine, options: tuple[str, ...]) -> None:
+    ran = engine.run(NAME, SCRIPT, *options)
+    assert ran.status == 0, ran.output
+    assert ("uid=1000730000 gid=0" if options else "uid=1001(feast) gid=0(root)") in ran.output
+    check(ran.output)
+
+
+@pytest.mark.parametrize("user", ["1001:0", "54321:0"])
+def test_the_image_unpacked_by_umoci_serves_its_repo(built: Built, tmp_path: Path, user: str) -> None:
+    engines.call(["skopeo", "copy", "-q", source(built), f"oci:{tmp_path / 'layout'}:x"])
+    with engines.unpacked(tmp_path / "layout", tmp_path / "unpacked") as root:
+        path = "PATH=/usr/local/bin:/usr/bin:/bin"
+        inside = ["/usr/bin/env", "-i", path, "HOME=/opt/feast", "LANG=C.UTF-8", "bash", "-ec", SCRIPT]
+        ran = engines.call(["unshare", "--net", "chroot", f"--userspec={user}", root, *inside])
+    assert ran.status == 0, ran.output
+    check(ran.output)

@@ -1,0 +1,119 @@
+"""Real container engines for the tests: a dockerd of their own, and a Podman with a storage of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support.registries import require
+
+_PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a program did; output and errors in one text."""
+
+    status: int
+    output: str
+
+
+def call(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> Ran:
+    """Run a program to its end."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    return Ran(done.returncode, done.stdout)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine: how its program is called, and how skopeo puts an image into it under a name."""
+
+    program: tuple[str, ...]
+    transport: str
+    copy_options: tuple[str, ...] = ()
+    run_options: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def take(self, source: str, name: str) -> None:
+        """Copy an image into the engine by skopeo."""
+        done = call(["skopeo", "copy", "-q", *self.copy_options, source, f"{self.transport}{name}"])
+        assert done.status == 0, done.output
+
+    def run(self, name: str, script: str, *options: str) -> Ran:
+        """Run a bash script in a container without any network, and remove the container."""
+        command = (*self.program, "run", "--rm", "--network", "none", *self.run_options, *options)
+        return call([*command, "--entrypoint", "bash", name, "-ec", script], self.environment)
+
+
+@contextmanager
+def docker() -> Iterator[Engine]:
+    """Start a dockerd that touches nothing of the host's network; stop it and remove its data."""
+    require("dockerd")
+    with tempfile.TemporaryDirectory(prefix="dkr-") as name:  # a short path: sockets allow 108 characters
+        folder = Path(name)
+        socket = f"unix://{folder}/docker.sock"
+        options = [f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--pidfile={folder}/pid"]
+        with (folder / "log").open("wb") as log:
+            daemon = subprocess.Popen(
+                ["dockerd", "--iptables=false", "--bridge=none", f"--host={socket}", *options], stdout=log, stderr=log
+            )
+        try:
+            _wait_for(["docker", "-H", socket, "info"], daemon, folder / "log")
+            yield Engine(("docker", "-H", socket), "docker-daemon:", ("--dest-daemon-host", socket))
+        finally:
+            daemon.terminate()
+            daemon.wait(timeout=60)
+
+
+def _wait_for(command: Sequence[str], daemon: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + _PATIENCE
+    while call(command).status != 0:
+        if daemon.poll() is not None or time.monotonic() > end:
+            raise AssertionError(f"dockerd does not answer:\n{log.read_text()[-4000:]}")
+        time.sleep(0.2)
+
+
+@contextmanager
+def podman() -> Iterator[Engine]:
+    """Use Podman with a storage of its own, and remove that."""
+    require("podman")
+    with tempfile.TemporaryDirectory(prefix="pod-") as name:
+        root, run = f"{name}/root", f"{name}/run"
+        storage = f"containers-storage:[overlay@{root}+{run}]"
+        program = ("podman", f"--root={root}", f"--runroot={run}", "--cgroup-manager=cgroupfs")
+        try:
+            yield Engine(program, storage, run_options=("--cgroups=disabled", "--ulimit=host"))
+        finally:
+            call([*program, "system", "reset", "--force"])
+
+
+@contextmanager
+def unpacked(layout: Path, folder: Path) -> Iterator[Path]:
+    """Unpack the image ``x`` of an OCI layout by umoci, and mount what a process needs; yield its root."""
+    require("umoci")
+    done = call(["umoci", "unpack", "--image", f"{layout}:x", folder])
+    assert done.status == 0, done.output
+    root = folder / "rootfs"
+    mounts = [("proc", "-t", "proc"), ("dev", "--bind", "/dev"), ("tmp", "-t", "tmpfs")]
+    try:
+        for target, option, what in mounts:
+            mounted = call(["mount", option, what, *(["none"] if option == "-t" else []), root / target])
+            assert mounted.status == 0, mounted.output
+        yield root
+    finally:
+        for target, *_ in reversed(mounts):
+            call(["umount", root / target])

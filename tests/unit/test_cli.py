@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from bundler.cli import console, program
+from bundler.errors import BundlerError, ExitCode, SpecError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        program.main(list(arguments))
+    out, err = capsys.readouterr()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, out, err
+
+
+def test_every_exit_code_is_unique_and_documented() -> None:
+    documented = re.findall(r"^\| (\d) \|", (ROOT / "docs/exit-codes.md").read_text(), re.MULTILINE)
+    assert [int(code) for code in documented] == sorted(ExitCode)
+    classes: list[type[BundlerError]] = [BundlerError, *BundlerError.__subclasses__()]
+    assert all(isinstance(one.exit_code, ExitCode) for one in classes)
+
+
+def test_help_lists_the_commands_and_teaches_the_two_sides(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "--help")
+    assert status == 0
+    for word in ("Connected:", "Disconnected:", "build", "verify", "push", "Exit codes"):
+        assert word in out
+
+
+@pytest.mark.parametrize("command", ["init", "lock", "build", "inspect", "verify", "push", "serve", "load"])
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    status, out, _ = run(capsys, command, "--help")
+    assert status == 0
+    assert "Options:" in out
+
+
+def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run(capsys, "biuld")
+    assert status == ExitCode.USAGE
+    assert "biuld" in err
+
+
+def test_an_error_says_what_happened_and_what_to_do(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    status, out, err = run(capsys, "build", "-f", str(tmp_path / "bundle.yaml"))
+    assert status == ExitCode.SPEC
+    assert err.startswith("error: There is no spec")
+    assert "-> Name it with --file" in err
+    assert not out
+
+
+def test_scripts_get_the_error_as_json_on_stdout(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    status, out, _ = run(capsys, "build", "-f", str(tmp_path / "bundle.yaml"), "--output", "json")
+    error = json.loads(out)["error"]
+    assert (status, error["code"]) == (3, 3)
+    assert error["remedy"].startswith("Name it")
+
+
+def test_a_source_date_epoch_that_is_no_number_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    status, _, err = run(capsys, "build")
+    assert status == ExitCode.USAGE
+    assert "yesterday" in err
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (249_288_704, "249.3 MB"), (5 * 10**9, "5.00 GB")],
+)
+def test_sizes_are_said_in_decimal_units(amount: int, text: str) -> None:
+    assert console.size(amount) == text
+
+
+def test_progress_without_a_terminal_is_plain_lines() -> None:
+    out = io.StringIO()
+    with console.progress_for(out, {}).task("Fetching", total=10, unit="items") as task:
+        task.advance(10)
+    assert re.fullmatch(r"Fetching: 10 of 10 in \d+\.\d s\n", out.getvalue())
+
+
+def test_colour_is_off_where_nobody_asked_for_it(capsys: pytest.CaptureFixture[str]) -> None:
+    console.show_error(SpecError("A.", remedy="B.", details=("C",)), as_json=False)
+    assert capsys.readouterr().err == "error: A.\n  C\n  -> B.\n"
