@@ -15,7 +15,9 @@ from typing import Final
 COMMANDS: Final = ("inspect", "verify", "push", "serve", "load", "preflight", "install", "status", "uninstall")
 # Distribution -> the package it brings. Their own dependencies are not needed for what is used of them.
 VENDORED: Final = {"click": "click", "pyyaml": "yaml", "rich": "rich", "urllib3": "urllib3"}
+DISTRIBUTION: Final = "feast-airgap-bundler"
 
+_LICENCE_NAMES: Final = ("LICEN", "NOTICE", "COPYING")
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _PACKAGE: Final = _ROOT.name
 _EARLIEST: Final = (1980, 1, 1, 0, 0, 0)  # the first moment that zip knows
@@ -43,8 +45,10 @@ def build() -> bytes:
         RuntimeError: a module of the offline half imports a library that is not vendored (a bug, held off by a test).
     """
     files = {"__main__.py": _MAIN, **_own(), **_resources()}
-    for distribution, package in VENDORED.items():
-        files |= _vendored(importlib.metadata.distribution(distribution), package)
+    for name, package in VENDORED.items():
+        files |= _library(importlib.metadata.distribution(name), package)
+    for name in (DISTRIBUTION, *VENDORED):
+        files |= _licences(importlib.metadata.distribution(name))
     buffer = io.BytesIO(_SHEBANG)
     buffer.seek(0, io.SEEK_END)
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -113,16 +117,25 @@ def _imported_names(tree: ast.AST) -> Iterator[str]:
         yield from _imported_names(node)
 
 
-def _vendored(distribution: importlib.metadata.Distribution, package: str) -> Mapping[str, bytes]:
-    """Return a library's Python files and its licence."""
-    files: dict[str, bytes] = {}
+def _library(distribution: importlib.metadata.Distribution, package: str) -> Mapping[str, bytes]:
+    """Return a library's Python files."""
+    files = {
+        path.as_posix(): Path(str(path.locate())).read_bytes()
+        for path in distribution.files or ()
+        if path.parts[0] == package and path.suffix == ".py"
+    }
+    if f"{package}/__init__.py" not in files:
+        raise RuntimeError(f"{distribution.name} is installed without its files; install it from a wheel")
+    return files
+
+
+def _licences(distribution: importlib.metadata.Distribution) -> Mapping[str, bytes]:
     label = f"{distribution.name.lower()}-{distribution.version}"
-    for path in distribution.files or ():
-        located = Path(str(path.locate()))
-        if path.parts[0] == package and path.suffix == ".py":
-            files[path.as_posix()] = located.read_bytes()
-        elif path.parts[0].endswith(".dist-info") and path.name.upper().startswith(("LICEN", "NOTICE", "COPYING")):
-            files[f"licenses/{label}/{path.name}"] = located.read_bytes()
-    if not any(path.startswith("licenses/") for path in files) or f"{package}/__init__.py" not in files:
-        raise RuntimeError(f"{label} is installed without its files or its licence; install it from a wheel")
+    files = {
+        f"licenses/{label}/{path.name}": Path(str(path.locate())).read_bytes()
+        for path in distribution.files or ()
+        if path.parts[0].endswith(".dist-info") and path.name.upper().startswith(_LICENCE_NAMES)
+    }
+    if not files:
+        raise RuntimeError(f"{label} is installed without its licence; install it from a wheel")
     return files
