@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import functools
-import shutil
+import os
 import struct
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import IO, Final
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from uv import find_uv_bin
+
+from bundler.effects import process
+from bundler.errors import ToolFailedError, ToolMissingError
 
 # The child: reads (path, source) frames, answers each with the .pyc's bytes, or none where it does not compile.
 # "unchecked-hash" (PEP 552) makes the file independent of times, and lets an import skip reading the source.
+# Sources are hostile: one that keeps the compiler busy for long, or eats its memory, ends the child.
 _CHILD: Final = """
-import importlib._bootstrap_external as machinery, importlib.util, struct, sys
+import importlib._bootstrap_external as machinery, importlib.util, resource, signal, struct, sys
+resource.setrlimit(resource.RLIMIT_AS, (%(memory)d, %(memory)d))
 read, write = sys.stdin.buffer.read, sys.stdout.buffer.write
 while header := read(8):
     lengths = struct.unpack(">II", header)
     path, source = read(lengths[0]).decode(), read(lengths[1])
+    signal.setitimer(signal.ITIMER_VIRTUAL, %(seconds)f)
     try:
         code = compile(source, path, "exec", dont_inherit=True)
         answer = bytes(machinery._code_to_hash_pyc(code, importlib.util.source_hash(source), False))
@@ -27,64 +36,129 @@ while header := read(8):
     write(struct.pack(">I", len(answer)) + answer)
     sys.stdout.buffer.flush()
 """
+_MOST_MEMORY: Final = 2 << 30  # bytes of address space
+_MOST_SECONDS: Final = 60.0  # of processor time for one source; the biggest real ones need a few
+_MOST_SOURCE: Final = 32 << 20  # bytes
+_IDENTITY: Final = """
+import sys
+print(sys.implementation.name, "%d.%d" % sys.version_info[:2], sys.implementation.cache_tag, sys.version)
+"""
+_PATIENCE: Final = 20.0  # seconds
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """An interpreter on the build host; ``identity`` says what its byte code depends on: its exact version."""
+
+    program: str
+    identity: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source to compile, and the absolute path that it will have in the image (what tracebacks will show)."""
+
+    path: str
+    content: bytes
 
 
 @functools.cache
-def interpreter(version: tuple[int, int]) -> str | None:
-    """Return a CPython of this minor version on the build host, or None: byte code of another would be ignored."""
-    if sys.version_info[:2] == version and sys.implementation.name == "cpython":
-        return sys.executable
-    return shutil.which(f"python{version[0]}.{version[1]}")
+def interpreter(version: tuple[int, int]) -> Interpreter | None:
+    """Return a CPython of this minor version on the build host, or None: byte code of another would be ignored.
+
+    A name on PATH is not enough: version managers put programs there that only say that the version is missing.
+    """
+    return next((found for program in _candidates(version) if (found := _asked(program, version)) is not None), None)
 
 
-@functools.cache
-def identity(program: str) -> str:
-    """Return what byte code depends on: the exact version of the interpreter that writes it."""
-    asked = subprocess.run(
-        [program, "-I", "-S", "-c", "import sys; print(sys.version, sys.implementation.cache_tag)"],
-        capture_output=True,
-        check=True,
-        text=True,
+def _candidates(version: tuple[int, int]) -> Iterator[str]:
+    if sys.version_info[:2] == version:
+        yield sys.executable
+    name = f"python{version[0]}.{version[1]}"
+    for folder in os.get_exec_path():
+        program = Path(folder, name)
+        if program.is_file() and os.access(program, os.X_OK):
+            yield str(program)
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    yield from map(str, sorted(pyenv.glob(f"versions/{version[0]}.{version[1]}.*/bin/{name}")))
+    yield from _known_to_uv(version)
+
+
+def _known_to_uv(version: tuple[int, int]) -> Iterator[str]:
+    wanted = f"{version[0]}.{version[1]}"
+    try:
+        found = process.run(
+            [find_uv_bin(), "python", "find", "--managed-python", "--no-project", wanted],
+            purpose=f"looking for Python {wanted}",
+            environment={"UV_PYTHON_DOWNLOADS": "never"},
+            timeout=_PATIENCE,
+        )
+    except (FileNotFoundError, ToolFailedError, ToolMissingError):
+        return
+    yield found.stdout.strip()
+
+
+def _asked(program: str, version: tuple[int, int]) -> Interpreter | None:
+    try:
+        answer = process.run(
+            [program, "-I", "-S", "-c", _IDENTITY], purpose="telling its version", timeout=_PATIENCE
+        ).stdout.strip()
+    except (ToolFailedError, ToolMissingError, OSError):
+        return None
+    kind = answer.split(" ")[:2]
+    return Interpreter(program, answer) if kind == ["cpython", f"{version[0]}.{version[1]}"] else None
+
+
+def compiled(by: Interpreter, sources: Iterable[Source]) -> Iterator[tuple[str, bytes]]:
+    """Yield path and ``.pyc`` of each source that compiles, in order; as with pip, the others stay sources only.
+
+    Which constants ``marshal`` shares depends on what the interpreter has seen before: give it the sources of one
+    wheel in order, then the same wheel becomes the same bytes.
+    """
+    with ExitStack() as running:
+        child: _Child | None = None
+        for source in sources:
+            if len(source.content) > _MOST_SOURCE:
+                continue
+            if child is None:
+                child = _Child(*running.enter_context(_conversation(by)))
+            try:
+                answer = child.ask(source)
+            except (EOFError, BrokenPipeError):
+                # This source ended the child (some nest too deeply for the C stack): go on with another.
+                running.close()
+                child = None
+                continue
+            if answer:
+                yield source.path, answer
+
+
+def _conversation(by: Interpreter) -> process.Conversation:
+    # Not -I: that would also ignore PYTHONHASHSEED, which fixes the order of constant sets before CPython 3.11.
+    limits = {"memory": _MOST_MEMORY, "seconds": _MOST_SECONDS}
+    return process.conversing(
+        [by.program, "-s", "-S", "-B", "-W", "ignore", "-c", _CHILD % limits],
+        environment={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},
+        cwd=Path("/"),
     )
-    return asked.stdout.strip()
 
 
-class Compiler:
-    """A running child; compiles one source at a time."""
+class _Child:
+    """A running interpreter; compiles one source at a time."""
 
-    def __init__(self, requests: IO[bytes], answers: IO[bytes]) -> None:
+    def __init__(self, requests: BinaryIO, answers: BinaryIO) -> None:
         self._requests, self._answers = requests, answers
 
-    def compile(self, path: str, source: bytes) -> bytes | None:
-        """Return the ``.pyc`` of a source that will be at absolute ``path`` in the image, None where it has errors."""
-        name = path.encode()
-        self._requests.write(struct.pack(">II", len(name), len(source)) + name + source)
+    def ask(self, source: Source) -> bytes:
+        """Return the ``.pyc`` or nothing; raise ``EOFError`` or ``BrokenPipeError`` where the child has ended."""
+        name = source.path.encode()
+        self._requests.write(struct.pack(">II", len(name), len(source.content)) + name + source.content)
         self._requests.flush()
-        (length,) = struct.unpack(">I", self._answers.read(4))
-        return self._answers.read(length) or None
+        (length,) = struct.unpack(">I", self._read(4))
+        return self._read(length)
 
-
-@contextmanager
-def compiler(program: str) -> Iterator[Compiler]:
-    """Start a child interpreter, isolated and with fixed hashing.
-
-    Which constants ``marshal`` shares depends on what the interpreter has seen before: use one child a wheel and give
-    it the sources in order, then the same wheel becomes the same bytes.
-    """
-    # Not -I: that would also ignore PYTHONHASHSEED, which fixes the order of constant sets.
-    process = subprocess.Popen(
-        [program, "-s", "-S", "-W", "ignore", "-c", _CHILD],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        env={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},
-        start_new_session=True,
-    )
-    try:
-        if process.stdin is None or process.stdout is None:
-            raise AssertionError("both are pipes")
-        yield Compiler(process.stdin, process.stdout)
-    finally:
-        process.kill()
-        process.communicate()
+    def _read(self, size: int) -> bytes:
+        content = self._answers.read(size)
+        if len(content) < size:
+            raise EOFError
+        return content

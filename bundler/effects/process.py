@@ -10,7 +10,7 @@ import signal
 import subprocess
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -123,6 +123,39 @@ def streaming(
         raise _failure(str(command[0]), process.returncode, purpose, remedy, tail) from problem
     if problem:
         raise problem
+
+
+Conversation = AbstractContextManager[tuple[BinaryIO, BinaryIO]]
+"""A program that is asked, and answers: its standard input and its standard output."""
+
+
+@contextmanager
+def conversing(
+    command: Sequence[str | Path], *, environment: Mapping[str, str], cwd: Path
+) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """Run a program that the block asks and that answers.
+
+    ``environment`` is all that it gets. It is ended with the block; what it says on standard error is dropped.
+    """
+    arguments = [str(part) for part in command]
+    process = subprocess.Popen(
+        arguments,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=cwd,
+        env=dict(environment),
+        start_new_session=True,
+    )
+    requests, answers = cast("BinaryIO", process.stdin), cast("BinaryIO", process.stdout)
+    try:
+        yield requests, answers
+    finally:
+        process.kill()
+        process.wait()
+        answers.close()
+        with suppress(BrokenPipeError):  # a request that nobody reads any more
+            requests.close()
 
 
 def _start(

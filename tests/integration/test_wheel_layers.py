@@ -4,10 +4,11 @@ import sys
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from bundler.effects import bytecode, uv, wheelhouse
+from bundler.effects import uv, wheelhouse
 from bundler.effects.blobs import BlobStore
 from bundler.effects.uv import Resolution
 from bundler.errors import LockError, RegistryError, VerificationError
@@ -19,7 +20,7 @@ from bundler.oci.layer import Layer
 from bundler.steps import wheel_layers
 from bundler.wheels.compatibility import ImagePython
 from bundler.wheels.install import InstallTarget
-from tests.unit.sample_wheels import wheel
+from tests.unit.sample_wheels import hashed, wheel
 
 pytestmark = pytest.mark.integration
 THIS = (sys.version_info[0], sys.version_info[1])
@@ -105,8 +106,50 @@ def test_a_file_that_two_wheels_hold_is_in_the_layer_once(tmp_path: Path) -> Non
         assert content.read() == b"# two\n"
 
 
-def test_byte_code_of_another_python_is_left_out_where_the_host_has_none(tmp_path: Path) -> None:
-    assert bytecode.interpreter((2, 1)) is None
+def test_two_wheels_that_disagree_about_a_folder_are_refused(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    one, two = stored(store, "demo", {"shared": ""}), stored(store, "demo2", {"shared/x.py": ""})
+    with pytest.raises(VerificationError, match=r"demo2-1.*folder.*dist-packages/shared.*is a file in demo-1"):
+        layers(store, one, two)
+
+
+def test_a_damaged_wheel_leaves_no_layer_and_no_half_of_one(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    good = stored(store, "demo", {"demo.py": "x = 1\n"})
+    content = wheel({"demo2.py": "x = 1\n"}, name="demo2", record={"demo2.py": hashed(b"")}).getvalue()
+    bad = good.model_copy(update={"name": "demo2", "filename": "demo2-1.0-py3-none-any.whl"})
+    bad = bad.model_copy(update={"sha256": store.put(content).hex, "size": len(content)})
+    before = {path for path in store.root.rglob("*") if path.is_file()}
+    with pytest.raises(VerificationError, match=r"demo2\.py"):
+        layers(store, good, bad)
+    assert {path for path in store.root.rglob("*") if path.is_file()} == before
+
+
+def test_a_changed_requirement_moves_one_layer(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    dependency, feast = stored(store, "dependency", {"d.py": ""}), stored(store, "feast", {"feast.py": ""})
+    asked = [stored(store, "demo", {"demo.py": text}) for text in ("x = 1\n", "x = 2\n")]
+    before, after = (layers(store, dependency, feast, one) for one in asked)
+    assert len(before) == 3
+    assert before[:2] == after[:2]
+    assert before[2] != after[2]
+
+
+def test_the_file_that_feasts_ui_writes_at_its_start_may_be_written_by_the_group(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    (layer,) = layers(store, stored(store, "feast", {"feast/ui/build/projects-list.json": "{}", "feast/x.json": ""}))
+    members = names(store, layer)
+    assert members["usr/lib/python3/dist-packages/feast/ui/build/projects-list.json"].mode == 0o664
+    assert members["usr/lib/python3/dist-packages/feast/x.json"].mode == 0o644
+
+
+def test_without_a_python_of_the_images_version_byte_code_is_left_out_and_that_is_said(tmp_path: Path) -> None:
+    class Told(SilentProgress):
+        lines: ClassVar[list[str]] = []
+
+        def say(self, text: str) -> None:
+            self.lines.append(text)
+
     store = BlobStore(tmp_path)
     target = InstallTarget((2, 1), "/usr/bin/python2.1", "/site", "/usr/bin")
     (layer,) = wheel_layers.build(
@@ -115,9 +158,10 @@ def test_byte_code_of_another_python_is_left_out_where_the_host_has_none(tmp_pat
         store,
         epoch=0,
         requested=frozenset(),
-        progress=SilentProgress(),
+        progress=Told(),
     )
     assert not [name for name in names(store, layer) if name.endswith(".pyc")]
+    assert "Install python2.1" in Told.lines[0]
 
 
 def test_a_resolution_names_the_file_of_another_platform_and_no_index() -> None:
