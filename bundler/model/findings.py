@@ -17,6 +17,11 @@ class Status(str, Enum):
     NOT_APPLICABLE = "not applicable"
 
 
+def plain(text: str) -> str:
+    """Return text without what could steer a terminal: names in a hostile bundle are chosen by its maker."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 @dataclass(frozen=True)
 class Finding:
     """One checked fact. A pass without evidence is a contradiction and refused.

@@ -23,6 +23,8 @@ _LAYOUT_NAME = re.compile(
     r"[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*(?:/[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*)*"
 )
 
+_TEXT = re.compile(r"[ -~]{0,400}")
+
 
 @dataclass(frozen=True)
 class BundledImage:
@@ -194,13 +196,18 @@ class BundleManifest:
         raise ValueError("it lacks a property, or one has the wrong type")
 
     def check(self) -> None:
-        """Raise ``ValueError`` for what no bundle can be: files or images twice, files out of order or unlistable."""
+        """Raise ``ValueError`` for what no bundle can be: a file or name twice, files out of order, odd texts."""
         paths = [entry.path for entry in self.files]
         for before, after in itertools.pairwise(paths):
             if layout.order(before) >= layout.order(after):
                 raise ValueError(f"the file {after} is listed twice or out of order")
         if unlistable := layout.UNLISTED.intersection(paths):
             raise ValueError(f"it lists {min(unlistable)}, which it cannot know")
+        texts = [self.name, self.version, self.tool, self.registry, *(entry.role for entry in self.files)]
+        for image in self.images:
+            texts += [image.reference, image.role, image.internal, image.root.media_type]
+        if unprintable := [text for text in texts if not _TEXT.fullmatch(text)]:
+            raise ValueError(f"it has a text that is too long or could steer a terminal: {unprintable[0]!r:.100}")
         names = [image.layout_name for image in self.images]
         if len(set(names)) != len(names):
             raise ValueError(f"two images have one name: {', '.join(sorted(names))}")

@@ -14,7 +14,7 @@ from bundler.effects.archive_digests import Hashed
 from bundler.errors import VerificationError
 from bundler.model import layout
 from bundler.model.digest import Digest
-from bundler.model.findings import Finding, Report, Section, Status
+from bundler.model.findings import Finding, Report, Section, Status, plain
 from bundler.model.manifest import BundleManifest, FileEntry
 from bundler.model.progress import Progress
 from bundler.steps import verify_images
@@ -71,7 +71,7 @@ def require(bundle: Bundle, *, progress: Progress) -> None:
 
 
 def _fault(check_name: str, title: str, *evidence: str, remedy: str = _COPY) -> Finding:
-    return Finding(check_name, title, Status.FAIL, evidence, remedy)
+    return Finding(check_name, plain(title), Status.FAIL, tuple(map(plain, evidence)), remedy)
 
 
 def _manifest(bundle: Bundle) -> tuple[BundleManifest | None, list[Finding]]:

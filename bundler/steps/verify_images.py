@@ -10,7 +10,7 @@ from bundler.errors import VerificationError
 from bundler.model import layout
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
-from bundler.model.findings import Finding, Status
+from bundler.model.findings import Finding, Status, plain
 from bundler.model.manifest import BundledImage, BundleManifest
 from bundler.oci import bundle_index, document, graph
 
@@ -39,7 +39,7 @@ _NONE: Final = "none"
 
 
 def _fault(title: str, *evidence: str) -> Finding:
-    return Finding("images", title, Status.FAIL, evidence, _BUILD_AGAIN)
+    return Finding("images", plain(title), Status.FAIL, tuple(map(plain, evidence)), _BUILD_AGAIN)
 
 
 def _layout(bundle: Bundle) -> Iterator[Finding]:

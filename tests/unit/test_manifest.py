@@ -55,6 +55,8 @@ def edited(**changes: object) -> bytes:
         (edited(files=[FILES[0].to_json() | {"digest": "sha256:1"}]), "not a sha256"),
         (edited(files=[FileEntry("SHA256SUMS", "x", 1, ROOT.digest).to_json()]), "cannot know"),
         (edited(images=[IMAGE.to_json(), IMAGE.to_json()]), "one name"),
+        (edited(name="\x1b[31mred"), "steer a terminal"),
+        (edited(images=[IMAGE.to_json() | {"internal": "a\nb"}]), "steer a terminal"),
     ],
 )
 def test_a_malformed_manifest_is_refused(content: bytes, said: str) -> None:

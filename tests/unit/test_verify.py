@@ -211,6 +211,16 @@ def test_an_index_that_names_other_images_is_refused(path: Path) -> None:
     assert "index.json names other images" in text(run(rebuilt(path, change)))
 
 
+def test_names_of_a_hostile_bundle_cannot_steer_the_terminal(path: Path) -> None:
+    def change(files: dict[str, bytes]) -> None:
+        files[layout.INDEX] = files[layout.INDEX].replace(b"driver-stats:0.1.0", b"\\u001b[31m")
+        forged(files)
+
+    found = text(run(rebuilt(path, change)))
+    assert "index.json names other images" in found
+    assert "\x1b" not in found
+
+
 def test_a_blob_with_a_false_name_is_refused_even_where_the_lists_agree(path: Path) -> None:
     with Bundle.open(path) as bundle:
         root = layout.blob(bundle.manifest.images[0].root.digest)
