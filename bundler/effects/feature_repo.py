@@ -55,6 +55,11 @@ class RepoFile:
     size: int
     executable: bool
 
+    def digest(self) -> Digest:
+        """Hash the content."""
+        with self.source.open("rb") as stream:
+            return Digest.of_stream(stream)
+
 
 @dataclass(frozen=True)
 class RepoContents:
@@ -165,7 +170,5 @@ def _checked(folder: Path, path: Path, name: str) -> RepoFile:
 def _fingerprint(files: tuple[RepoFile, ...]) -> Digest:
     state = hashlib.sha256()
     for file in files:
-        with file.source.open("rb") as stream:
-            content = Digest.of_stream(stream)
-        state.update(f"{file.path}\0{int(file.executable)}\0{content.hex}\n".encode())
+        state.update(f"{file.path}\0{int(file.executable)}\0{file.digest().hex}\n".encode())
     return Digest(state.hexdigest())

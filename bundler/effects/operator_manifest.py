@@ -11,6 +11,7 @@ from bundler.effects import trust
 from bundler.errors import RegistryError, SpecError
 from bundler.feast import crd
 from bundler.feast.capabilities import Capabilities
+from bundler.feast.crd import FeatureStoreCrd
 from bundler.feast.operator_images import image_references
 from bundler.model.spec import Operator
 
@@ -21,9 +22,14 @@ _RELEASES = "https://raw.githubusercontent.com/feast-dev/feast/v{version}/infra/
 
 @dataclass(frozen=True)
 class OperatorRelease:
-    """What is known of the operator; ``manifest`` is the text to install, None where the cluster has it already."""
+    """What is known of the operator.
+
+    ``crd`` is its definition of the FeatureStore where one is at hand; ``manifest`` the text to install, None where the
+    cluster has the operator already; ``images`` those that the manifest names.
+    """
 
     capabilities: Capabilities
+    crd: FeatureStoreCrd | None = None
     manifest: str | None = None
     images: tuple[str, ...] = ()
 
@@ -39,10 +45,11 @@ def release(operator: Operator, folder: Path) -> OperatorRelease:
         return OperatorRelease(Capabilities.for_version(operator.version))
     source = operator.manifest or _RELEASES.format(version=operator.version)
     text = _text(source, folder)
-    capabilities = Capabilities.from_crd(crd.load(text, source))
+    definition = crd.load(text, source)
+    capabilities = Capabilities.from_crd(definition)
     if operator.preinstalled:
-        return OperatorRelease(capabilities)
-    return OperatorRelease(capabilities, text, image_references(text))
+        return OperatorRelease(capabilities, definition)
+    return OperatorRelease(capabilities, definition, text, image_references(text))
 
 
 def _text(source: str, folder: Path) -> str:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bundler import __version__
 from bundler.effects import files, wheelhouse
 from bundler.effects.blobs import BlobStore
 from bundler.errors import LockError
-from bundler.model import layout
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.lock import BundleLock
+from bundler.model.platform import Platform
 from bundler.model.progress import Progress
 from bundler.model.reference import ImageRef
 from bundler.oci.image import Image
-from bundler.render import manifests, relocation
-from bundler.render.manifests import DeploymentImages
-from bundler.steps import bake, gather, lock, locking, pack, project, wheel_layers
+from bundler.render import relocation
+from bundler.steps import bake, documents, gather, lock, locking, pack, project, wheel_layers
 from bundler.steps.bake import ImageIdentity
+from bundler.steps.documents import FEATURE_SERVER, Subject
 from bundler.steps.gather import GatheredImage
 from bundler.steps.lock import Base
 from bundler.steps.locking import Gathered
@@ -29,7 +28,6 @@ from bundler.steps.pack import ImageToPack, Packed, PackPlan, SigningKey
 from bundler.steps.project import Project
 from bundler.wheels.install import InstallTarget
 
-FEATURE_SERVER: Final = "feature-server"
 # Time of the files in layers: fixed, so that the same files are the same layer in every bundle and nothing is pushed
 # twice. Not zero, which some programs take for "unknown"; when an image was made is said by its config.
 LAYER_EPOCH: Final = 315532800  # 1980-01-01, the oldest that a zip file can say
@@ -88,20 +86,19 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
         raise LockError(f"There is no {loaded.lock_file}.", remedy=f"Make it: bundler lock -f {loaded.file.name}")
     found = locking.gathered(loaded, existing, store, progress)
     pinned = locking.fitting(loaded, existing, found, store, progress, epoch=request.epoch)
-    server = _bake(loaded, found, pinned, store, progress)
+    servers = _bake(loaded, found, pinned, store, progress)
+    server = _feature_server(loaded, tuple(servers.values()), store)
     to_pack = (server, *(_to_pack(image, loaded) for image in found.images))
-    registry = relocation.prefix(loaded.spec.registry)
+    described = pack.describe(to_pack, store).images
+    subject = Subject(loaded, found, pinned, described, servers, signed=request.sign_key is not None)
     plan = PackPlan(
         name=loaded.spec.name,
         version=loaded.spec.version,
         created=pinned.created,
-        tool=f"bundler {__version__}",
-        registry=registry,
+        tool=documents.TOOL,
+        registry=relocation.prefix(loaded.spec.registry),
         images=to_pack,
-        documents={
-            layout.LOCK: pinned.to_text().encode(),
-            **_manifests(loaded, found, to_pack),
-        },
+        documents=documents.write(subject),
     )
     key = SigningKey(request.sign_key) if request.sign_key else None
     packed = pack.run(plan, request.output_dir, store, progress=progress, signing_key=key)
@@ -117,13 +114,15 @@ def _check_output(folder: Path) -> None:
         probe.unlink()
 
 
-def _bake(loaded: Project, found: Gathered, pinned: BundleLock, store: BlobStore, progress: Progress) -> ImageToPack:
-    """Bake the feature server of every platform; an index holds them where there are several."""
+def _bake(
+    loaded: Project, found: Gathered, pinned: BundleLock, store: BlobStore, progress: Progress
+) -> Mapping[Platform, Image]:
+    """Bake the feature server of every platform."""
     lock_digest = Digest.of(pinned.to_text().encode())
     rows = {row.platform: row for row in pinned.platforms}
     requested = lock.requested_names(loaded.spec, loaded.folder)
     repo = bake.repo_layer(loaded.repo, store, epoch=LAYER_EPOCH)
-    images: list[Image] = []
+    images: dict[Platform, Image] = {}
     for platform, base in found.bases.items():
         row = rows[str(platform)]
         wheels_dir = loaded.folder / loaded.spec.wheels
@@ -133,7 +132,12 @@ def _bake(loaded: Project, found: Gathered, pinned: BundleLock, store: BlobStore
             row.wheels, _target(base), store, epoch=LAYER_EPOCH, requested=requested, progress=progress
         )
         identity = _identity(loaded, base, lock_digest)
-        images.append(bake.assemble(base.image, (*layers, repo), identity, store, epoch=pinned.created))
+        images[platform] = bake.assemble(base.image, (*layers, repo), identity, store, epoch=pinned.created)
+    return images
+
+
+def _feature_server(loaded: Project, images: Sequence[Image], store: BlobStore) -> ImageToPack:
+    """Name the baked image as the internal registry will; an index holds it where it is for several platforms."""
     root = gather.stored_root(images, store)
     repository = ImageRef.parse(f"localhost/{loaded.spec.image_repository}:{loaded.spec.version}")
     internal = relocation.relocate(repository, loaded.spec.registry)
@@ -168,14 +172,3 @@ def _to_pack(image: GatheredImage, loaded: Project) -> ImageToPack:
         return ImageToPack(internal, image.role, image.root, internal)
     internal = str(relocation.relocate(ImageRef.parse(image.reference), loaded.spec.registry))
     return ImageToPack(image.reference, image.role, image.root, internal, image.source_digest)
-
-
-def _manifests(loaded: Project, found: Gathered, images: tuple[ImageToPack, ...]) -> Mapping[str, bytes]:
-    pinned = {image.role: f"{image.internal}@{image.root.digest}" for image in reversed(images)}
-    deployed = DeploymentImages(pinned[FEATURE_SERVER], pinned[gather.KUBECTL], bake.REPO_FOLDER)
-    operator = None
-    if found.operator.manifest is not None:
-        mapping = {image.reference: f"{image.internal}@{image.root.digest}" for image in images}
-        operator, _ = relocation.relocate_text(found.operator.manifest, mapping)
-    rendered = manifests.render(loaded.spec, loaded.repo.config, deployed, found.operator.capabilities, operator)
-    return {layout.manifest(name): text.encode() for name, text in rendered.items()}

@@ -62,7 +62,7 @@ deployment:
     # When `feast apply` and `feast materialize-incremental` run.
     schedule: "*/30 * * * *"
     kubectl:
-      debian: bookworm
+      debian: trixie
 """
 
 

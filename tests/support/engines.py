@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import tempfile
 import time
@@ -14,6 +15,13 @@ from pathlib import Path
 from tests.support.registries import require
 
 _PATIENCE = 60.0
+
+
+def _limits() -> list[str]:
+    """Return options that ask for no more than this session may have: Podman's own defaults may be more."""
+    kinds = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
+    allowed = {name: resource.getrlimit(kind)[1] for name, kind in kinds.items()}
+    return [f"--ulimit={name}={most}:{most}" for name, most in allowed.items() if most != resource.RLIM_INFINITY]
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,7 @@ def podman() -> Iterator[Engine]:
         storage = f"containers-storage:[overlay@{root}+{run}]"
         program = ("podman", f"--root={root}", f"--runroot={run}", "--cgroup-manager=cgroupfs")
         try:
-            yield Engine(program, storage, run_options=("--cgroups=disabled", "--ulimit=host"))
+            yield Engine(program, storage, run_options=("--cgroups=disabled", *_limits()))
         finally:
             call([*program, "system", "reset", "--force"])
 

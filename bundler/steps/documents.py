@@ -1,0 +1,185 @@
+"""Documents: everything in a bundle that is written from what was built: manifests, checklist, bills of materials."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from bundler import __version__
+from bundler.errors import SpecError
+from bundler.feast import advice, validation
+from bundler.feast.crd import FeatureStoreCrd
+from bundler.feast.tenant import DeploymentImages
+from bundler.model import layout
+from bundler.model.descriptor import Json
+from bundler.model.digest import Digest
+from bundler.model.findings import Finding, Status
+from bundler.model.lock import BundleLock
+from bundler.model.manifest import BundledImage
+from bundler.model.platform import Platform
+from bundler.model.reference import ImageRef
+from bundler.oci.image import Image
+from bundler.render import checklist as checklist_text
+from bundler.render import image_check, manifests, mirror_config, relocation, sbom, yaml_text
+from bundler.steps import bake, checklist, gather
+from bundler.steps.checklist_facts import ChecklistFacts, OperatorFacts, PythonFacts, RepoFacts
+from bundler.steps.locking import Gathered
+from bundler.steps.project import Project
+
+FEATURE_SERVER = "feature-server"
+TOOL = f"bundler {__version__}"
+_MIRRORS = "mirrors/"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the documents are about: a project, what was gathered for it, its lock, and the images of the bundle."""
+
+    project: Project
+    gathered: Gathered
+    lock: BundleLock
+    images: tuple[BundledImage, ...]
+    servers: Mapping[Platform, Image]
+    signed: bool
+
+    @property
+    def created(self) -> str:
+        """When the bundle was made (RFC 3339, UTC)."""
+        return dt.datetime.fromtimestamp(self.lock.created, dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def pinned(self, role: str) -> str:
+        """Return the internal reference of the image with a role, by tag and digest."""
+        image = next(image for image in self.images if image.role == role)
+        return f"{image.internal}@{image.root.digest}"
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """Source reference -> internal reference by digest, of the images that come from a registry."""
+        return {
+            image.reference: f"{image.internal}@{image.root.digest}"
+            for image in self.images
+            if image.reference != image.internal
+        }
+
+
+def write(subject: Subject) -> Mapping[str, bytes]:
+    """Return path in the bundle -> content.
+
+    Raises:
+        SpecError: what was emitted would be refused by the operator's own definition, or names an image that the
+            bundle does not bring.
+    """
+    emitted = _manifests(subject)
+    report, cover = checklist.assemble(_facts(subject, emitted))
+    texts = {
+        **{layout.manifest(name): text for name, text in emitted.items()},
+        **{_MIRRORS + name: text for name, text in _mirrors(subject).items()},
+        **{layout.sbom(name): text for name, text in _bills(subject)},
+        layout.LOCK: subject.lock.to_text(),
+        layout.CHECKLIST_HTML: checklist_text.to_html(report, cover),
+        layout.CHECKLIST_JSON: checklist_text.to_json(report, cover),
+        layout.CHECKLIST_MARKDOWN: checklist_text.to_markdown(report, cover),
+    }
+    return {path: text.encode() for path, text in texts.items()}
+
+
+def _manifests(subject: Subject) -> Mapping[str, str]:
+    operator = subject.gathered.operator
+    install = operator.manifest
+    if install is not None:
+        install, _ = relocation.relocate_text(install, subject.sources)
+    images = DeploymentImages(subject.pinned(FEATURE_SERVER), subject.pinned(gather.KUBECTL), bake.REPO_FOLDER)
+    repo = subject.project.repo
+    return manifests.render(subject.project.spec, repo.config, images, operator.capabilities, install)
+
+
+def _mirrors(subject: Subject) -> Mapping[str, str]:
+    found = {ImageRef.parse(source): ImageRef.parse(internal) for source, internal in subject.sources.items()}
+    return mirror_config.files(found, subject.project.spec.name) if found else {}
+
+
+def _bills(subject: Subject) -> Iterator[tuple[str, str]]:
+    """Yield file name and CycloneDX text for the feature server of each platform."""
+    spec, repo = subject.project.spec, subject.project.repo
+    files = tuple(sbom.RepoFile(file.path, file.digest()) for file in repo.files)
+    wheels = {row.platform: row for row in subject.lock.platforms}
+    server = next(image for image in subject.images if image.role == FEATURE_SERVER)
+    for platform, image in subject.servers.items():
+        row, held = wheels[str(platform)], subject.gathered.bases[platform].contents
+        baked = sbom.BakedImage(
+            reference=ImageRef.parse(server.internal),
+            digest=image.descriptor.digest,
+            platform=platform,
+            created=subject.created,
+            tool="bundler",
+            tool_version=__version__,
+            # Packages of another kind than Debian's (UBI's rpm database) are not read.
+            complete=bool(held.debian_packages),
+        )
+        packages = [sbom.PythonPackage(wheel.name, wheel.version, wheel.filename, wheel.sha256) for wheel in row.wheels]
+        packages += [sbom.PythonPackage(name, version) for name, version in held.distributions.items()]
+        suite = held.os_release.get("VERSION_CODENAME", "")
+        debian = [
+            sbom.DebianPackage(name, version, platform.debian_architecture, suite)
+            for name, version in held.debian_packages.items()
+        ]
+        text = sbom.cyclonedx(
+            baked, python=packages, debian=debian, repo=sbom.FeatureRepo(repo.config.project, repo.fingerprint, files)
+        )
+        yield f"{spec.image_repository.rpartition('/')[2]}-{platform.os}-{platform.architecture}.cdx.json", text
+
+
+def _facts(subject: Subject, emitted: Mapping[str, str]) -> ChecklistFacts:
+    spec, repo, lock = subject.project.spec, subject.project.repo, subject.lock
+    base = spec.base.image or f"debian:{spec.base.debian}"
+    held = {str(platform): len(found.contents.distributions) for platform, found in subject.gathered.bases.items()}
+    return ChecklistFacts(
+        name=spec.name,
+        version=spec.version,
+        created=subject.created,
+        tool=TOOL,
+        feast_version=spec.feast.version,
+        registry=relocation.prefix(spec.registry),
+        base=f"{base} ({', '.join(row.base_digest for row in lock.platforms)})",
+        lock=Digest.of(lock.to_text().encode()),
+        signed=subject.signed,
+        repo=RepoFacts(len(repo.files), repo.fingerprint, bake.REPO_FOLDER),
+        operator=OperatorFacts(spec.operator.version, spec.operator.preinstalled),
+        python=tuple(
+            PythonFacts(row.platform, row.python, len(row.wheels), held[row.platform]) for row in lock.platforms
+        ),
+        images=subject.images,
+        manifests=emitted,
+        checks=_checks(subject, emitted),
+        notes=(f"Python versions that nobody asked for by name are those of {lock.constraints}.",),
+    )
+
+
+def _checks(subject: Subject, emitted: Mapping[str, str]) -> tuple[Finding, ...]:
+    operator = subject.gathered.operator
+    (resource,) = yaml_text.documents(emitted["featurestore.yaml"], "featurestore.yaml")
+    internal = [name for image in subject.images for name in (image.internal, f"{image.internal}@{image.root.digest}")]
+    found = [
+        image_check.check(emitted, internal),
+        *([_accepted(resource, operator.crd, subject)] if operator.crd is not None else []),
+        *advice.advise(resource, operator.capabilities),
+    ]
+    failed = [finding for finding in found if finding.status is Status.FAIL]
+    if failed:
+        details = tuple(
+            f"{finding.title}: {line}" for finding in failed for line in (*finding.evidence, finding.remedy)
+        )
+        raise SpecError("What would be emitted does not work on the cluster.", details=details)
+    return tuple(found)
+
+
+def _accepted(resource: Json, crd: FeatureStoreCrd, subject: Subject) -> Finding:
+    problems = validation.problems(resource, crd)
+    title = "The operator's own definition accepts the FeatureStore"
+    release = f"schema and CEL rules of the operator {subject.project.spec.operator.version}"
+    if problems:
+        return Finding(
+            "feature-store.accepted", title, Status.FAIL, tuple(map(str, problems)), remedy="Change the spec."
+        )
+    return Finding("feature-store.accepted", title, Status.PASS, (f"{release}: no unknown field, no rule broken",))
