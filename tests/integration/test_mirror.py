@@ -1,0 +1,234 @@
+"""Mirroring from real registries: platforms, signatures, mirrors, and what is not fetched again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bundler.effects.blobs import BlobStore
+from bundler.effects.registry.endpoint import Connection, Destination, Endpoint
+from bundler.effects.registry.mirrors import Location, Rule
+from bundler.effects.registry.pull import PullSettings
+from bundler.effects.registry.repository import Repository
+from bundler.effects.registry.session import Session
+from bundler.errors import RegistryError, SpecError, VerificationError
+from bundler.model import media_types
+from bundler.model.descriptor import Descriptor
+from bundler.model.digest import Digest
+from bundler.model.platform import Platform
+from bundler.model.progress import SilentProgress
+from bundler.model.spec import Mirror
+from bundler.steps import mirror, push
+from bundler.steps.mirror import MirrorOptions
+from bundler.steps.push import PushOptions
+from tests.support import fault_proxy, registries, sample_bundles
+from tests.support.registries import RunningRegistry
+from tests.support.sample_bundles import AMD64, ARM64, SampleImage, SampleLayer
+
+pytestmark = pytest.mark.integration
+
+LAYERS = [SampleLayer.of(seed, 150_000) for seed in range(41, 46)]
+AMD, ARM = sample_bundles.image(LAYERS[:2], AMD64), sample_bundles.image(LAYERS[1:3], ARM64)
+MULTI = sample_bundles.index([AMD, ARM])
+DOCKER_MULTI = sample_bundles.index(
+    [sample_bundles.image([LAYERS[3]], AMD64, docker=True), sample_bundles.image([LAYERS[4]], ARM64, docker=True)],
+    docker=True,
+)
+IMAGES = {"team/multi:2.0": MULTI, "team/single:1.0": AMD, "legacy/multi:3": DOCKER_MULTI}
+ALONE = Connection(environment={})
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
+    folder = tmp_path_factory.mktemp("mirror")
+    bundle = sample_bundles.write(folder / "sample.bundle.tar", IMAGES)
+    with registries.running(folder / "registry") as running:
+        options = PushOptions(Destination.parse(running.address), plain_http=True, connection=ALONE)
+        push.run(bundle, options, SilentProgress())
+        yield running
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BlobStore:
+    return BlobStore(tmp_path / "cache")
+
+
+def options(address: str, *platforms: Platform, **more: object) -> MirrorOptions:
+    rules = (Rule("quay.example", (Location(address, insecure=True),), Location("quay.example")),)
+    settings = PullSettings(**{"rules": rules, "connection": ALONE, **more})  # type: ignore[arg-type]
+    return MirrorOptions(platforms or (AMD64,), settings)
+
+
+def _kept(store: BlobStore) -> set[Digest]:
+    return {Digest(path.name) for path in (store.folder / "sha256").iterdir()}
+
+
+def test_an_index_is_kept_byte_for_byte_where_all_of_it_is_wanted(registry: RunningRegistry, store: BlobStore) -> None:
+    for name, image in (("team/multi:2.0", MULTI), ("legacy/multi:3", DOCKER_MULTI)):
+        (found,) = mirror.run(
+            [f"quay.example/{name}"], options(registry.address, AMD64, ARM64), store, SilentProgress()
+        )
+        assert (found.root.digest, found.source_digest) == (image.root.digest, image.root.digest)
+        assert found.root.media_type == image.root.media_type
+        assert image.blobs.keys() <= _kept(store)
+
+
+def test_an_index_loses_the_platforms_that_are_not_wanted(registry: RunningRegistry, store: BlobStore) -> None:
+    (found,) = mirror.run(["quay.example/team/multi:2.0"], options(registry.address), store, SilentProgress())
+
+    assert found.source_digest == MULTI.root.digest
+    assert found.root.digest != MULTI.root.digest
+    rows = json.loads(store.read(found.root.digest))["manifests"]
+    assert [row["digest"] for row in rows] == [str(AMD.root.digest)]
+    assert Digest.of(LAYERS[2].content) not in _kept(store)
+
+
+def test_a_missing_platform_is_told_with_those_there_are(registry: RunningRegistry, store: BlobStore) -> None:
+    with pytest.raises(SpecError, match="linux/arm64"):
+        mirror.run(["quay.example/team/single:1.0"], options(registry.address, ARM64), store, SilentProgress())
+
+
+def test_what_is_in_the_cache_is_not_fetched_again(registry: RunningRegistry, store: BlobStore) -> None:
+    with fault_proxy.running(registry.address) as proxy:
+        references = [f"quay.example/{name}" for name in IMAGES]
+        first = mirror.run(references, options(proxy.address), store, SilentProgress())
+        fetched = proxy.count("GET", "/blobs/")
+        # Layers are shared: each came once.
+        assert fetched == len({one.path.rpartition("/")[2] for one in proxy.exchanges if "/blobs/" in one.path})
+
+        again = mirror.run(references, options(proxy.address), store, SilentProgress())
+        assert again == first
+        assert proxy.count("GET", "/blobs/") == fetched
+
+        requests = len(proxy.exchanges)
+        pinned = [
+            f"{text.rpartition(':')[0]}@{image.source_digest}" for text, image in zip(references, first, strict=True)
+        ]
+        found = mirror.run(pinned, options(proxy.address), store, SilentProgress())
+        assert [image.root for image in found] == [image.root for image in first]
+        assert len(proxy.exchanges) == requests  # pinned and known: no registry is asked
+
+
+def test_a_plan_counts_without_fetching(registry: RunningRegistry, store: BlobStore) -> None:
+    references = ["quay.example/team/multi:2.0", "quay.example/team/single:1.0"]
+    plan = mirror.plan(references, options(registry.address), store, SilentProgress())
+
+    layers = {Digest.of(layer.content): len(layer.content) for layer in LAYERS[:2]}
+    assert sum(layers.values()) <= plan.bytes_to_fetch <= sum(layers.values()) + 2000
+    assert not layers.keys() & _kept(store)
+    assert [image.reference for image in plan.images] == references
+
+    mirror.run(references, options(registry.address), store, SilentProgress())
+    assert mirror.plan(references, options(registry.address), store, SilentProgress()).bytes_to_fetch == 0
+
+
+def test_the_next_source_is_tried_where_a_mirror_fails(registry: RunningRegistry, store: BlobStore) -> None:
+    dead = f"127.0.0.1:{registries.free_port()}"
+    places = (Location(dead, insecure=True), Location(f"{registry.address}/nothing", insecure=True))
+    rules = (Rule("quay.example", (*places, Location(registry.address, insecure=True)), Location("quay.example")),)
+    (found,) = mirror.run(["quay.example/team/single:1.0"], options("", rules=rules), store, SilentProgress())
+    assert found.root.digest == AMD.root.digest
+
+
+def test_every_failed_source_is_told(registry: RunningRegistry, store: BlobStore) -> None:
+    last = Location(f"{registry.address}/also-nothing", insecure=True)
+    rules = (Rule("quay.example", (Location(f"{registry.address}/nothing", insecure=True),), last),)
+    with pytest.raises(RegistryError, match=r"No source has quay\.example/team/single:1\.0") as caught:
+        mirror.run(["quay.example/team/single:1.0"], options("", rules=rules), store, SilentProgress())
+    assert len(caught.value.details) == 2
+
+
+def test_a_damaged_blob_at_the_source_is_refused(tmp_path: Path, store: BlobStore) -> None:
+    bundle = sample_bundles.write(tmp_path / "sample.bundle.tar", {"team/single:1.0": AMD})
+    with registries.running(tmp_path / "registry") as damaged:
+        pushing = PushOptions(Destination.parse(damaged.address), plain_http=True, connection=ALONE)
+        push.run(bundle, pushing, SilentProgress())
+        hexadecimal = Digest.of(LAYERS[0].content).hex
+        path = damaged.data / "docker/registry/v2/blobs/sha256" / hexadecimal[:2] / hexadecimal / "data"
+        path.write_bytes(LAYERS[0].content[:-1] + b"!")
+        with pytest.raises(VerificationError, match=hexadecimal):
+            mirror.run(["quay.example/team/single:1.0"], options(damaged.address), store, SilentProgress())
+    assert Digest(hexadecimal) not in _kept(store)
+
+
+def _artifact(repository: Repository, blob: bytes, subject: Descriptor | None) -> tuple[bytes, Descriptor]:
+    """Put a blob, and return a manifest that holds it and may refer to another."""
+    digest = Digest.of(blob)
+    url = repository.begin_upload()
+    repository.session.exchange(
+        "PUT",
+        f"{url}&digest={digest}",
+        doing="putting a test's blob",
+        headers={"Content-Type": "application/octet-stream", "Content-Length": str(len(blob))},
+        body=blob,
+    )
+    row = {"mediaType": "application/vnd.dev.cosign.simplesigning.v1+json", "digest": str(digest), "size": len(blob)}
+    value: dict[str, object] = {
+        "schemaVersion": 2,
+        "mediaType": media_types.OCI_MANIFEST,
+        "config": {**row, "mediaType": "application/vnd.oci.image.config.v1+json"},
+        "layers": [row],
+    }
+    if subject:
+        value["subject"] = replace(subject, platform=None).to_json()
+    content = json.dumps(value).encode()
+    return content, Descriptor(media_types.OCI_MANIFEST, Digest.of(content), len(content))
+
+
+def test_signatures_and_referrers_come_along(registry: RunningRegistry, store: BlobStore, tmp_path: Path) -> None:
+    session = Session(Endpoint(registry.address, plain_http=True), ALONE)
+    repository = Repository(session, "team/single", write=True)
+    signature, signed = _artifact(repository, b'{"critical": "signature"}', None)
+    repository.put_manifest(f"sha256-{AMD.root.digest.hex}.sig", signature, media_types.OCI_MANIFEST)
+    referrer, referring = _artifact(repository, b'{"bill": "of materials"}', AMD.root)
+    repository.put_manifest(referring.digest, referrer, media_types.OCI_MANIFEST)
+    index = json.dumps(
+        {"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": [referring.to_json()]}
+    ).encode()
+    repository.put_manifest(f"sha256-{AMD.root.digest.hex}", index, media_types.OCI_INDEX)
+    session.close()
+
+    (found,) = mirror.run(["quay.example/team/single:1.0"], options(registry.address), store, SilentProgress())
+
+    names = {companion.reference.rpartition(":")[2]: companion.root for companion in found.companions}
+    assert names.keys() == {f"sha256-{AMD.root.digest.hex}.sig", f"sha256-{AMD.root.digest.hex}"}
+    assert names[f"sha256-{AMD.root.digest.hex}.sig"].digest == signed.digest
+    assert {Digest.of(signature), Digest.of(referrer), referring.digest} <= _kept(store)
+    assert store.read(Digest.of(b'{"bill": "of materials"}'))
+
+    (without,) = mirror.run(
+        ["quay.example/team/single:1.0"], options(registry.address, companions=False), store, SilentProgress()
+    )
+    assert without.companions == ()
+    # They can be pushed like any other image.
+    images = {
+        "team/single:1.0": AMD,
+        f"team/single:sha256-{AMD.root.digest.hex}.sig": SampleImage(
+            signed, {signed.digest: signature, Digest.of(b'{"critical": "signature"}'): b'{"critical": "signature"}'}
+        ),
+    }
+    bundle = sample_bundles.write(tmp_path / "signed.bundle.tar", images)
+    with registries.running(tmp_path / "target") as target:
+        pushing = PushOptions(Destination.parse(target.address), plain_http=True, connection=ALONE)
+        push.run(bundle, pushing, SilentProgress())
+        assert target.manifest("team/single", f"sha256-{AMD.root.digest.hex}.sig") == signature
+
+
+@pytest.mark.parametrize("engine", ["bundler", "skopeo"])
+def test_one_call_reads_registries_and_every_other_transport(
+    engine: str, registry: RunningRegistry, store: BlobStore, tmp_path: Path
+) -> None:
+    registries.require("skopeo")
+    mirrors = [Mirror(source="quay.example", location=registry.address, insecure=True)]
+    reference = "quay.example/team/single:1.0"
+    pulled = mirror.pull(reference, [AMD64], store, progress=SilentProgress(), mirrors=mirrors, engine=engine)
+    assert (pulled.reference, pulled.root.digest) == (reference, AMD.root.digest)
+
+    bundle = sample_bundles.write(tmp_path / "sample.tar", {"team/single:1.0": AMD})
+    source = f"oci-archive:{bundle}:quay.example/team/single:1.0"
+    pulled = mirror.pull(source, [AMD64], store, progress=SilentProgress(), engine=engine)
+    assert pulled.root.digest == AMD.root.digest
