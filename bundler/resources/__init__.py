@@ -1,4 +1,4 @@
-"""Files that travel with the program: templates of manifests and Dockerfiles.
+"""Files that travel with the program: templates of manifests, and what every bundle carries.
 
 In an installed wheel they lie inside this package; in a checkout they are the top-level folders of the same name, so
 that what people read in the repository is what the program uses.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def folder(name: str) -> Path:
-    """Return the resource folder ``name`` (``manifests`` or ``dockerfiles``)."""
+    """Return the resource folder ``name``, e.g. ``manifests``."""
     packaged = Path(__file__).resolve().parent / name
     if packaged.is_dir():
         return packaged
