@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any
 
 from bundler.errors import SpecError
+from bundler.feast import servers
 from bundler.feast.crd import API_VERSION
+from bundler.feast.cron_job import cron_job
 from bundler.feast.feature_store import FILE_NAME
 from bundler.feast.stores import Store, Stores
 from bundler.feast.tenant import Tenant
+from bundler.feast.topology import Role
 from bundler.feast.wiring import Wiring
+from bundler.model.deployment_spec import Oidc
 from bundler.model.descriptor import Json
-
-# Each item is one `kubectl exec deploy/feast-NAME -i -- bash -c ITEM`; the next is not run where one fails.
-APPLY: Final = "feast apply"
-MATERIALIZE: Final = "feast materialize-incremental $(date -u +'%Y-%m-%dT%H:%M:%S')"
 
 
 def feature_store(tenant: Tenant, stores: Stores, wiring: Wiring) -> dict[str, Json]:
@@ -23,6 +23,9 @@ def feature_store(tenant: Tenant, stores: Stores, wiring: Wiring) -> dict[str, J
     Raises:
         SpecError: what feature_store.yaml asks for cannot be said to this operator release.
     """
+    scaling = tenant.deployment.scaling
+    replicas: dict[str, Json] = {"replicas": scaling.replicas} if scaling and scaling.replicas else {}
+    engine: dict[str, Json] = {"batchEngine": _batch_engine(tenant)} if tenant.deployment.batch_engine else {}
     return {
         "apiVersion": API_VERSION,
         "kind": "FeatureStore",
@@ -30,88 +33,129 @@ def feature_store(tenant: Tenant, stores: Stores, wiring: Wiring) -> dict[str, J
         "spec": {
             "feastProject": tenant.config.project,
             "feastProjectDir": wiring.project_dir,
+            **replicas,
             **_authz(tenant),
+            **engine,
             "services": _services(tenant, stores, wiring),
-            "cronJob": _cron_job(tenant),
+            "cronJob": cron_job(tenant),
         },
     }
 
 
 def _authz(tenant: Tenant) -> dict[str, Json]:
-    match tenant.config.auth:
+    auth = tenant.deployment.auth
+    match tenant.auth:
         case "no_auth":
             # Left out, it means none before noAuth was there, and Kubernetes tokens since.
             return {"authz": {"noAuth": True}} if tenant.capabilities.no_auth else {}
         case "kubernetes":
-            return {"authz": {"kubernetes": {}}}
+            return {"authz": {"kubernetes": {"roles": list[Json](auth.roles)} if auth and auth.roles else {}}}
+        case "oidc" if auth and auth.oidc:
+            return {"authz": {"oidc": _oidc(auth.oidc)}}
+        case "oidc":
+            raise SpecError(
+                f"{FILE_NAME}: auth.type is oidc, and the spec names no Secret with the provider's properties.",
+                remedy="Add deployment.auth: {type: oidc, oidc: {secret: NAME}}.",
+            )
         case other:
             raise SpecError(
-                f"{FILE_NAME}: auth.type: {other!r} cannot be deployed.", remedy="Use no_auth or kubernetes."
+                f"{FILE_NAME}: auth.type: {other!r} cannot be deployed.", remedy="Use no_auth, kubernetes or oidc."
             )
 
 
+def _oidc(oidc: Oidc) -> dict[str, Json]:
+    value: dict[str, Json] = {"secretRef": {"name": oidc.secret}}
+    if oidc.issuer_url:
+        value["issuerUrl"] = oidc.issuer_url
+    if oidc.verify_ssl is not None:
+        value["verifySSL"] = oidc.verify_ssl
+    if oidc.ca_config_map:
+        value["caCertConfigMap"] = {"name": oidc.ca_config_map, "key": "ca.crt"}
+    return value
+
+
+def _batch_engine(tenant: Tenant) -> dict[str, Json]:
+    return {"configMapRef": {"name": tenant.names.batch_engine}, "configMapKey": "config"}
+
+
 def _services(tenant: Tenant, stores: Stores, wiring: Wiring) -> dict[str, Json]:
-    services: dict[str, Json] = {**wiring.services, "registry": _registry(tenant, stores.registry, wiring)}
-    services["onlineStore"] = {"server": server(tenant, wiring), **_persistence(stores.online)}
-    if stores.offline and stores.offline.persistence is not None:
-        services["offlineStore"] = _persistence(stores.offline)
+    services: dict[str, Json] = {
+        **wiring.services,
+        **_pod(tenant, wiring),
+        "registry": _registry(tenant, stores.registry, wiring),
+        "onlineStore": _online(tenant, stores.online, wiring),
+    }
+    offline = tenant.deployment.servers.offline
+    if stores.offline and (stores.offline.persistence is not None or offline):
+        server: dict[str, Json] = {"server": servers.other(tenant, wiring, offline)} if offline else {}
+        services["offlineStore"] = {**server, **_persistence(stores.offline)}
+    if tenant.deployment.servers.ui:
+        services["ui"] = servers.other(tenant, wiring, tenant.deployment.servers.ui)
     return services
+
+
+def _pod(tenant: Tenant, wiring: Wiring) -> dict[str, Json]:
+    """Return what concerns the pod that all servers share."""
+    deployment = tenant.deployment
+    value: dict[str, Json] = {}
+    if deployment.scaling and deployment.scaling.autoscaling:
+        value["scaling"] = {"autoscaling": _autoscaling(tenant)}
+    budget = deployment.disruption_budget
+    if budget:
+        value["podDisruptionBudgets"] = budget.model_dump(by_alias=True, exclude_none=True)
+    volumes: list[Any] = [*wiring.volumes, *deployment.volumes]
+    if volumes:
+        value["volumes"] = volumes
+    if deployment.security_context:
+        value["securityContext"] = dict[str, Json](deployment.security_context)
+    if deployment.tolerations:
+        value["tolerations"] = [dict[str, Json](one) for one in deployment.tolerations]
+    if deployment.pod_annotations:
+        value["podAnnotations"] = dict[str, Json](deployment.pod_annotations)
+    return value
+
+
+def _autoscaling(tenant: Tenant) -> dict[str, Json]:
+    autoscaling = tenant.deployment.scaling.autoscaling if tenant.deployment.scaling else None
+    if autoscaling is None:
+        return {}
+    target: dict[str, Json] = {"type": "Utilization", "averageUtilization": autoscaling.cpu_utilization}
+    metric: dict[str, Json] = {"type": "Resource", "resource": {"name": "cpu", "target": target}}
+    return {
+        "minReplicas": autoscaling.min_replicas,
+        "maxReplicas": autoscaling.max_replicas,
+        "metrics": [metric],
+    }
+
+
+def _online(tenant: Tenant, store: Store, wiring: Wiring) -> dict[str, Json]:
+    if tenant.role is Role.SHARED_REGISTRY and tenant.capabilities.online_disabled:
+        # The persistence stays: the CRD's rules for scaling ask for it all the same.
+        return {"disabled": True, **_persistence(store)}
+    return {"server": servers.online(tenant, wiring), **_persistence(store)}
 
 
 def _registry(tenant: Tenant, store: Store, wiring: Wiring) -> dict[str, Json]:
     if store.type == "remote":
-        return {"remote": {"hostname": _remote_path(tenant)}}
-    return {"local": {"server": {**server(tenant, wiring), "grpc": True}, **_persistence(store)}}
+        return {"remote": _remote(tenant)}
+    if tenant.deployment.servers.registry is None:
+        return {"local": _persistence(store)}
+    return {"local": {"server": servers.registry(tenant, wiring), **_persistence(store)}}
 
 
-def _remote_path(tenant: Tenant) -> str:
+def _remote(tenant: Tenant) -> dict[str, Json]:
     path = tenant.config.registry.get("path")
     if not isinstance(path, str) or not path:
         raise SpecError(
             f"{FILE_NAME}: registry.path: {path!r} does not name a remote registry.", remedy="Write HOST:PORT."
         )
-    return path
+    # By host, not by reference to the other FeatureStore: 0.61 allows that only within one project.
+    remote: dict[str, Json] = {"hostname": path}
+    authority = tenant.registry_authority
+    if authority:
+        remote["tls"] = {"configMapRef": {"name": authority.config_map}, "certName": authority.key}
+    return remote
 
 
 def _persistence(store: Store) -> dict[str, Json]:
     return {} if store.persistence is None else {"persistence": store.persistence}
-
-
-def server(tenant: Tenant, wiring: Wiring) -> dict[str, Json]:
-    """Return what every server has: the baked image, the wiring, and the credentials.
-
-    They are the same everywhere, because the CronJob runs its commands in whichever server comes first in the pod.
-    """
-    deployment = tenant.deployment
-    value: dict[str, Json] = {
-        "image": tenant.images.feature_server,
-        "imagePullPolicy": deployment.image_pull_policy,
-    }
-    if wiring.env:
-        value["env"] = [variable(name, text) for name, text in wiring.env.items()]
-    if tenant.config.variables:
-        value["envFrom"] = [{"secretRef": {"name": tenant.credentials_secret}}]
-    return value
-
-
-def variable(name: str, text: str) -> dict[str, Json]:
-    """Return a variable that has exactly this text, where Kubernetes would expand ``$(NAME)`` and halve ``$$``."""
-    return {"name": name, "value": text.replace("$", "$$")}
-
-
-def _cron_job(tenant: Tenant) -> dict[str, Json]:
-    cron = tenant.deployment.cron_job
-    value: dict[str, Json] = {"schedule": cron.schedule}
-    if cron.time_zone:
-        value["timeZone"] = cron.time_zone
-    commands: list[Json] = [APPLY, MATERIALIZE]
-    return {
-        **value,
-        "concurrencyPolicy": cron.concurrency_policy,
-        "suspend": cron.suspend,
-        "containerConfigs": {
-            "image": tenant.images.kubectl,
-            "imagePullPolicy": tenant.deployment.image_pull_policy,
-            "commands": commands,
-        },
-    }

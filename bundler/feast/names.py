@@ -46,6 +46,21 @@ class Names:
         return f"{self.name}-credentials"
 
     @property
+    def tls(self) -> str:
+        """The Secret with the servers' certificate, unless the spec names another."""
+        return f"{self.name}-tls"
+
+    @property
+    def service_authority(self) -> str:
+        """The ConfigMap that OpenShift writes the authority of its Services' certificates into."""
+        return f"{self.name}-service-ca"
+
+    @property
+    def batch_engine(self) -> str:
+        """The ConfigMap of the batch engine."""
+        return f"{self.name}-batch-engine"
+
+    @property
     def feature_store_file(self) -> str:
         """The Secret that holds a whole feature_store.yaml."""
         return f"{self.name}-feature-store-yaml"

@@ -9,8 +9,9 @@ from typing import Final
 from bundler.errors import SpecError
 from bundler.feast.feature_store import FILE_NAME
 from bundler.feast.tenant import Tenant
+from bundler.model import deployment_spec
+from bundler.model.deployment_spec import Volume
 from bundler.model.descriptor import Json
-from bundler.model.spec import StoreSecret
 
 _OFFLINE_FILES: Final = frozenset({"file", "dask", "duckdb"})
 # Reached over the network: the only paths that do not lie in the pod.
@@ -40,9 +41,14 @@ class Store:
     secret: StoreSecretKey | None = None
 
     @property
-    def is_database(self) -> bool:
-        """Whether several pods can share it, as the CRD's scaling rules understand that."""
-        return self.persistence is not None and "store" in self.persistence
+    def is_shared(self) -> bool:
+        """Whether several pods can use it at once, as the CRD's rules for scaling understand that."""
+        if self.type == "remote" and self.role == "registry":
+            return True
+        value = self.persistence or {}
+        file = value.get("file")
+        path = file.get("path") if isinstance(file, dict) else None
+        return "store" in value or (self.role == "registry" and isinstance(path, str) and path.startswith(_BUCKETS))
 
 
 @dataclass(frozen=True)
@@ -81,48 +87,54 @@ def _same_place(one: StoreSecretKey, other: StoreSecretKey) -> bool:
 
 
 def _online(tenant: Tenant) -> Store:
-    config = tenant.config
+    config, named = tenant.config, tenant.deployment.online_store
     if config.online_type == "sqlite":
-        path = _file_path(config.online_store, "online_store", "data/online.db")
-        return Store("online", "sqlite", {"file": {"path": path}})
-    named = tenant.deployment.online_store
-    return _database(
-        "online", config.online_type, config.online_store, "type", _secret(named, tenant, "online-store"),
-        known=tenant.capabilities.online_stores,
-    )  # fmt: skip
+        file = _file(config.online_store, "online_store", "data/online.db", named.volume)
+        return Store("online", "sqlite", {"file": file})
+    _refuse_volume(named, "onlineStore", config.online_type)
+    secret = _secret(named, tenant, "online-store")
+    known = tenant.capabilities.online_stores
+    return _database("online", config.online_type, config.online_store, secret, known)
 
 
 def _offline(tenant: Tenant) -> Store | None:
-    config = tenant.config
-    if not config.offline_store:
-        return None
+    config, named = tenant.config, tenant.deployment.offline_store
     if config.offline_type in _OFFLINE_FILES:
-        return Store("offline", config.offline_type, {"file": {"type": config.offline_type}})
+        return _offline_file(tenant, named.volume)
+    _refuse_volume(named, "offlineStore", config.offline_type)
     port = config.offline_store.get("port")
-    if port is not None and not isinstance(port, int):
+    if port is not None and (isinstance(port, bool) or not isinstance(port, int)):
         raise SpecError(
             f"{FILE_NAME}: offline_store.port: {port!r} is not a number, and the operator ends with a panic on it.",
             remedy="Write the port as a bare number, e.g. 5432, without quotes and not as a ${VARIABLE}.",
         )
-    named = tenant.deployment.offline_store
-    return _database(
-        "offline", config.offline_type, config.offline_store, "type", _secret(named, tenant, "offline-store"),
-        known=tenant.capabilities.offline_stores,
-    )  # fmt: skip
+    secret = _secret(named, tenant, "offline-store")
+    known = tenant.capabilities.offline_stores
+    return _database("offline", config.offline_type, config.offline_store, secret, known)
+
+
+def _offline_file(tenant: Tenant, volume: Volume | None) -> Store | None:
+    """Return the offline store where it has to be said: Feast's default is not, nor is it a store that pods share."""
+    kind = tenant.config.offline_type
+    wanted = bool(tenant.config.offline_store) or "offline" in tenant.servers or volume is not None
+    default = kind != "duckdb" and "offline" not in tenant.servers and volume is None
+    if not wanted or (tenant.scaled and default):
+        return None
+    claim: dict[str, Json] = {"pvc": _claim(volume)} if volume else {}
+    return Store("offline", kind, {"file": {"type": kind, **claim}})
 
 
 def _registry(tenant: Tenant) -> Store:
-    config = tenant.config
+    config, named = tenant.config, tenant.deployment.registry
     if config.registry_type == "remote":
         return Store("registry", "remote", None)
     if config.registry_type == "file":
-        path = _file_path(config.registry, "registry", "data/registry.db")
-        return Store("registry", "file", {"file": {"path": path, **_registry_cache(config.registry)}})
-    named = tenant.deployment.registry
-    return _database(
-        "registry", config.registry_type, config.registry, "registry_type", _secret(named, tenant, "registry"),
-        known=tenant.capabilities.registry_stores,
-    )  # fmt: skip
+        file = _file(config.registry, "registry", "data/registry.db", named.volume)
+        return Store("registry", "file", {"file": {**file, **_registry_cache(config.registry)}})
+    _refuse_volume(named, "registry", config.registry_type)
+    secret = _secret(named, tenant, "registry")
+    known = tenant.capabilities.registry_stores
+    return _database("registry", config.registry_type, config.registry, secret, known)
 
 
 def _registry_cache(registry: Mapping[str, Json]) -> dict[str, Json]:
@@ -130,15 +142,14 @@ def _registry_cache(registry: Mapping[str, Json]) -> dict[str, Json]:
     return {key: registry[key] for key in keys if key in registry}
 
 
-def _secret(named: StoreSecret | None, tenant: Tenant, suffix: str) -> str:
-    return named.secret if named else f"{tenant.deployment.name}-{suffix}"
+def _secret(named: deployment_spec.Store, tenant: Tenant, suffix: str) -> str:
+    return named.secret or f"{tenant.deployment.name}-{suffix}"
 
 
-def _database(
-    role: str, kind: str, parameters: Mapping[str, Json], type_key: str, secret: str, *, known: frozenset[str]
-) -> Store:
+def _database(role: str, kind: str, parameters: Mapping[str, Json], secret: str, known: frozenset[str]) -> Store:
     if kind not in known:
         return Store(role, kind, None)
+    type_key = "registry_type" if role == "registry" else "type"
     key = StoreSecretKey(secret, kind, {name: value for name, value in parameters.items() if name != type_key})
     return Store(role, kind, {"store": {"type": kind, "secretRef": {"name": secret}}}, key)
 
@@ -154,11 +165,41 @@ def _with_key(store: Store, key: str) -> Store:
     return replace(store, persistence={"store": reference}, secret=replace(store.secret, key=key))
 
 
-def _file_path(store: Mapping[str, Json], section: str, default: str) -> str:
+def _file(store: Mapping[str, Json], section: str, default: str, volume: Volume | None) -> dict[str, Json]:
     path = store.get("path", default)
-    if isinstance(path, str) and path.startswith(("/", *_BUCKETS)):
-        return path
-    raise SpecError(
-        f"{FILE_NAME}: {section}.path: {path!r} is relative: it would lie in the image, which is read-only.",
-        remedy="Use a path below /feast-data, or a database.",
-    )
+    if not isinstance(path, str) or not path.startswith(("/", *_BUCKETS)):
+        raise SpecError(
+            f"{FILE_NAME}: {section}.path: {path!r} is relative: it would lie in the image, which is read-only.",
+            remedy="Use a path below /feast-data, or a database.",
+        )
+    if volume is None:
+        return {"path": path}
+    folder, _, name = path.rpartition("/")
+    if folder != volume.mount_path.rstrip("/") or not name:
+        raise SpecError(
+            f"{FILE_NAME}: {section}.path: {path!r} does not lie directly in the volume at {volume.mount_path}.",
+            remedy=f"Write e.g. {volume.mount_path.rstrip('/')}/{default.rpartition('/')[2]}, or move the volume.",
+        )
+    return {"path": name, "pvc": _claim(volume)}
+
+
+def _claim(volume: Volume) -> dict[str, Json]:
+    mount: dict[str, Json] = {"mountPath": volume.mount_path.rstrip("/") or "/"}
+    if volume.claim:
+        return {**mount, "ref": {"name": volume.claim}}
+    create: dict[str, Json] = {}
+    if volume.access_modes:
+        create["accessModes"] = list(volume.access_modes)
+    if volume.storage_class:
+        create["storageClassName"] = volume.storage_class
+    if volume.size:
+        create["resources"] = {"requests": {"storage": volume.size}}
+    return {**mount, "create": create}
+
+
+def _refuse_volume(named: deployment_spec.Store, section: str, kind: str) -> None:
+    if named.volume is not None:
+        raise SpecError(
+            f"deployment.{section}.volume: a store of type {kind} is no file, so there is nothing to put on a volume.",
+            remedy="Leave the volume out.",
+        )

@@ -19,7 +19,8 @@ from pydantic_core import ErrorDetails
 from bundler.errors import SpecError
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
-from bundler.model.spec import PATTERNS, BundleSpec
+from bundler.model.spec import BundleSpec
+from bundler.model.spec_parts import PATTERNS
 
 _LIMIT: Final = 1 << 20  # characters; a spec is a few kilobytes
 _DEPTH: Final = 32

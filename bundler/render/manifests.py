@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Final
 
-import jinja2
-
-from bundler import resources
-from bundler.errors import BundlerError, SpecError
-from bundler.feast import featurestore, objects
+from bundler.errors import SpecError
+from bundler.feast import consistency, featurestore, network, objects, refusals
 from bundler.feast.capabilities import Capabilities
 from bundler.feast.feature_store import FILE_NAME, FeatureStoreConfig, literal_credentials
 from bundler.feast.names import Names
 from bundler.feast.stores import StoreSecretKey, stores
 from bundler.feast.tenant import DeploymentImages, Tenant
+from bundler.feast.tenants import Baked, tenants
 from bundler.feast.wiring import wire
 from bundler.model import layout
 from bundler.model.descriptor import Json
 from bundler.model.spec import BundleSpec
-from bundler.render import yaml_text
+from bundler.render import comments, templates, yaml_text
 
-__all__ = ["DeploymentImages", "credentials_secret", "render", "service_accounts"]
+__all__ = ["Baked", "DeploymentImages", "credentials_secret", "render", "service_accounts"]
 
 _KUSTOMIZATION: Final[dict[str, Json]] = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
 
@@ -43,52 +40,112 @@ def render(
     images: DeploymentImages,
     capabilities: Capabilities,
     operator_manifest: str | None = None,
+    *,
+    own: Mapping[str, Baked] | None = None,
 ) -> Mapping[str, str]:
     """Return path below ``manifests/`` -> YAML text, in the order in which the objects are applied.
 
-    ``operator_manifest`` is the release's install manifest, its images already relocated.
+    ``operator_manifest`` is the release's install manifest, its images already relocated. ``own`` is what was baked of
+    the repos of tenants that have one, by the tenant's name.
+
+    A bundle of one FeatureStore has its files at the top, a bundle of several in a folder for each.
 
     Raises:
-        SpecError: feature_store.yaml holds a credential, or something that the operator cannot be told of.
+        SpecError: feature_store.yaml holds a credential, or something asked for cannot work.
     """
-    if places := literal_credentials(config):
+    found = tenants(spec, Baked(config, images), capabilities, own)
+    for tenant in found:
+        _refuse_credentials(tenant)
+    namespaces = tuple(dict.fromkeys(tenant.deployment.namespace for tenant in found))
+    to_fill_in = {tenant.deployment.name: _to_fill_in(tenant, alone=len(found) == 1) for tenant in found}
+    files = {
+        **_operator(operator_manifest, spec.deployment.image_pull_secrets),
+        **{path: text for texts in to_fill_in.values() for path, text in texts.items()},
+        "namespace.yaml": templates.documents("namespace", [objects.namespace(name) for name in namespaces]),
+    }
+    if len(found) == 1:
+        applied = _applied(found[0])
+        listed = ["namespace.yaml", *applied]
+    else:
+        folders = {tenant.deployment.name: _applied(tenant) for tenant in found}
+        _refuse_duplicates({name: {**texts, **to_fill_in[name]} for name, texts in folders.items()})
+        applied = {
+            f"{folder}/{path}": text
+            for folder, texts in folders.items()
+            for path, text in {**texts, "kustomization.yaml": _kustomization(list(texts))}.items()
+        }
+        listed = ["namespace.yaml", *folders]
+    return {**files, **applied, "kustomization.yaml": _kustomization(listed)}
+
+
+def _refuse_credentials(tenant: Tenant) -> None:
+    # A literal in a file that a Secret of the site brings is the site's own; in the image it would travel with it.
+    if places := literal_credentials(tenant.config):
         raise SpecError(
             f"{FILE_NAME} holds a credential at {', '.join(places)}; it would be baked into the image.",
             remedy="Replace it with a ${VARIABLE}, which a Secret fills in on the cluster.",
         )
-    tenant = Tenant(spec.deployment, config, images, capabilities)
-    return {
-        **_operator(operator_manifest, spec.deployment.image_pull_secrets),
-        **_to_fill_in(tenant),
-        **_applied(tenant),
-    }
+
+
+def _refuse_duplicates(folders: Mapping[str, Mapping[str, str]]) -> None:
+    """Raise ``SpecError`` where two FeatureStores of one namespace would have an object of one name."""
+    owners: dict[tuple[str, ...], str] = {}
+    for folder, files in folders.items():
+        for path, text in files.items():
+            for value in yaml_text.documents(text, path):
+                identity = _identity(value)
+                owner = owners.setdefault(identity, folder)
+                if owner != folder:
+                    raise SpecError(
+                        f"tenants: {owner} and {folder} would both have the {' '.join(identity)}.",
+                        remedy="Give them different names, or namespaces of their own.",
+                    )
+
+
+def _identity(value: Json) -> tuple[str, ...]:
+    document = value if isinstance(value, dict) else {}
+    metadata = document.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    return str(document.get("kind")), str(metadata.get("name")), f"in {metadata.get('namespace')}"
 
 
 def _applied(tenant: Tenant) -> dict[str, str]:
-    """Render what the kustomization holds, and the kustomization."""
+    """Render what the kustomization of one FeatureStore holds: path -> text."""
     found = stores(tenant)
-    files = {
-        "namespace.yaml": _document("namespace", objects.namespace(tenant.deployment.namespace)),
-        "serviceaccounts.yaml": _documents("serviceaccounts", objects.service_accounts(tenant)),
+    refusals.check(tenant, found)
+    engine = tenant.deployment.batch_engine
+    secrets = {name: _texts(keys) for name, keys in found.secrets.items()}
+    batch_engine = yaml_text.dump(dict[str, Json](engine.config)) if engine else ""
+    several = {
+        "serviceaccounts": objects.service_accounts(tenant),
+        "configmaps": objects.config_maps(tenant, batch_engine),
+        "store-secrets": [objects.secret(tenant, name, texts) for name, texts in secrets.items()],
+        "networkpolicies": network.network_policies(tenant),
     }
-    if found.secrets:
-        secrets = [_store_secret(tenant, name, keys) for name, keys in found.secrets.items()]
-        files["store-secrets.yaml"] = _documents("store-secrets", secrets)
+    files = {f"{name}.yaml": templates.documents(name, values) for name, values in several.items() if values}
     resource = featurestore.feature_store(tenant, found, wire(tenant))
-    files["featurestore.yaml"] = _document("featurestore", resource)
-    kustomization: dict[str, Json] = {**_KUSTOMIZATION, "resources": list[Json](files)}
-    return {**files, "kustomization.yaml": _document("kustomization", kustomization)}
+    consistency.check(tenant, resource, {**secrets, tenant.names.batch_engine: {"config": batch_engine}})
+    facts = {"comments": comments.of_spec(tenant), "service_comments": comments.of_services(tenant)}
+    files["featurestore.yaml"] = templates.document("featurestore", resource, facts)
+    after = {"entrances": network.entrances(tenant), "servicemonitor": network.service_monitors(tenant)}
+    return {**files, **{f"{name}.yaml": templates.documents(name, values) for name, values in after.items() if values}}
 
 
-def _store_secret(tenant: Tenant, name: str, keys: Sequence[StoreSecretKey]) -> dict[str, Json]:
-    return objects.secret(tenant, name, {key.key: yaml_text.dump(dict(key.parameters)) for key in keys})
+def _texts(keys: Sequence[StoreSecretKey]) -> Mapping[str, str]:
+    return {key.key: yaml_text.dump(dict(key.parameters)) for key in keys}
 
 
-def _to_fill_in(tenant: Tenant) -> dict[str, str]:
-    if not tenant.config.variables:
-        return {}
-    path = f"secrets/{tenant.credentials_secret}.yaml"
-    return {path: _document("credentials", objects.credentials(tenant), file=layout.manifest(path))}
+def _to_fill_in(tenant: Tenant, *, alone: bool) -> dict[str, str]:
+    files: dict[str, str] = {}
+    for one in objects.to_fill_in(tenant):
+        path = f"secrets/{one.name}.yaml" if alone else f"secrets/{tenant.deployment.name}/{one.name}.yaml"
+        facts = {"file": layout.manifest(path), "deployment": tenant.names.prefixed, **one.facts}
+        files[path] = templates.document(one.template, one.value, facts)
+    return files
+
+
+def _kustomization(listed: Sequence[str]) -> str:
+    return templates.document("kustomization", {**_KUSTOMIZATION, "resources": list[Json](listed)})
 
 
 def _operator(manifest: str | None, pull_secrets: Sequence[str]) -> dict[str, str]:
@@ -100,44 +157,8 @@ def _operator(manifest: str | None, pull_secrets: Sequence[str]) -> dict[str, st
         patch: list[Json] = [{"op": "add", "path": "/imagePullSecrets", "value": added}]
         target: dict[str, Json] = {"version": "v1", "kind": "ServiceAccount"}
         kustomization["patches"] = [{"target": target, "patch": yaml_text.dump(patch)}]
+    facts = {"folder": layout.manifest("operator")}
     return {
         "operator/install.yaml": manifest,
-        "operator/kustomization.yaml": _document(
-            "operator-kustomization", kustomization, folder=layout.manifest("operator")
-        ),
+        "operator/kustomization.yaml": templates.document("operator-kustomization", kustomization, facts),
     }
-
-
-def _document(template: str, value: dict[str, Json], **facts: str) -> str:
-    text = _environment().get_template(f"{template}.yaml.j2").render(object=value, **facts)
-    return _checked(template, text, [value])
-
-
-def _documents(template: str, values: Sequence[dict[str, Json]], **facts: str) -> str:
-    text = _environment().get_template(f"{template}.yaml.j2").render(objects=values, **facts)
-    return _checked(template, text, list(values))
-
-
-def _checked(template: str, text: str, values: list[dict[str, Json]]) -> str:
-    """Return the text where it reads back as the values; a template that loses or changes anything is a bug of ours."""
-    if list(yaml_text.documents(text, template)) != values:
-        raise BundlerError(f"The template {template} does not write what it was given.", remedy="Please report this.")
-    return text
-
-
-@lru_cache(maxsize=1)
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(  # noqa: S701  (YAML, not HTML: the filters write scalars and blocks)
-        loader=jinja2.FileSystemLoader(resources.folder("manifests")),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "yaml": lambda value: yaml_text.dump(value).rstrip("\n"),
-        "scalar": yaml_text.scalar,
-        "block": yaml_text.block,
-        "comment": yaml_text.comment,
-    }
-    return environment

@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from bundler.feast import feature_store
 from bundler.feast.capabilities import Capabilities
 from bundler.feast.feature_store import FeatureStoreConfig
 from bundler.model.spec import BundleSpec
 from bundler.render import manifests
+from bundler.render.manifests import Baked
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 # The head of the operator's repository is what 0.67 will have.
@@ -60,15 +64,72 @@ def config(text: str = FEATURE_STORE) -> FeatureStoreConfig:
 
 
 def render(version: str = "0.61.0", text: str = FEATURE_STORE, **deployment: Any) -> Mapping[str, str]:
-    """Render a bundle's manifests for a release of the operator."""
+    """Render the manifests of one FeatureStore for a release of the operator."""
     known = Capabilities.for_version(version)
     return manifests.render(spec(version, **deployment), config(text), IMAGES, known)
 
 
+# --- topologies -------------------------------------------------------------------------------------------------------
+
+KUBERNETES_AUTH = FEATURE_STORE + "auth:\n  type: kubernetes\n"
+STORES = {"stores": [{"namespace": "stores", "ports": [5432, 6379]}], "clients": ["ingress-nginx", "scoring"]}
+INGRESS = {"hosts": {"online": "features.internal.example"}, "className": "nginx", "tlsSecret": "features-tls"}
+TEAMS = ("team-a", "team-b")
+SHARED_ADDRESS = "feast-driver-stats-registry.feast.svc.cluster.local:443"
+
+
+def own_repo(team: str) -> Baked:
+    """Return what is baked of a tenant's own repo, whose registry is the shared one."""
+    document = yaml.safe_load(KUBERNETES_AUTH)
+    document["project"] = team.replace("-", "_")
+    document["registry"] = {"registry_type": "remote", "path": SHARED_ADDRESS, "cert": "/tls/registry/ca.crt"}
+    reference = f"registry.internal.example:5000/feast/{team}-feature-server@sha256:{'4' * 64}"
+    return Baked(config(yaml.safe_dump(document, sort_keys=False)), replace(IMAGES, feature_server=reference))
+
+
+def topology(name: str, version: str, wiring: str, **more: Any) -> Mapping[str, str]:
+    """Render a topology of Feast's production guide."""
+    known = Capabilities.for_version(version)
+    deployment: dict[str, Any] = {"topology": name, "wiring": wiring, **more}
+    match name:
+        case "standard":
+            return render(version, **{"ingress": INGRESS, **deployment})
+        case "enterprise-isolated":
+            return render(version, KUBERNETES_AUTH, **{"networkPolicies": STORES, **deployment})
+        case "enterprise-shared":
+            asked = spec(version, **{"networkPolicies": STORES, "tls": {"caConfigMap": "registry-ca"}, **deployment})
+            baked = wiring == "baked"
+            own = {team: own_repo(team) for team in TEAMS} if baked else {}
+            teams: list[dict[str, Any]] = [
+                {"name": team, **({"repo": {"path": team}} if baked else {"project": team.replace("-", "_")})}
+                for team in TEAMS
+            ]
+            return manifests.render(with_tenants(asked, teams), config(KUBERNETES_AUTH), IMAGES, known, own=own)
+    return render(version, **deployment)
+
+
+def baked_text(case: str, folder: str) -> str:
+    """Return the feature_store.yaml that a FeatureStore of a golden case shall read."""
+    if folder in TEAMS:
+        return own_repo(folder).config.text
+    return KUBERNETES_AUTH if case.startswith("enterprise") else FEATURE_STORE
+
+
+def with_tenants(asked: BundleSpec, teams: list[dict[str, Any]]) -> BundleSpec:
+    """Return a spec with tenants."""
+    return BundleSpec.model_validate({**asked.model_dump(by_alias=True, exclude_unset=True), "tenants": teams})
+
+
+TOPOLOGIES = ("minimal", "standard", "enterprise-isolated", "enterprise-shared")
+WIRINGS = ("baked", "mounted", "operator")
+
+
 def cases() -> Iterator[tuple[Path, Mapping[str, str]]]:
     """Yield each golden file and the manifests that it holds."""
-    for name, version in VERSIONS.items():
-        yield GOLDEN / "minimal-baked" / f"{name}.yaml", render(version)
+    for name in TOPOLOGIES:
+        for wiring in WIRINGS:
+            for folder, version in VERSIONS.items():
+                yield GOLDEN / f"{name}-{wiring}" / f"{folder}.yaml", topology(name, version, wiring)
 
 
 def joined(files: Mapping[str, str]) -> str:

@@ -12,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundler.errors import SpecError
-from bundler.feast import validation
+from bundler.feast import advice, operator_config, validation
 from bundler.feast.capabilities import Capabilities
+from bundler.feast.operator_images import image_references
+from bundler.model.findings import Status
+from bundler.model.reference import ImageRef
 from bundler.render import manifests
 from tests.unit import manifest_cases as cases
 from tests.unit.operator_manifests import real_crd
@@ -31,18 +34,52 @@ def servers(store: Any) -> list[Any]:
     return [services["registry"]["local"]["server"], services["onlineStore"]["server"]]
 
 
-@pytest.mark.parametrize(
-    ("golden", "files"), list(cases.cases()), ids=lambda value: value.stem if isinstance(value, Path) else ""
-)
+GOLDEN = [pytest.param(golden, files, id=f"{golden.parent.name}/{golden.stem}") for golden, files in cases.cases()]
+
+
+@pytest.mark.parametrize(("golden", "files"), GOLDEN)
 def test_the_manifests_are_the_golden_ones(golden: Path, files: Mapping[str, str]) -> None:
     assert cases.joined(files) == golden.read_text(encoding="utf-8"), "see tests/unit/manifest_cases.py"
 
 
-@pytest.mark.parametrize(
-    ("golden", "files"), list(cases.cases()), ids=lambda value: value.stem if isinstance(value, Path) else ""
-)
+def feature_stores(files: Mapping[str, str]) -> list[Any]:
+    return [yaml.safe_load(text) for path, text in files.items() if path.endswith("featurestore.yaml")]
+
+
+@pytest.mark.parametrize(("golden", "files"), GOLDEN)
 def test_the_real_crd_accepts_them(golden: Path, files: Mapping[str, str]) -> None:
-    assert validation.problems(resource(files), real_crd(golden.stem)) == ()
+    assert feature_stores(files)
+    for store in feature_stores(files):
+        assert validation.problems(store, real_crd(golden.stem)) == ()
+
+
+@pytest.mark.parametrize(("golden", "files"), GOLDEN)
+def test_nothing_that_is_known_to_go_wrong_is_in_them(golden: Path, files: Mapping[str, str]) -> None:
+    for store in feature_stores(files):
+        findings = advice.advise(store, Capabilities.for_version(cases.VERSIONS[golden.stem]))
+        assert {finding.check: finding.evidence for finding in findings if finding.status is Status.FAIL} == {}
+
+
+@pytest.mark.parametrize(("golden", "files"), GOLDEN)
+def test_the_operator_generates_from_the_store_secrets_what_is_baked(golden: Path, files: Mapping[str, str]) -> None:
+    known = Capabilities.for_version(cases.VERSIONS[golden.stem])
+    for path, text in files.items():
+        folder, _, name = path.rpartition("/")
+        if name != "featurestore.yaml":
+            continue
+        secrets = {
+            secret["metadata"]["name"]: secret["stringData"]
+            for secret in yaml.safe_load_all(files.get(f"{folder}/store-secrets.yaml".lstrip("/"), ""))
+        }
+        generated = operator_config.generate(yaml.safe_load(text), secrets, known)
+        baked = yaml.safe_load(cases.baked_text(golden.parent.name, folder))
+        assert operator_config.differences(baked, generated) == ()
+
+
+def test_no_reference_to_another_registry_is_in_any_of_them() -> None:
+    for golden, files in cases.cases():
+        named = {one for text in files.values() for one in image_references(text)}
+        assert {ImageRef.parse(one).registry for one in named} == {"registry.internal.example:5000"}, golden
 
 
 # --- wiring: the baked feature_store.yaml is what every server reads --------------------------------------------------

@@ -1,0 +1,92 @@
+"""The types that the spec is written in: names, references, versions, and mappings closed to unknown keys.
+
+Connected half only (pydantic is compiled).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.version import InvalidVersion, Version
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from bundler.model.platform import Platform
+from bundler.model.reference import ImageRef
+
+# RFC 1123 label, which namespaces and Secrets must be.
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
+# The operator derives "feast-NAME-registry-rest" (a Service, 63 characters, RFC 1035) and "feast-NAME" (a CronJob, 52).
+FEATURE_STORE_NAME = r"^[a-z0-9]([-a-z0-9]{0,41}[a-z0-9])?$"
+_REGISTRY_HOST = re.compile(r"(localhost|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?")
+REPOSITORY = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$"
+
+CRON = r"^(@\w+|\S+( \S+){4})$"
+TAG = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
+
+# Feast's own rule for projects, and the operator's.
+PROJECT = r"^[A-Za-z0-9][A-Za-z0-9_]*$"
+
+# Pattern -> what it asks for, in words that finish the sentence "VALUE is not ...".
+PATTERNS: Final = {
+    DNS_LABEL: "a DNS label (at most 63 of a-z, 0-9 and '-', not at an end)",
+    DNS_SUBDOMAIN: "a Kubernetes object name (at most 253 of a-z, 0-9, '-' and '.')",
+    FEATURE_STORE_NAME: "a FeatureStore name (at most 43 of a-z, 0-9 and '-', as the operator derives longer names)",
+    REPOSITORY: "an image repository (lower case, e.g. team/feature-server)",
+    CRON: "a cron schedule (five fields, e.g. '*/30 * * * *', or @hourly)",
+    PROJECT: "a Feast project (letters, digits and '_', not at the beginning)",
+    TAG: "a version that can be an image tag (at most 128 of A-Z, a-z, 0-9, '_', '.' and '-')",
+}
+
+
+def _checked_reference(text: str) -> str:
+    ImageRef.parse(text)
+    return text
+
+
+def _checked_platform(text: str) -> str:
+    return str(Platform.parse(text))
+
+
+def _checked_version(text: str) -> str:
+    try:
+        return str(Version(text))
+    except InvalidVersion as error:
+        msg = f"not a version: {text!r} (expected e.g. 0.61.0)"
+        raise ValueError(msg) from error
+
+
+def _checked_requirement(text: str) -> str:
+    try:
+        Requirement(text)
+    except InvalidRequirement as error:
+        msg = f"not a requirement: {text!r} (expected e.g. pandas>=2)"
+        raise ValueError(msg) from error
+    return text
+
+
+def _checked_host(text: str) -> str:
+    if not _REGISTRY_HOST.fullmatch(text):
+        msg = f"not a registry host: {text!r} (expected HOST or HOST:PORT, without https:// and without a path)"
+        raise ValueError(msg)
+    return text
+
+
+Reference = Annotated[str, AfterValidator(_checked_reference)]
+PlatformText = Annotated[str, AfterValidator(_checked_platform)]
+VersionText = Annotated[str, AfterValidator(_checked_version)]
+RequirementText = Annotated[str, AfterValidator(_checked_requirement)]
+Host = Annotated[str, AfterValidator(_checked_host)]
+DnsLabel = Annotated[str, Field(pattern=DNS_LABEL)]
+DnsSubdomain = Annotated[str, Field(pattern=DNS_SUBDOMAIN)]
+Repository = Annotated[str, Field(pattern=REPOSITORY)]
+
+
+class Part(BaseModel):
+    """A mapping of the spec: immutable, closed to unknown keys, no silent conversion of types."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, populate_by_name=True, use_attribute_docstrings=True
+    )
