@@ -49,9 +49,9 @@ bench: .venv/dev.stamp  ## Measure, beside other tools in the same run
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 lock-tools: .venv/dev.stamp  ## Resolve requirements/*.txt anew: pinned, hashed, no index named
-	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.10 --generate-hashes --no-header \
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-annotate --quiet --output-file requirements/run.txt
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.10 --generate-hashes --no-header \
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-annotate --quiet --constraints requirements/run.txt --output-file requirements/dev.txt
 
 schema: .venv/dev.stamp  ## Write docs/bundle.schema.json anew

@@ -5,8 +5,8 @@ set -eu
 python=${PYTHON:-python3}
 lock=$1
 
-if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
-    echo "error: $python is not CPython 3.10 or newer. Name one that is: make PYTHON=python3.11 ..." >&2
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    echo "error: $python is not CPython 3.11 or newer. Name one that is: make PYTHON=python3.12 ..." >&2
     exit 4
 fi
 if [ ! -x .venv/bin/python ]; then
