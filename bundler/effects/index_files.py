@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import configparser
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+import tomllib
 
 
 def pip_options(environment: Mapping[str, str], home: Path, machine: Path) -> Mapping[str, str]:

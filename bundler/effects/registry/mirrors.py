@@ -5,19 +5,15 @@ Connected half: reads TOML, which CPython 3.10 cannot by itself.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import tomllib
+
 from bundler.errors import UsageError
 from bundler.model.descriptor import Json
 from bundler.model.reference import ImageRef
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 @dataclass(frozen=True)
