@@ -122,7 +122,7 @@ def _autoscaling(tenant: Tenant) -> dict[str, Json]:
     target: dict[str, Json] = {"type": "Utilization", "averageUtilization": autoscaling.cpu_utilization}
     metric: dict[str, Json] = {"type": "Resource", "resource": {"name": "cpu", "target": target}}
     return {
-        "minReplicas": autoscaling.min_replicas,
+        "minReplicas": autoscaling.least,
         "maxReplicas": autoscaling.max_replicas,
         "metrics": [metric],
     }

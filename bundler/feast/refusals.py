@@ -67,12 +67,14 @@ def _of_scaling(tenant: Tenant, stores: Stores) -> Iterator[str]:
             yield f"deployment.scaling: {_not_shared(store)}"
     autoscaling = tenant.deployment.scaling.autoscaling if tenant.deployment.scaling else None
     if autoscaling:
+        if autoscaling.max_replicas is None:
+            yield "deployment.scaling.autoscaling.maxReplicas: is missing, and this topology has none. Add it."
         yield from _without_cpu_request(tenant)
         budget = tenant.deployment.disruption_budget
         least = budget.min_available if budget else None
-        if isinstance(least, int) and least >= autoscaling.min_replicas:
+        if isinstance(least, int) and least >= autoscaling.least:
             yield (
-                f"deployment.disruptionBudget.minAvailable: {least} of {autoscaling.min_replicas} pods must stay, so "
+                f"deployment.disruptionBudget.minAvailable: {least} of {autoscaling.least} pods must stay, so "
                 "no node could be drained. Lower it, or raise scaling.autoscaling.minReplicas."
             )
 

@@ -101,19 +101,24 @@ class Servers(Part):
 class Autoscaling(Part):
     """A horizontal pod autoscaler."""
 
-    min_replicas: Positive = Field(default=1, alias="minReplicas")
-    """Fewest pods."""
-    max_replicas: Positive = Field(alias="maxReplicas")
-    """Most pods."""
+    min_replicas: Positive | None = Field(default=None, alias="minReplicas")
+    """Fewest pods; 1 where neither this nor the topology says more."""
+    max_replicas: Positive | None = Field(default=None, alias="maxReplicas")
+    """Most pods; needed where the topology does not say."""
     cpu_utilization: Annotated[int, Field(ge=1, le=1000)] = Field(default=80, alias="cpuUtilization")
     """Percent of the requested CPU that pods use on average before more are started."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Autoscaling:
-        if self.min_replicas > self.max_replicas:
-            msg = f"minReplicas {self.min_replicas} is more than maxReplicas {self.max_replicas}"
+        if self.max_replicas is not None and self.least > self.max_replicas:
+            msg = f"minReplicas {self.least} is more than maxReplicas {self.max_replicas}"
             raise ValueError(msg)
         return self
+
+    @property
+    def least(self) -> int:
+        """Fewest pods."""
+        return self.min_replicas or 1
 
 
 class Scaling(Part):
