@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from bundler.effects.blobs import BlobStore
 from bundler.effects.registry import mirrors
@@ -16,7 +17,9 @@ from bundler.model.digest import Digest
 from bundler.model.platform import Platform
 from bundler.model.progress import Progress
 from bundler.model.reference import ImageRef
-from bundler.model.spec import Mirror
+
+if TYPE_CHECKING:
+    from bundler.model.spec import Mirror  # a tenth of a second of pydantic that values of ours do not need
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from bundler.effects.registry.repository import Repository
 from bundler.errors import RegistryError, VerificationError
 from bundler.model.descriptor import Descriptor
 
-_PART = 1 << 18  # bytes
+_PART = 1 << 20  # bytes
 
 
 def fetch(repository: Repository, blob: Descriptor, store: BlobStore, meter: Meter) -> None:

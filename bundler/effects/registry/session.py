@@ -234,7 +234,8 @@ class Session:
 
     def _new_pool(self, proxy: str | None, own: bool) -> urllib3.PoolManager:  # noqa: FBT001  (the pool's key)
         timeout = urllib3.Timeout(connect=min(_CONNECT_TIMEOUT, self.connection.timeout), read=self.connection.timeout)
-        context = tls.context(self._tls[own])
+        # Reading the system's authorities takes longer than a push that finds everything there.
+        context = None if self.endpoint.plain_http and own else tls.context(self._tls[own])
         size = self.connection.parallel
         if proxy is None:
             return urllib3.PoolManager(maxsize=size, timeout=timeout, ssl_context=context)
