@@ -61,7 +61,7 @@ class BlobStore:
         """Tell whether the blob is here (with that size in bytes, where one is given)."""
         try:
             found = self.path(digest).stat().st_size
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         return size is None or found == size
 
@@ -126,7 +126,7 @@ class BlobStore:
         """Return the record, or None where there is none or it cannot be read."""
         try:
             record = json.loads(self._record(kind, key).read_bytes())
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
         if not isinstance(record, dict) or record.get("key") != key:
             return None

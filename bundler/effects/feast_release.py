@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import re
 import tarfile
-from dataclasses import dataclass, replace
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from packaging.utils import canonicalize_name
 
 from bundler.effects import uv, wheelhouse
 from bundler.effects.blobs import BlobStore
 from bundler.effects.uv import Resolution
-from bundler.errors import LockError
+from bundler.errors import LockError, VerificationError
+from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.progress import Progress
 from bundler.wheels.compatibility import ImagePython
 
-_PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)")
+_PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)\s*(?:;\s*([^\\]+))?")
 _FILE = re.compile(r"sdk/python/requirements/py3\.(\d+)-minimal-requirements\.txt$")
+# Part of the record's key: raise it when the same release is read differently.
+_RECIPE = 2
 _MOST = 4 << 20  # bytes; the real files are a tenth of it
 
 
 @dataclass(frozen=True)
 class ReleaseLock:
-    """Pins of a Feast release: constraint lines, and the file of the release they were read from."""
+    """Versions that a Feast release pins, by normalised name, and the file of the release they were read from."""
 
     source: str
-    pins: tuple[str, ...]
+    pins: Mapping[str, str]
 
 
 def release_lock(version: str, python: ImagePython, store: BlobStore, *, progress: Progress) -> ReleaseLock:
@@ -36,31 +43,50 @@ def release_lock(version: str, python: ImagePython, store: BlobStore, *, progres
     Raises:
         LockError: there is no such release, or it carries no lock.
     """
-    key = f"{version} {python.version[0]}.{python.version[1]}"
-    record = store.recall("feast-release", key)
-    if isinstance(record, dict) and isinstance(record.get("pins"), list) and isinstance(record.get("source"), str):
-        return ReleaseLock(str(record["source"]), tuple(str(pin) for pin in record["pins"] or ()))  # type: ignore[union-attr]  # narrowed above
-    found = uv.resolve(Resolution(python, requirements=(f"feast=={version}",), dependencies=False, sources=True))
-    if not found or not found[0].sha256:
+    key = f"{_RECIPE} {version} {python.full_version} {python.platform}"
+    known = _recalled(store.recall("feast-release", key))
+    if known is not None:
+        return known
+    wanted = Resolution(python, requirements=(f"feast=={version}",), dependencies=False, sources=True)
+    sources = [found for release in uv.releases(wanted) for found in release.files]
+    if not sources:
         raise LockError(f"Feast {version} has no source distribution to read its lock from.")
-    sdist = replace(found[0])
-    wheelhouse.download([(sdist, sdist.size)], store, progress=progress)
-    lock = _read(store, Digest(sdist.sha256), version, python)
-    store.remember("feast-release", key, {"source": lock.source, "pins": list(lock.pins)})
+    ((sha256, _),) = wheelhouse.download(sources[:1], store, progress=progress)
+    lock = _read(store, Digest(sha256), version, python)
+    store.remember("feast-release", key, {"source": lock.source, "pins": dict(lock.pins)})
     return lock
 
 
+def _recalled(record: Json) -> ReleaseLock | None:
+    match record:
+        case {"source": str(source), "pins": dict(pins)}:
+            return ReleaseLock(source, {name: str(version) for name, version in pins.items()})
+    return None
+
+
 def _read(store: BlobStore, digest: Digest, version: str, python: ImagePython) -> ReleaseLock:
-    locks: dict[int, str] = {}
-    with store.open(digest) as stream, tarfile.open(fileobj=stream, mode="r|gz") as archive:
-        for member in archive:
-            match = _FILE.search(member.name)
-            content = archive.extractfile(member) if match and member.isfile() else None
-            if match and content is not None:
-                locks[int(match[1])] = content.read(_MOST).decode()
+    try:
+        with store.open(digest) as stream, tarfile.open(fileobj=stream, mode="r|gz") as archive:
+            locks = dict(_locks(archive))
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+        raise VerificationError(f"The source distribution of Feast {version} cannot be read: {error}.") from error
     if not locks:
-        raise LockError(f"Feast {version} carries no lock of its dependencies.")
+        raise LockError(f"The source distribution of Feast {version} carries no lock of its dependencies.")
     nearest = min(locks, key=lambda minor: (abs(minor - python.version[1]), minor))
-    pins = (match for line in locks[nearest].splitlines() if (match := _PIN.match(line)))
-    lines = tuple(sorted(f"{match[1].lower()}=={match[2]}" for match in pins if match[1].lower() != "feast"))
-    return ReleaseLock(f"Feast {version}'s own lock for Python 3.{nearest}", lines)
+    return ReleaseLock(f"Feast {version}'s own lock for Python 3.{nearest}", dict(_pins(locks[nearest], python)))
+
+
+def _locks(archive: tarfile.TarFile) -> Iterator[tuple[int, str]]:
+    """Yield minor version of Python and text of each lock."""
+    for member in archive:
+        match = _FILE.search(member.name)
+        content = archive.extractfile(member) if match and member.isfile() else None
+        if match and content is not None:
+            yield int(match[1]), content.read(_MOST).decode(errors="replace")
+
+
+def _pins(text: str, python: ImagePython) -> Iterator[tuple[str, str]]:
+    for line in text.splitlines():
+        match = _PIN.match(line)
+        if match and python.satisfies((match[3] or "").strip()) and (name := canonicalize_name(match[1])) != "feast":
+            yield name, match[2]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import re
+import json
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from uv import find_uv_bin
 
-from bundler.effects import process
-from bundler.errors import LockError, RegistryError, ToolFailedError, ToolMissingError
-from bundler.model.digest import Digest
+from bundler.effects import process, uv_errors
+from bundler.effects.package_index import PackageIndexes
+from bundler.errors import LockError, ToolFailedError, ToolMissingError
 from bundler.model.lock import LockedWheel
 from bundler.wheels.compatibility import ImagePython
 
@@ -24,79 +23,76 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-# What a site configures for pip means the same for uv, which has names of its own.
-_PIP_TO_UV = {
-    "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
-    "PIP_EXTRA_INDEX_URL": "UV_INDEX",
-    "PIP_CERT": "SSL_CERT_FILE",
-}
-_SECRET = re.compile(r"(https?://)[^/@\s]+@")
-_UNREACHABLE = re.compile(
-    r"Failed to fetch|error sending request|dns error|Connection refused|401|403|timed out", re.IGNORECASE
-)
-_NO_WHEEL = re.compile(
-    r"no usable wheels|has no wheels|no wheels with a matching|only-binary|building is disabled", re.IGNORECASE
-)
-
 
 @dataclass(frozen=True)
 class Resolution:
-    """What to resolve: requirement lines, constraint lines, files of requirements, a folder of preferred wheels."""
+    """What to resolve, for which image.
+
+    ``files`` are requirement files, ``constraints`` lines that bound what is chosen, ``preferences`` versions to keep
+    where they still fit, by name. Wheels in the folder ``wheels`` are preferred over all of those.
+    """
 
     python: ImagePython
     requirements: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
     constraints: tuple[str, ...] = ()
+    preferences: Mapping[str, str] = field(default_factory=dict)
     wheels: Path | None = None
     dependencies: bool = True
+    sources: bool = False
+    """Ask for source distributions, which only Feast's release lock is read from."""
     pins: str = ""
     """Where the constraints come from, for the person whose requirement contradicts one."""
-    sources: bool = False
-    """Allow source distributions, which only Feast's release lock is read from."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A file that uv chose: what the lock keeps, and where this index has it (which the lock does not keep)."""
+    """A file of a release: what the lock keeps, and where this index has it (which the lock does not keep).
+
+    ``size`` in bytes and ``sha256`` are what the index says, which need not be anything.
+    """
 
     name: str
     version: str
     filename: str
     size: int | None
     sha256: str
-    url: str
+    url: str = field(repr=False)
 
     @property
     def local(self) -> Path | None:
         """The file on this machine, where the index is a folder."""
         return Path(unquote(urlsplit(self.url).path)) if self.url.startswith("file:") else None
 
-    def locked_from_file(self) -> LockedWheel:
-        """Return the entry of the lock for a file on this machine; hashes it where the index did not."""
-        if self.local is None:
-            raise AssertionError("only a local file can be read")
-        with self.local.open("rb") as stream:
-            sha256 = Digest.of_stream(stream).hex
-        return replace(self, sha256=sha256).locked(self.local.stat().st_size)
-
     def locked(self, size: int) -> LockedWheel:
         """Return the entry of the lock."""
         return LockedWheel(name=self.name, version=self.version, filename=self.filename, size=size, sha256=self.sha256)
 
 
-def masked(text: str) -> str:
-    """Hide the user information of every URL in a text."""
-    return _SECRET.sub(r"\1***@", text)
+@dataclass(frozen=True)
+class Release:
+    """One version of a distribution that uv chose, and every file of it that is offered."""
 
+    name: str
+    version: str
+    files: tuple[Candidate, ...]
 
-def index_environment() -> dict[str, str]:
-    """Return the environment that tells uv what the host's pip configuration says."""
-    environment = {
-        theirs: os.environ[ours]
-        for ours, theirs in _PIP_TO_UV.items()
-        if ours in os.environ and theirs not in os.environ
-    }
-    return {**environment, "UV_NO_PROGRESS": "1", "NO_COLOR": "1", "UV_PYTHON_DOWNLOADS": "never"}
+    def best(self, python: ImagePython) -> Candidate:
+        """Return the file that pip would choose, one on this machine rather than the same from an index.
+
+        Raises:
+            LockError: none of them runs in the image.
+        """
+        ordered = sorted(self.files, key=lambda found: found.local is None)
+        chosen = python.best(tuple(found.filename for found in ordered))
+        if chosen is None:
+            offered = ", ".join(found.filename for found in self.files) or "only a source distribution, or an address"
+            raise LockError(
+                f"{self.name} {self.version} has no wheel for Python {python.full_version} on {python.platform} "
+                f"(offered: {offered}).",
+                remedy=uv_errors.wheel_remedy(f"{self.name}=={self.version}" if self.version else self.name),
+            )
+        return next(found for found in ordered if found.filename == chosen)
 
 
 def resolve(wanted: Resolution) -> tuple[Candidate, ...]:
@@ -106,36 +102,51 @@ def resolve(wanted: Resolution) -> tuple[Candidate, ...]:
         LockError: requirements contradict each other, or a distribution has no wheel that runs in the image.
         RegistryError: an index refused or cannot be reached.
     """
+    return tuple(release.best(wanted.python) for release in releases(wanted))
+
+
+def releases(wanted: Resolution) -> tuple[Release, ...]:
+    """Return the releases that fit together, sorted by name; raises as ``resolve`` does."""
+    environment = PackageIndexes.of_this_host().for_uv()
     with tempfile.TemporaryDirectory(prefix="bundler-uv-") as name:
         folder = Path(name)
-        listed = folder / "requirements.in"
-        listed.write_text("".join(f"{line}\n" for line in wanted.requirements))
-        constraints = folder / "constraints.txt"
-        constraints.write_text("".join(f"{line}\n" for line in wanted.constraints))
         lock = folder / "pylock.toml"
-        command = [*_command(wanted, listed, constraints), "-o", lock]
+        if pins := {**wanted.preferences, **_in_folder(wanted)}:
+            lock.write_text(_preferences(pins), encoding="utf-8")
         try:
-            process.run(command, purpose="resolving the requirements", environment=index_environment())
+            process.run(_command(wanted, folder), purpose="resolving the requirements", environment=environment)
         except ToolFailedError as error:
-            raise _explained(error, wanted) from None
-        packages = tomllib.loads(lock.read_text()).get("packages", [])
-    return tuple(
-        sorted(
-            (_chosen(package, wanted, folder) for package in packages if _applies(package, wanted)),
-            key=lambda found: found.name,
-        )
-    )
+            raise uv_errors.explained(error, wanted.python, folder, wanted.pins) from None
+        rows = tomllib.loads(lock.read_text(encoding="utf-8")).get("packages", [])
+        found = [_release(row, wanted, folder) for row in rows if _applies(row, wanted)]
+    return tuple(sorted(found, key=lambda release: release.name))
 
 
-def _command(wanted: Resolution, listed: Path, constraints: Path) -> list[str | Path]:
-    major, minor = wanted.python.version
+def _preferences(pins: Mapping[str, str]) -> str:
+    """Return an earlier lock as uv's own format has it: uv keeps its versions where nothing speaks against them."""
+    rows = [f"[[packages]]\nname = {json.dumps(name)}\nversion = {json.dumps(pins[name])}\n" for name in sorted(pins)]
+    return "\n".join(['lock-version = "1.0"\ncreated-by = "bundler"\n', *rows])
+
+
+def _in_folder(wanted: Resolution) -> Mapping[str, str]:
+    names = [path.name for path in sorted(wanted.wheels.glob("*.whl"))] if wanted.wheels else []
+    return wanted.python.newest(tuple(names))
+
+
+def _command(wanted: Resolution, folder: Path) -> list[str | Path]:
+    listed, constraints = folder / "requirements.in", folder / "constraints.txt"
+    listed.write_text("".join(f"{line}\n" for line in wanted.requirements), encoding="utf-8")
+    constraints.write_text("".join(f"{line}\n" for line in wanted.constraints), encoding="utf-8")
     try:
         uv = find_uv_bin()
     except FileNotFoundError as error:
         raise ToolMissingError("uv is not installed.", remedy="pip install uv") from error
+    major, minor = wanted.python.version
     command: list[str | Path] = [uv, "pip", "compile", listed, *wanted.files, "--constraints", constraints]
+    # The interpreter is only what uv runs on; naming ours spares it the search for others.
+    command += ["--python", sys.executable, "--python-platform", wanted.python.uv_platform]
     command += ["--python-version", wanted.python.full_version if wanted.dependencies else f"{major}.{minor}"]
-    command += ["--python-platform", wanted.python.uv_platform, "--format", "pylock.toml", "--no-header", "--quiet"]
+    command += ["--format", "pylock.toml", "--no-header", "--quiet", "--output-file", folder / "pylock.toml"]
     command += [] if wanted.sources else ["--only-binary", ":all:"]
     command += [] if wanted.dependencies else ["--no-deps"]
     if wanted.wheels is not None and wanted.wheels.is_dir():
@@ -148,68 +159,26 @@ def _applies(package: Mapping[str, object], wanted: Resolution) -> bool:
     return wanted.python.satisfies(marker if isinstance(marker, str) else None)
 
 
-def _chosen(package: Mapping[str, object], wanted: Resolution, folder: Path) -> Candidate:
+def _release(package: Mapping[str, object], wanted: Resolution, folder: Path) -> Release:
     name, version = str(package["name"]), str(package.get("version", ""))
-    offered = {_filename(row): row for row in _files(package, sources=wanted.sources)}
-    chosen = next(iter(offered), None) if wanted.sources else wanted.python.best(tuple(offered))
-    if chosen is None:
-        raise LockError(
-            f"{name} {version} has no wheel for Python {wanted.python.full_version} on {wanted.python.platform} "
-            f"(offered: {', '.join(offered) or 'only a source distribution'}).",
-            remedy=_wheel_remedy(name),
-        )
-    row = offered[chosen]
-    size, hashes = row.get("size"), row.get("hashes")
-    sha256 = str(hashes.get("sha256", "")) if isinstance(hashes, Mapping) else ""
-    url = row.get("url")
-    location = url if isinstance(url, str) else (folder / str(row["path"])).resolve().as_uri()
-    return Candidate(name, version, chosen, size if isinstance(size, int) else None, sha256, location)
+    rows = _files(package, sources=wanted.sources)
+    return Release(name, version, tuple(_candidate(name, version, row, folder) for row in rows))
 
 
-def _files(package: Mapping[str, object], *, sources: bool) -> list[Mapping[str, object]]:
-    if sources:
-        sdist = package.get("sdist")
-        return [sdist] if isinstance(sdist, Mapping) else []
-    wheels = package.get("wheels")
-    return [row for row in wheels if isinstance(row, Mapping)] if isinstance(wheels, list) else []
+def _files(package: Mapping[str, object], *, sources: bool) -> Iterator[Mapping[str, object]]:
+    found = [package.get("sdist")] if sources else package.get("wheels")
+    yield from (row for row in found if isinstance(row, Mapping)) if isinstance(found, list) else ()
 
 
-def _filename(row: Mapping[str, object]) -> str:
-    place = row.get("name") or row.get("url") or row.get("path") or ""
-    return unquote(urlsplit(str(place)).path.rpartition("/")[2])
-
-
-def _wheel_remedy(name: str) -> str:
-    return (
-        f"Build a wheel of {name} once (pip wheel {name}) and put it into the folder 'wheels' beside the spec, "
-        "or ask for a release that has one."
+def _candidate(name: str, version: str, row: Mapping[str, object], folder: Path) -> Candidate:
+    size, hashes, url = row.get("size"), row.get("hashes"), row.get("url")
+    sha256 = hashes.get("sha256") if isinstance(hashes, Mapping) else None
+    location = url if isinstance(url, str) else (folder / str(row.get("path", ""))).resolve().as_uri()
+    return Candidate(
+        name,
+        version,
+        str(row.get("name") or unquote(urlsplit(location).path.rpartition("/")[2])),
+        size if isinstance(size, int) else None,
+        sha256 if isinstance(sha256, str) else "",
+        location,
     )
-
-
-def _explained(error: ToolFailedError, wanted: Resolution) -> LockError | RegistryError:
-    details = tuple(masked(line).removeprefix("error: ") for line in error.details)
-    text = "\n".join(details)
-    if _NO_WHEEL.search(text):
-        return LockError(
-            "A requirement has no wheel that runs in the image.", remedy=_wheel_remedy("it"), details=details
-        )
-    if _UNREACHABLE.search(text):
-        return RegistryError(
-            "The package index refused or cannot be reached.",
-            remedy="Check the index, proxy and credentials that uv or pip are configured with.",
-            details=details,
-        )
-    remedy = "Change one of the requirements named."
-    if wanted.pins:
-        remedy += f" Versions that you did not ask for are those of {wanted.pins}."
-    return LockError("The requirements cannot be resolved together.", remedy=remedy, details=details)
-
-
-def constraint_lines(pins: Mapping[str, str]) -> tuple[str, ...]:
-    """Return ``name==version`` lines, sorted."""
-    return tuple(f"{name}=={version}" for name, version in sorted(pins.items()))
-
-
-def without(candidates: Sequence[Candidate], held: Mapping[str, str]) -> tuple[Candidate, ...]:
-    """Leave out what an image holds already, by normalised name."""
-    return tuple(found for found in candidates if found.name not in held)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections import Counter
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import yaml
+from packaging.utils import parse_wheel_filename
+from packaging.version import Version
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from bundler.errors import LockError
 
 FORMAT: Final = 1
 
 _Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+_Size = Annotated[int, Field(ge=0)]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # A wheel's file name (PEP 427) becomes part of a path: nothing else may pass.
 _WheelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._+!-]+\.whl$")]
@@ -22,14 +28,27 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def _check_unique(what: str, names: list[str]) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ValueError(f"the {what} {name} occurs {count} times")
+
+
 class LockedWheel(_Record):
     """One wheel; ``size`` in bytes."""
 
     name: str
     version: str
     filename: _WheelName
-    size: int
+    size: _Size
     sha256: _Sha256
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> LockedWheel:
+        name, version, *_ = parse_wheel_filename(self.filename)  # raises ValueError, as pydantic wants it
+        if (name, version) != (self.name, Version(self.version)):
+            raise ValueError(f"{self.filename} is not a wheel of {self.name} {self.version}")
+        return self
 
 
 class LockedImage(_Record):
@@ -39,7 +58,7 @@ class LockedImage(_Record):
     role: str
     digest: _Digest
     source_digest: _Digest
-    size: int
+    size: _Size
 
 
 class LockedPlatform(_Record):
@@ -55,25 +74,39 @@ class LockedPlatform(_Record):
     """Debian package -> version, for a base made from Debian's packages."""
     wheels: Annotated[tuple[LockedWheel, ...], Field(strict=False)]
 
+    @model_validator(mode="after")
+    def _has_each_once(self) -> LockedPlatform:
+        _check_unique("wheel", [wheel.name for wheel in self.wheels])
+        return self
+
 
 class BundleLock(_Record):
     """The whole lock; ``created`` in seconds since 1970, and the time of everything the build writes."""
 
     format: Literal[1] = FORMAT
     tool: str
-    created: int
+    created: Annotated[int, Field(ge=0)]
     spec: _Digest
     repo: _Digest
     compressor: str
+    requirements: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """What is asked for by name, by the spec and its requirement files."""
     constraints: str
     """Where the versions come from that nobody asked for by name."""
     platforms: Annotated[tuple[LockedPlatform, ...], Field(strict=False)]
     images: Annotated[tuple[LockedImage, ...], Field(strict=False)]
 
+    @model_validator(mode="after")
+    def _has_each_once(self) -> BundleLock:
+        _check_unique("platform", [row.platform for row in self.platforms])
+        _check_unique("image", [row.reference for row in self.images])
+        return self
+
     def to_text(self) -> str:
         """Return the lock as JSON with one wheel, package or image a line, so that a diff shows what moved."""
-        value = self.model_dump(mode="json", exclude={"platforms", "images"})
+        value = self.model_dump(mode="json", exclude={"requirements", "platforms", "images"})
         lines = [f"  {json.dumps(key)}: {json.dumps(item)}" for key, item in value.items()]
+        lines.append(f'  "requirements": {_rows([json.dumps(line) for line in self.requirements], 2)}')
         lines.append(f'  "platforms": {_rows([_platform(row) for row in self.platforms], 2)}')
         lines.append(f'  "images": {_rows([json.dumps(row.model_dump()) for row in self.images], 2)}')
         return "{\n" + ",\n".join(lines) + "\n}\n"
@@ -101,17 +134,38 @@ def read(text: str, file: str) -> BundleLock:
     remedy = "Write it anew: bundler lock --upgrade"
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except json.JSONDecodeError as error:
+        raise LockError(f"{file}:{error.lineno}: not a lock: {error.msg}.", remedy=remedy) from error
+    except (ValueError, RecursionError) as error:
         raise LockError(f"{file} is not a lock: {error}.", remedy=remedy) from error
     if isinstance(value, dict) and value.get("format") != FORMAT:
         raise LockError(
-            f"{file} has the lock format {value.get('format')!r}, this program reads {FORMAT}.", remedy=remedy
+            f"{file} has the lock format {value.get('format')!r:.80}, this program reads {FORMAT}.", remedy=remedy
         )
     try:
         return BundleLock.model_validate(value)
     except ValidationError as error:
-        problems = tuple(f"{'.'.join(map(str, row['loc']))}: {row['msg']}" for row in error.errors())
+        problems = tuple(_told(row, text, file) for row in error.errors())
         raise LockError(f"{file} is not a lock.", remedy=remedy, details=problems) from error
+
+
+def _told(row: ErrorDetails, text: str, file: str) -> str:
+    return f"{file}:{_line(text, row['loc'])}: {'.'.join(map(str, row['loc']))}: {row['msg']}"
+
+
+def _line(text: str, place: tuple[str | int, ...]) -> int:
+    """Return the line of a place in a JSON document, or of the nearest one above it: JSON is YAML."""
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    for part in place:
+        inner = None
+        if isinstance(node, yaml.MappingNode):
+            inner = next((value for key, value in node.value if key.value == part), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            inner = node.value[part]
+        if inner is None:
+            break
+        node = inner
+    return node.start_mark.line + 1 if node is not None else 1
 
 
 def differences(old: BundleLock, new: BundleLock) -> tuple[str, ...]:
@@ -122,10 +176,13 @@ def differences(old: BundleLock, new: BundleLock) -> tuple[str, ...]:
 
 def _facts(lock: BundleLock) -> list[str]:
     rows = [f"spec {lock.spec}", f"feature repo {lock.repo}", f"compressor {lock.compressor}", lock.constraints]
+    rows += [f"requirement {line}" for line in lock.requirements]
     for platform in lock.platforms:
         at = platform.platform
         rows += [f"{at}: Python {platform.python}, glibc {platform.glibc}", f"{at}: base {platform.base_digest}"]
         rows += [f"{at}: {name} {version} (Debian)" for name, version in sorted(platform.base_packages.items())]
-        rows += [f"{at}: {wheel.name} {wheel.version} ({wheel.filename})" for wheel in platform.wheels]
+        rows += [
+            f"{at}: {wheel.name} {wheel.version} ({wheel.filename}, {wheel.sha256[:12]})" for wheel in platform.wheels
+        ]
     rows += [f"image {image.reference} {image.digest}" for image in lock.images]
     return rows

@@ -120,7 +120,7 @@ def _bake(
     """Bake the feature server of every platform."""
     lock_digest = Digest.of(pinned.to_text().encode())
     rows = {row.platform: row for row in pinned.platforms}
-    requested = lock.requested_names(loaded.spec, loaded.folder)
+    requested = lock.asked(loaded.spec, loaded.folder, loaded.repo).names
     repo = bake.repo_layer(loaded.repo, store, epoch=LAYER_EPOCH)
     images: dict[Platform, Image] = {}
     for platform, base in found.bases.items():

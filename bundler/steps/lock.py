@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from bundler import __version__
-from bundler.effects import feast_release, uv
+from bundler.effects import feast_release, uv, wheelhouse
 from bundler.effects.blobs import BlobStore
 from bundler.effects.feature_repo import RepoContents
 from bundler.effects.uv import Resolution
-from bundler.errors import LockError, SpecError
+from bundler.errors import SpecError, UsageError
 from bundler.feast.extras import extras_for
 from bundler.model import spec_reader
-from bundler.model.lock import BundleLock, LockedImage, LockedPlatform, LockedWheel
+from bundler.model.lock import BundleLock, LockedImage, LockedPlatform
 from bundler.model.platform import Platform
 from bundler.model.progress import Progress
 from bundler.model.spec import BundleSpec
 from bundler.oci.image import Image
 from bundler.oci.layer import COMPRESSOR
 from bundler.oci.rootfs import BaseContents
+from bundler.steps import requirements
+from bundler.steps.requirements import Requirements
 from bundler.wheels.compatibility import ImagePython
 
 # The operator may start each of them from the one image, so the image can run each of them.
@@ -65,12 +67,17 @@ def run(inputs: LockInputs, store: BlobStore, progress: Progress) -> BundleLock:
     """
     rows: list[LockedPlatform] = []
     sources: list[str] = []
+    upgrade = _normalised(inputs.upgrade, inputs.old)
+    # One platform's versions are the next one's preferences: the same image, as far as wheels allow.
+    preferences: dict[str, str] = {}
     with progress.task("Resolving Python packages", total=len(inputs.bases)) as task:
-        for platform, base in inputs.bases.items():
+        for platform in inputs.bases:
             task.note(str(platform))
-            row, source = _platform(inputs, platform, base, store, progress)
+            kept = {**preferences, **_kept(inputs.old, upgrade, platform)}
+            row, source = _platform(inputs, platform, kept, store, progress)
             rows.append(row)
             sources.append(source)
+            preferences |= {wheel.name: wheel.version for wheel in row.wheels}
             task.advance(1)
     lock = BundleLock(
         tool=f"bundler {__version__}",
@@ -78,6 +85,7 @@ def run(inputs: LockInputs, store: BlobStore, progress: Progress) -> BundleLock:
         spec=str(spec_reader.fingerprint(inputs.spec)),
         repo=str(inputs.repo.fingerprint),
         compressor=COMPRESSOR,
+        requirements=asked(inputs.spec, inputs.folder, inputs.repo).lines(),
         constraints=", ".join(dict.fromkeys(sources)),
         platforms=tuple(rows),
         images=inputs.images,
@@ -88,8 +96,13 @@ def run(inputs: LockInputs, store: BlobStore, progress: Progress) -> BundleLock:
     return lock
 
 
-def stale(lock: BundleLock, spec: BundleSpec, repo: RepoContents, bases: Mapping[Platform, Base]) -> tuple[str, ...]:
-    """Return what the lock no longer fits, a line each with ``-`` locked and ``+`` found; empty where it fits."""
+def stale(
+    lock: BundleLock, spec: BundleSpec, folder: Path, repo: RepoContents, bases: Mapping[Platform, Base]
+) -> tuple[str, ...]:
+    """Return what the lock no longer fits, a line each with ``-`` locked and ``+`` found; empty where it fits.
+
+    ``folder`` is the spec's.
+    """
     pairs = [
         ("spec", lock.spec, str(spec_reader.fingerprint(spec))),
         ("feature repo", lock.repo, str(repo.fingerprint)),
@@ -97,7 +110,7 @@ def stale(lock: BundleLock, spec: BundleSpec, repo: RepoContents, bases: Mapping
         ("platforms", " ".join(row.platform for row in lock.platforms), " ".join(map(str, bases))),
     ]
     locked = {row.platform: row for row in lock.platforms}
-    lines = []
+    lines = _moved(lock.requirements, asked(spec, folder, repo).lines())
     for platform, base in bases.items():
         if (row := locked.get(str(platform))) is not None:
             pairs.append((f"{platform} base", row.base_digest, str(base.image.descriptor.digest)))
@@ -106,6 +119,11 @@ def stale(lock: BundleLock, spec: BundleSpec, repo: RepoContents, bases: Mapping
         if before != now:
             lines += [f"- {what} {before}", f"+ {what} {now}"]
     return tuple(lines)
+
+
+def _moved(before: Sequence[str], now: Sequence[str]) -> list[str]:
+    lines = [line for line in difflib.ndiff(before, now) if line.startswith(("-", "+"))]
+    return [f"{line[:2]}requirement {line[2:]}" for line in lines]
 
 
 def _package_changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -133,62 +151,45 @@ def image_python(base: Base, platform: Platform) -> ImagePython:
     return ImagePython(python.version, python.full_version, glibc, platform)
 
 
-def requested_names(spec: BundleSpec, folder: Path) -> frozenset[str]:
-    """Return the normalised names of what the spec asks for by name."""
-    lines = [*spec.packages, "feast"]
-    for name in spec.requirements:
-        lines += requirement_file(folder, name).read_text(encoding="utf-8").splitlines()
-    return frozenset(found for line in lines if (found := _name(line)) is not None)
-
-
-def _name(line: str) -> str | None:
-    """Return what a line of a requirement file asks for; None for an option or a comment, which uv judges."""
-    try:
-        return str(canonicalize_name(Requirement(line.partition("#")[0].strip()).name))
-    except InvalidRequirement:
-        return None
-
-
-def requirement_file(folder: Path, name: str) -> Path:
-    """Return a requirement file of the spec; raise ``SpecError`` where it is not there."""
-    path = folder / name
-    if not path.is_file():
-        raise SpecError(f"The requirement file {path} does not exist.", remedy="Correct 'requirements' in the spec.")
-    return path
+def asked(spec: BundleSpec, folder: Path, repo: RepoContents) -> Requirements:
+    """Return what a spec in ``folder`` asks for, with the extras of Feast that the repo's stores and servers need."""
+    extras = extras_for(repo.config, servers=SERVERS, auth=repo.config.auth)
+    return requirements.read(spec, folder, sorted({*spec.feast.extras, *extras}))
 
 
 def _platform(
-    inputs: LockInputs, platform: Platform, base: Base, store: BlobStore, progress: Progress
+    inputs: LockInputs, platform: Platform, preferences: Mapping[str, str], store: BlobStore, progress: Progress
 ) -> tuple[LockedPlatform, str]:
+    base = inputs.bases[platform]
     python = image_python(base, platform)
     spec, held = inputs.spec, base.contents.distributions
     _check_feast(spec, held)
-    if "feast" in held:
-        constraints, source = uv.constraint_lines(held), "what the base image holds"
-    else:
+    release = None
+    if "feast" not in held:
         release = feast_release.release_lock(spec.feast.version, python, store, progress=progress)
-        constraints, source = (*release.pins, *uv.constraint_lines(held)), release.source
-    auth = inputs.repo.config.auth
-    extras = sorted({*spec.feast.extras, *extras_for(inputs.repo.config, servers=SERVERS, auth=auth)})
-    wanted = Resolution(
-        python,
-        requirements=(f"feast[{','.join(extras)}]=={spec.feast.version}", *spec.packages),
-        files=tuple(requirement_file(inputs.folder, name) for name in spec.requirements),
-        constraints=tuple(constraints),
-        wheels=inputs.folder / spec.wheels,
-        pins=source,
+    wanted = asked(spec, inputs.folder, inputs.repo)
+    bounds = requirements.bounds(wanted, held, release, python)
+    found = uv.resolve(
+        Resolution(
+            python,
+            requirements=(str(wanted.asked[0].requirement), *spec.packages),
+            files=tuple(requirements.file(inputs.folder, name) for name in spec.requirements),
+            constraints=bounds.lines,
+            preferences=preferences,
+            wheels=inputs.folder / spec.wheels,
+            pins=bounds.source,
+        )
     )
-    found = uv.without(_resolved(wanted, inputs, platform), held)
-    wheels = tuple(_locked(candidate) for candidate in found)
+    new = [candidate for candidate in found if candidate.name not in held]
     row = LockedPlatform(
         platform=str(platform),
         python=python.full_version,
         glibc=".".join(map(str, python.glibc)),
         base_digest=str(base.image.descriptor.digest),
         base_packages=dict(sorted(base.contents.debian_packages.items())),
-        wheels=wheels,
+        wheels=wheelhouse.lock(new, store, progress=progress),
     )
-    return row, source
+    return row, bounds.source
 
 
 def _check_feast(spec: BundleSpec, held: Mapping[str, str]) -> None:
@@ -200,32 +201,22 @@ def _check_feast(spec: BundleSpec, held: Mapping[str, str]) -> None:
         )
 
 
-def _resolved(wanted: Resolution, inputs: LockInputs, platform: Platform) -> Sequence[uv.Candidate]:
-    """Resolve with the earlier lock's pins where they still fit, without them where they do not."""
-    kept = _kept_pins(inputs, platform)
-    if kept:
-        try:
-            return uv.resolve(replace(wanted, constraints=(*wanted.constraints, *kept)))
-        except LockError:
-            pass  # a requirement has moved past a pin: resolve anew
-    return uv.resolve(wanted)
+def _kept(old: BundleLock | None, upgrade: frozenset[str] | None, platform: Platform) -> Mapping[str, str]:
+    """Return the versions of an earlier lock that are kept where they still fit."""
+    if old is None or upgrade is None:
+        return {}
+    wheels = [wheel for row in old.platforms if row.platform == str(platform) for wheel in row.wheels]
+    return {wheel.name: wheel.version for wheel in wheels if wheel.name not in upgrade}
 
 
-def _kept_pins(inputs: LockInputs, platform: Platform) -> tuple[str, ...]:
-    if inputs.old is None or inputs.upgrade is None:
-        return ()
-    rows = [row for row in inputs.old.platforms if row.platform == str(platform)]
-    pins = {wheel.name: wheel.version for row in rows for wheel in row.wheels if wheel.name not in inputs.upgrade}
-    pins.pop("feast", None)
-    return uv.constraint_lines(pins)
-
-
-def _locked(candidate: uv.Candidate) -> LockedWheel:
-    if candidate.local is not None:
-        return candidate.locked_from_file()
-    if candidate.size is None or not candidate.sha256:
-        raise LockError(
-            f"The package index gives no size or no SHA-256 of {candidate.filename}.",
-            remedy="Use an index that speaks the JSON simple API (PEP 691), or put the wheel into 'wheels'.",
-        )
-    return candidate.locked(candidate.size)
+def _normalised(upgrade: frozenset[str] | None, old: BundleLock | None) -> frozenset[str] | None:
+    """Return the names of packages to upgrade; raise ``UsageError`` for one that the lock does not have."""
+    if not upgrade:
+        return upgrade
+    known = {wheel.name for row in old.platforms for wheel in row.wheels} if old else set()
+    names = frozenset(str(canonicalize_name(name)) for name in upgrade)
+    for name in sorted(names - known):
+        near = difflib.get_close_matches(name, sorted(known), n=1)
+        hint = f"Did you mean {near[0]}?" if near else "Only packages that a lock pins can be upgraded."
+        raise UsageError(f"--upgrade-package {name}: the lock has no such package.", remedy=hint)
+    return names

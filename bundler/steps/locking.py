@@ -62,12 +62,21 @@ def gathered(
 def write(request: LockRequest, store: BlobStore, progress: Progress) -> WrittenLock:
     """Resolve and write the lock, keeping the pins of the one before where nobody asked for newer ones."""
     loaded = project.load(request.spec_file)
-    old = project.read_lock(loaded)
+    old = _earlier(loaded, tolerant=request.upgrade)
     found = gathered(loaded, None if request.upgrade else old, store, progress, refresh=request.upgrade)
     upgrade = None if request.upgrade else frozenset(request.upgrade_packages)
     new = lock.run(_inputs(loaded, found, request.epoch, old, upgrade), store, progress)
     files.write(loaded.lock_file, new.to_text().encode())
     return WrittenLock(loaded.lock_file, new, differences(old, new) if old else ())
+
+
+def _earlier(loaded: Project, *, tolerant: bool) -> BundleLock | None:
+    try:
+        return project.read_lock(loaded)
+    except LockError:
+        if tolerant:  # it is to be written anew: nothing of it is kept
+            return None
+        raise
 
 
 def fitting(
@@ -85,7 +94,7 @@ def fitting(
         LockError: it is stale, with the differences.
     """
     if existing is not None:
-        stale = lock.stale(existing, loaded.spec, loaded.repo, found.bases)
+        stale = lock.stale(existing, loaded.spec, loaded.folder, loaded.repo, found.bases)
         stale += _image_changes(existing, found.images)
         if stale:
             raise LockError(

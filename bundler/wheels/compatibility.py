@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from packaging.markers import Marker
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import BuildTag, InvalidWheelFilename, parse_wheel_filename
+from packaging.version import Version
 
 from bundler.model.platform import Platform
 
@@ -84,3 +85,12 @@ class ImagePython:
             if ranks:
                 candidates.append((-min(ranks), build, filename))
         return max(candidates)[-1] if candidates else None
+
+    def newest(self, filenames: tuple[str, ...]) -> Mapping[str, str]:
+        """Return normalised name -> newest version of those wheels that run."""
+        found: dict[str, Version] = {}
+        for filename in filenames:
+            if self.best((filename,)) is not None:
+                name, version, *_ = parse_wheel_filename(filename)
+                found[name] = max(version, found.get(name, version))
+        return {name: str(version) for name, version in found.items()}

@@ -8,24 +8,19 @@ from typing import ClassVar
 
 import pytest
 
-from bundler.effects import uv, wheelhouse
 from bundler.effects.blobs import BlobStore
-from bundler.effects.uv import Resolution
-from bundler.errors import LockError, RegistryError, VerificationError
+from bundler.errors import VerificationError
 from bundler.model.digest import Digest
 from bundler.model.lock import LockedWheel
-from bundler.model.platform import Platform
 from bundler.model.progress import SilentProgress
 from bundler.oci.layer import Layer
 from bundler.steps import wheel_layers
-from bundler.wheels.compatibility import ImagePython
 from bundler.wheels.install import InstallTarget
 from tests.unit.sample_wheels import hashed, wheel
 
 pytestmark = pytest.mark.integration
 THIS = (sys.version_info[0], sys.version_info[1])
 TARGET = InstallTarget(THIS, "/usr/bin/python3", "/usr/lib/python3/dist-packages", "/usr/bin")
-PYTHON = ImagePython(THIS, f"{THIS[0]}.{THIS[1]}.2", (2, 36), Platform("linux", "amd64"))
 
 
 def stored(store: BlobStore, name: str, files: Mapping[str, bytes | str]) -> LockedWheel:
@@ -162,49 +157,3 @@ def test_without_a_python_of_the_images_version_byte_code_is_left_out_and_that_i
     )
     assert not [name for name in names(store, layer) if name.endswith(".pyc")]
     assert "Install python2.1" in Told.lines[0]
-
-
-def test_a_resolution_names_the_file_of_another_platform_and_no_index() -> None:
-    arm64 = ImagePython((3, 11), "3.11.2", (2, 36), Platform("linux", "arm64"))
-    found = {row.name: row for row in uv.resolve(Resolution(arm64, requirements=("rapidfuzz==3.14.3",)))}
-    locked = found["rapidfuzz"].locked(found["rapidfuzz"].size or 0)
-    assert "aarch64" in locked.filename
-    assert "//" not in locked.model_dump_json()
-
-
-def test_requirements_that_contradict_each_other_are_explained() -> None:
-    with pytest.raises(LockError, match="cannot be resolved together") as caught:
-        uv.resolve(Resolution(PYTHON, requirements=("click>=8", "click<8")))
-    assert any("click" in line for line in caught.value.details)
-
-
-def test_a_requirement_without_wheels_says_to_provide_one() -> None:
-    with pytest.raises(LockError) as caught:
-        uv.resolve(Resolution(PYTHON, requirements=("pyspark==3.5.3",)))
-    assert "wheels" in caught.value.remedy
-
-
-def test_an_unreachable_index_is_an_error_of_the_registry_and_hides_credentials(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://someone:hunter2@127.0.0.1:9/simple")
-    monkeypatch.setenv("UV_NO_CACHE", "1")
-    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
-    with pytest.raises(RegistryError) as caught:
-        uv.resolve(Resolution(PYTHON, requirements=("click",)))
-    assert "127.0.0.1:9" in str(caught.value.details)
-    assert "hunter2" not in str((caught.value, caught.value.details))
-
-
-def test_a_wheel_of_the_spec_is_preferred_locked_by_its_hash_and_fetched(tmp_path: Path) -> None:
-    wheels = tmp_path / "wheels"
-    wheels.mkdir()
-    (wheels / "demo-1.0-py3-none-any.whl").write_bytes(wheel({"demo.py": "x = 1\n"}).getvalue())
-    store = BlobStore(tmp_path / "cache")
-    (found,) = uv.resolve(Resolution(PYTHON, requirements=("demo",), wheels=wheels))
-    locked = found.locked_from_file()
-    wheelhouse.fetch([locked], PYTHON, store, wheels_dir=wheels, progress=SilentProgress())
-    assert store.has(Digest(locked.sha256), locked.size)
-    replaced = locked.model_copy(update={"sha256": "0" * 64})
-    with pytest.raises((LockError, VerificationError), match="demo"):
-        wheelhouse.fetch([replaced], PYTHON, store, wheels_dir=wheels, progress=SilentProgress())

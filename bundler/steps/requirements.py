@@ -1,0 +1,166 @@
+"""What is asked for by name, and what bounds it: the base image, and the versions that Feast was released with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from bundler.effects.feast_release import ReleaseLock
+from bundler.effects.package_index import masked
+from bundler.errors import LockError, SpecError
+from bundler.model.digest import Digest
+from bundler.model.spec import BundleSpec
+from bundler.wheels.compatibility import ImagePython
+
+_COMMENT = re.compile(r"(^|\s+)#.*$")
+_OPTION_OF_LINE = re.compile(r"\s--.*$")
+_INCLUDED = re.compile(r"(?:-r|--requirement)(?:\s+|=)(\S+)$")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One requirement, and the file and line that ask for it."""
+
+    requirement: Requirement
+    place: str
+
+    @property
+    def name(self) -> str:
+        """The distribution's normalised name."""
+        return str(canonicalize_name(self.requirement.name))
+
+    def text(self) -> str:
+        """Return the requirement without any address, which might hold a login."""
+        if self.requirement.url is None:
+            return str(self.requirement)
+        return f"{self.name} @ {Digest.of(masked(self.requirement.url).encode())}"
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """All that a spec asks for; ``options`` are lines of requirement files that only uv reads."""
+
+    asked: tuple[Asked, ...]
+    options: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Normalised names of what is asked for."""
+        return frozenset(one.name for one in self.asked)
+
+    def lines(self) -> tuple[str, ...]:
+        """Return what the lock records of them: sorted, each once, no address in it."""
+        options = (f"option {Digest.of(masked(line).encode())}" for line in self.options)
+        return tuple(sorted({*(one.text() for one in self.asked), *options}))
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Constraint lines, and for people where they come from."""
+
+    lines: tuple[str, ...]
+    source: str
+
+
+def read(spec: BundleSpec, folder: Path, extras: Sequence[str]) -> Requirements:
+    """Return what a spec in ``folder`` asks for, Feast with its extras included.
+
+    Raises:
+        SpecError: a requirement file is not there.
+    """
+    feast = Requirement(f"feast[{','.join(sorted(extras))}]=={spec.feast.version}")
+    asked = [Asked(feast, "feast.version of the spec")]
+    asked += [Asked(Requirement(line), "packages of the spec") for line in spec.packages]
+    rows = [row for name in spec.requirements for row in _lines(file(folder, name), name, frozenset())]
+    found = [(_parsed(line), place, line) for place, line in rows]
+    asked += [Asked(requirement, place) for requirement, place, _ in found if requirement is not None]
+    return Requirements(tuple(asked), tuple(line for requirement, _, line in found if requirement is None))
+
+
+def _parsed(line: str) -> Requirement | None:
+    try:
+        return Requirement(_OPTION_OF_LINE.sub("", line))
+    except InvalidRequirement:
+        return None  # an option, or a mistake: that is for uv to judge
+
+
+def file(folder: Path, name: str) -> Path:
+    """Return a requirement file of the spec; raise ``SpecError`` where it is not there."""
+    path = folder / name
+    if not path.is_file():
+        raise SpecError(f"The requirement file {path} does not exist.", remedy="Correct 'requirements' in the spec.")
+    return path
+
+
+def _lines(path: Path, name: str, above: frozenset[Path]) -> Iterator[tuple[str, str]]:
+    """Yield place and text of each line, those of included files too."""
+    pending = ""
+    for number, raw in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        text = pending + raw
+        pending = text[:-1] if text.endswith("\\") else ""
+        line = "" if pending else _COMMENT.sub("", text).strip()
+        included = _INCLUDED.match(line)
+        if not included:
+            yield from [(f"{name}:{number}", line)] if line else []
+            continue
+        other = path.parent / included[1]
+        if other.is_file() and other.resolve() not in above:  # uv says what is wrong with it where it is not
+            yield from _lines(other, included[1], above | {path.resolve()})
+
+
+def bounds(wanted: Requirements, held: Mapping[str, str], release: ReleaseLock | None, python: ImagePython) -> Bounds:
+    """Return what the resolution must keep to.
+
+    What the base image holds stays as it is. A version that a Feast release was tested with gives way where somebody
+    asks for another by name.
+
+    Raises:
+        LockError: a requirement contradicts the base, or the spec's version of Feast; all of them are named.
+    """
+    asked = [one for one in wanted.asked if python.satisfies(str(one.requirement.marker or ""))]
+    kept = {name: public for name, version in held.items() if (public := _public(version)) is not None}
+    _check(asked, kept)
+    pins = {name: version for name, version in (release.pins if release else {}).items() if name not in kept}
+    given_way = {one.name: one.place for one in asked if one.name in pins and not _allows(one, pins[one.name])}
+    lines = {**{name: pins[name] for name in pins if name not in given_way}, **kept}
+    source = release.source if release else "what the base image holds"
+    if given_way:
+        source += f" (except {', '.join(f'{name}: {place}' for name, place in sorted(given_way.items()))})"
+    return Bounds(tuple(f"{name}=={lines[name]}" for name in sorted(lines)), source)
+
+
+def _public(version: str) -> str | None:
+    """Return the version that an index may have: no local part, and none that is not PEP 440."""
+    try:
+        return Version(version).public
+    except InvalidVersion:
+        return None
+
+
+def _allows(one: Asked, version: str) -> bool:
+    return one.requirement.specifier.contains(version, prereleases=True)
+
+
+def _check(asked: Sequence[Asked], held: Mapping[str, str]) -> None:
+    feast = next(one for one in asked if one.name == "feast")
+    (wanted,) = (specifier.version for specifier in feast.requirement.specifier)
+    bound = {name: f"the base image holds {name} {version}" for name, version in held.items()}
+    versions = {**held, "feast": wanted}
+    bound["feast"] = f"the spec says feast.version {wanted}"
+    problems = tuple(
+        f"{one.place}: {one.text()}, but {bound[one.name]}"
+        for one in asked
+        if one.name in versions and not _allows(one, versions[one.name])
+    )
+    if problems:
+        raise LockError(
+            "A requirement contradicts what is fixed already.",
+            remedy="Change the requirement, or choose another base: what a base holds is never replaced silently.",
+            details=problems,
+        )
