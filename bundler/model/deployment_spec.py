@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,16 +15,24 @@ from bundler.model.server_spec import (
     NotNegative,
     Observability,
     Positive,
+    Quantity,
     Resources,
     Scaling,
     Servers,
     Tls,
 )
-from bundler.model.spec_parts import CRON, FEATURE_STORE_NAME, DnsLabel, DnsSubdomain, Part, Reference
+from bundler.model.spec_parts import (
+    CRON,
+    FEATURE_STORE_NAME,
+    VIEW,
+    DnsLabel,
+    DnsSubdomain,
+    Part,
+    Reference,
+)
 
 Topology = Literal["minimal", "standard", "enterprise-isolated", "enterprise-shared"]
 WiringName = Literal["baked", "mounted", "operator"]
-_QUANTITY: Final = r"^[0-9]+(\.[0-9]+)?([KMGTPE]i?|m)?$"
 
 
 class Volume(Part):
@@ -34,7 +42,7 @@ class Volume(Part):
     """Folder of the volume; the store's path in feature_store.yaml must lie directly in it."""
     claim: DnsSubdomain | None = None
     """An existing claim; by default the operator makes one."""
-    size: Annotated[str, Field(pattern=_QUANTITY)] | None = None
+    size: Quantity | None = None
     """Size of the claim to make, e.g. 10Gi."""
     storage_class: DnsSubdomain | None = Field(default=None, alias="storageClass")
     """Storage class of the claim to make."""
@@ -93,7 +101,7 @@ class CronJob(Part):
     """Register the definitions of the image at every run."""
     materialize: bool = True
     """Load what is new into the online store at every run."""
-    views: tuple[Annotated[str, Field(pattern=r"^\w+$")], ...] = Field(default=(), strict=False)
+    views: tuple[Annotated[str, Field(pattern=VIEW)], ...] = Field(default=(), strict=False)
     """Feature views to materialize; all where none is named."""
     starting_deadline_seconds: Positive | None = Field(default=None, alias="startingDeadlineSeconds")
     """Seconds after which a run that could not begin is left out."""

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
-from bundler.model.spec_parts import DnsLabel, DnsSubdomain, Part
-
-_ABSOLUTE: Final = r"^/[^:]*$"
-_PERCENT_OR_NUMBER: Final = r"^[0-9]+%?$"
+from bundler.model.spec_parts import ABSOLUTE_PATH, KEY, PERCENT_OR_NUMBER, QUANTITY, DnsLabel, DnsSubdomain, Part
 
 Native = dict[str, JsonValue]
 """An object exactly as Kubernetes has it."""
-AbsolutePath = Annotated[str, Field(pattern=_ABSOLUTE)]
+AbsolutePath = Annotated[str, Field(pattern=ABSOLUTE_PATH)]
+Quantity = Annotated[str, Field(pattern=QUANTITY)]
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
 NotNegative = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+def _checked_cidr(text: str) -> str:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        msg = f"not a range of addresses: {error} (expected e.g. 10.1.2.0/24)"
+        raise ValueError(msg) from error
+    return text
+
+
+Cidr = Annotated[str, AfterValidator(_checked_cidr)]
 
 
 class Resources(Part):
     """CPU and memory, e.g. cpu: 500m, memory: 512Mi."""
 
-    requests: Mapping[str, str] = {}
+    requests: Mapping[str, Quantity] = {}
     """What is reserved for each container; an autoscaler needs the CPU request of every one."""
-    limits: Mapping[str, str] = {}
+    limits: Mapping[str, Quantity] = {}
     """What no container may exceed."""
 
 
@@ -140,11 +151,11 @@ class Scaling(Part):
 class DisruptionBudget(Part):
     """How many pods a drained node may take away at a time: a number, or percents such as 50%."""
 
-    min_available: NotNegative | Annotated[str, Field(pattern=_PERCENT_OR_NUMBER)] | None = Field(
+    min_available: NotNegative | Annotated[str, Field(pattern=PERCENT_OR_NUMBER)] | None = Field(
         default=None, alias="minAvailable"
     )
     """Pods that must stay."""
-    max_unavailable: NotNegative | Annotated[str, Field(pattern=_PERCENT_OR_NUMBER)] | None = Field(
+    max_unavailable: NotNegative | Annotated[str, Field(pattern=PERCENT_OR_NUMBER)] | None = Field(
         default=None, alias="maxUnavailable"
     )
     """Pods that may go."""
@@ -164,7 +175,7 @@ class Tls(Part):
     """Secret of type kubernetes.io/tls with names of all Services; by default NAME-tls. OpenShift makes its own."""
     ca_config_map: DnsSubdomain | None = Field(default=None, alias="caConfigMap")
     """ConfigMap with the authority's certificate, in every namespace that uses a registry of this deployment."""
-    ca_key: str = Field(default="ca.crt", alias="caKey")
+    ca_key: Annotated[str, Field(pattern=KEY)] = Field(default="ca.crt", alias="caKey")
     """Key of the certificate in that ConfigMap."""
 
 
@@ -184,7 +195,7 @@ class Ingress(Part):
 class StorePeer(Part):
     """Something that the feature store may reach, besides the cluster's DNS and API."""
 
-    cidr: str | None = None
+    cidr: Cidr | None = None
     """Addresses, e.g. 10.1.2.0/24; everything where neither this nor a namespace is given."""
     namespace: DnsLabel | None = None
     """Namespace of the cluster."""
@@ -199,7 +210,9 @@ class NetworkPolicies(Part):
     """Namespaces whose pods may use the servers, besides the deployment's own."""
     stores: tuple[StorePeer, ...] = Field(default=(), strict=False)
     """Databases and other stores that the servers use."""
-    api_server: tuple[str, ...] = Field(default=("0.0.0.0/0", "::/0"), strict=False, alias="apiServer")
+    api_server: Annotated[tuple[Cidr, ...], Field(min_length=1)] = Field(
+        default=("0.0.0.0/0", "::/0"), strict=False, alias="apiServer"
+    )
     """Addresses (CIDR) of the Kubernetes API, which the CronJob and token checks need; anywhere where not said."""
 
 

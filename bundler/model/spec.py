@@ -15,6 +15,7 @@ from bundler.model.spec_parts import (
     PROJECT,
     TAG,
     DnsLabel,
+    DnsSubdomain,
     Host,
     Part,
     PlatformText,
@@ -81,6 +82,15 @@ class Registry(Part):
     """Where images lie that are not to keep their path; the longest source that fits counts."""
 
 
+class Subscription(Part):
+    """The subscription by which the Operator Lifecycle Manager installed the operator."""
+
+    name: DnsSubdomain
+    """Name of the Subscription."""
+    namespace: DnsLabel
+    """Its namespace."""
+
+
 class Operator(Part):
     """The Feast operator on the cluster."""
 
@@ -90,6 +100,15 @@ class Operator(Part):
     """The cluster has the operator already: neither its manifests nor its images enter the bundle."""
     manifest: str | None = None
     """File or URL of the release's install.yaml; for a preinstalled operator, of its CRD."""
+    subscription: Subscription | None = None
+    """For an operator that OLM installed: a patch makes it use the bundle's images as its defaults."""
+
+    @model_validator(mode="after")
+    def _installed_once(self) -> Operator:
+        if self.subscription and not self.preinstalled:
+            msg = "'subscription' belongs to a preinstalled operator: the bundle would install a second one"
+            raise ValueError(msg)
+        return self
 
 
 class Mirror(Part):

@@ -28,6 +28,11 @@ TAG = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
 
 # Feast's own rule for projects, and the operator's.
 PROJECT = r"^[A-Za-z0-9][A-Za-z0-9_]*$"
+ABSOLUTE_PATH = r"^/[^:]*$"
+PERCENT_OR_NUMBER = r"^[0-9]+%?$"
+QUANTITY = r"^[0-9]+(\.[0-9]+)?([KMGTPE]i?|[numk]|[eE][0-9]+)?$"
+KEY = r"^[-._a-zA-Z0-9]{1,253}$"
+VIEW = r"^\w+$"
 
 # Pattern -> what it asks for, in words that finish the sentence "VALUE is not ...".
 PATTERNS: Final = {
@@ -37,6 +42,11 @@ PATTERNS: Final = {
     REPOSITORY: "an image repository (lower case, e.g. team/feature-server)",
     CRON: "a cron schedule (five fields, e.g. '*/30 * * * *', or @hourly)",
     PROJECT: "a Feast project (letters, digits and '_', not at the beginning)",
+    ABSOLUTE_PATH: "an absolute path without ':'",
+    PERCENT_OR_NUMBER: "a number or percents (e.g. 50%)",
+    QUANTITY: "a quantity (e.g. 500m, 2, 512Mi)",
+    KEY: "a key of a ConfigMap or Secret (letters, digits, '-', '_' and '.')",
+    VIEW: "the name of a feature view",
     TAG: "a version that can be an image tag (at most 128 of A-Z, a-z, 0-9, '_', '.' and '-')",
 }
 

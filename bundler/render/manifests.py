@@ -16,7 +16,7 @@ from bundler.feast.tenants import Baked, tenants
 from bundler.feast.wiring import wire
 from bundler.model import layout
 from bundler.model.descriptor import Json
-from bundler.model.spec import BundleSpec
+from bundler.model.spec import BundleSpec, Subscription
 from bundler.render import comments, templates, yaml_text
 
 __all__ = ["Baked", "DeploymentImages", "credentials_secret", "render", "service_accounts"]
@@ -60,6 +60,7 @@ def render(
     to_fill_in = {tenant.deployment.name: _to_fill_in(tenant, alone=len(found) == 1) for tenant in found}
     files = {
         **_operator(operator_manifest, spec.deployment.image_pull_secrets),
+        **_subscription(spec.operator.subscription, images),
         **{path: text for texts in to_fill_in.values() for path, text in texts.items()},
         "namespace.yaml": templates.documents("namespace", [objects.namespace(name) for name in namespaces]),
     }
@@ -162,3 +163,19 @@ def _operator(manifest: str | None, pull_secrets: Sequence[str]) -> dict[str, st
         "operator/install.yaml": manifest,
         "operator/kustomization.yaml": templates.document("operator-kustomization", kustomization, facts),
     }
+
+
+def _subscription(subscription: Subscription | None, images: DeploymentImages) -> dict[str, str]:
+    """Render what makes an operator that OLM installed use the bundle's images where a FeatureStore names none."""
+    if subscription is None:
+        return {}
+    defaults = {"RELATED_IMAGE_FEATURE_SERVER": images.feature_server, "RELATED_IMAGE_CRON_JOB": images.kubectl}
+    patch: dict[str, Json] = {
+        "apiVersion": "operators.coreos.com/v1alpha1",
+        "kind": "Subscription",
+        "metadata": {"name": subscription.name, "namespace": subscription.namespace},
+        "spec": {"config": {"env": [{"name": name, "value": image} for name, image in defaults.items()]}},
+    }
+    path = "operator/subscription-patch.yaml"
+    facts = {"file": layout.manifest(path), "name": subscription.name, "namespace": subscription.namespace}
+    return {path: templates.document("subscription-patch", patch, facts)}

@@ -17,11 +17,13 @@ from bundler.feast.capabilities import Capabilities
 from bundler.feast.operator_images import image_references
 from bundler.model.findings import Status
 from bundler.model.reference import ImageRef
+from bundler.model.spec import Operator
 from bundler.render import manifests
 from tests.unit import manifest_cases as cases
 from tests.unit.operator_manifests import real_crd
 from tests.unit.test_yaml_text import TEXTS
 
+OLM = {"version": "0.66.0", "preinstalled": True}
 OLD, NEW = "0.61.0", "0.66.0"
 
 
@@ -246,7 +248,7 @@ def test_what_cannot_work_is_refused_with_the_place(text: str, problem: str) -> 
 # --- templates --------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(kind=st.sampled_from(["driver-stats", "yes", "null", "e1", "on"]), text=TEXTS, key=TEXTS)
 def test_no_value_of_a_feature_store_is_changed_by_a_template(kind: str, text: str, key: str) -> None:
     store = {"project": "p", "registry": {"path": "/r.db"}, "online_store": {"type": "redis", key: text}}
@@ -258,7 +260,7 @@ def test_no_value_of_a_feature_store_is_changed_by_a_template(kind: str, text: s
     assert written == expected
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(images=st.tuples(TEXTS, TEXTS, TEXTS))
 def test_no_reference_is_changed_by_a_template(images: tuple[str, str, str]) -> None:
     for version in (OLD, NEW):
@@ -278,3 +280,58 @@ def test_an_operators_manifest_is_passed_through_and_its_account_gets_the_pull_s
     [patch] = yaml.safe_load(files["operator/kustomization.yaml"])["patches"]
     assert yaml.safe_load(patch["patch"])[0]["value"] == [{"name": "registry-credentials"}]
     assert next(iter(files)).startswith("operator/")
+
+
+def test_an_operator_that_olm_installed_is_told_of_the_images_by_its_subscription() -> None:
+    asked = cases.spec(NEW).model_copy(
+        update={"operator": Operator.model_validate({**OLM, "subscription": {"name": "feast", "namespace": "olm"}})}
+    )
+    files = manifests.render(asked, cases.config(), cases.IMAGES, Capabilities.for_version(NEW))
+    patch = yaml.safe_load(files["operator/subscription-patch.yaml"])
+    assert patch["metadata"] == {"name": "feast", "namespace": "olm"}
+    assert {row["name"]: row["value"] for row in patch["spec"]["config"]["env"]} == {
+        "RELATED_IMAGE_FEATURE_SERVER": cases.IMAGES.feature_server,
+        "RELATED_IMAGE_CRON_JOB": cases.IMAGES.kubectl,
+    }
+
+
+# --- every template, with texts that YAML reads otherwise -------------------------------------------------------------
+
+MAPPINGS = st.dictionaries(TEXTS, TEXTS, max_size=3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(texts=st.tuples(TEXTS, TEXTS), mapping=MAPPINGS, labels=MAPPINGS)
+def test_no_setting_is_changed_by_a_template(
+    texts: tuple[str, str], mapping: dict[str, str], labels: dict[str, str]
+) -> None:
+    one, other = texts
+    volume: Any = {"name": one, "configMap": {"name": other, "items": [{"key": one, "path": other}]}}
+    deployment: Any = {
+        "topology": "enterprise-isolated",
+        "wiring": "mounted",
+        "networkPolicies": cases.STORES,
+        "servers": {"online": {"env": mapping, "volumeMounts": [volume], "nodeSelector": labels}, "ui": {}},
+        "podAnnotations": mapping,
+        "volumes": [volume],
+        "tolerations": [volume],
+        "securityContext": volume,
+        "batchEngine": {"config": {**mapping, "type": one}},
+        "ingress": {**cases.INGRESS, "annotations": mapping},
+        "observability": {"openTelemetry": {"endpoint": one, "serviceName": f"x{other}"}},
+        "cronJob": {"timeZone": f"x{one}"},
+    }
+    files = cases.render("0.67.0", cases.KUBERNETES_AUTH, **deployment)
+    spec = resource(files)["spec"]
+    services = spec["services"]
+    server = services["onlineStore"]["server"]
+    env = {row["name"]: row["value"].replace("$$", "$") for row in server["env"]}
+    assert {name: env[name] for name in mapping} == mapping
+    assert services.get("podAnnotations", {}) == mapping
+    assert services["volumes"][1:] == services["tolerations"] == server["volumeMounts"][1:] == [volume]
+    assert server.get("nodeSelector", {}) == labels
+    assert spec["cronJob"]["timeZone"] == f"x{one}"
+    [ingress] = yaml.safe_load_all(files["entrances.yaml"])
+    assert ingress["metadata"].get("annotations", {}) == mapping
+    [engine] = yaml.safe_load_all(files["configmaps.yaml"])
+    assert yaml.safe_load(engine["data"]["config"]) == {**mapping, "type": one}

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -19,6 +19,7 @@ LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")  # RFC 1035, which Services mu
 NAMES = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,41}[a-z0-9])?", fullmatch=True)
 
 
+@settings(deadline=None)
 @given(NAMES)
 def test_every_name_that_the_spec_allows_fits_every_derived_name(name: str) -> None:
     accepted = cases.spec(name=name).deployment

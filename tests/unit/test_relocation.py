@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundler.errors import SpecError
@@ -107,6 +107,7 @@ def test_what_was_put_in_is_not_replaced_again() -> None:
     assert relocation.relocate_text("a.b/x:1", {}) == ("a.b/x:1", 0)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["quay.io/a/b:1", "quay.io/a/b:1.2", "x", "image: "]), max_size=8))
 def test_relocating_and_back_changes_nothing(words: list[str]) -> None:
     text = " ".join(words)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundler.errors import SpecError
@@ -42,11 +42,13 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_a_document_reads_back(value: Any) -> None:
     assert yaml.safe_load(yaml_text.dump(value)) == value
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_a_block_after_a_key_reads_back_at_any_indentation(value: Any) -> None:
     assert yaml.safe_load(f"key:{yaml_text.block(value, 2)}\nend: true\n") == {"key": value, "end": True}
@@ -54,6 +56,7 @@ def test_a_block_after_a_key_reads_back_at_any_indentation(value: Any) -> None:
     assert yaml.safe_load(nested) == {"outer": {"key": value, "end": True}}
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_a_scalar_stays_on_its_line(text: str) -> None:
     written = yaml_text.scalar(text)
@@ -68,6 +71,7 @@ OTHER_TYPES = re.compile(
 )
 
 
+@settings(deadline=None)
 @given(st.from_regex(OTHER_TYPES, fullmatch=True))
 def test_what_any_reader_takes_for_another_type_is_quoted(text: str) -> None:
     assert yaml_text.scalar(text).startswith('"')
