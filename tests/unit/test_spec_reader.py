@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -83,15 +84,76 @@ def test_any_text_is_a_spec_or_a_clear_error(text: str) -> None:
         spec_reader.read(text, "bundle.yaml")
 
 
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.floats() | st.text(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    )
+SMALL = """\
+name: a
+version: "1"
+feast: {version: 0.61.0}
+base: {debian: bookworm}
+registry: {host: r}
+operator: {version: 0.61.0, preinstalled: true}
+deployment: {name: a}
+"""
+KEYS = ("version", "feast", "base", "registry", "deployment", "repo", "packages", "platforms", "tenants", "mirrors")
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=6,
 )
-def test_any_value_in_the_place_of_a_part_is_a_clear_error_or_fits(value: object) -> None:
-    text = GOOD.replace("repo:\n  path: feature_repo", f"repo: {json.dumps(value)}")
+
+
+@given(st.sampled_from(KEYS), ANYTHING)
+def test_any_value_in_the_place_of_a_part_is_a_clear_error_or_fits(key: str, value: object) -> None:
+    text = "".join(line for line in SMALL.splitlines(keepends=True) if not line.startswith(f"{key}:"))
     try:
-        spec_reader.read(text, "bundle.yaml")
+        spec_reader.read(text + json.dumps({key: value})[1:-1] + "\n", "bundle.yaml")
     except SpecError as error:
-        assert error.details  # noqa: PT017  (some values fit)
+        assert all(re.match(r"bundle\.yaml:\d+: ", line) for line in error.details)  # noqa: PT017  (some values fit)
+        assert error.details  # noqa: PT017
+
+
+def test_a_file_that_is_no_mapping_says_what_it_should_be() -> None:
+    assert problems("- a\n") == ("bundle.yaml:1: expected a mapping with 'name', 'version', 'base', ...",)
+    assert problems("") == problems("- a\n")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        (
+            "preinstalled: true",
+            "preinstalled: 'yes'",
+            "operator.preinstalled: YAML reads yes as text, but true or false",
+        ),
+        ("registry: {host: r}", "registry: r", "registry: YAML reads r as text, but a mapping is wanted"),
+        ("registry: {host: r}", "registry:", "registry: is empty, but a mapping is wanted"),
+        ("{host: r}", "{host: {a: b}}", "registry.host: here is a mapping, but a text is wanted."),
+        (
+            "{host: r}",
+            "{host: null}",
+            "registry.host: YAML reads null as null, but a text is wanted. Quote it: 'null'.",
+        ),
+        ("{host: r}", "{host: !!int x}", "registry.host: 'x' is no int."),
+        ("{host: r}", "{host: https://r/}", "registry.host: not a registry host: 'https://r/'"),
+        ("{name: a}", "{name: a, image_pull_policy: Never}", "did you mean 'imagePullPolicy'?"),
+        ("{name: a}", "{name: a, imagePullPolicy: never}", "'never' is none of 'Always', 'IfNotPresent' or 'Never'."),
+        ("{name: a}", "{name: a, cronJob: {schedule: daily}}", "'daily' is not a cron schedule (five fields"),
+        ("{version: 0.61.0}", "{version: 0.61}", "feast.version: YAML reads 0.61 as float, but a text is wanted."),
+        ("{version: 0.61.0}", "{version: new}", "feast.version: not a version: 'new' (expected e.g. 0.61.0)."),
+        (
+            "name: a",
+            "name: a\nplatforms: linux/amd64",
+            "platforms: YAML reads linux/amd64 as text, but a list is wanted",
+        ),
+        ("name: a", "name: a\nplatforms: []", "platforms: "),
+        ("name: a", "name: a\nimages: ['!']", "images[0]: "),
+    ],
+)
+def test_a_wrong_value_is_shown_as_written_with_what_is_wanted(before: str, after: str, sentence: str) -> None:
+    (problem,) = problems(SMALL.replace(before, after, 1))
+    assert sentence in problem
+
+
+def test_the_small_spec_of_these_tests_is_one() -> None:
+    assert spec_reader.read(SMALL, "x").name == "a"
