@@ -235,6 +235,20 @@ def test_a_killed_client_goes_on_where_it_stopped(bundle: Path, tmp_path: Path) 
     assert not list((tmp_path / "journal").iterdir())
 
 
+def test_an_interrupted_push_ends_soon(bundle: Path, tmp_path: Path) -> None:
+    with memory_registry.running(MemoryRegistry()) as address, fault_proxy.running(address) as proxy:
+        proxy.faults = [Fault(Kind.STALL, "PUT", BLOBS, times=100, after=10_000)]
+        command = [sys.executable, "-c", _PROGRAM, str(bundle), proxy.address, str(tmp_path / "journal")]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE)
+        while not any(one.method == "PUT" for one in proxy.exchanges):
+            time.sleep(0.01)
+        begin = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert time.monotonic() - begin < 8  # the stalled socket would hold it for a minute
+    assert b"KeyboardInterrupt" in said
+
+
 def test_a_killed_push_to_a_registry_that_cannot_resume_is_made_whole(
     bundle: Path, registry: RunningRegistry, proxy: FaultProxy, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from bundler.model.progress import SilentProgress
 from bundler.steps import push, push_by_skopeo
 from bundler.steps.push import PushOptions
 from bundler.steps.push_plan import Receipt
-from tests.support import registries, sample_bundles, token_server
+from tests.support import forward_proxy, registries, sample_bundles, token_server
 from tests.support.certificates import Authority
 from tests.support.registries import RunningRegistry
 from tests.support.sample_bundles import AMD64, ARM64, SampleLayer
@@ -276,6 +276,37 @@ def test_a_token_that_expires_in_the_middle_is_renewed(bundle: Path, tmp_path: P
     assert receipt.blobs_sent
     scope = ("repository:site/feast/team/app:pull,push",)
     assert tokens.asked.count(scope) == 2
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_the_proxy_of_the_environment_is_used_with_its_login(plain: bool, bundle: Path, tmp_path: Path) -> None:  # noqa: FBT001
+    authority = Authority.make(tmp_path / "ca")
+    pair = None if plain else authority.server("registry.test")
+    with (
+        registries.running(tmp_path / "registry", tls=pair) as registry,
+        forward_proxy.running({f"registry.test:{registry.port}": ("127.0.0.1", registry.port)}) as proxy,
+    ):
+        url = f"http://user:word@{proxy.address}"
+        asked = PushOptions(
+            Destination.parse(f"registry.test:{registry.port}/site"),
+            plain_http=plain,
+            tls=TlsSettings((authority.pair.certificate,)),
+            connection=Connection(environment={"https_proxy": url, "http_proxy": url}),
+        )
+        assert run(bundle, asked).blobs_sent
+    assert proxy.seen
+    assert {login for _, login in proxy.seen} == {"Basic dXNlcjp3b3Jk"}
+    assert all(line.startswith("CONNECT ") is not plain for line, _ in proxy.seen)
+
+
+def test_a_proxy_that_does_not_know_the_host_is_a_clear_error(bundle: Path) -> None:
+    with forward_proxy.running({}) as proxy:
+        environment = {"HTTPS_PROXY": f"http://user:word@{proxy.address}"}
+        asked = PushOptions(Destination.parse("registry.test"), connection=Connection(environment=environment))
+        with pytest.raises(RegistryError, match="proxy did not let us") as caught:
+            run(bundle, asked)
+    assert "NO_PROXY" in caught.value.remedy
+    assert "word" not in str(caught.value)
 
 
 def test_skopeo_and_podman_pull_the_same_digests(

@@ -14,16 +14,18 @@ from bundler.errors import UsageError
 
 def context(settings: TlsSettings) -> ssl.SSLContext:
     """Build the context; raise ``UsageError`` naming the file that is missing or no certificate."""
-    made = ssl.create_default_context()
+    if settings.verify:
+        made = ssl.create_default_context()
+    else:
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        made.check_hostname = False
+        made.verify_mode = ssl.CERT_NONE
     for authority in settings.ca_certificates:
         with _reading(authority, "certificate authority"):
             made.load_verify_locations(cafile=authority)
     if settings.client_certificate:
         with _reading(settings.client_certificate, "client certificate with its key"):
             made.load_cert_chain(settings.client_certificate, settings.client_key, password=_no_password)
-    if not settings.verify:
-        made.check_hostname = False
-        made.verify_mode = ssl.CERT_NONE
     return made
 
 
