@@ -36,10 +36,10 @@ class _StoppedError(Exception):
 class Downloads:
     """Transfers that share connections, a progress bar and an end."""
 
-    def __init__(self, store: BlobStore, task: Task, parallel: int) -> None:
+    def __init__(self, store: BlobStore, task: Task, indexes: PackageIndexes, parallel: int) -> None:
         self._store, self._task = store, task
-        self._indexes = PackageIndexes.of_this_host()
-        self._pool = trust.pool(parallel, self._indexes)
+        self._indexes = indexes
+        self._pool = trust.pool(parallel, indexes)
         self._stop = Event()
 
     def stop(self) -> None:

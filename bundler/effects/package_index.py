@@ -9,7 +9,7 @@ from __future__ import annotations
 import netrc
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,12 +25,20 @@ _UV_FURTHER = ("UV_INDEX", "UV_EXTRA_INDEX_URL")
 _AUTHORITIES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT")
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 _NAMED = re.compile(r"([A-Za-z0-9._-]+)=(.*)", re.DOTALL)
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+_INDEX_OPTION = re.compile(r"(?:-i|--index-url|--extra-index-url|-f|--find-links|--trusted-host)(?:\s+|=)(\S+)$")
 _PORTS = {"http": 80, "https": 443}
 
 
 def masked(text: str) -> str:
     """Hide the login of every URL in a text."""
     return _LOGIN.sub("://***@", text)
+
+
+def index_options(lines: Iterable[str]) -> tuple[str, ...]:
+    """Return the lines of requirement files that name indexes; folders are left out, which are relative to the file."""
+    named = ((line, _INDEX_OPTION.match(line)) for line in lines)
+    return tuple(line for line, match in named if match and ("://" in match[1] or line.startswith("--trusted-host")))
 
 
 @dataclass(frozen=True)
@@ -40,11 +48,13 @@ class PackageIndexes:
     environment: Mapping[str, str] = field(repr=False)
     home: Path
     machine: Path = Path("/etc")
+    options: tuple[str, ...] = field(default=(), repr=False)
+    """Lines of requirement files that name indexes, e.g. --extra-index-url URL."""
 
     @classmethod
-    def of_this_host(cls) -> PackageIndexes:
-        """Return the configuration of this process."""
-        return cls(dict(os.environ), Path.home())
+    def of_this_host(cls, options: tuple[str, ...] = ()) -> PackageIndexes:
+        """Return the configuration of this process, and of requirement files."""
+        return cls(dict(os.environ), Path.home(), options=options)
 
     def for_uv(self) -> dict[str, str]:
         """Return variables that tell uv what is configured for pip, and what to trust.
@@ -100,10 +110,16 @@ class PackageIndexes:
             for word in self.environment.get(variable, "").split():
                 named = _NAMED.fullmatch(word) if "://" not in word.partition("=")[0] else None
                 yield self._with_named_login(*(named.groups() if named else ("", word)))
+        for line in self.options:
+            yield from map(urlsplit, self._expanded(line).split())
         for name, url in self._uv_indexes:
             yield self._with_named_login(name, url)
         for key in ("index-url", "extra-index-url"):
             yield from map(urlsplit, self._pip_file.get(key, "").split())
+
+    def _expanded(self, line: str) -> str:
+        """Put in the variables of a line, ``${TOKEN}``, as uv and pip do."""
+        return _VARIABLE.sub(lambda match: self.environment.get(match[1], match[0]), line)
 
     def _with_named_login(self, name: str, url: str) -> SplitResult:
         place = urlsplit(url)

@@ -41,6 +41,8 @@ class Resolution:
     dependencies: bool = True
     sources: bool = False
     """Ask for source distributions, which only Feast's release lock is read from."""
+    options: tuple[str, ...] = ()
+    """Lines of requirement files that name indexes, where the files themselves are not given."""
     pins: str = ""
     """Where the constraints come from, for the person whose requirement contradicts one."""
 
@@ -135,7 +137,7 @@ def _in_folder(wanted: Resolution) -> Mapping[str, str]:
 
 def _command(wanted: Resolution, folder: Path) -> list[str | Path]:
     listed, constraints = folder / "requirements.in", folder / "constraints.txt"
-    listed.write_text("".join(f"{line}\n" for line in wanted.requirements), encoding="utf-8")
+    listed.write_text("".join(f"{line}\n" for line in (*wanted.options, *wanted.requirements)), encoding="utf-8")
     constraints.write_text("".join(f"{line}\n" for line in wanted.constraints), encoding="utf-8")
     try:
         uv = find_uv_bin()

@@ -17,7 +17,7 @@ _UNREACHABLE = re.compile(
 _NO_WHEEL = re.compile(
     r"([A-Za-z0-9._-]+)((?:==|<|>|<=|>=)\S+)? ha(?:s|ve) no (?:usable )?wheels|Wheels are required for `([^`]+)`"
 )
-_UNREADABLE = re.compile(r"couldn't parse|unexpected|invalid version", re.IGNORECASE)
+_UNREADABLE = re.compile(r"couldn't parse|unexpected|invalid version|file not found", re.IGNORECASE)
 _NOT_FOUND = re.compile(
     r"Because (?:(\S+) was not found in the package registry|there is no version of (\S+) and you require \2)"
 )

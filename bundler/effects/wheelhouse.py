@@ -10,6 +10,7 @@ from pathlib import Path
 from bundler.effects import uv
 from bundler.effects.blobs import BlobStore
 from bundler.effects.download import Downloads
+from bundler.effects.package_index import PackageIndexes
 from bundler.effects.uv import Candidate, Resolution
 from bundler.errors import LockError
 from bundler.model.digest import Digest
@@ -27,11 +28,13 @@ def fetch(
     *,
     wheels_dir: Path | None,
     progress: Progress,
+    options: tuple[str, ...] = (),
 ) -> None:
     """Bring every wheel that the store lacks.
 
     The lock names no index, so uv is asked where the configured index has the locked releases; what answers must have
-    the locked hash. An index is not asked for what the spec's own folder of wheels holds.
+    the locked hash. An index is not asked for what the spec's own folder of wheels holds. ``options`` are the lines of
+    requirement files that name further indexes.
 
     Raises:
         LockError: the index has no file of that name and hash any more.
@@ -42,7 +45,8 @@ def fetch(
     own = [found for wheel in missing if (found := _in_folder(wheel, wheels_dir)) is not None]
     here = {found.filename for found in own}
     away = [wheel for wheel in missing if wheel.filename not in here]
-    download([*own, *_offered(away, python, wheels_dir)], store, progress=progress)
+    offered = _offered(away, Resolution(python, wheels=wheels_dir, dependencies=False, options=options))
+    download([*own, *offered], store, progress=progress, options=options)
 
 
 def _in_folder(wheel: LockedWheel, folder: Path | None) -> Candidate | None:
@@ -54,11 +58,11 @@ def _in_folder(wheel: LockedWheel, folder: Path | None) -> Candidate | None:
     return Candidate(wheel.name, wheel.version, wheel.filename, wheel.size, wheel.sha256, path.resolve().as_uri())
 
 
-def _offered(wheels: Sequence[LockedWheel], python: ImagePython, wheels_dir: Path | None) -> Iterator[Candidate]:
+def _offered(wheels: Sequence[LockedWheel], asked: Resolution) -> Iterator[Candidate]:
     if not wheels:
         return
     pins = tuple(f"{wheel.name}=={wheel.version}" for wheel in wheels)
-    releases = uv.releases(Resolution(python, requirements=pins, wheels=wheels_dir, dependencies=False))
+    releases = uv.releases(replace(asked, requirements=pins))
     offered = [found for release in releases for found in release.files]
     for wheel in wheels:
         same_name = [found for found in offered if found.filename == wheel.filename]
@@ -80,20 +84,24 @@ def _gone(wheel: LockedWheel, same_name: Sequence[Candidate]) -> LockError:
     )
 
 
-def lock(candidates: Sequence[Candidate], store: BlobStore, *, progress: Progress) -> tuple[LockedWheel, ...]:
+def lock(
+    candidates: Sequence[Candidate], store: BlobStore, *, progress: Progress, options: tuple[str, ...] = ()
+) -> tuple[LockedWheel, ...]:
     """Return the entries of the lock for files, in their order.
 
     What lies in a folder, and what the index gives no size or hash of, is brought into the store to be measured.
     """
     unknown = [found for found in candidates if found.local is not None or found.size is None or not found.sha256]
-    measured = dict(zip(unknown, download(unknown, store, progress=progress), strict=True))
+    measured = dict(zip(unknown, download(unknown, store, progress=progress, options=options), strict=True))
     rows = [measured.get(found, (found.sha256, found.size or 0)) for found in candidates]
     return tuple(
         replace(found, sha256=sha256).locked(size) for found, (sha256, size) in zip(candidates, rows, strict=True)
     )
 
 
-def download(files: Sequence[Candidate], store: BlobStore, *, progress: Progress) -> tuple[tuple[str, int], ...]:
+def download(
+    files: Sequence[Candidate], store: BlobStore, *, progress: Progress, options: tuple[str, ...] = ()
+) -> tuple[tuple[str, int], ...]:
     """Bring files into the store, several at once; return SHA-256 and size in bytes of each, in their order."""
     if not files:
         return ()
@@ -102,7 +110,7 @@ def download(files: Sequence[Candidate], store: BlobStore, *, progress: Progress
         progress.task("Fetching Python packages", total=total or None, unit="bytes") as task,
         ThreadPoolExecutor(_PARALLEL) as threads,
     ):
-        downloads = Downloads(store, task, _PARALLEL)
+        downloads = Downloads(store, task, PackageIndexes.of_this_host(options), _PARALLEL)
         # Big ones first: the last thread should not begin the biggest file when the others are done.
         ordered = sorted(range(len(files)), key=lambda number: -(files[number].size or 0))
         running = {number: threads.submit(downloads.bring, files[number]) for number in ordered}

@@ -120,16 +120,18 @@ def _bake(
     """Bake the feature server of every platform."""
     lock_digest = Digest.of(pinned.to_text().encode())
     rows = {row.platform: row for row in pinned.platforms}
-    requested = lock.asked(loaded.spec, loaded.folder, loaded.repo).names
+    asked = lock.asked(loaded.spec, loaded.folder, loaded.repo)
     repo = bake.repo_layer(loaded.repo, store, epoch=LAYER_EPOCH)
     images: dict[Platform, Image] = {}
     for platform, base in found.bases.items():
         row = rows[str(platform)]
         wheels_dir = loaded.folder / loaded.spec.wheels
         python = lock.image_python(base, platform)
-        wheelhouse.fetch(row.wheels, python, store, wheels_dir=wheels_dir, progress=progress)
+        wheelhouse.fetch(
+            row.wheels, python, store, wheels_dir=wheels_dir, progress=progress, options=asked.index_options
+        )
         layers = wheel_layers.build(
-            row.wheels, _target(base), store, epoch=LAYER_EPOCH, requested=requested, progress=progress
+            row.wheels, _target(base), store, epoch=LAYER_EPOCH, requested=asked.names, progress=progress
         )
         identity = _identity(loaded, base, lock_digest)
         images[platform] = bake.assemble(base.image, (*layers, repo), identity, store, epoch=pinned.created)

@@ -148,7 +148,8 @@ def image_python(base: Base, platform: Platform) -> ImagePython:
             f"The base image for {platform} has no GNU C library that could be recognised.",
             remedy="Choose a base such as Debian, Ubuntu or UBI: manylinux wheels do not run on musl (Alpine).",
         )
-    return ImagePython(python.version, python.full_version, glibc, platform)
+    # Debian marks builds from a branch with "+", which is no version to uv.
+    return ImagePython(python.version, python.full_version.rstrip("+"), glibc, platform)
 
 
 def asked(spec: BundleSpec, folder: Path, repo: RepoContents) -> Requirements:
@@ -187,7 +188,7 @@ def _platform(
         glibc=".".join(map(str, python.glibc)),
         base_digest=str(base.image.descriptor.digest),
         base_packages=dict(sorted(base.contents.debian_packages.items())),
-        wheels=wheelhouse.lock(new, store, progress=progress),
+        wheels=wheelhouse.lock(new, store, progress=progress, options=wanted.index_options),
     )
     return row, bounds.source
 

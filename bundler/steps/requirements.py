@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from bundler.effects.feast_release import ReleaseLock
-from bundler.effects.package_index import masked
+from bundler.effects.package_index import index_options, masked
 from bundler.errors import LockError, SpecError
 from bundler.model.digest import Digest
 from bundler.model.spec import BundleSpec
@@ -53,6 +53,11 @@ class Requirements:
     def names(self) -> frozenset[str]:
         """Normalised names of what is asked for."""
         return frozenset(one.name for one in self.asked)
+
+    @property
+    def index_options(self) -> tuple[str, ...]:
+        """The options that name indexes; they may hold logins."""
+        return index_options(self.options)
 
     def lines(self) -> tuple[str, ...]:
         """Return what the lock records of them: sorted, each once, no address in it."""

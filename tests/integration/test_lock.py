@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bundler.effects import feature_repo, wheelhouse
+from bundler.effects.blobs import BlobStore
+from bundler.errors import LockError, SpecError, UsageError
+from bundler.model import spec_reader
+from bundler.model.digest import Digest
+from bundler.model.lock import BundleLock, differences
+from bundler.model.lock import read as read_lock
+from bundler.model.platform import Platform
+from bundler.model.progress import SilentProgress
+from bundler.oci import image
+from bundler.oci.rootfs import BaseContents, PythonInstallation
+from bundler.steps import lock
+from bundler.steps.lock import Base, LockInputs
+from tests.integration.package_index import PackageIndex
+from tests.unit.sample_wheels import wheel
+
+pytestmark = pytest.mark.integration
+AMD64 = Platform("linux", "amd64")
+SPEC = """
+name: demo
+version: 1.0.0
+repo: {path: repo}
+feast: {version: 0.61.0}
+base: {debian: bookworm}
+requirements: [requirements.txt]
+platforms: [linux/amd64, linux/arm64]
+registry: {host: registry.internal.example}
+operator: {version: 0.61.0, preinstalled: true}
+deployment: {name: demo}
+"""
+PINS = b"""# made by uv
+redis==4.0 \\
+    --hash=sha256:00
+shared==1.0
+windows==1.0 ; sys_platform == 'win32'
+"""
+
+
+def distribution(name: str, version: str, *requires: str) -> tuple[str, bytes]:
+    content = wheel({f"{name}.py": ""}, name=name, version=version, requires=requires).getvalue()
+    return f"{name}-{version}-py3-none-any.whl", content
+
+
+def feast_sources() -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        files = {
+            "PKG-INFO": b"Metadata-Version: 2.2\nName: feast\nVersion: 0.61.0\n",
+            "sdk/python/requirements/py3.11-minimal-requirements.txt": PINS,
+            "sdk/python/requirements/py3.12-minimal-requirements.txt": b"shared==9.9\n",
+        }
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"feast-0.61.0/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return stream.getvalue()
+
+
+@pytest.fixture
+def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[PackageIndex]:
+    served = dict(
+        [
+            distribution("feast", "0.61.0", "shared>=1", "redis>=4; extra == 'redis'", "grpcio; extra == 'grpcio'"),
+            distribution("redis", "4.0"),
+            distribution("redis", "5.0"),
+            distribution("grpcio", "1.0"),
+            distribution("shared", "1.0"),
+            distribution("shared", "2.0"),
+            distribution("asked", "1.0", "dependency"),
+            distribution("asked", "2.0", "dependency"),
+            distribution("dependency", "1.0"),
+            distribution("dependency", "2.0"),
+        ]
+    )
+    with PackageIndex({**served, "feast-0.61.0.tar.gz": feast_sources()}).running() as running:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", running.url)
+        monkeypatch.setenv("UV_NO_CACHE", "1")
+        monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+        yield running
+
+
+def base(platform: str, held: Mapping[str, str]) -> Base:
+    python = PythonInstallation((3, 11), "3.11.2", "/usr/bin/python3.11", "/usr/lib/python3/dist-packages", "/usr/bin")
+    contents = BaseContents(python, held, (2, 36), {}, True, {}, {"libc6": "2.36-9"})  # noqa: FBT003  (has_bash)
+    return Base(image.empty(Platform.parse(platform)), contents)
+
+
+def inputs(folder: Path, requirements: str = "asked\n", held: Mapping[str, str] | None = None) -> LockInputs:
+    repo = folder / "repo"
+    repo.mkdir(exist_ok=True)
+    (repo / "feature_store.yaml").write_text(
+        "project: demo\nprovider: local\nonline_store: {type: redis, connection_string: x}\nregistry: r.db\n"
+    )
+    (folder / "requirements.txt").write_text(requirements)
+    spec = spec_reader.read(SPEC, "bundle.yaml")
+    bases = {Platform.parse(text): base(text, held or {}) for text in spec.platforms}
+    return LockInputs(spec, folder, feature_repo.read(repo, spec.repo), bases, (), now=1000)
+
+
+def locked(wanted: LockInputs) -> BundleLock:
+    return lock.run(wanted, BlobStore(wanted.folder / "cache"), SilentProgress())
+
+
+def versions(made: BundleLock, row: int = 0) -> dict[str, str]:
+    return {found.name: found.version for found in made.platforms[row].wheels}
+
+
+@pytest.mark.usefixtures("index")
+def test_a_lock_pins_what_is_asked_for_what_stores_need_and_what_feast_was_released_with(tmp_path: Path) -> None:
+    made = locked(inputs(tmp_path))
+    assert versions(made) == {
+        "asked": "2.0",
+        "dependency": "2.0",
+        "feast": "0.61.0",
+        "grpcio": "1.0",
+        "redis": "4.0",
+        "shared": "1.0",
+    }
+    assert versions(made, 1) == versions(made)
+    assert made.constraints == "Feast 0.61.0's own lock for Python 3.11"
+    assert "asked" in made.requirements
+    assert any(line.startswith("feast[") and "redis" in line for line in made.requirements)
+    assert read_lock(made.to_text(), "bundle.lock") == made
+
+
+def test_a_lock_names_no_host(tmp_path: Path, index: PackageIndex) -> None:
+    (tmp_path / "c.txt").write_text("asked<2\n")
+    text = locked(inputs(tmp_path, f"--extra-index-url {index.url}\nasked\n-c c.txt\n")).to_text()
+    assert "127.0.0.1" not in text
+    assert "http" not in text
+
+
+@pytest.mark.usefixtures("index")
+def test_an_index_that_a_requirement_file_names_is_used_for_locking_and_for_fetching(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private = PackageIndex(dict([distribution("ours", "1.0")]), login=("someone", "hunter2"), with_sizes=False)
+    monkeypatch.setenv("INDEX_PASSWORD", "hunter2")
+    with private.running():
+        url = private.url_with_login.replace("hunter2", "${INDEX_PASSWORD}")
+        wanted = inputs(tmp_path, f"--extra-index-url {url}\nours\n")
+        made = locked(wanted)
+        assert versions(made)["ours"] == "1.0"
+        assert "hunter2" not in made.to_text()
+        (ours,) = (found for found in made.platforms[0].wheels if found.name == "ours")
+        options = lock.asked(wanted.spec, wanted.folder, wanted.repo).index_options
+        store, python = BlobStore(tmp_path / "other"), lock.image_python(wanted.bases[AMD64], AMD64)
+        wheelhouse.fetch([ours], python, store, wheels_dir=None, progress=SilentProgress(), options=options)
+        assert store.has(Digest(ours.sha256), ours.size)
+
+
+@pytest.mark.usefixtures("index")
+def test_what_the_base_holds_is_kept_and_not_installed_twice(tmp_path: Path) -> None:
+    held = {"feast": "0.61.0", "shared": "2.0", "dependency": "1.0+corp", "odd": "not a version"}
+    made = locked(inputs(tmp_path, held=held))
+    assert versions(made) == {"asked": "2.0", "grpcio": "1.0", "redis": "5.0"}
+    assert made.constraints == "what the base image holds"
+
+
+@pytest.mark.usefixtures("index")
+def test_a_requirement_that_contradicts_the_base_names_both(tmp_path: Path) -> None:
+    wanted = inputs(tmp_path, "# first\nshared>=2  # why\nfeast==0.60.0\n", held={"feast": "0.61.0", "shared": "1.0"})
+    with pytest.raises(LockError, match="contradicts") as caught:
+        locked(wanted)
+    assert caught.value.details == (
+        "requirements.txt:2: shared>=2, but the base image holds shared 1.0",
+        "requirements.txt:3: feast==0.60.0, but the spec says feast.version 0.61.0",
+    )
+
+
+@pytest.mark.usefixtures("index")
+def test_a_base_with_another_feast_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"holds Feast 0\.60\.0.*asks for 0\.61\.0"):
+        locked(inputs(tmp_path, held={"feast": "0.60.0"}))
+
+
+@pytest.mark.usefixtures("index")
+def test_a_version_that_somebody_asks_for_wins_over_feasts_own_lock_and_the_lock_says_so(tmp_path: Path) -> None:
+    made = locked(inputs(tmp_path, "redis>=5\n"))
+    assert versions(made)["redis"] == "5.0"
+    assert made.constraints == "Feast 0.61.0's own lock for Python 3.11 (except redis: requirements.txt:1)"
+
+
+@pytest.mark.usefixtures("index")
+def test_locking_again_changes_nothing_not_even_the_time(tmp_path: Path) -> None:
+    first = locked(inputs(tmp_path))
+    again = locked(replace(inputs(tmp_path), old=first, now=2000))
+    assert again == first
+    assert again.created == 1000
+
+
+@pytest.mark.usefixtures("index")
+def test_other_pins_stay_when_one_package_is_upgraded(tmp_path: Path) -> None:
+    first = locked(inputs(tmp_path, "asked<2\ndependency<2\n"))
+    assert (versions(first)["asked"], versions(first)["dependency"]) == ("1.0", "1.0")
+    kept = replace(inputs(tmp_path, "asked\ndependency\n"), old=first)
+    assert {name: versions(locked(kept))[name] for name in ("asked", "dependency")} == {
+        "asked": "1.0",
+        "dependency": "1.0",
+    }
+    one = locked(replace(kept, upgrade=frozenset({"Asked"})))
+    assert (versions(one)["asked"], versions(one)["dependency"]) == ("2.0", "1.0")
+    every = locked(replace(kept, upgrade=None))
+    assert (versions(every)["asked"], versions(every)["dependency"]) == ("2.0", "2.0")
+
+
+@pytest.mark.usefixtures("index")
+def test_a_pin_gives_way_where_a_requirement_has_moved_past_it(tmp_path: Path) -> None:
+    first = locked(inputs(tmp_path, "asked<2\n"))
+    moved = locked(replace(inputs(tmp_path, "asked>=2\n"), old=first, now=2000))
+    assert versions(moved)["asked"] == "2.0"
+    assert moved.created == 2000
+    assert any(line.startswith("+ linux/arm64: asked 2.0") for line in differences(first, moved))
+
+
+@pytest.mark.usefixtures("index")
+def test_a_misspelt_package_to_upgrade_is_refused(tmp_path: Path) -> None:
+    first = locked(inputs(tmp_path))
+    with pytest.raises(UsageError, match=r"no such package.*Did you mean dependency"):
+        locked(replace(inputs(tmp_path), old=first, upgrade=frozenset({"dependancy"})))
+
+
+def stale(made: BundleLock, now: LockInputs) -> tuple[str, ...]:
+    return lock.stale(made, now.spec, now.folder, now.repo, now.bases)
+
+
+@pytest.mark.usefixtures("index")
+def test_a_lock_is_stale_when_requirements_repo_or_base_have_changed_and_says_what(tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("redis\n")
+    made = locked(inputs(tmp_path, "asked\n-r more.txt\n"))
+    assert stale(made, inputs(tmp_path, "asked # a comment\n-r more.txt\n")) == ()
+    assert stale(made, inputs(tmp_path, "asked>=2\n-r more.txt\n")) == ("- requirement asked", "+ requirement asked>=2")
+    (tmp_path / "more.txt").write_text("")
+    assert stale(made, inputs(tmp_path, "asked\n-r more.txt\n")) == ("- requirement redis",)
+    (tmp_path / "more.txt").write_text("redis\n")
+    (tmp_path / "repo/features.py").write_text("x = 1\n")
+    changed = stale(made, inputs(tmp_path, "asked\n-r more.txt\n"))
+    assert [line[:15] for line in changed] == ["- feature repo ", "+ feature repo "]
+    (tmp_path / "repo/features.py").unlink()
+    now = inputs(tmp_path, "asked\n-r more.txt\n")
+    moved = {
+        platform: replace(one, contents=replace(one.contents, debian_packages={"libc6": "2.36-10"}))
+        for platform, one in now.bases.items()
+    }
+    assert "+ libc6 2.36-10" in stale(made, replace(now, bases=moved))
+
+
+@pytest.mark.usefixtures("index")
+def test_a_requirement_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    wanted = inputs(tmp_path)
+    (tmp_path / "requirements.txt").unlink()
+    with pytest.raises(SpecError, match=r"requirements\.txt does not exist"):
+        locked(wanted)
+
+
+@pytest.mark.usefixtures("index")
+def test_a_base_without_python_or_with_another_c_library_is_refused(tmp_path: Path) -> None:
+    wanted = inputs(tmp_path)
+    for change, problem in (({"python": None}, "has no Python"), ({"glibc": None}, "no GNU C library")):
+        bases = {
+            platform: replace(one, contents=replace(one.contents, **change))  # type: ignore[arg-type]  # either field
+            for platform, one in wanted.bases.items()
+        }
+        with pytest.raises(SpecError, match=problem):
+            locked(replace(wanted, bases=bases))
