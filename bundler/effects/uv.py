@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import tomllib
 from uv import find_uv_bin
 
 from bundler.effects import process, uv_errors
@@ -17,11 +18,6 @@ from bundler.effects.package_index import PackageIndexes
 from bundler.errors import LockError, ToolFailedError, ToolMissingError
 from bundler.model.lock import LockedWheel
 from bundler.wheels.compatibility import ImagePython
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 @dataclass(frozen=True)
