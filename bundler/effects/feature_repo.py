@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -68,6 +68,10 @@ class RepoContents:
     files: tuple[RepoFile, ...]
     fingerprint: Digest
     config: FeatureStoreConfig
+
+    def sources(self) -> Mapping[str, bytes]:
+        """Return path -> content of its Python files."""
+        return {file.path: file.source.read_bytes() for file in self.files if file.path.endswith(".py")}
 
 
 def read(folder: Path, repo: FeatureRepo) -> RepoContents:

@@ -89,6 +89,9 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
     servers = _bake(loaded, found, pinned, store, progress)
     server = _feature_server(loaded, tuple(servers.values()), store)
     to_pack = (server, *(_to_pack(image, loaded) for image in found.images))
+    relocation.relocations(
+        [ImageRef.parse(image.reference) for image in found.images if not image.baked], loaded.spec.registry
+    )
     described = pack.describe(to_pack, store).images
     subject = Subject(loaded, found, pinned, described, servers, signed=request.sign_key is not None)
     plan = PackPlan(

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 from bundler import __version__
 from bundler.errors import SpecError
-from bundler.feast import advice, validation
-from bundler.feast.crd import FeatureStoreCrd
+from bundler.feast import advice, permissions
 from bundler.feast.tenant import DeploymentImages
 from bundler.model import layout
-from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Status
 from bundler.model.lock import BundleLock
@@ -22,7 +20,7 @@ from bundler.model.reference import ImageRef
 from bundler.oci.image import Image
 from bundler.render import checklist as checklist_text
 from bundler.render import image_check, manifests, mirror_config, relocation, sbom, yaml_text
-from bundler.steps import bake, checklist, gather
+from bundler.steps import bake, checklist, gather, lint
 from bundler.steps.checklist_facts import ChecklistFacts, OperatorFacts, PythonFacts, RepoFacts
 from bundler.steps.locking import Gathered
 from bundler.steps.project import Project
@@ -157,13 +155,14 @@ def _facts(subject: Subject, emitted: Mapping[str, str]) -> ChecklistFacts:
 
 
 def _checks(subject: Subject, emitted: Mapping[str, str]) -> tuple[Finding, ...]:
-    operator = subject.gathered.operator
+    operator, repo = subject.gathered.operator, subject.project.repo
     (resource,) = yaml_text.documents(emitted["featurestore.yaml"], "featurestore.yaml")
     internal = [name for image in subject.images for name in (image.internal, f"{image.internal}@{image.root.digest}")]
     found = [
         image_check.check(emitted, internal),
-        *([_accepted(resource, operator.crd, subject)] if operator.crd is not None else []),
+        *([lint.accepted(resource, operator.crd)] if operator.crd is not None else []),
         *advice.advise(resource, operator.capabilities),
+        permissions.coverage(repo.sources(), repo.config.auth),
     ]
     failed = [finding for finding in found if finding.status is Status.FAIL]
     if failed:
@@ -172,14 +171,3 @@ def _checks(subject: Subject, emitted: Mapping[str, str]) -> tuple[Finding, ...]
         )
         raise SpecError("What would be emitted does not work on the cluster.", details=details)
     return tuple(found)
-
-
-def _accepted(resource: Json, crd: FeatureStoreCrd, subject: Subject) -> Finding:
-    problems = validation.problems(resource, crd)
-    title = "The operator's own definition accepts the FeatureStore"
-    release = f"schema and CEL rules of the operator {subject.project.spec.operator.version}"
-    if problems:
-        return Finding(
-            "feature-store.accepted", title, Status.FAIL, tuple(map(str, problems)), remedy="Change the spec."
-        )
-    return Finding("feature-store.accepted", title, Status.PASS, (f"{release}: no unknown field, no rule broken",))

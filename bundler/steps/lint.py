@@ -1,0 +1,69 @@
+"""Lint: say what in a FeatureStore an operator would refuse, and what it would accept but not start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bundler.errors import SpecError
+from bundler.feast import advice, crd, validation
+from bundler.feast.capabilities import Capabilities
+from bundler.feast.crd import FeatureStoreCrd
+from bundler.model.descriptor import Json
+from bundler.model.findings import Finding, Report, Section, Status
+from bundler.render import yaml_text
+
+
+def run(files: tuple[Path, ...], *, operator_version: str | None, operator_manifest: Path | None) -> Report:
+    """Check every FeatureStore in the files against an operator's definition, or what is known of its version.
+
+    Raises:
+        SpecError: a file cannot be read or is not YAML, or none holds a FeatureStore.
+    """
+    definition = crd.load(_text(operator_manifest), str(operator_manifest)) if operator_manifest else None
+    capabilities = (
+        Capabilities.from_crd(definition)
+        if definition is not None
+        else Capabilities.for_version(operator_version or "")
+    )
+    found = [(file, resource) for file in files for resource in _feature_stores(file)]
+    if not found:
+        raise SpecError("None of the files holds a FeatureStore.", remedy="Name the manifest that does.")
+    sections = tuple(
+        Section(f"{_name(resource)} ({file})", tuple(_findings(resource, definition, capabilities)))
+        for file, resource in found
+    )
+    return Report("What an operator would make of it", sections)
+
+
+def accepted(resource: Json, definition: FeatureStoreCrd) -> Finding:
+    """Return whether an operator's own definition accepts a FeatureStore: structural schema and CEL rules."""
+    title = "The operator's own definition accepts the FeatureStore"
+    if problems := validation.problems(resource, definition):
+        return Finding("feature-store.accepted", title, Status.FAIL, tuple(map(str, problems)), remedy="Correct it.")
+    return Finding("feature-store.accepted", title, Status.PASS, ("no unknown field, no rule of schema or CEL broken",))
+
+
+def _findings(resource: Json, definition: FeatureStoreCrd | None, capabilities: Capabilities) -> Iterator[Finding]:
+    if definition is not None:
+        yield accepted(resource, definition)
+    yield from advice.advise(resource, capabilities)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"Cannot read {file}: {error}.") from error
+
+
+def _feature_stores(file: Path) -> Iterator[Json]:
+    for document in yaml_text.documents(_text(file), str(file)):
+        if isinstance(document, dict) and document.get("kind") == "FeatureStore":
+            yield document
+
+
+def _name(resource: Json) -> str:
+    metadata = resource.get("metadata") if isinstance(resource, dict) else None
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return f"FeatureStore {name}" if isinstance(name, str) else "FeatureStore"
