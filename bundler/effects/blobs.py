@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -109,6 +110,13 @@ class BlobStore:
             raise VerificationError(f"Expected a blob of digest {expected}, got {writer.digest} ({writer.size} bytes).")
         if size is not None and writer.size != size:
             raise VerificationError(f"Expected a blob of {size} bytes, got {writer.size} ({writer.digest}).")
+
+    def sweep(self, *, older_than: float = 86400.0) -> None:
+        """Remove what killed runs left half-written; ``older_than`` seconds, so that no run under way is disturbed."""
+        for leftover in self.folder.glob(".part-*"):
+            with suppress(FileNotFoundError):
+                if time.time() - leftover.stat().st_mtime > older_than:
+                    leftover.unlink()
 
     def put(self, content: bytes) -> Digest:
         """Store a small blob and return its digest."""

@@ -81,6 +81,7 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
     """
     loaded = project.load(request.spec_file)
     _check_output(request.output_dir)
+    store.sweep()
     existing = project.read_lock(loaded)
     if existing is None and request.locked:
         raise LockError(f"There is no {loaded.lock_file}.", remedy=f"Make it: bundler lock -f {loaded.file.name}")

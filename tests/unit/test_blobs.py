@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bundler.effects import files
+from bundler.effects.blobs import BlobStore
+from bundler.errors import ToolFailedError, VerificationError
+from bundler.model.digest import Digest
+
+
+def test_a_blob_is_named_by_its_digest_and_there_only_when_complete(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    expected = Digest.of(b"content")
+    with store.writing(expected, 7) as writer:
+        writer.write(b"con")
+        assert not store.has(expected)
+        writer.write(b"tent")
+    assert store.has(expected, 7)
+    assert not store.has(expected, 8)
+    assert store.read(expected) == b"content"
+
+
+@pytest.mark.parametrize(("expected", "size"), [(Digest.of(b"other"), None), (None, 3)])
+def test_bytes_that_are_not_what_was_announced_are_not_kept(
+    tmp_path: Path, expected: Digest | None, size: int | None
+) -> None:
+    store = BlobStore(tmp_path)
+    with pytest.raises(VerificationError), store.writing(expected, size) as writer:
+        writer.write(b"content")
+    assert [path for path in store.folder.rglob("*") if path.is_file()] == []
+
+
+def test_an_interrupted_blob_leaves_nothing(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    with pytest.raises(KeyboardInterrupt), store.writing() as writer:
+        writer.write(b"content")
+        raise KeyboardInterrupt
+    assert [path for path in store.folder.rglob("*") if path.is_file()] == []
+
+
+def test_a_cached_blob_that_was_altered_is_noticed(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    digest = store.put(b"content")
+    store.path(digest).write_bytes(b"CONTENT")
+    with pytest.raises(VerificationError, match="is not what its name says"):
+        store.read(digest)
+
+
+def test_what_killed_runs_left_is_swept_but_not_what_is_under_way(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    store.put(b"content")
+    old, new = store.folder / ".part-old", store.folder / ".part-new"
+    for part in (old, new):
+        part.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    store.sweep()
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_a_record_is_found_by_its_whole_key(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    store.remember("kind", "key" * 1000, {"a": [1]})
+    assert store.recall("kind", "key" * 1000) == {"a": [1]}
+    assert store.recall("kind", "key") is None
+    next((tmp_path / "records" / "kind").iterdir()).write_bytes(b"{damaged")
+    assert store.recall("kind", "key" * 1000) is None
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "folder" / "file"
+    files.write(target, b"one")
+    with pytest.raises(ZeroDivisionError), files.replacing(target) as stream:
+        stream.write(b"half of tw")
+        raise ZeroDivisionError
+    assert target.read_bytes() == b"one"
+    assert [path.name for path in target.parent.iterdir()] == ["file"]
+
+
+def test_an_unwritable_place_is_an_error_for_people(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ToolFailedError, match="Cannot write"):
+        files.write(tmp_path / "file" / "below", b"")
