@@ -35,9 +35,14 @@ def test_bytes_that_are_not_what_was_announced_are_not_kept(
 
 def test_an_interrupted_blob_leaves_nothing(tmp_path: Path) -> None:
     store = BlobStore(tmp_path)
-    with pytest.raises(KeyboardInterrupt), store.writing() as writer:
-        writer.write(b"content")
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with store.writing() as writer:
+            writer.write(b"content")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert [path for path in store.folder.rglob("*") if path.is_file()] == []
 
 
@@ -73,9 +78,14 @@ def test_a_record_is_found_by_its_whole_key(tmp_path: Path) -> None:
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "folder" / "file"
     files.write(target, b"one")
-    with pytest.raises(ZeroDivisionError), files.replacing(target) as stream:
-        stream.write(b"half of tw")
-        raise ZeroDivisionError
+
+    def broken() -> None:
+        with files.replacing(target) as stream:
+            stream.write(b"half of tw")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        broken()
     assert target.read_bytes() == b"one"
     assert [path.name for path in target.parent.iterdir()] == ["file"]
 
