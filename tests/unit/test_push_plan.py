@@ -143,7 +143,9 @@ def _descriptor(content: bytes, media_type: str = "application/vnd.oci.image.ind
     return Descriptor(media_type, Digest.of(content), len(content))
 
 
-@pytest.mark.parametrize("content", [b"[]", b"{}", b'{"manifests": [{}]}', b'{"config": 1, "layers": []}', b"nonsense"])
+@pytest.mark.parametrize(
+    "content", [b"[]", b"{}", b'{"manifests": [{}]}', b'{"config": 1, "layers": []}', b"nonsense", b"[" * 100_000]
+)
 def test_what_is_no_manifest_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError):
         contents.walk(_descriptor(content), lambda _: content)

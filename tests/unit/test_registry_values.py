@@ -310,6 +310,7 @@ def test_errors_of_the_specification_are_shown_and_sorted() -> None:
     assert error.codes == {"DENIED"}
     assert error.details == ("DENIED: so it is",)
     assert _refused(500, b"<html> oops  </html>").details == ("<html> oops </html>",)
+    assert len(_refused(500, b"[" * 100_000).details[0]) == 300
 
 
 def test_only_what_passes_by_itself_is_transient() -> None:

@@ -141,7 +141,7 @@ class Authenticator:
             value = json.loads(answer.body)
             text = value.get("token") or value.get("access_token")
             life = float(value.get("expires_in") or _DEFAULT_LIFE)
-        except (ValueError, AttributeError, TypeError):
+        except (ValueError, AttributeError, TypeError, RecursionError):
             text = None
         if not isinstance(text, str) or not text.isprintable():
             raise RegistryError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from bundler.model import media_types
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
+from bundler.oci import document
 
 _DEEPEST = 4  # indexes of indexes are allowed, and nobody nests them
 
@@ -31,7 +31,7 @@ class ImageContents:
 
 def references(content: bytes) -> References:
     """Read what a manifest names; raise ``ValueError`` where it is none."""
-    value = json.loads(content)
+    value = document.parse(content, "the manifest")
     match value:
         case {"manifests": list(rows)}:
             return References(manifests=tuple(Descriptor.from_json(row) for row in rows))

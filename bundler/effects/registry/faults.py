@@ -78,7 +78,7 @@ def _errors(body: bytes) -> tuple[tuple[str, str], ...]:
     """Read (code, message) of each error (distribution specification, section Error Codes)."""
     try:
         value = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ()
     rows = value.get("errors") if isinstance(value, dict) else None
     if not isinstance(rows, list):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,12 +10,14 @@ from urllib.parse import urlencode
 from urllib3.response import BaseHTTPResponse
 
 from bundler.effects.registry.auth import Scope
+from bundler.effects.registry.contents import references
 from bundler.effects.registry.faults import Answer
 from bundler.effects.registry.session import Session
 from bundler.errors import RegistryError
 from bundler.model import media_types
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
+from bundler.oci import document
 
 _ACCEPT = {"Accept": ", ".join(sorted(media_types.MANIFESTS | media_types.INDEXES))}
 
@@ -150,9 +151,8 @@ class Repository:
             answer = self._ask("GET", path, doing, (HTTPStatus.OK, 400, 403, HTTPStatus.NOT_FOUND, 405), accept=True)
             if answer.status == HTTPStatus.OK:
                 try:
-                    rows = json.loads(answer.body)["manifests"]
-                    return tuple(Descriptor.from_json(row) for row in rows)
-                except (ValueError, KeyError, TypeError):
+                    return references(answer.body).manifests
+                except ValueError:
                     continue
         return ()
 
@@ -181,12 +181,12 @@ def _digest_of(answer: Answer) -> Digest | None:
 def _media_type(answer: Answer, name: str) -> str:
     """Return the manifest's own media type, else the answer's."""
     try:
-        value = json.loads(answer.body)
+        own = document.parse(answer.body, "it").get("mediaType")
     except ValueError as error:
         raise RegistryError(
-            f"{name} answers with a manifest that is not JSON.", remedy="What answers there may not be a registry."
+            f"{name} answers with a manifest that cannot be used: {error}.",
+            remedy="What answers there may not be a registry.",
         ) from error
-    own = value.get("mediaType") if isinstance(value, dict) else None
     media_type = own if isinstance(own, str) and own else answer.headers.get("content-type", "").partition(";")[0]
     if media_type not in media_types.MANIFESTS | media_types.INDEXES:
         raise RegistryError(
