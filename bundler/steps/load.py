@@ -132,6 +132,6 @@ class _Engine:
         return process.run(
             [self.program, *arguments],
             purpose=purpose,
-            remedy="Is it running on this machine, and may this user use it? One elsewhere can pull from: bundler serve.",
+            remedy="Is it running here, and may this user use it? One elsewhere can pull from: bundler serve.",
             environment=self.options.environment,
         )
