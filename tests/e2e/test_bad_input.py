@@ -97,7 +97,7 @@ def test_an_unreachable_index_is_named(project: Path, build: Build) -> None:
     assert_refused(ran, 7, r"127\.0\.0\.1:9")
 
 
-def test_a_read_only_output_folder_is_refused_before_the_long_work(project: Path, build: Build) -> None:
+def test_an_output_folder_that_is_none_is_refused_before_the_long_work(project: Path, build: Build) -> None:
     # Root may write anywhere; a file in the folder's place is refused to everybody.
     (project.parent / "dist").write_text("")
     assert_refused(build(), 5, "dist")
@@ -123,6 +123,12 @@ def test_a_full_disk_is_named_and_nothing_half_written_stays(project: Path, buil
     ran = bundler("build", "-f", project / "bundle.yaml", "-o", small_disk / "dist", "--cache-dir", built.cache)
     assert_refused(ran, 5, str(small_disk), "space")
     assert not list((small_disk / "dist").iterdir())
+
+
+def test_a_read_only_output_folder_is_named(project: Path, built: Built, small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    ran = bundler("build", "-f", project / "bundle.yaml", "-o", small_disk / "dist", "--cache-dir", built.cache)
+    assert_refused(ran, 5, str(small_disk), "Read-only")
 
 
 def test_a_full_cache_disk_is_named(project: Path, small_disk: Path) -> None:
