@@ -24,9 +24,11 @@ from bundler.wheels.groups import WheelGroup, group
 from bundler.wheels.install import InstalledFile, InstallTarget, OpenWheel
 
 # Part of the cache key: raise it when the same wheels become other bytes.
-_RECIPE: Final = 3
+_RECIPE: Final = 4
 # Feast's UI server before 0.66 writes this file of its own package when it starts; servers run in group 0.
 _WRITTEN_AT_START: Final = "/feast/ui/build/projects-list.json"
+# A third of all Python code in these wheels; nobody imports it in a server, and without byte code it would still run.
+_TESTS: Final = frozenset({"tests", "test"})
 _THREADS: Final = 2
 
 
@@ -151,15 +153,19 @@ def _write_wheel(files: Sequence[InstalledFile], job: _Job, writer: LayerWriter,
             writer.add(tar.Member(file.path, tar.Kind.FILE, mode, 0, 0, file.size, job.epoch), content)
     if job.interpreter is None:
         return
-    site = job.target.site_packages.lstrip("/") + "/"
-    sources = (file for file in files if file.path.endswith(".py") and file.path.startswith(site))
-    for name, code in bytecode.compiled(job.interpreter, map(_source, sources)):
+    sources = (_source(file) for file in files if _is_compiled(file.path, job.target))
+    for name, code in bytecode.compiled(job.interpreter, sources):
         if job.stop.is_set():
             raise _StoppedError
         path = _cached(name, job.target)
         _write_folders(path, job.epoch, writer, folders)
         member = tar.Member(path, tar.Kind.FILE, 0o644, 0, 0, len(code), job.epoch)
         writer.add(member, io.BytesIO(code))
+
+
+def _is_compiled(path: str, target: InstallTarget) -> bool:
+    site = target.site_packages.lstrip("/") + "/"
+    return path.endswith(".py") and path.startswith(site) and _TESTS.isdisjoint(path.split("/"))
 
 
 def _source(file: InstalledFile) -> Source:

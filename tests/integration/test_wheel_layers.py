@@ -61,6 +61,14 @@ def test_wheels_become_one_layer_with_byte_code_that_needs_no_source_check(tmp_p
         assert compiled.read()[4:8] == b"\x01\0\0\0"  # PEP 552: hash-based, unchecked
 
 
+def test_tests_that_come_with_a_package_are_not_compiled(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    files = {"demo/x.py": "x = 1\n", "demo/tests/test_x.py": "x = 1\n", "demo/testing.py": "x = 1\n"}
+    (layer,) = layers(store, stored(store, "demo", files))
+    found = {name.rpartition("/")[2].partition(".")[0] for name in names(store, layer) if name.endswith(".pyc")}
+    assert found == {"x", "testing"}
+
+
 def test_the_same_wheels_become_the_same_bytes_whatever_was_compiled_before(tmp_path: Path) -> None:
     sources = {
         f"demo/m{number}.py": f"import os\nNAMES = {{'x{number}', 'shared', 'os'}}\ndef shared():\n    return 'x'\n"
