@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bundler.effects.feast_release import ReleaseLock
+from bundler.errors import LockError, SpecError
+from bundler.model import spec_reader
+from bundler.model.platform import Platform
+from bundler.steps import requirements
+from bundler.steps.requirements import Requirements
+from bundler.wheels.compatibility import ImagePython
+
+PYTHON = ImagePython((3, 11), "3.11.2", (2, 36), Platform("linux", "amd64"))
+SPEC = """
+name: demo
+version: 1.0.0
+feast: {version: 0.61.0}
+base: {debian: bookworm}
+requirements: [requirements.txt]
+packages: [from-spec>=1]
+registry: {host: registry.internal.example}
+operator: {version: 0.61.0, preinstalled: true}
+deployment: {name: demo}
+"""
+
+
+def read(folder: Path, text: str, *extras: str) -> Requirements:
+    (folder / "requirements.txt").write_text(text)
+    return requirements.read(spec_reader.read(SPEC, "bundle.yaml"), folder, extras)
+
+
+def test_requirement_files_are_read_as_pip_reads_them(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/more.txt").write_text("-r other.txt\n-r ../requirements.txt\n")
+    (tmp_path / "sub/other.txt").write_text("Nested==1\n")
+    hashed = "first==1 \\\n    --hash=sha256:00 \\\n    --hash=sha256:11\n"
+    text = f"# a comment\n\n{hashed}second>=2 # why\n-r sub/more.txt\n-r none.txt\n"
+    found = read(tmp_path, text, "redis", "grpcio")
+    assert found.names == {"feast", "from-spec", "first", "second", "nested"}
+    assert found.lines() == ("Nested==1", "feast[grpcio,redis]==0.61.0", "first==1", "from-spec>=1", "second>=2")
+    assert {one.name: one.place for one in found.asked}["second"] == "requirements.txt:6"
+
+
+def test_addresses_and_options_are_recorded_without_what_they_say(tmp_path: Path) -> None:
+    text = "--extra-index-url https://me:s3cret@index.example/simple\nours @ https://me:s3cret@files.example/ours.whl\n"
+    found = read(tmp_path, text)
+    assert not [line for line in found.lines() if "s3cret" in line or "example" in line]
+    assert found.index_options == ("--extra-index-url https://me:s3cret@index.example/simple",)
+    assert "s3cret" not in repr(found.lines())
+    rotated = read(tmp_path, text.replace("s3cret", "other"))
+    assert rotated.lines() == found.lines()  # another password is no other lock
+    moved = read(tmp_path, text.replace("index.example", "elsewhere.example"))
+    assert moved.lines() != found.lines()
+
+
+def test_a_missing_requirement_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"requirements\.txt does not exist"):
+        requirements.read(spec_reader.read(SPEC, "bundle.yaml"), tmp_path, ())
+
+
+def test_the_base_bounds_more_than_feasts_release_does(tmp_path: Path) -> None:
+    release = ReleaseLock("Feast's own lock", {"shared": "1.0", "fastapi": "0.129.0"})
+    held = {"shared": "2.0+corp", "odd": "not a version"}
+    found = requirements.bounds(read(tmp_path, ""), held, release, PYTHON)
+    assert found.lines == ("fastapi==0.129.0", "shared==2.0")
+    assert found.source == "Feast's own lock"
+
+
+def test_a_pin_of_feasts_release_gives_way_only_to_a_requirement_that_excludes_it(tmp_path: Path) -> None:
+    release = ReleaseLock("Feast's own lock", {"numpy": "2.4.2", "pandas": "2.3.3", "redis": "4.0"})
+    wanted = read(tmp_path, "pandas<2.3\nnumpy>=2\nredis>=5 ; sys_platform == 'win32'\n")
+    found = requirements.bounds(wanted, {}, release, PYTHON)
+    assert found.lines == ("numpy==2.4.2", "redis==4.0")
+    assert found.source == "Feast's own lock (except pandas: requirements.txt:1)"
+
+
+def test_a_requirement_for_another_platform_contradicts_nothing(tmp_path: Path) -> None:
+    wanted = read(tmp_path, "shared>=2 ; platform_machine == 'aarch64'\n")
+    assert requirements.bounds(wanted, {"shared": "1.0"}, None, PYTHON).lines == ("shared==1.0",)
+
+
+def test_every_contradiction_is_told_at_once(tmp_path: Path) -> None:
+    wanted = read(tmp_path, "feast==0.60.0\nshared>=2\n")
+    with pytest.raises(LockError) as caught:
+        requirements.bounds(wanted, {"shared": "1.0", "from-spec": "0.5"}, None, PYTHON)
+    assert caught.value.details == (
+        "packages of the spec: from-spec>=1, but the base image holds from-spec 0.5",
+        "requirements.txt:1: feast==0.60.0, but the spec says feast.version 0.61.0",
+        "requirements.txt:2: shared>=2, but the base image holds shared 1.0",
+    )
