@@ -20,6 +20,14 @@ from bundler.cli import console, options
     help="Folder for NAME-VERSION.bundle.tar.",
 )
 @click.option("--locked", is_flag=True, help="Fail where bundle.lock is absent, instead of making it.")
+@click.option("--dry-run", is_flag=True, help="List the images that would be fetched, with their bytes, and stop.")
+@click.option(
+    "--engine",
+    type=click.Choice(["bundler", "skopeo"]),
+    default="bundler",
+    show_default=True,
+    help="Who reads registries; skopeo honours the host's signature policy.",
+)
 @click.option(
     "--sign-key", type=click.Path(path_type=Path), help="Private key (PEM, ECDSA P-256) to sign the bundle with."
 )
@@ -31,6 +39,8 @@ def command(
     spec_file: Path,
     output_dir: Path,
     locked: bool,
+    dry_run: bool,
+    engine: str,
     sign_key: Path | None,
     cache_dir: Path,
     output: str,
@@ -45,14 +55,25 @@ def command(
     from bundler.effects.blobs import BlobStore  # noqa: PLC0415  (help must not load the program)
     from bundler.steps import build  # noqa: PLC0415
 
+    store, progress = BlobStore(cache_dir), options.progress(quiet=quiet, verbose=verbose)
+    if dry_run:
+        planned = build.plan(spec_file, store, progress)
+        if output == "json":
+            console.show_json(planned.to_json())
+            return
+        for image in planned.images:
+            console.show(f"{console.size(image.missing):>9} of {console.size(image.size):>9}  {image.reference}")
+        console.show(f"{console.size(planned.bytes_to_fetch):>9} to fetch; Python and Debian packages come on top")
+        return
     request = build.BuildRequest(
         spec_file=spec_file,
         output_dir=output_dir,
         epoch=options.source_date_epoch(),
         locked=locked,
         sign_key=sign_key,
+        engine=engine,
     )
-    built = build.run(request, BlobStore(cache_dir), options.progress(quiet=quiet, verbose=verbose))
+    built = build.run(request, store, progress)
     if output == "json":
         console.show_json(built.to_json())
         return

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
-from bundler.effects import debian, skopeo
 from bundler.effects.blobs import BlobStore
 from bundler.errors import SpecError
 from bundler.model import media_types
+from bundler.model.descriptor import Descriptor
 from bundler.model.platform import Platform
 from bundler.model.progress import Progress
-from bundler.model.spec import Base, Mirror
 from bundler.oci import index, rootfs
 from bundler.oci.image import Image
 from bundler.oci.rootfs import BaseContents
@@ -22,31 +20,24 @@ _RECORD: Final = "base-contents"
 _VERSION: Final = 1
 
 
-def load(
-    base: Base,
-    platforms: Sequence[Platform],
-    store: BlobStore,
-    *,
-    progress: Progress,
-    mirrors: Sequence[Mirror] = (),
-    cert_dir: Path | None = None,
+def of_platforms(
+    root: Descriptor, source: str, platforms: Sequence[Platform], store: BlobStore
 ) -> Mapping[Platform, Image]:
-    """Return the base image of each platform, with all its blobs in the store; raises as those who make or pull it."""
-    if base.debian is not None:
-        return {platform: debian.base(base.debian, platform, store, progress=progress).image for platform in platforms}
-    pulled = skopeo.pull(base.image or "", platforms, store, progress=progress, mirrors=mirrors, cert_dir=cert_dir)
+    """Return the image of each platform that an image or index in the store has.
+
+    Raises:
+        SpecError: it is not an image that something can be built on; ``source`` is what it is called there.
+    """
     try:
-        return _images(pulled, platforms, store)
+        return _images(root, platforms, store)
     except ValueError as error:
-        raise SpecError(
-            f"{base.image} cannot be a base: {error}.", remedy="Use another image as 'base.image'."
-        ) from error
+        raise SpecError(f"{source} cannot be a base: {error}.", remedy="Use another image as 'base.image'.") from error
 
 
-def _images(pulled: skopeo.PulledImage, platforms: Sequence[Platform], store: BlobStore) -> Mapping[Platform, Image]:
-    if pulled.root.media_type not in media_types.INDEXES:
-        return {platform: Image.from_blobs(pulled.root, store.read) for platform in platforms}
-    entries = index.parse(store.read(pulled.root.digest), pulled.root.media_type)
+def _images(root: Descriptor, platforms: Sequence[Platform], store: BlobStore) -> Mapping[Platform, Image]:
+    if root.media_type not in media_types.INDEXES:
+        return {platform: Image.from_blobs(root, store.read) for platform in platforms}
+    entries = index.parse(store.read(root.digest), root.media_type)
     found = {platform: entries.for_platform(platform) for platform in platforms}
     return {platform: Image.from_blobs(entry, store.read) for platform, entry in found.items() if entry}
 

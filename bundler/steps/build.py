@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bundler.effects import files, wheelhouse
+from bundler.effects import files, operator_manifest, wheelhouse
 from bundler.effects.blobs import BlobStore
 from bundler.errors import LockError
 from bundler.model.descriptor import Json
@@ -18,12 +18,13 @@ from bundler.model.progress import Progress
 from bundler.model.reference import ImageRef
 from bundler.oci.image import Image
 from bundler.render import relocation
-from bundler.steps import bake, documents, gather, lock, locking, pack, project, wheel_layers
+from bundler.steps import bake, documents, gather, lock, locking, mirror, pack, project, wheel_layers
 from bundler.steps.bake import ImageIdentity
 from bundler.steps.documents import FEATURE_SERVER, Subject
 from bundler.steps.gather import GatheredImage
 from bundler.steps.lock import Base
 from bundler.steps.locking import Gathered
+from bundler.steps.mirror import MirrorPlan
 from bundler.steps.pack import ImageToPack, Packed, PackPlan, SigningKey
 from bundler.steps.project import Project
 from bundler.wheels.install import InstallTarget
@@ -35,13 +36,14 @@ LAYER_EPOCH: Final = 315532800  # 1980-01-01, the oldest that a zip file can say
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """What ``bundler build`` was asked; ``epoch`` in seconds, None means now."""
+    """What ``bundler build`` was asked; ``epoch`` in seconds, None means now; ``engine`` reads registries."""
 
     spec_file: Path
     output_dir: Path
     epoch: int | None = None
     locked: bool = False
     sign_key: Path | None = None
+    engine: str = "bundler"
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
     existing = project.read_lock(loaded)
     if existing is None and request.locked:
         raise LockError(f"There is no {loaded.lock_file}.", remedy=f"Make it: bundler lock -f {loaded.file.name}")
-    found = locking.gathered(loaded, existing, store, progress)
+    found = locking.gathered(loaded, existing, store, progress, engine=request.engine)
     pinned = locking.fitting(loaded, existing, found, store, progress, epoch=request.epoch)
     servers = _bake(loaded, found, pinned, store, progress)
     server = _feature_server(loaded, tuple(servers.values()), store)
@@ -107,6 +109,22 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
     key = SigningKey(request.sign_key) if request.sign_key else None
     packed = pack.run(plan, request.output_dir, store, progress=progress, signing_key=key)
     return Built(packed, loaded.lock_file)
+
+
+def plan(spec_file: Path, store: BlobStore, progress: Progress) -> MirrorPlan:
+    """Say which images a build would fetch from registries, and how many bytes; fetches manifests only.
+
+    Raises as ``run`` where the spec or a registry is at fault.
+    """
+    loaded = project.load(spec_file)
+    spec, existing = loaded.spec, project.read_lock(loaded)
+    pinned = {image.reference: image.source_digest for image in existing.images} if existing else {}
+    operator = operator_manifest.release(spec.operator, loaded.folder)
+    kubectl = spec.deployment.cron_job.kubectl.image
+    base = spec.base.image if spec.base.image and gather.in_registry(spec.base.image) else None
+    wanted = dict.fromkeys(name for name in (base, kubectl, *operator.images, *spec.images) if name)
+    exact = [f"{ImageRef.parse(name).tagged}@{pinned[name]}" if name in pinned else name for name in wanted]
+    return mirror.plan(exact, mirror.options(spec.target_platforms, spec.mirrors), store, progress)
 
 
 def _check_output(folder: Path) -> None:

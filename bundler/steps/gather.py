@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bundler.effects import base_image, debian
+from bundler.effects import base_image, debian, skopeo_source
 from bundler.effects.blobs import BlobStore
 from bundler.errors import SpecError
 from bundler.model.descriptor import Descriptor
@@ -22,6 +22,7 @@ from bundler.oci.index import Index
 from bundler.steps import mirror
 from bundler.steps.lock import Base
 
+BASE = "base"
 KUBECTL = "kubectl"
 OPERATOR = "operator"
 EXTRA = "extra"
@@ -54,10 +55,19 @@ class GatheredImage:
 
 
 @dataclass(frozen=True)
+class GatheredBases:
+    """The base of each platform, and the lock's entry of the image that they are (none for Debian's packages)."""
+
+    platforms: Mapping[Platform, Base]
+    locked: tuple[LockedImage, ...]
+
+
+@dataclass(frozen=True)
 class Gathering:
     """How to gather: for which spec, into which store, and what an earlier lock pinned (reference -> source digest).
 
-    ``refresh`` makes what is made of Debian's packages anew, of the packages that Debian has now.
+    ``refresh`` makes what is made of Debian's packages anew, of the packages that Debian has now. ``engine`` reads
+    registries: "bundler" or "skopeo".
     """
 
     spec: BundleSpec
@@ -65,28 +75,30 @@ class Gathering:
     progress: Progress
     pinned: Mapping[str, Digest]
     refresh: bool = False
+    engine: str = "bundler"
 
-    def bases(self) -> Mapping[Platform, Base]:
-        """Return the base of each platform, and what is in it.
+    def bases(self) -> GatheredBases:
+        """Return the base of each platform, what is in it, and where it came from.
 
         Raises:
             SpecError: the base has no image for a platform.
         """
         base, platforms = self.spec.base, self.spec.target_platforms
-        if base.debian is not None:
-            images = {platform: self._debian(debian.base, base.debian, platform).image for platform in platforms}
+        pulled: tuple[GatheredImage, ...] = ()
+        if base.image is not None:
+            pulled = self._pulled(base.image, BASE)[:1]
+            images = base_image.of_platforms(pulled[0].root, base.image, platforms, self.store)
         else:
-            exact = base.model_copy(update={"image": self._exact(base.image or "")})
-            images = dict(
-                base_image.load(exact, platforms, self.store, progress=self.progress, mirrors=self.spec.mirrors)
-            )
+            suite = base.debian or ""
+            images = {platform: self._debian(debian.base, suite, platform).image for platform in platforms}
         missing = [str(platform) for platform in platforms if platform not in images]
         if missing:
             raise SpecError(f"The base has no image for {', '.join(missing)}.", remedy="Change platforms or the base.")
-        return {
+        found = {
             platform: Base(image, base_image.contents(image, self.store, progress=self.progress))
             for platform, image in images.items()
         }
+        return GatheredBases(found, tuple(image.locked() for image in pulled))
 
     def others(self, operator_images: Sequence[str]) -> tuple[GatheredImage, ...]:
         """Return kubectl's image for the CronJob, the operator's images and the extra ones, each reference once."""
@@ -117,7 +129,12 @@ class Gathering:
         """Return an image, and the signatures and attestations that its registry keeps beside it."""
         platforms = self.spec.target_platforms
         pulled = mirror.pull(
-            self._exact(reference), platforms, self.store, progress=self.progress, mirrors=self.spec.mirrors
+            self._exact(reference),
+            platforms,
+            self.store,
+            progress=self.progress,
+            mirrors=self.spec.mirrors,
+            engine=self.engine,
         )
         image = GatheredImage(reference, role, pulled.root, pulled.source_digest)
         return image, *(
@@ -135,6 +152,11 @@ class _Maker(Protocol):
     def __call__(
         self, suite: str, platform: Platform, store: BlobStore, *, progress: Progress, refresh: bool = False
     ) -> debian.DebianBase: ...
+
+
+def in_registry(source: str) -> bool:
+    """Tell a reference from a source of another transport (``docker-daemon:``, ``oci-archive:``, ...)."""
+    return skopeo_source.parse(source).reference is not None
 
 
 def stored_root(images: Sequence[Image], store: BlobStore) -> Descriptor:

@@ -12,7 +12,7 @@ from bundler.effects.blobs import BlobStore
 from bundler.effects.operator_manifest import OperatorRelease
 from bundler.errors import LockError, ToolFailedError
 from bundler.model.digest import Digest
-from bundler.model.lock import BundleLock, differences
+from bundler.model.lock import BundleLock, LockedImage, differences
 from bundler.model.platform import Platform
 from bundler.model.progress import Progress
 from bundler.steps import lock, project
@@ -26,8 +26,15 @@ class Gathered:
     """Everything of a project that comes from outside but Python packages: it is in the store."""
 
     bases: Mapping[Platform, Base]
+    base_images: tuple[LockedImage, ...]
     images: tuple[GatheredImage, ...]
     operator: OperatorRelease
+
+    @property
+    def locked_images(self) -> tuple[LockedImage, ...]:
+        """The lock's entries of all images that are not baked, each once: the base may be mirrored as well."""
+        found = {image.reference: image for image in self.base_images}
+        return tuple({**found, **{image.reference: image.locked() for image in self.images}}.values())
 
 
 @dataclass(frozen=True)
@@ -50,13 +57,20 @@ class WrittenLock:
 
 
 def gathered(
-    loaded: Project, pinned: BundleLock | None, store: BlobStore, progress: Progress, *, refresh: bool = False
+    loaded: Project,
+    pinned: BundleLock | None,
+    store: BlobStore,
+    progress: Progress,
+    *,
+    refresh: bool = False,
+    engine: str = "bundler",
 ) -> Gathered:
     """Bring bases, images and the operator's manifest into the store, images by the digests of a lock."""
     digests = {image.reference: Digest.parse(image.source_digest) for image in pinned.images} if pinned else {}
-    gathering = Gathering(loaded.spec, store, progress, digests, refresh=refresh)
+    gathering = Gathering(loaded.spec, store, progress, digests, refresh=refresh, engine=engine)
     operator = operator_manifest.release(loaded.spec.operator, loaded.folder)
-    return Gathered(gathering.bases(), gathering.others(operator.images), operator)
+    bases = gathering.bases()
+    return Gathered(bases.platforms, bases.locked, gathering.others(operator.images), operator)
 
 
 def write(request: LockRequest, store: BlobStore, progress: Progress) -> WrittenLock:
@@ -95,7 +109,7 @@ def fitting(
     """
     if existing is not None:
         stale = lock.stale(existing, loaded.spec, loaded.folder, loaded.repo, found.bases)
-        stale += _image_changes(existing, found.images)
+        stale += _image_changes(existing.images, found.locked_images)
         if stale:
             raise LockError(
                 f"{loaded.lock_file} does not fit what would be built (- locked, + found).",
@@ -119,14 +133,13 @@ def _inputs(
         folder=loaded.folder,
         repo=loaded.repo,
         bases=found.bases,
-        images=tuple(image.locked() for image in found.images),
+        images=found.locked_images,
         now=int(time.time()) if epoch is None else epoch,
         old=old,
         upgrade=upgrade,
     )
 
 
-def _image_changes(existing: BundleLock, images: tuple[GatheredImage, ...]) -> tuple[str, ...]:
-    before = {f"image {image.reference} {image.digest}" for image in existing.images}
-    now = {f"image {image.reference} {image.root.digest}" for image in images}
+def _image_changes(locked: tuple[LockedImage, ...], found: tuple[LockedImage, ...]) -> tuple[str, ...]:
+    before, now = ({f"image {image.reference} {image.digest}" for image in images} for images in (locked, found))
     return (*(f"- {line}" for line in sorted(before - now)), *(f"+ {line}" for line in sorted(now - before)))

@@ -123,3 +123,20 @@ def test_a_moved_tag_is_not_built_from_the_lock(official: Built, mirror: Running
     run(["skopeo", "copy", "-q", "--all", "--src-tls-verify=false", "--dest-tls-verify=false", other, target])
     again = build(official.project, official.cache, tmp_path / "dist", "--locked")
     assert again.result["digest"] == official.result["digest"]
+
+
+def test_a_dry_run_lists_the_images_and_their_bytes_and_builds_nothing(official: Built, tmp_path: Path) -> None:
+    place = ["-f", official.project / "bundle.yaml", "-o", tmp_path / "dist", "--cache-dir", tmp_path / "cache"]
+    ran = bundler("build", *place, "--dry-run", "--output", "json")
+    assert ran.status == 0, ran.stderr
+    planned = json.loads(ran.stdout)
+    sizes = {image["reference"].partition("@")[0]: image["bytesToFetch"] for image in planned["images"]}
+    assert set(sizes) == {f"quay.io/{name}" for name in STAND_INS}
+    # Blobs that images share are fetched once.
+    assert max(sizes.values()) < planned["bytesToFetch"] < sum(sizes.values())
+    assert not (tmp_path / "dist").exists()
+
+
+def test_skopeo_as_the_engine_builds_the_same_bundle(official: Built, tmp_path: Path) -> None:
+    again = build(official.project, tmp_path / "cache", tmp_path / "dist", "--locked", "--engine", "skopeo")
+    assert again.result["digest"] == official.result["digest"]

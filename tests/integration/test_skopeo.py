@@ -23,7 +23,7 @@ from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 from bundler.model.platform import Platform
 from bundler.model.progress import SilentProgress
-from bundler.model.spec import Base, Mirror
+from bundler.model.spec import Mirror
 from bundler.oci import image, index, mutate, validate
 from bundler.oci.filetree import File, FileTree
 from bundler.oci.image import Image
@@ -252,13 +252,9 @@ def test_a_registry_without_tls_is_told_apart_from_one_that_is_away(registry: Re
 
 
 def test_a_base_is_an_image_for_each_platform(registry: Registry, store: BlobStore) -> None:
-    images = base_image.load(
-        Base(image="registry.example/docker/multi:1"),
-        [AMD64, ARM64],
-        store,
-        progress=SilentProgress(),
-        mirrors=registry.mirrors,
-    )
+    name = "registry.example/docker/multi:1"
+    pulled = skopeo.pull(name, [AMD64, ARM64], store, progress=SilentProgress(), mirrors=registry.mirrors)
+    images = base_image.of_platforms(pulled.root, name, [AMD64, ARM64], store)
     assert {platform: made.platform for platform, made in images.items()} == {AMD64: AMD64, ARM64: ARM64}
     assert images[AMD64].config.user == "1001"
     contents = base_image.contents(images[ARM64], store, progress=SilentProgress())
