@@ -5,7 +5,8 @@ from bundler.wheels.groups import group
 
 
 def locked(name: str, size: int = 10) -> LockedWheel:
-    return LockedWheel(name=name, version="1", filename=f"{name}-1-py3-none-any.whl", size=size, sha256="0" * 64)
+    filename = f"{name.replace('-', '_')}-1-py3-none-any.whl"
+    return LockedWheel(name=name, version="1", filename=filename, size=size, sha256="0" * 64)
 
 
 def names(*wheels: LockedWheel, requested: frozenset[str] = frozenset()) -> list[list[str]]:
