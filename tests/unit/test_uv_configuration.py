@@ -23,7 +23,7 @@ def test_what_pip_is_configured_with_is_told_to_uv(tmp_path: Path) -> None:
     environment = {
         "PIP_INDEX_URL": SITE,
         "PIP_EXTRA_INDEX_URL": "https://one.example/simple https://two.example/simple",
-        "PIP_FIND_LINKS": "/opt/wheels https://three.example/wheels",
+        "PIP_FIND_LINKS": "/srv/wheels https://three.example/wheels",
         "PIP_CERT": "/etc/corp.pem",
         "PIP_TRUSTED_HOST": "pypi.corp.example",
         "PIP_PROXY": "http://proxy.example:3128",
@@ -31,7 +31,7 @@ def test_what_pip_is_configured_with_is_told_to_uv(tmp_path: Path) -> None:
     told = host(tmp_path, environment).for_uv()
     assert told["UV_DEFAULT_INDEX"] == SITE
     assert told["UV_INDEX"] == "https://one.example/simple https://two.example/simple"
-    assert told["UV_FIND_LINKS"] == "/opt/wheels,https://three.example/wheels"
+    assert told["UV_FIND_LINKS"] == "/srv/wheels,https://three.example/wheels"
     assert told["SSL_CERT_FILE"] == "/etc/corp.pem"
     assert told["UV_INSECURE_HOST"] == "pypi.corp.example"
     assert told["ALL_PROXY"] == "http://proxy.example:3128"
@@ -45,7 +45,7 @@ def test_what_uv_is_configured_with_wins_over_pip(tmp_path: Path, variable: str)
 
 def test_the_index_of_pips_file_is_told_to_uv_unless_uv_has_a_file_with_one(tmp_path: Path) -> None:
     pip = (
-        f"[global]\nindex-url = {SITE}\nextra-index-url =\n  https://one.example/simple\n  file:///opt/wheels/simple\n"
+        f"[global]\nindex-url = {SITE}\nextra-index-url =\n  https://one.example/simple\n  file:///srv/wheels/simple\n"
     )
     told = host(tmp_path, pip_pip_conf=pip).for_uv()
     assert told["UV_DEFAULT_INDEX"] == SITE
