@@ -3,129 +3,141 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
+
+from packaging.version import Version
 
 from bundler.errors import SpecError
+from bundler.feast import known_types
 from bundler.feast.feature_store import FILE_NAME, FeatureStoreConfig
+from bundler.feast.known_types import Kinds
 from bundler.model.descriptor import Json
 
-# Store type -> extra; None where plain Feast has all it needs. The types are those that Feast and the operator's
-# FeatureStore resource know.
-_ONLINE: Final[Mapping[str, str | None]] = {
-    "sqlite": None,
-    "remote": None,
-    "redis": "redis",
-    "postgres": "postgres",
-    "mysql": "mysql",
-    "milvus": "milvus",
-    "dynamodb": "aws",
-    "datastore": "gcp",
-    "bigtable": "gcp",
-    "snowflake.online": "snowflake",
-    "cassandra": "cassandra",
-    "scylladb": "scylladb",
-    "hazelcast": "hazelcast",
-    "singlestore": "singlestore",
-    "elasticsearch": "elasticsearch",
-    "qdrant": "qdrant",
-    "couchbase.online": "couchbase",
-    "mongodb": "mongodb",
-    "hbase": "hbase",
-    "aerospike": "aerospike",
-    "faiss": "faiss",
-    "hybrid": None,
-}
-_OFFLINE: Final[Mapping[str, str | None]] = {
-    "dask": None,
-    "file": None,
-    "remote": None,
-    "duckdb": "duckdb",
-    "postgres": "postgres",
-    "bigquery": "gcp",
-    "redshift": "aws",
-    "athena": "aws",
-    "snowflake.offline": "snowflake",
-    "spark": "spark",
-    "trino": "trino",
-    "mssql": "mssql",
-    "couchbase.offline": "couchbase",
-    "clickhouse": "clickhouse",
-    "ray": "ray",
-    "oracle": "oracle",
-    "hybrid": None,
-}
-_REGISTRY: Final[Mapping[str, str | None]] = {
-    "file": None,
-    "sql": None,
-    "remote": "grpcio",
-    "snowflake.registry": "snowflake",
-}
-# SQLAlchemy is part of Feast, its drivers are not: the scheme of the URL names the one that is needed.
+# SQLAlchemy is part of Feast, its drivers are not. Feast reads postgresql:// as postgresql+psycopg://.
 _SQL_DRIVERS: Final[Mapping[str, str | None]] = {
     "postgresql": "postgres",
-    "postgres": "postgres",
-    "mysql": "mysql",
+    "postgresql+psycopg": "postgres",
+    "mysql+pymysql": "mysql",
+    "mariadb+pymysql": "mysql",
     "sqlite": None,
+    "sqlite+pysqlite": None,
 }
+_SQL_DIALECTS: Final = ("postgresql", "mysql", "mariadb", "sqlite")
 _OBJECT_STORES: Final[Mapping[str, str]] = {"s3": "aws", "gs": "gcp"}
-# ``feast serve_registry`` ends with "No module named 'grpc'" on plain Feast; the others run on it.
-_SERVERS: Final[Mapping[str, str]] = {"registry": "grpcio"}
-_AUTH: Final[Mapping[str, str | None]] = {"no_auth": None, "kubernetes": "k8s", "oidc": None}
+# Without grpcio `feast serve_registry` ends at once, with --no-grpc too; from 0.66 on `feast ui` does as well. The
+# other servers run on plain Feast.
+_SERVERS: Final[Mapping[str, str]] = {"registry": "grpcio", "ui": "grpcio"}
+# Switched off without a word, or with a warning nobody reads, where their package is missing.
+_SWITCHED_ON: Final[Mapping[str, str]] = {"openlineage": "openlineage", "mlflow": "mlflow"}
 
 
-def extras_for(config: FeatureStoreConfig, *, servers: frozenset[str], auth: str) -> frozenset[str]:
+def extras_for(
+    config: FeatureStoreConfig, *, servers: frozenset[str], auth: str, engine: str | None = None, release: str = ""
+) -> frozenset[str]:
     """Return the extras for stores, servers (of "registry", "online", "offline", "ui") and authentication.
 
+    ``engine`` is the type of a batch engine that stands in the place of the file's own. With a ``release`` of Feast,
+    what that release has not yet is refused.
+
     Raises:
-        SpecError: a store type that Feast does not know, with the nearest one that it does.
+        SpecError: a type that Feast does not know, with the nearest one that it does.
     """
-    needed = {
-        _known("online_store.type", config.online_type, _ONLINE),
-        _known("offline_store.type", config.offline_type, _OFFLINE),
-        _known("registry.registry_type", config.registry_type, _REGISTRY),
-        _known("auth.type", auth, _AUTH),
-        _registry_driver(config),
-        *(_SERVERS.get(server) for server in servers),
-        *_children(config.online_store, "online_stores", _ONLINE),
-        *_children(config.offline_store, "offline_stores", _OFFLINE),
-    }
-    return frozenset(extra for extra in needed if extra is not None)
-
-
-def _known(key: str, value: str, table: Mapping[str, str | None]) -> str | None:
-    if value in table:
-        return table[value]
-    if "." in value and value[:1].isalpha() and value.rsplit(".", maxsplit=1)[-1][:1].isupper():
-        return None  # a class of the site's own, e.g. acme.stores.TapeStore: its package is among the requirements
-    near = difflib.get_close_matches(value, table, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise SpecError(
-        f"{FILE_NAME}: {key}: {value!r} is not a type that Feast knows.{hint}",
-        remedy=f"Known: {', '.join(sorted(table))}; or the full name of a class of your own.",
+    asked = _Search(release)
+    own_engine = config.section("batch_engine").get("type")
+    return frozenset(
+        extra
+        for extra in (
+            asked.brought_by("online_store.type", config.online_type, known_types.ONLINE),
+            asked.brought_by("offline_store.type", config.offline_type, known_types.OFFLINE),
+            asked.brought_by("registry.registry_type", config.registry_type, known_types.REGISTRY),
+            asked.brought_by(
+                "registry.registry_store_type", config.registry.get("registry_store_type"), known_types.REGISTRY_STORE
+            ),
+            asked.brought_by("batch_engine.type", engine or own_engine, known_types.ENGINE),
+            asked.brought_by(
+                "feature_server.type", config.section("feature_server").get("type"), known_types.FEATURE_SERVER
+            ),
+            asked.brought_by("auth.type", auth, known_types.AUTH),
+            *asked.children("online_store", config.online_store, known_types.ONLINE),
+            *asked.children("offline_store", config.offline_store, known_types.OFFLINE),
+            *_registry_drivers(config),
+            *(_SERVERS.get(server) for server in servers),
+            *(extra for name, extra in _SWITCHED_ON.items() if config.section(name).get("enabled") is True),
+            "mcp" if _has_mcp(config.registry) else None,
+        )
+        if extra is not None
     )
 
 
-def _registry_driver(config: FeatureStoreConfig) -> str | None:
-    path = config.registry.get("path")
-    scheme = urlsplit(path).scheme.partition("+")[0] if isinstance(path, str) and "://" in path else ""
-    if config.registry_type == "sql":
-        if scheme.startswith("$"):
+@dataclass(frozen=True)
+class _Search:
+    release: str
+
+    def brought_by(self, place: str, value: Json, kinds: Kinds) -> str | None:
+        """Return the extra of what stands in a place; None also where nothing does, or a class of the site's own."""
+        if not isinstance(value, str):
             return None
-        if scheme not in _SQL_DRIVERS:
+        if value in kinds.extras:
+            self._check_release(place, value)
+            return kinds.extras[value]
+        module, _, name = value.rpartition(".")
+        if kinds.ending and module and name.endswith(kinds.ending):
+            # The package of a class of the site's own is among its requirements.
+            return known_types.CLASSES.get(name) if module.startswith("feast.") else None
+        near = [*difflib.get_close_matches(value, kinds.extras, n=1), *(kind for kind in kinds.extras if value in kind)]
+        hint = f" Did you mean {near[0]!r}?" if value and near else ""
+        own = f"; or the full name of a class of your own, ending in {kinds.ending}" if kinds.ending else ""
+        raise SpecError(
+            f"{FILE_NAME}: {place}: {value!r:.80} is not a type that Feast knows.{hint}",
+            remedy=f"Known: {', '.join(sorted(kinds.extras))}{own}.",
+        )
+
+    def children(self, place: str, store: Mapping[str, Json], kinds: Kinds) -> Iterator[str | None]:
+        """Yield the extras of the stores that a hybrid store delegates to."""
+        children = store.get(f"{place}s")
+        for child in children if isinstance(children, list) else []:
+            if isinstance(child, dict):
+                yield self.brought_by(f"{place}.type", child.get("type"), kinds)
+
+    def _check_release(self, place: str, value: str) -> None:
+        since = known_types.SINCE.get((place, value))
+        if since and self.release and Version(self.release).release < Version(since).release:
             raise SpecError(
-                f"{FILE_NAME}: registry.path: {scheme or path!r} is not a database that Feast's SQL registry knows.",
-                remedy="Use a URL that begins with postgresql+psycopg://, mysql+pymysql:// or sqlite:///.",
+                f"{FILE_NAME}: {place}: Feast {self.release} has no {value!r}, Feast {since} is the first that has.",
+                remedy="Set feast.version to a later release, or choose another type.",
             )
-        return _SQL_DRIVERS[scheme]
-    return _OBJECT_STORES.get(scheme)
 
 
-def _children(store: Mapping[str, Json], key: str, table: Mapping[str, str | None]) -> list[str | None]:
-    """Return the extras of the stores that a hybrid store delegates to."""
-    children = store.get(key)
-    if not isinstance(children, list):
-        return []
-    kinds = [child.get("type") for child in children if isinstance(child, dict)]
-    return [_known(f"{key}[].type", kind, table) for kind in kinds if isinstance(kind, str)]
+def _has_mcp(registry: Mapping[str, Json]) -> bool:
+    mcp = registry.get("mcp")
+    return isinstance(mcp, dict) and mcp.get("enabled") is True
+
+
+def _registry_drivers(config: FeatureStoreConfig) -> Iterator[str | None]:
+    for key in ("path", "read_path"):
+        path = config.registry.get(key)
+        if not isinstance(path, str):
+            continue
+        scheme = path.partition("://")[0] if "://" in path else ""
+        if config.registry_type == "file":
+            yield _OBJECT_STORES.get(scheme)
+        elif config.registry_type == "sql":
+            yield from _sql_drivers(key, path, scheme)
+
+
+def _sql_drivers(key: str, path: str, scheme: str) -> Iterator[str | None]:
+    dialect, _, driver = scheme.partition("+")
+    if scheme in _SQL_DRIVERS:
+        yield _SQL_DRIVERS[scheme]
+    elif "$" in (scheme or path):
+        yield from ("postgres", "mysql")  # which one is known on the cluster only; both are small
+    elif dialect in _SQL_DIALECTS and driver:
+        return  # a driver of the site's own choice is among its requirements, and so is a dialect of its own below
+    elif dialect in _SQL_DIALECTS or not dialect or difflib.get_close_matches(dialect, _SQL_DIALECTS):
+        # Never with the path, which may hold a password. A bare mysql:// is a driver that has no wheels.
+        raise SpecError(
+            f"{FILE_NAME}: registry.{key}: {scheme or 'what stands there'} is not a database with a known driver.",
+            remedy="Use a URL that begins with postgresql+psycopg://, mysql+pymysql:// or sqlite:///.",
+        )

@@ -3,28 +3,55 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
-import yaml
-
-from bundler.errors import SpecError
+from bundler.model import yaml_document
 from bundler.model.descriptor import Json
+from bundler.model.yaml_document import Document, Problem
 
 FILE_NAME: Final = "feature_store.yaml"
-# Feast expands variables in the text before it parses it (os.path.expandvars): $NAME and ${NAME}.
-_VARIABLE = re.compile(r"\$(?:(\w+)|\{([^}\s]+)\})")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# Feast's own rule, and the pattern of the operator's feastProject.
-_PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*")
-_PASSWORD_KEY = re.compile(r"(password|passwd|secret|token|api_?key|private_key|credentials_json)$", re.IGNORECASE)
-_PASSWORD_IN_TEXT = re.compile(r"(://[^/@:\s]*:(?P<url>[^@\s]+)@)|(password=(?P<option>[^,\s&;]+))", re.IGNORECASE)
+# Feast expands variables in the text before it parses it (os.path.expandvars): $NAME and ${NAME}, no defaults.
+_VARIABLE: Final = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})", re.ASCII)
+# What both Feast and the operator's feastProject take. Feast's message allows hyphens for stores other than SQLite, but
+# its check never sees the store and refuses them always (0.61 to 0.66).
+_PROJECT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*", re.ASCII)
+# Section -> the key that names its type. A bare text stands for the type too, but for the registry's path.
+_SECTIONS: Final = {
+    "online_store": "type",
+    "offline_store": "type",
+    "registry": "registry_type",
+    "batch_engine": "type",
+    "feature_server": "type",
+    "auth": "type",
+}
+# Without these Feast's own defaults would be meant; in the others a mapping must name its type.
+_DEFAULT_TYPES: Final = {
+    "online_store": "sqlite",
+    "offline_store": "dask",
+    "registry": "file",
+    "feature_server": "local",
+}
+_SECRET_KEY: Final = re.compile(
+    r"(password|passwd|passphrase|pwd|secret|token|api_?key|secret_?key|access_?key|account_?key|private_key_content"
+    r"|credentials|credentials_json)$",
+    re.IGNORECASE,
+)
+_SECRETS_IN_TEXT: Final = (
+    re.compile(r"://[^/@:\s]*:(?P<secret>[^@\s]+)@"),
+    re.compile(r"(?:password|passwd|pwd|accountkey|sharedaccesskey|secret_?key)=(?P<secret>[^,\s&;]+)", re.IGNORECASE),
+    re.compile(r"(?P<secret>-----BEGIN [A-Z ]*PRIVATE KEY-----)"),
+)
 
 
 @dataclass(frozen=True)
 class FeatureStoreConfig:
-    """A parsed feature_store.yaml; ``text`` is what was parsed, ``variables`` the names of its ``${VARIABLES}``."""
+    """A parsed feature_store.yaml.
+
+    ``text`` is what was parsed and ``document`` its value; ``variables`` are the names of its ``${VARIABLES}``, sorted.
+    Stores are as they are written, with the type where a bare text stood for it.
+    """
 
     project: str
     provider: str
@@ -34,106 +61,142 @@ class FeatureStoreConfig:
     auth: str
     variables: tuple[str, ...]
     text: str
+    document: Mapping[str, Json]
 
     @property
     def online_type(self) -> str:
-        """Type of the online store; Feast's default is sqlite."""
-        return _kind(self.online_store, "type", "sqlite")
+        """Type of the online store; Feast's default is sqlite, and ``none`` says that there is no store."""
+        return _kind(self.online_store, "online_store")
 
     @property
     def offline_type(self) -> str:
         """Type of the offline store; Feast's default is dask ("file" is its older name)."""
-        return _kind(self.offline_store, "type", "dask")
+        return _kind(self.offline_store, "offline_store")
 
     @property
     def registry_type(self) -> str:
         """Type of the registry; Feast's default is a file."""
-        return _kind(self.registry, "registry_type", "file")
+        return _kind(self.registry, "registry")
 
-
-def _kind(store: Mapping[str, Json], key: str, default: str) -> str:
-    value = store.get(key)
-    return value if isinstance(value, str) else default
+    def section(self, name: str) -> Mapping[str, Json]:
+        """Return another section, empty where the file has none; a bare text stands for its type, as in Feast."""
+        return _section(self.document, name)
 
 
 def parse(text: str, file: str) -> FeatureStoreConfig:
     """Read the text of a feature_store.yaml.
 
     Raises:
-        SpecError: it is not YAML, not a mapping, or its project has a name that Feast or the operator refuses.
+        SpecError: every problem found is a line of its details: no YAML, no mapping, a section that Feast would not
+            take, or a project whose name Feast or the operator refuses.
     """
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{file}:{mark.line + 1}" if mark else file
-        raise SpecError(f"{place}: not YAML: {getattr(error, 'problem', None) or error}.") from error
-    except RecursionError as error:
-        raise SpecError(f"{file}: nested too deeply.") from error
-    if not isinstance(value, dict):
-        raise SpecError(f"{file}: expected a mapping with 'project', 'registry', 'online_store'.")
-    project = value.get("project")
-    if not isinstance(project, str) or not _PROJECT.fullmatch(project):
-        raise SpecError(
-            f"{file}:{_line(text, 'project')}: project: {project!r} is not a project name.",
-            remedy="Use letters, digits and underscores, beginning with a letter or digit.",
-        )
+    document = yaml_document.load(text)
+    problems = [_explained(problem, text) for problem in document.problems]
+    value = document.value if isinstance(document.value, dict) else {}
+    if isinstance(document.value, dict):
+        problems += _problems(document.value, document)
+    elif not problems:
+        problems.append(Problem(1, "expected a mapping with 'project', 'registry', 'online_store', ..."))
+    if problems:
+        raise yaml_document.refusal("The feature store", file, problems)
     return FeatureStoreConfig(
-        project=project,
+        project=str(value["project"]),
         provider=str(value.get("provider", "local")),
-        online_store=_store(value, "online_store", "type", file, text),
-        offline_store=_store(value, "offline_store", "type", file, text),
-        registry=_store(value, "registry", "path", file, text),
-        auth=_kind(_store(value, "auth", "type", file, text), "type", "no_auth"),
-        variables=_variables(text),
+        online_store=_section(value, "online_store"),
+        offline_store=_section(value, "offline_store"),
+        registry=_section(value, "registry"),
+        auth=_kind(_section(value, "auth"), "auth"),
+        variables=tuple(sorted(set(_variables(value)))),
         text=text,
+        document=value,
     )
 
 
-def _store(document: Mapping[str, Json], key: str, short: str, file: str, text: str) -> Mapping[str, Json]:
-    """Return a store's mapping; a bare text stands for its type, or for the registry's path, as in Feast."""
-    value = document.get(key)
-    if value is None:
-        return {}
-    if isinstance(value, str):
-        return {short: value}
-    if isinstance(value, dict):
-        return value
-    raise SpecError(f"{file}:{_line(text, key)}: {key}: expected a mapping, got {value!r:.80}.")
-
-
-def _line(text: str, key: str) -> int:
-    """Return the number of the line on which a top-level key stands, 1 where it does not."""
+def _explained(problem: Problem, text: str) -> Problem:
     lines = text.splitlines()
-    return next((number for number, line in enumerate(lines, 1) if line.startswith(f"{key}:")), 1)
+    if problem.line <= len(lines) and re.search(r"[{,\[][^'\"]*\$\{", lines[problem.line - 1]):
+        return replace(problem, sentence=f"{problem.sentence} Put quotes around ${{...}} inside of braces.")
+    return problem
 
 
-def _variables(text: str) -> tuple[str, ...]:
-    # A comment may mention a variable without using it.
-    used = "\n".join(line.partition(" #")[0] for line in text.splitlines() if not line.lstrip().startswith("#"))
-    names = {match[1] or match[2] for match in _VARIABLE.finditer(used)}
-    return tuple(sorted(name for name in names if _NAME.fullmatch(name)))
+def _problems(value: Mapping[str, Json], document: Document) -> Iterator[Problem]:
+    project = value.get("project")
+    if not isinstance(project, str) or not _PROJECT.fullmatch(project):
+        seen = document.texts.get(("project",), "absent")
+        yield Problem(
+            document.line(("project",)),
+            f"project: {seen!r:.80} is not a project name. Use letters, digits and underscores, "
+            "beginning with a letter; quote it where it is a number.",
+        )
+    if not isinstance(value.get("provider", "local"), str):
+        yield Problem(document.line(("provider",)), "provider: a text is wanted, e.g. local.")
+    if value.get("registry") is None:
+        yield Problem(document.line(("registry",)), "registry: is missing. Feast does not start without.")
+    for name, key in _SECTIONS.items():
+        place = document.line((name,))
+        match value.get(name):
+            case None | str():
+                pass
+            case dict(section) if key in section:
+                if not isinstance(section[key], str):
+                    yield Problem(document.line((name, key)), f"{name}.{key}: {section[key]!r:.80} is not a text.")
+            case dict(_) if name in _DEFAULT_TYPES:
+                pass
+            case dict(_):
+                yield Problem(place, f"{name}: its {key!r} is missing. Add it.")
+            case other:
+                yield Problem(place, f"{name}: expected a mapping, got {other!r:.80}.")
+
+
+def _section(document: Mapping[str, Json], name: str) -> Mapping[str, Json]:
+    value = document.get(name)
+    if name == "online_store" and name in document and (value is None or value in ("none", "null")):
+        return {"type": "none"}  # Feast's way to have no online store, unlike a file that says nothing of it
+    if isinstance(value, str):
+        return {"path" if name == "registry" else _SECTIONS.get(name, "type"): value}
+    return value if isinstance(value, dict) else {}
+
+
+def _kind(section: Mapping[str, Json], name: str) -> str:
+    value = section.get(_SECTIONS[name])
+    return value if isinstance(value, str) else _DEFAULT_TYPES.get(name, "no_auth")
+
+
+def _variables(value: Json) -> Iterator[str]:
+    """Yield the variables in keys and values; a comment may mention one without using it."""
+    if isinstance(value, str):
+        yield from (match[1] or match[2] for match in _VARIABLE.finditer(value))
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _variables(key)
+            yield from _variables(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _variables(inner)
 
 
 def literal_credentials(config: FeatureStoreConfig) -> tuple[str, ...]:
     """Return where a credential is written out instead of being a ``${VARIABLE}``; never the value."""
-    found: list[str] = []
-    for name in ("online_store", "offline_store", "registry"):
-        _search(getattr(config, name), name, found)
-    return tuple(found)
+    return tuple(yaml_document.dotted(path) for path in _literals(dict(config.document), ()))
 
 
-def _search(value: Json, path: str, found: list[str]) -> None:
+def _literals(value: Json, path: yaml_document.Path) -> Iterator[yaml_document.Path]:
     if isinstance(value, dict):
         for key, inner in value.items():
-            if isinstance(inner, str) and _PASSWORD_KEY.search(key) and inner and "$" not in inner:
-                found.append(f"{path}.{key}")
+            if _SECRET_KEY.search(key) and _is_literal(inner):
+                yield (*path, key)
             else:
-                _search(inner, f"{path}.{key}", found)
+                yield from _literals(inner, (*path, key))
     elif isinstance(value, list):
         for position, inner in enumerate(value):
-            _search(inner, f"{path}[{position}]", found)
+            yield from _literals(inner, (*path, position))
     elif isinstance(value, str):
-        match = _PASSWORD_IN_TEXT.search(value)
-        if match and "$" not in (match["url"] or match["option"]):
-            found.append(path)
+        matches = (pattern.search(value) for pattern in _SECRETS_IN_TEXT)
+        if any(match and _is_literal(match["secret"]) for match in matches):
+            yield path
+
+
+def _is_literal(value: Json) -> bool:
+    if isinstance(value, str):
+        return bool(value) and not _VARIABLE.search(value)
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -4,13 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bundler.effects import feature_repo
 from bundler.errors import SpecError
-from bundler.feast import feature_store, repository
-from bundler.feast.extras import extras_for
 from bundler.model.spec import FeatureRepo
 from bundler.steps import init
 
@@ -99,72 +95,6 @@ def test_every_python_file_that_does_not_parse_is_named_with_its_line(repo: Path
     (repo / "b.py").write_bytes(b"x = '\0'\n")
     error = refusal(repo)
     assert [detail.rpartition("/")[2].split(": ")[0] for detail in error.details] == ["a.py:2", "b.py:1"]
-
-
-def test_sources_that_parse_are_no_problem() -> None:
-    repository.check_sources({"a.py": b"# -*- coding: latin-1 -*-\nx = '\xe9'\n"})
-
-
-def test_variables_are_found_but_not_in_comments() -> None:
-    assert feature_store.parse(YAML, "f").variables == ("REDIS_HOST", "REDIS_PASSWORD")
-
-
-def test_literal_credentials_are_found_by_place_and_never_shown() -> None:
-    text = YAML.replace("password=$REDIS_PASSWORD", "password=hunter2") + (
-        "offline_store: {type: postgres, password: hunter3}\n"
-    )
-    text = text.replace(
-        "registry: /feast-data/registry.db", "registry: {registry_type: sql, path: 'postgresql://u:hunter4@h/d'}"
-    )
-    found = feature_store.literal_credentials(feature_store.parse(text, "f"))
-    assert found == ("online_store.connection_string", "offline_store.password", "registry.path")
-    assert feature_store.literal_credentials(feature_store.parse(YAML, "f")) == ()
-
-
-@pytest.mark.parametrize("project", ["with space", "", "-x", "a-b", "~"])
-def test_a_project_that_feast_or_the_operator_refuses_is_refused_with_its_line(project: str) -> None:
-    with pytest.raises(SpecError, match=r"f:1: project"):
-        feature_store.parse(YAML.replace("project: fraud", f"project: {project}"), "f")
-
-
-@given(st.text(max_size=300))
-def test_any_text_is_a_feature_store_or_a_clear_error(text: str) -> None:
-    try:
-        feature_store.parse(text, "feature_store.yaml")
-    except SpecError as error:
-        assert "feature_store.yaml" in error.problem  # noqa: PT017  (most texts are refused, some are not)
-
-
-@pytest.mark.parametrize(
-    ("stores", "extras"),
-    [
-        ("registry: /r.db", set()),
-        ("registry: s3://b/r.db\nonline_store: {type: dynamodb}", {"aws"}),
-        ("registry: {registry_type: sql, path: 'postgresql+psycopg://h/d'}", {"postgres"}),
-        ("registry: {registry_type: sql, path: 'mysql+pymysql://h/d'}\nonline_store: redis", {"mysql", "redis"}),
-        ("registry: gs://b/r.db\noffline_store: {type: bigquery}", {"gcp"}),
-        ("registry: {registry_type: remote, path: 'h:80'}\noffline_store: {type: duckdb}", {"grpcio", "duckdb"}),
-        ("registry: /r.db\nonline_store: {type: acme.stores.TapeStore}", set()),
-        (
-            "registry: /r.db\nonline_store: {type: hybrid, online_stores: [{type: redis}, {type: milvus}]}",
-            {"redis", "milvus"},
-        ),
-    ],
-)
-def test_stores_bring_their_extras(stores: str, extras: set[str]) -> None:
-    config = feature_store.parse(f"project: a\n{stores}\n", "f")
-    assert extras_for(config, servers=frozenset(), auth="no_auth") == extras
-
-
-def test_the_registry_server_brings_grpc_and_kubernetes_auth_its_client() -> None:
-    config = feature_store.parse("project: a\nregistry: /r.db\n", "f")
-    assert extras_for(config, servers=frozenset({"registry"}), auth="kubernetes") == {"grpcio", "k8s"}
-
-
-def test_an_unknown_store_type_is_refused_with_the_nearest_known_one() -> None:
-    config = feature_store.parse("project: a\nregistry: /r.db\nonline_store: {type: rediss}\n", "f")
-    with pytest.raises(SpecError, match="Did you mean 'redis'"):
-        extras_for(config, servers=frozenset(), auth="no_auth")
 
 
 def test_the_proposed_spec_names_what_the_repo_says_and_reads_back(repo: Path) -> None:
