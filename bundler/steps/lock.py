@@ -15,6 +15,7 @@ from bundler.effects.blobs import BlobStore
 from bundler.effects.feature_repo import RepoContents
 from bundler.effects.uv import Resolution
 from bundler.errors import SpecError, UsageError
+from bundler.feast import topology
 from bundler.feast.extras import extras_for
 from bundler.model import spec_reader
 from bundler.model.lock import BundleLock, LockedImage, LockedPlatform
@@ -154,8 +155,17 @@ def image_python(base: Base, platform: Platform) -> ImagePython:
 
 def asked(spec: BundleSpec, folder: Path, repo: RepoContents) -> Requirements:
     """Return what a spec in ``folder`` asks for, with the extras of Feast that the repo's stores and servers need."""
-    extras = extras_for(repo.config, servers=SERVERS, auth=repo.config.auth)
-    return requirements.read(spec, folder, sorted({*spec.feast.extras, *extras}))
+    extras = set(spec.feast.extras)
+    for member in topology.members(spec):
+        auth, engine = member.deployment.auth, member.deployment.batch_engine
+        extras |= extras_for(
+            repo.config,
+            servers=SERVERS,
+            auth=auth.type if auth else repo.config.auth,
+            engine=str(engine.config["type"]) if engine else None,
+            release=spec.feast.version,
+        )
+    return requirements.read(spec, folder, sorted(extras))
 
 
 def _platform(

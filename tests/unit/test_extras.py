@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from bundler.effects.feature_repo import RepoContents
 from bundler.errors import SpecError
 from bundler.feast import feature_store
 from bundler.feast.extras import extras_for
+from bundler.model import spec_reader
+from bundler.model.digest import Digest
+from bundler.steps import lock
 
 ALL_SERVERS = frozenset({"registry", "online", "offline", "ui"})
 
@@ -98,3 +104,21 @@ def test_a_batch_engine_of_the_deployment_stands_in_the_place_of_the_files() -> 
     config = feature_store.parse("project: a\nregistry: r\nbatch_engine: ray.engine\n", "f")
     found = extras_for(config, servers=frozenset(), auth="no_auth", engine="spark.engine")
     assert found == {"spark"}
+
+
+SPEC = """
+name: demo
+version: 1.0.0
+feast: {version: 0.61.0, extras: [duckdb]}
+base: {debian: bookworm}
+registry: {host: registry.internal.example}
+operator: {version: 0.61.0, preinstalled: true}
+"""
+
+
+def test_a_lock_asks_for_what_file_and_deployment_need_together(tmp_path: Path) -> None:
+    config = feature_store.parse("project: a\nregistry: r\nonline_store: redis\n", "f")
+    deployment = "deployment: {name: demo, auth: {type: kubernetes}, batchEngine: {config: {type: ray.engine}}}\n"
+    spec = spec_reader.read(SPEC + deployment, "bundle.yaml")
+    asked = lock.asked(spec, tmp_path, RepoContents((), Digest("0" * 64), config))
+    assert asked.asked[0].requirement.extras == {"duckdb", "grpcio", "k8s", "ray", "redis"}
