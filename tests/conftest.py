@@ -1,4 +1,4 @@
-"""In CI nothing is skipped: a test with real programs that skips has not shown what it is there to show."""
+"""What holds for every test: in CI nothing real is skipped, and a failure shows what the programs beside it said."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from collections.abc import Generator
 
 import pytest
 
+from tests.support import programs
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Turn a skip of an integration or end-to-end test into a failure where CI=true."""
+    """Turn a skip of an integration or end-to-end test into a failure where CI=true; show the logs of what runs."""
     report = yield
     real = item.get_closest_marker("integration") or item.get_closest_marker("e2e")
     if report.skipped and real and os.environ.get("CI") == "true":
         report.outcome = "failed"
         report.longrepr = f"skipped in CI: {call.excinfo.value if call.excinfo else 'no reason'}"
+    if report.failed:
+        report.sections += [(f"log of {name}", programs.last_words(log)) for name, log in programs.LOGS.items()]
     return report

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.registries import require
+import pytest
+
+from tests.support.programs import require, serving
 
 _PATIENCE = 60.0
 # Podman's own defaults may be more than this session is allowed to give.
@@ -64,35 +65,28 @@ class Engine:
 @contextmanager
 def docker() -> Iterator[Engine]:
     """Start a dockerd that touches nothing of the host's network; stop it and remove its data."""
-    require("dockerd")
+    daemon = require("dockerd")
+    if os.geteuid():
+        pytest.skip("dockerd needs root")
     with tempfile.TemporaryDirectory(prefix="dkr-") as name:  # a short path: sockets allow 108 characters
         folder = Path(name)
         socket = f"unix://{folder}/docker.sock"
         options = [f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--pidfile={folder}/pid"]
-        with (folder / "log").open("wb") as log:
-            daemon = subprocess.Popen(
-                ["dockerd", "--iptables=false", "--bridge=none", f"--host={socket}", *options], stdout=log, stderr=log
-            )
-        try:
-            _wait_for(["docker", "-H", socket, "info"], daemon, folder / "log")
-            yield Engine(("docker", "-H", socket), "docker-daemon:", ("--dest-daemon-host", socket))
-        finally:
-            daemon.terminate()
-            daemon.wait(timeout=60)
-
-
-def _wait_for(command: Sequence[str], daemon: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + _PATIENCE
-    while call(command).status != 0:
-        if daemon.poll() is not None or time.monotonic() > end:
-            raise AssertionError(f"dockerd does not answer:\n{log.read_text()[-4000:]}")
-        time.sleep(0.2)
+        client = (require("docker"), "-H", socket)
+        with serving(
+            [daemon, "--iptables=false", "--bridge=none", f"--host={socket}", *options],
+            folder / "log",
+            lambda: call([*client, "info"]).status == 0,
+            patience=_PATIENCE,
+        ):
+            yield Engine(client, "docker-daemon:", ("--dest-daemon-host", socket))
 
 
 @contextmanager
 def podman() -> Iterator[Engine]:
     """Use Podman with a storage of its own, and remove that."""
     require("podman")
+    require("runc")
     with tempfile.TemporaryDirectory(prefix="pod-") as name:
         root, run = f"{name}/root", f"{name}/run"
         storage = f"containers-storage:[overlay@{root}+{run}]"

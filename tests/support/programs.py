@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -51,6 +52,7 @@ def serving(
     *,
     patience: float = 30.0,
     user: int | None = None,
+    end: signal.Signals = signal.SIGTERM,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[None]:
     """Run a program until the block ends; enter the block once ``answers`` says so, within ``patience`` seconds."""
@@ -74,7 +76,7 @@ def serving(
         _wait(name, process, log, answers, patience)
         yield
     finally:
-        _end(process)
+        _end(process, end)
         del LOGS[f"{name} {process.pid}"]
 
 
@@ -88,8 +90,8 @@ def _wait(name: str, process: subprocess.Popen[bytes], log: Path, answers: Calla
         time.sleep(0.05)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
+def _end(process: subprocess.Popen[bytes], end: signal.Signals) -> None:
+    process.send_signal(end)
     try:
         process.wait(timeout=_END)
     except subprocess.TimeoutExpired:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,30 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
 import urllib3
 
 from tests.support.certificates import Authority, Pair
+from tests.support.programs import LOGS
+from tests.support.programs import free_port as free_port  # noqa: PLC0414  (tests of registries take it from here)
+from tests.support.programs import require as require  # noqa: PLC0414
 
 PROGRAM = "docker-registry"
 _START = 20.0  # seconds
-
-
-def require(program: str) -> str:
-    """Return where a program is; without it a test is skipped here, and fails where nothing may be skipped."""
-    found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail(f"{program} is not installed")
-        pytest.skip(f"{program} is not installed")
-    return found
-
-
-def free_port() -> int:
-    """Return a loopback port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)
@@ -77,6 +60,7 @@ class RunningRegistry:
             self._process = subprocess.Popen(
                 [require(PROGRAM), "serve", self.folder / "config.yml"], stdout=log, stderr=log
             )
+        LOGS[f"{PROGRAM} {self.address}"] = self.folder / "log"
         deadline = time.monotonic() + _START
         while time.monotonic() < deadline and self._process.poll() is None:
             with socket.socket() as probe:
@@ -90,6 +74,7 @@ class RunningRegistry:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
+            del LOGS[f"{PROGRAM} {self.address}"]
 
     def blobs(self) -> set[str]:
         """Return the hexadecimal digests of all blobs that the registry keeps, manifests included."""
@@ -147,8 +132,8 @@ def running(
             }
         }
     (folder / "config.yml").write_text(json.dumps(config))  # JSON is YAML
-    registry.start()
     try:
+        registry.start()
         yield registry
     finally:
         registry.stop()

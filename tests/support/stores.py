@@ -6,10 +6,11 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,8 +115,21 @@ def postgres() -> Iterator[Postgres]:
         options = [f"--pwfile={folder / 'password'}", "--auth=scram-sha-256", "--no-sync", "--locale=C"]
         _run([initdb, "--pgdata", data, "--username", store.user, "--encoding=UTF8", *options], user)
         _run([server, "--single", "-D", data, "postgres"], user, f"CREATE DATABASE {store.database}\n")
-        command = [server, "-D", data, "-h", HOST, "-p", str(store.port), "-c", "unix_socket_directories="]
-        with serving([*command, "-c", "fsync=off"], folder / "log", lambda: _ready(store), user=user):
+        command: list[str | Path] = [
+            server,
+            "-D",
+            data,
+            "-h",
+            HOST,
+            "-p",
+            str(store.port),
+            "-c",
+            "unix_socket_directories=",
+        ]
+        # SIGINT ends it without waiting for those who are still connected.
+        with serving(
+            [*command, "-c", "fsync=off"], folder / "log", lambda: _ready(store), user=user, end=signal.SIGINT
+        ):
             yield store
     finally:
         shutil.rmtree(folder)
@@ -126,7 +140,7 @@ def _somebody() -> int | None:
     return None if os.geteuid() else pwd.getpwnam("nobody").pw_uid
 
 
-def _run(command: list[str | Path], user: int | None, text: str = "") -> None:
+def _run(command: Sequence[str | Path], user: int | None, text: str = "") -> None:
     done = subprocess.run(
         [str(part) for part in command],
         input=text,
