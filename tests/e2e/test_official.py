@@ -126,7 +126,14 @@ def test_a_moved_tag_is_not_built_from_the_lock(official: Built, mirror: Running
 
 
 def test_a_dry_run_lists_the_images_and_their_bytes_and_builds_nothing(official: Built, tmp_path: Path) -> None:
-    place = ["-f", official.project / "bundle.yaml", "-o", tmp_path / "dist", "--cache-dir", tmp_path / "cache"]
+    place: list[str | Path] = [
+        "-f",
+        official.project / "bundle.yaml",
+        "-o",
+        tmp_path / "dist",
+        "--cache-dir",
+        tmp_path / "cache",
+    ]
     ran = bundler("build", *place, "--dry-run", "--output", "json")
     assert ran.status == 0, ran.stderr
     planned = json.loads(ran.stdout)
