@@ -96,21 +96,3 @@ def podman() -> Iterator[Engine]:
             yield Engine(program, storage, run_options=_LIMITS)
         finally:
             call([*program, "system", "reset", "--force"])
-
-
-@contextmanager
-def unpacked(layout: Path, folder: Path) -> Iterator[Path]:
-    """Unpack the image ``x`` of an OCI layout by umoci, and mount what a process needs; yield its root."""
-    require("umoci")
-    done = call(["umoci", "unpack", "--image", f"{layout}:x", folder])
-    assert done.status == 0, done.output
-    root = folder / "rootfs"
-    mounts = [("proc", "-t", "proc"), ("dev", "--bind", "/dev"), ("tmp", "-t", "tmpfs")]
-    try:
-        for target, option, what in mounts:
-            mounted = call(["mount", option, what, *(["none"] if option == "-t" else []), root / target])
-            assert mounted.status == 0, mounted.output
-        yield root
-    finally:
-        for target, *_ in reversed(mounts):
-            call(["umount", root / target])
