@@ -24,11 +24,12 @@ def command(repo: Path, name: str | None, output_file: Path | None) -> None:
 
     Everything that can be read from the repo is filled in: its stores and the variables they need, its requirement
     files, the Feast release it pins. What only you know (the internal registry, the namespace) has a placeholder.
+    Paths in it are relative to the folder of the output file, or to the current one.
     """
     from bundler.effects import files  # noqa: PLC0415  (help must not load the program)
     from bundler.steps import init  # noqa: PLC0415
 
-    text = init.propose(repo, name=name)
+    text = init.propose(repo, name=name, folder=output_file.parent if output_file else Path.cwd())
     if output_file is None:
         console.show(text)
         return

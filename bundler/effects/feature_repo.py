@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,13 +19,20 @@ from bundler.model.digest import Digest
 from bundler.model.spec import FeatureRepo
 
 IGNORE_FILE: Final = ".bundlerignore"
-# Never part of a feature repo: version control, caches, environments, local state, and files that hold secrets.
+# Never part of a feature repo, unless a "!pattern" of the site says so: version control, caches, environments, what
+# editors leave, files that hold secrets, and what this program reads and writes itself (the lock would else make itself
+# stale where spec and repo share a folder). Feast's own .feastignore is not here: `feast apply` reads it in the image.
 ALWAYS_LEFT_OUT: Final = (
-    ".git/",
-    ".hg/",
-    ".svn/",
+    ".git",
+    ".hg",
+    ".svn",
     ".venv/",
     "venv/",
+    ".direnv/",
+    ".tox/",
+    ".nox/",
+    ".eggs/",
+    "*.egg-info/",
     "node_modules/",
     "__pycache__/",
     "*.py[co]",
@@ -33,17 +40,42 @@ ALWAYS_LEFT_OUT: Final = (
     ".mypy_cache/",
     ".pytest_cache/",
     ".ruff_cache/",
+    ".hypothesis/",
+    ".coverage",
+    ".idea/",
+    ".vscode/",
     ".DS_Store",
+    "*.swp",
+    "*~",
     ".env",
     ".env.*",
+    ".envrc",
     "*.pem",
     "*.key",
+    "*.p12",
+    "*.pfx",
+    "*.jks",
     "id_rsa*",
+    "id_ecdsa*",
+    "id_ed25519*",
+    ".ssh/",
+    ".aws/",
+    ".azure/",
+    ".kube/",
+    ".docker/",
     ".netrc",
+    ".pgpass",
     ".pypirc",
+    ".git-credentials",
+    "bundle.yaml",
+    "bundle.lock",
+    "*.bundle.tar*",
+    ".*.part",
+    "*.whl",
     IGNORE_FILE,
 )
 _SOURCE_LIMIT: Final = 16 << 20  # bytes of one Python file
+_TEXT_LIMIT: Final = 1 << 20  # bytes of feature_store.yaml and of the ignore file
 
 
 @dataclass(frozen=True)
@@ -77,14 +109,25 @@ class RepoContents:
 def read(folder: Path, repo: FeatureRepo) -> RepoContents:
     """Read the repo in ``folder``.
 
-    A symbolic link to a file inside the repo is baked as the file it names: one to anywhere else, or to a folder, would
-    bake what nobody reviewed, and is refused.
+    A symbolic link to a file inside the repo is baked as the file it names: one to anywhere else, to a folder, or to
+    what is left out would bake what nobody reviewed, and is refused.
 
     Raises:
-        SpecError: the folder or its feature_store.yaml is missing, a file may not be baked, or Python does not parse.
+        SpecError: the folder or its feature_store.yaml is missing, a file may not be baked or cannot be read, or
+            Python does not compile.
     """
     if not folder.is_dir():
         raise SpecError(f"The feature repo {folder} is not a folder.", remedy="Set repo.path, relative to the spec.")
+    try:
+        return _read(folder, repo)
+    except OSError as error:
+        raise SpecError(
+            f"{error.filename or folder} cannot be read: {error.strerror or error}.",
+            remedy="Change its mode or owner, or leave it out with repo.exclude.",
+        ) from error
+
+
+def _read(folder: Path, repo: FeatureRepo) -> RepoContents:
     files = tuple(sorted(_chosen(folder, repo), key=lambda file: file.path))
     named = {file.path: file for file in files}
     if feature_store.FILE_NAME not in named:
@@ -94,16 +137,20 @@ def read(folder: Path, repo: FeatureRepo) -> RepoContents:
         )
     config_file = named[feature_store.FILE_NAME].source
     config = feature_store.parse(_text(config_file), str(config_file))
-    sources = {str(folder / file.path): _source(file) for file in files if file.path.endswith(".py")}
-    repository.check_sources(sources)
+    repository.check_sources({str(folder / file.path): _source(file) for file in files if file.path.endswith(".py")})
     return RepoContents(files, _fingerprint(files), config)
 
 
 def _text(path: Path) -> str:
+    with path.open("rb") as stream:
+        content = stream.read(_TEXT_LIMIT + 1)
+    if len(content) > _TEXT_LIMIT:
+        raise SpecError(f"{path} has more than {_TEXT_LIMIT} bytes, which no such file has.")
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"Cannot read {path}: {error}.") from error
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SpecError(f"{path}:{line}: is not UTF-8: {error.reason}.", remedy="Save it as UTF-8.") from error
 
 
 def _source(file: RepoFile) -> bytes:
@@ -115,29 +162,48 @@ def _source(file: RepoFile) -> bytes:
 def _chosen(folder: Path, repo: FeatureRepo) -> Iterator[RepoFile]:
     ignored = folder / IGNORE_FILE
     lines = _text(ignored).splitlines() if ignored.is_file() else []
-    try:
-        include = GitIgnoreSpec.from_lines(repo.include)
-        exclude = GitIgnoreSpec.from_lines([*ALWAYS_LEFT_OUT, *lines, *repo.exclude])
-    except ValueError as error:
-        raise SpecError(f"A pattern of the feature repo cannot be read: {error}.") from error
-    for path in _walk(folder, folder, exclude):
+    include = _patterns("repo.include", repo.include)
+    _patterns(IGNORE_FILE, lines)
+    exclude = _patterns("repo.exclude", [*ALWAYS_LEFT_OUT, *lines, *repo.exclude])
+    for path in _walk(folder, exclude):
         name = path.relative_to(folder).as_posix()
         if include.match_file(name):
-            yield _checked(folder, path, name)
+            yield _checked(folder, path, name, exclude)
 
 
-def _walk(root: Path, folder: Path, exclude: GitIgnoreSpec) -> Iterator[Path]:
-    for entry in sorted(os.scandir(folder), key=lambda found: found.name):
-        path = folder / entry.name
-        name = path.relative_to(root).as_posix()
-        _check_name(name, root)
-        is_folder = entry.is_dir(follow_symlinks=False)
-        if exclude.match_file(name + "/" if is_folder else name):
-            continue
-        if is_folder:
-            yield from _walk(root, path, exclude)
-        else:
-            yield path
+def _patterns(place: str, lines: Iterable[str]) -> GitIgnoreSpec:
+    try:
+        return GitIgnoreSpec.from_lines(lines)
+    except ValueError as error:
+        raise SpecError(f"{place}: a pattern cannot be read: {error}.", remedy="Write it as in .gitignore.") from error
+
+
+def _walk(root: Path, exclude: GitIgnoreSpec) -> Iterator[Path]:
+    """Yield what is not a folder; as in git, nothing comes back out of a folder that is left out."""
+    folders = [root]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                name = path.relative_to(root).as_posix()
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if exclude.match_file(f"{name}/" if is_folder else name):
+                    continue
+                if is_folder:
+                    folders.append(path)
+                else:
+                    yield path
+
+
+def _checked(folder: Path, path: Path, name: str, exclude: GitIgnoreSpec) -> RepoFile:
+    _check_name(name, folder)
+    source = _target(folder, path, exclude) if path.is_symlink() else path
+    status = source.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise SpecError(f"{path} is not a regular file.", remedy="Leave it out with repo.exclude.")
+    if not os.access(source, os.R_OK):
+        raise SpecError(f"{path} cannot be read by this user.", remedy="Change its mode, or leave it out.")
+    return RepoFile(name, source, status.st_size, bool(status.st_mode & stat.S_IXUSR))
 
 
 def _check_name(name: str, root: Path) -> None:
@@ -149,26 +215,26 @@ def _check_name(name: str, root: Path) -> None:
         raise SpecError(f"{root}: the name {name!r} holds a control character.", remedy="Rename the file.")
 
 
-def _checked(folder: Path, path: Path, name: str) -> RepoFile:
-    source = path
-    if path.is_symlink():
-        try:
-            source = path.resolve(strict=True)
-        except (OSError, RuntimeError) as error:
-            raise SpecError(
-                f"{path} is a link to nothing.", remedy="Remove it, or leave it out with repo.exclude."
-            ) from error
-        if not source.is_relative_to(folder.resolve()) or source.is_dir():
-            raise SpecError(
-                f"{path} is a link to {source}, which is not a file of the feature repo.",
-                remedy="Copy what it names into the repo, or leave the link out with repo.exclude.",
-            )
-    status = source.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise SpecError(f"{path} is not a regular file.", remedy="Leave it out with repo.exclude.")
-    if not os.access(source, os.R_OK):
-        raise SpecError(f"{path} cannot be read by this user.", remedy="Change its mode, or leave it out.")
-    return RepoFile(name, source, status.st_size, bool(status.st_mode & stat.S_IXUSR))
+def _target(folder: Path, path: Path, exclude: GitIgnoreSpec) -> Path:
+    """Return the file inside the repo that a symbolic link names."""
+    try:
+        target = path.resolve(strict=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop, before CPython 3.13
+        raise SpecError(
+            f"{path} is a link to nothing.", remedy="Remove it, or leave it out with repo.exclude."
+        ) from error
+    root = folder.resolve()
+    if not target.is_relative_to(root) or target.is_dir():
+        raise SpecError(
+            f"{path} is a link to {target}, which is not a file of the feature repo.",
+            remedy="Copy what it names into the repo, or leave the link out with repo.exclude.",
+        )
+    if exclude.match_file(target.relative_to(root).as_posix()):
+        raise SpecError(
+            f"{path} is a link to {target}, which is left out of the bundle.",
+            remedy="Leave the link out too, or let its target in with a !pattern in .bundlerignore.",
+        )
+    return target
 
 
 def _fingerprint(files: tuple[RepoFile, ...]) -> Digest:

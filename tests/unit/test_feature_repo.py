@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
 import os
+import re
+import stat
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,6 @@ import pytest
 from bundler.effects import feature_repo
 from bundler.errors import SpecError
 from bundler.model.spec import FeatureRepo
-from bundler.steps import init
 
 YAML = """\
 project: fraud
@@ -40,7 +42,8 @@ def refusal(folder: Path) -> SpecError:
 
 
 def test_caches_version_control_and_secrets_are_left_out(repo: Path) -> None:
-    for name in (".git/config", "__pycache__/views.cpython-311.pyc", ".env", "tls.key", ".venv/bin/python"):
+    left_out = (".git/config", "__pycache__/views.cpython-311.pyc", ".env", ".env.local", "tls.key", ".venv/bin/python")
+    for name in (*left_out, "sub/.git", "sub/.netrc", "x.egg-info/PKG-INFO", ".views.py.swp"):
         (repo / name).parent.mkdir(exist_ok=True, parents=True)
         (repo / name).write_text("")
     assert names(repo) == ["feature_store.yaml", "views.py"]
@@ -72,7 +75,7 @@ def test_a_link_inside_the_repo_is_baked_as_the_file_it_names(repo: Path) -> Non
     assert {file.path: file.source.name for file in contents.files}["alias.py"] == "views.py"
 
 
-@pytest.mark.parametrize("target", ["/etc/passwd", "../outside.py", "nothing", "folder"])
+@pytest.mark.parametrize("target", ["/etc/passwd", "../outside.py", "nothing", "folder", "alias.py"])
 def test_a_link_to_anything_else_is_refused(repo: Path, target: str) -> None:
     (repo.parent / "outside.py").write_text("")
     (repo / "folder").mkdir()
@@ -80,9 +83,76 @@ def test_a_link_to_anything_else_is_refused(repo: Path, target: str) -> None:
     assert "alias.py is a link to" in refusal(repo).problem
 
 
-def test_a_pipe_is_refused(repo: Path) -> None:
+def test_a_folder_that_is_a_link_is_refused_and_can_be_left_out(repo: Path) -> None:
+    (repo.parent / "outside").mkdir()
+    (repo / "folder").symlink_to(repo.parent / "outside")
+    assert "folder is a link to" in refusal(repo).problem
+    assert names(repo, exclude=("folder",)) == ["feature_store.yaml", "views.py"]
+
+
+@pytest.mark.parametrize("target", [".env", ".git/config"])
+def test_a_link_does_not_let_in_what_is_left_out(repo: Path, target: str) -> None:
+    (repo / ".git").mkdir()
+    (repo / target).write_text("secret")
+    (repo / "innocent.txt").symlink_to(target)
+    assert "which is left out of the bundle" in refusal(repo).problem
+
+
+def test_a_pattern_can_let_in_what_is_left_out_otherwise(repo: Path) -> None:
+    (repo / "authority.pem").write_text("")
+    (repo / ".bundlerignore").write_text("!authority.pem\n")
+    assert names(repo) == ["authority.pem", "feature_store.yaml", "views.py"]
+
+
+def test_spec_and_lock_beside_the_repos_files_are_no_part_of_it(repo: Path) -> None:
+    before = feature_repo.read(repo, FeatureRepo()).fingerprint
+    (repo / "wheels").mkdir()
+    (repo / "dist").mkdir()
+    for name in (
+        "bundle.yaml",
+        "bundle.lock",
+        ".bundle.lock.x.part",
+        "wheels/a-1-py3-none-any.whl",
+        "dist/a-1.bundle.tar",
+    ):
+        (repo / name).write_text("x")
+    assert feature_repo.read(repo, FeatureRepo()).fingerprint == before
+
+
+def test_feasts_own_ignore_file_is_baked(repo: Path) -> None:
+    (repo / ".feastignore").write_text("notebooks\n")
+    assert ".feastignore" in names(repo)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [(b"caf\xe9.txt", "is not UTF-8"), (b"a\nb.txt", "control character"), (b"a\x1b[31m.txt", "control character")],
+)
+def test_a_name_that_breaks_what_shows_it_is_refused(repo: Path, name: bytes, reason: str) -> None:
+    (Path(os.fsdecode(bytes(repo) + b"/" + name))).write_text("")
+    error = refusal(repo)
+    assert reason in error.problem
+    error.problem.encode()  # can be shown
+
+
+def test_a_pipe_or_a_socket_is_refused(repo: Path) -> None:
     os.mkfifo(repo / "pipe")
     assert "pipe is not a regular file" in refusal(repo).problem
+    (repo / "pipe").unlink()
+    os.mknod(repo / "socket", stat.S_IFSOCK | 0o600)
+    assert "socket is not a regular file" in refusal(repo).problem
+
+
+def test_what_cannot_be_read_is_named(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: object) -> object:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", denied)  # root reads everything
+    assert refusal(repo).problem == f"{repo} cannot be read: Permission denied."
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+    assert "nowhere is not a folder" in refusal(tmp_path / "nowhere").problem
 
 
 def test_a_repo_without_feature_store_yaml_is_refused(repo: Path) -> None:
@@ -90,17 +160,26 @@ def test_a_repo_without_feature_store_yaml_is_refused(repo: Path) -> None:
     assert "has no feature_store.yaml" in refusal(repo).problem
 
 
-def test_every_python_file_that_does_not_parse_is_named_with_its_line(repo: Path) -> None:
+def test_a_feature_store_yaml_that_is_no_text_is_refused_with_its_line(repo: Path) -> None:
+    (repo / "feature_store.yaml").write_bytes(b"project: a\nregistry: \xff\n")
+    assert "feature_store.yaml:2: is not UTF-8" in refusal(repo).problem
+    (repo / "feature_store.yaml").write_bytes(b"#" * (2 << 20))
+    assert "has more than 1048576 bytes" in refusal(repo).problem
+
+
+@pytest.mark.parametrize("place", ["repo.include", "repo.exclude", ".bundlerignore"])
+def test_a_pattern_that_cannot_be_read_is_refused_by_its_place(repo: Path, place: str) -> None:
+    if place == ".bundlerignore":
+        (repo / place).write_text("*.md\n!\n")
+        rules = {}
+    else:
+        rules = {place.removeprefix("repo."): ("!",)}
+    with pytest.raises(SpecError, match=rf"^{re.escape(place)}: a pattern cannot be read"):
+        names(repo, **rules)
+
+
+def test_every_python_file_that_does_not_compile_is_named_with_its_line(repo: Path) -> None:
     (repo / "a.py").write_text("ok = 1\ndef (:\n")
     (repo / "b.py").write_bytes(b"x = '\0'\n")
     error = refusal(repo)
     assert [detail.rpartition("/")[2].split(": ")[0] for detail in error.details] == ["a.py:2", "b.py:1"]
-
-
-def test_the_proposed_spec_names_what_the_repo_says_and_reads_back(repo: Path) -> None:
-    (repo.parent / "requirements.txt").write_text("feast[redis]==0.63.0\npandas\n")
-    text = init.propose(repo)
-    assert "name: fraud\n" in text
-    assert "version: 0.63.0" in text
-    assert "- requirements.txt" in text
-    assert "#   REDIS_PASSWORD\n" in text
