@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from bundler.effects import base_image, debian, skopeo_source
@@ -86,7 +86,7 @@ class Gathering:
         base, platforms = self.spec.base, self.spec.target_platforms
         pulled: tuple[GatheredImage, ...] = ()
         if base.image is not None:
-            pulled = self._pulled(base.image, BASE)[:1]
+            pulled = self._pulled([base.image])[:1]
             images = base_image.of_platforms(pulled[0].root, base.image, platforms, self.store)
         else:
             suite = base.debian or ""
@@ -98,7 +98,7 @@ class Gathering:
             platform: Base(image, base_image.contents(image, self.store, progress=self.progress))
             for platform, image in images.items()
         }
-        return GatheredBases(found, tuple(image.locked() for image in pulled))
+        return GatheredBases(found, tuple(replace(image, role=BASE).locked() for image in pulled))
 
     def others(self, operator_images: Sequence[str]) -> tuple[GatheredImage, ...]:
         """Return kubectl's image for the CronJob, the operator's images and the extra ones, each reference once."""
@@ -110,9 +110,9 @@ class Gathering:
             gathered[made.reference] = made
         elif kubectl.image is not None:
             wanted.insert(0, (kubectl.image, KUBECTL))
-        for reference, role in wanted:
-            if reference not in gathered:
-                gathered |= {image.reference: image for image in self._pulled(reference, role)}
+        roles = dict(reversed(wanted))  # the first role of a reference stands
+        for image in self._pulled([name for name in dict(wanted) if name not in gathered]):
+            gathered[image.reference] = replace(image, role=roles.get(image.reference, COMPANION))
         return tuple(gathered.values())
 
     def _debian(self, make: _Maker, suite: str, platform: Platform) -> debian.DebianBase:
@@ -125,21 +125,36 @@ class Gathering:
         root = stored_root([one.image for one in made], self.store)
         return GatheredImage(f"kubectl:{tag}", KUBECTL, root, root.digest, baked=True)
 
-    def _pulled(self, reference: str, role: str) -> tuple[GatheredImage, ...]:
-        """Return an image, and the signatures and attestations that its registry keeps beside it."""
-        platforms = self.spec.target_platforms
-        pulled = mirror.pull(
-            self._exact(reference),
-            platforms,
+    def _pulled(self, references: Sequence[str]) -> tuple[GatheredImage, ...]:
+        """Return images, each followed by the signatures and attestations that its registry keeps beside it.
+
+        Our own client fetches the blobs of all of them in one queue.
+        """
+        exact = [self._exact(reference) for reference in references]
+        pulled = self._all_at_once(exact) if self.engine != "skopeo" else [self._one(source) for source in exact]
+        found: list[GatheredImage] = []
+        for reference, image in zip(references, pulled, strict=True):
+            found.append(GatheredImage(reference, "", image.root, image.source_digest))
+            found += (
+                GatheredImage(companion.reference, COMPANION, companion.root, companion.source_digest)
+                for companion in image.companions
+            )
+        return tuple(found)
+
+    def _all_at_once(self, sources: Sequence[str]) -> tuple[mirror.MirroredImage, ...]:
+        if not all(in_registry(source) for source in sources):
+            return tuple(self._one(source) for source in sources)
+        asked = mirror.options(self.spec.target_platforms, self.spec.mirrors)
+        return mirror.run(sources, asked, self.store, self.progress) if sources else ()
+
+    def _one(self, source: str) -> mirror.MirroredImage:
+        return mirror.pull(
+            source,
+            self.spec.target_platforms,
             self.store,
             progress=self.progress,
             mirrors=self.spec.mirrors,
             engine=self.engine,
-        )
-        image = GatheredImage(reference, role, pulled.root, pulled.source_digest)
-        return image, *(
-            GatheredImage(companion.reference, COMPANION, companion.root, companion.source_digest)
-            for companion in pulled.companions
         )
 
     def _exact(self, reference: str) -> str:
