@@ -97,6 +97,8 @@ def ride_features(inputs: pd.DataFrame) -> pd.DataFrame:
 
 dispatch = FeatureService(
     name="dispatch",
-    features=[hourly_stats[["conv_rate", "acc_rate", "avg_daily_trips"]], ride_features],
+    # The whole view: historical retrieval does not fetch what the on-demand view
+    # reads beyond the features of the service.
+    features=[hourly_stats, ride_features],
     description="What the dispatcher asks for each candidate driver",
 )
