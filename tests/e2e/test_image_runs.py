@@ -20,7 +20,15 @@ ANY_USER = "1000730000:0"  # as OpenShift chooses one
 SCRIPT = """
 id
 feast version
-python3 -c 'import feast, pandas, pyarrow, redis, psycopg, grpc, haversine, rapidfuzz; print("imports work")'
+python3 -W ignore - <<END
+import importlib
+from importlib.metadata import packages_distributions
+modules = set(packages_distributions()) - {"__dummy__"}  # which pyarrow announces, and has not
+assert {"feast", "pandas", "pyarrow", "redis", "psycopg", "grpc", "haversine", "rapidfuzz"} <= modules, modules
+for module in sorted(modules):
+    importlib.import_module(module)
+print("imports work")
+END
 cat > /tmp/feature_store.yaml <<END
 project: driver_stats
 provider: local
@@ -32,6 +40,12 @@ END
 export FEAST_FS_YAML_FILE_PATH=/tmp/feature_store.yaml
 feast -c /opt/feast/feature_repo apply
 feast -c /opt/feast/feature_repo materialize-incremental 2026-11-01T00:00:00
+python3 - <<END
+import sqlite3
+rows = sqlite3.connect("/tmp/online.db").execute("SELECT count(*) FROM driver_stats_driver_hourly_stats").fetchone()[0]
+assert rows > 0, rows
+print("rows online")
+END
 (echo > /opt/feast/feature_repo/scoring.py) 2>/dev/null && exit 9  # nobody but a build changes the repo
 test "$(wc -l < /proc/net/route)" -le 1 || exit 8  # no network: no route anywhere, at most a heading
 echo all done
@@ -45,7 +59,13 @@ def source(built: Built) -> str:
 
 
 def check(output: str) -> None:
-    for line in ('Version: "0.61.0"', "imports work", "Created feature view driver_hourly_stats", "all done"):
+    for line in (
+        'Version: "0.61.0"',
+        "imports work",
+        "Created feature view driver_hourly_stats",
+        "rows online",
+        "all done",
+    ):
         assert line in output.replace("\x1b[1m", "").replace("\x1b[32m", "").replace("\x1b[34m", ""), output
 
 

@@ -10,9 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
-from tests.support.programs import require, serving
+from tests.support.programs import require, require_root, serving
 
 _PATIENCE = 60.0
 # Podman's own defaults may be more than this session is allowed to give.
@@ -65,9 +63,7 @@ class Engine:
 @contextmanager
 def docker() -> Iterator[Engine]:
     """Start a dockerd that touches nothing of the host's network; stop it and remove its data."""
-    daemon = require("dockerd")
-    if os.geteuid():
-        pytest.skip("dockerd needs root")
+    daemon = require_root("dockerd")
     with tempfile.TemporaryDirectory(prefix="dkr-") as name:  # a short path: sockets allow 108 characters
         folder = Path(name)
         socket = f"unix://{folder}/docker.sock"

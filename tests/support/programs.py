@@ -32,6 +32,13 @@ def require(program: str, *folders: Path) -> str:
     return found
 
 
+def require_root(program: str) -> str:
+    """Return where a program is that nobody but root can use; otherwise skip the test, which CI does not accept."""
+    if os.geteuid():
+        pytest.skip(f"{program} needs root")
+    return require(program)
+
+
 def free_port() -> int:
     """Return a loopback port that nobody listens on just now."""
     with socket.socket() as probe:
@@ -42,6 +49,19 @@ def free_port() -> int:
 def last_words(log: Path) -> str:
     """Return the end of a log, as much as a person reads."""
     return log.read_text(errors="replace")[-_SHOWN:] if log.exists() else "(no log)"
+
+
+@contextmanager
+def shown(name: str, log: Path) -> Iterator[None]:
+    """Show the end of a log where a test fails before the block ends, or because of what happens in it."""
+    LOGS[name] = log
+    try:
+        yield
+    except BaseException as error:  # pytest's own outcomes are no Exception
+        error.add_note(f"log of {name}:\n{last_words(log)}")
+        raise
+    finally:
+        del LOGS[name]
 
 
 @contextmanager
@@ -71,22 +91,21 @@ def serving(
             env={**os.environ, **(environment or {})},
             start_new_session=True,
         )
-    LOGS[f"{name} {process.pid}"] = log
     try:
-        _wait(name, process, log, answers, patience)
-        yield
+        with shown(f"{name} {process.pid}", log):
+            _wait(name, process, answers, patience)
+            yield
     finally:
         _end(process, end)
-        del LOGS[f"{name} {process.pid}"]
 
 
-def _wait(name: str, process: subprocess.Popen[bytes], log: Path, answers: Callable[[], bool], patience: float) -> None:
+def _wait(name: str, process: subprocess.Popen[bytes], answers: Callable[[], bool], patience: float) -> None:
     deadline = time.monotonic() + patience
     while not answers():
         if process.poll() is not None:
-            raise AssertionError(f"{name} ended with status {process.returncode}:\n{last_words(log)}")
+            raise AssertionError(f"{name} ended with status {process.returncode}")
         if time.monotonic() > deadline:
-            raise AssertionError(f"{name} does not answer after {patience:.0f} s:\n{last_words(log)}")
+            raise AssertionError(f"{name} does not answer after {patience:.0f} s")
         time.sleep(0.05)
 
 

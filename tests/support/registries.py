@@ -16,9 +16,9 @@ from pathlib import Path
 import urllib3
 
 from tests.support.certificates import Authority, Pair
-from tests.support.programs import LOGS
 from tests.support.programs import free_port as free_port  # noqa: PLC0414  (tests of registries take it from here)
 from tests.support.programs import require as require  # noqa: PLC0414
+from tests.support.programs import shown
 
 PROGRAM = "docker-registry"
 _START = 20.0  # seconds
@@ -60,21 +60,19 @@ class RunningRegistry:
             self._process = subprocess.Popen(
                 [require(PROGRAM), "serve", self.folder / "config.yml"], stdout=log, stderr=log
             )
-        LOGS[f"{PROGRAM} {self.address}"] = self.folder / "log"
         deadline = time.monotonic() + _START
         while time.monotonic() < deadline and self._process.poll() is None:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
             time.sleep(0.02)
-        raise AssertionError(f"docker-registry did not start:\n{self.log}")
+        raise AssertionError("docker-registry did not start")
 
     def stop(self) -> None:
         if self._process:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
-            del LOGS[f"{PROGRAM} {self.address}"]
 
     def blobs(self) -> set[str]:
         """Return the hexadecimal digests of all blobs that the registry keeps, manifests included."""
@@ -133,8 +131,9 @@ def running(
         }
     (folder / "config.yml").write_text(json.dumps(config))  # JSON is YAML
     try:
-        registry.start()
-        yield registry
+        with shown(f"{PROGRAM} {registry.address}", folder / "log"):
+            registry.start()
+            yield registry
     finally:
         registry.stop()
 

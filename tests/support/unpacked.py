@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.engines import Ran, call
-from tests.support.programs import require
+from tests.support.programs import require, require_root
 
 _TMP = {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", "mode=1777"]}
 
@@ -40,8 +40,9 @@ class Unpacked:
 @contextmanager
 def unpacked(source: str) -> Iterator[Unpacked]:
     """Unpack an image, named as skopeo names it, into a folder that is removed at the end."""
-    for program in ("skopeo", "umoci", "runc"):
+    for program in ("skopeo", "umoci"):
         require(program)
+    require_root("runc")
     with tempfile.TemporaryDirectory(prefix="umoci-") as name:
         layout, folder = f"{name}/layout:x", Path(name, "bundle")
         for command in (
