@@ -22,13 +22,13 @@ from bundler.model.server_spec import (
     Tls,
 )
 from bundler.model.spec_parts import (
-    CRON,
     FEATURE_STORE_NAME,
     VIEW,
     DnsLabel,
     DnsSubdomain,
     Part,
     Reference,
+    Schedule,
 )
 
 Topology = Literal["minimal", "standard", "enterprise-isolated", "enterprise-shared"]
@@ -87,7 +87,7 @@ class KubectlImage(Part):
 class CronJob(Part):
     """When features are applied and materialized."""
 
-    schedule: Annotated[str, Field(pattern=CRON)] = "*/30 * * * *"
+    schedule: Schedule = "*/30 * * * *"
     """Cron expression, in the time zone below."""
     time_zone: str | None = Field(default=None, alias="timeZone")
     """IANA name, e.g. Europe/Berlin; the cluster's own where absent."""

@@ -16,8 +16,10 @@ from bundler.model.spec_parts import (
     TAG,
     DnsLabel,
     DnsSubdomain,
+    Extra,
     Host,
     Part,
+    Place,
     PlatformText,
     Reference,
     Repository,
@@ -42,7 +44,7 @@ class Feast(Part):
 
     version: VersionText
     """Feast release to serve with, e.g. 0.61.0."""
-    extras: tuple[str, ...] = Field(default=(), strict=False)
+    extras: tuple[Extra, ...] = Field(default=(), strict=False)
     """Pip extras besides those that the stores need, which are added by themselves."""
 
 
@@ -65,7 +67,7 @@ class Base(Part):
 class RelocationRule(Part):
     """Puts the images of a source under another path of the internal registry than they have at the source."""
 
-    source: str
+    source: Place
     """Registry host, or host and path, e.g. quay.io/openshift."""
     path: Repository
     """Path below the registry's prefix that stands in its place."""
@@ -114,9 +116,9 @@ class Operator(Part):
 class Mirror(Part):
     """Where to read the images of a registry from instead of that registry."""
 
-    source: str
+    source: Place
     """Registry host, or host and path, that references name."""
-    location: str
+    location: Place
     """Registry host, or host and path, that is read instead."""
     insecure: bool = False
     """The mirror speaks plain HTTP, or TLS that is not verified."""

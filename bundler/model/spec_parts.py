@@ -12,6 +12,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from bundler.model import cron
 from bundler.model.platform import Platform
 from bundler.model.reference import ImageRef
 
@@ -23,6 +24,12 @@ FEATURE_STORE_NAME = r"^[a-z0-9]([-a-z0-9]{0,41}[a-z0-9])?$"
 _REGISTRY_HOST = re.compile(r"(localhost|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?")
 REPOSITORY = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$"
 
+# A registry, or a part of one.
+PLACE = (
+    r"^(localhost|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?"
+    r"(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*/?$"
+)
+EXTRA = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
 CRON = r"^(@\w+|\S+( \S+){4})$"
 TAG = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
 
@@ -40,6 +47,8 @@ PATTERNS: Final = {
     DNS_SUBDOMAIN: "a Kubernetes object name (at most 253 of a-z, 0-9, '-' and '.')",
     FEATURE_STORE_NAME: "a FeatureStore name (at most 43 of a-z, 0-9 and '-', as the operator derives longer names)",
     REPOSITORY: "an image repository (lower case, e.g. team/feature-server)",
+    PLACE: "a registry host, or host and path (e.g. quay.io/openshift, without https://)",
+    EXTRA: "a pip extra (e.g. redis)",
     CRON: "a cron schedule (five fields, e.g. '*/30 * * * *', or @hourly)",
     PROJECT: "a Feast project (letters, digits and '_', not at the beginning)",
     ABSOLUTE_PATH: "an absolute path without ':'",
@@ -92,6 +101,9 @@ Host = Annotated[str, AfterValidator(_checked_host)]
 DnsLabel = Annotated[str, Field(pattern=DNS_LABEL)]
 DnsSubdomain = Annotated[str, Field(pattern=DNS_SUBDOMAIN)]
 Repository = Annotated[str, Field(pattern=REPOSITORY)]
+Place = Annotated[str, Field(pattern=PLACE)]
+Extra = Annotated[str, Field(pattern=EXTRA)]
+Schedule = Annotated[str, Field(pattern=CRON), AfterValidator(cron.checked)]
 
 
 class Part(BaseModel):

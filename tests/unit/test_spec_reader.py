@@ -138,6 +138,17 @@ def test_a_file_that_is_no_mapping_says_what_it_should_be() -> None:
         ("{host: r}", "{host: https://r/}", "registry.host: not a registry host: 'https://r/'"),
         ("{name: a}", "{name: a, image_pull_policy: Never}", "did you mean 'imagePullPolicy'?"),
         ("{name: a}", "{name: a, imagePullPolicy: never}", "'never' is none of 'Always', 'IfNotPresent' or 'Never'."),
+        (
+            "name: a",
+            "name: a\nmirrors: [{source: https://quay.io, location: m}]",
+            "is not a registry host, or host and path",
+        ),
+        ("{version: 0.61.0}", "{version: 0.61.0, extras: ['a]==1']}", "feast.extras[0]: 'a]==1' is not a pip extra"),
+        (
+            "{name: a}",
+            "{name: a, cronJob: {schedule: 99 * * * *}}",
+            "the minute '99' is no number, range or step of 0-59",
+        ),
         ("{name: a}", "{name: a, cronJob: {schedule: daily}}", "'daily' is not a cron schedule (five fields"),
         ("{version: 0.61.0}", "{version: 0.61}", "feast.version: YAML reads 0.61 as float, but a text is wanted."),
         ("{version: 0.61.0}", "{version: new}", "feast.version: not a version: 'new' (expected e.g. 0.61.0)."),
