@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import yaml
-
 from bundler.errors import SpecError
 from bundler.feast import operator_config
 from bundler.feast.feature_store import FILE_NAME
@@ -20,7 +18,7 @@ def differences(tenant: Tenant, resource: Json, objects: Mapping[str, Mapping[st
     decides, authorization and batch engine, is not compared.
     """
     generated = operator_config.generate(resource, {**_filled_in(tenant), **objects}, tenant.capabilities)
-    baked: dict[str, Json] = yaml.safe_load(tenant.config.text)
+    baked = tenant.config.document
     decided = {"auth"} if tenant.deployment.auth else set()
     decided |= {"batch_engine"} if tenant.deployment.batch_engine else set()
     return operator_config.differences(_without(baked, decided), _without(generated, decided))

@@ -65,7 +65,7 @@ def _tenant(
 
 def _shared_config(tenant: Tenant, member: Member) -> FeatureStoreConfig:
     """Return the feature_store.yaml of a tenant that shares the image: the baked one but for project and registry."""
-    document: dict[str, Json] = yaml.safe_load(tenant.config.text)
+    document = tenant.config.document
     changed = dict(document)
     if member.project is not None:
         changed["project"] = member.project
