@@ -65,7 +65,12 @@ def gathered(
     refresh: bool = False,
     engine: str = "bundler",
 ) -> Gathered:
-    """Bring bases, images and the operator's manifest into the store, images by the digests of a lock."""
+    """Bring bases, images and the operator's manifest into the store, images by the digests of a lock.
+
+    Raises:
+        SpecError: before anything is fetched, where the spec or its requirements cannot be met.
+    """
+    lock.asked(loaded.spec, loaded.folder, loaded.repo)  # what this refuses need not wait for what is fetched
     digests = {image.reference: Digest.parse(image.source_digest) for image in pinned.images} if pinned else {}
     gathering = Gathering(loaded.spec, store, progress, digests, refresh=refresh, engine=engine)
     operator = operator_manifest.release(loaded.spec.operator, loaded.folder)

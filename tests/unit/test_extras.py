@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from bundler.effects.blobs import BlobStore
 from bundler.effects.feature_repo import RepoContents
 from bundler.errors import SpecError
 from bundler.feast import feature_store
 from bundler.feast.extras import extras_for
 from bundler.model import spec_reader
 from bundler.model.digest import Digest
-from bundler.steps import lock
+from bundler.model.progress import SilentProgress
+from bundler.steps import lock, locking, project
 
 ALL_SERVERS = frozenset({"registry", "online", "offline", "ui"})
 
@@ -122,3 +124,13 @@ def test_a_lock_asks_for_what_file_and_deployment_need_together(tmp_path: Path) 
     spec = spec_reader.read(SPEC + deployment, "bundle.yaml")
     asked = lock.asked(spec, tmp_path, RepoContents((), Digest("0" * 64), config))
     assert asked.asked[0].requirement.extras == {"duckdb", "grpcio", "k8s", "ray", "redis"}
+
+
+def test_an_unknown_store_type_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
+    (tmp_path / "feature_repo").mkdir()
+    (tmp_path / "feature_repo/feature_store.yaml").write_text("project: a\nregistry: r\nonline_store: rediss\n")
+    (tmp_path / "bundle.yaml").write_text(SPEC + "deployment: {name: demo}\n")
+    loaded = project.load(tmp_path / "bundle.yaml")
+    store = BlobStore(tmp_path / "cache")
+    with pytest.raises(SpecError, match="Did you mean 'redis'"):
+        locking.gathered(loaded, None, store, SilentProgress())
