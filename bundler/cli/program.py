@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import os
 import signal
 import sys
 from types import FrameType
@@ -94,7 +95,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(ExitCode.USAGE)
     except (KeyboardInterrupt, click.Abort):
         sys.stderr.write("interrupted: nothing half-written was left; run the same command again to go on\n")
-        sys.exit(ExitCode.BUG)
+        sys.stderr.flush()
+        # Not sys.exit: after an interrupt that came while Python was compiling a text (importing a dataclass does), the
+        # interpreter would end by the signal, although it was caught here.
+        os._exit(ExitCode.BUG)
     except BrokenPipeError:  # `bundler inspect ... | head`
         sys.stderr.close()
         sys.exit(ExitCode.BUG)
