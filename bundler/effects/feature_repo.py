@@ -86,11 +86,7 @@ class RepoFile:
     source: Path
     size: int
     executable: bool
-
-    def digest(self) -> Digest:
-        """Hash the content."""
-        with self.source.open("rb") as stream:
-            return Digest.of_stream(stream)
+    digest: Digest
 
 
 @dataclass(frozen=True)
@@ -203,7 +199,9 @@ def _checked(folder: Path, path: Path, name: str, exclude: GitIgnoreSpec) -> Rep
         raise SpecError(f"{path} is not a regular file.", remedy="Leave it out with repo.exclude.")
     if not os.access(source, os.R_OK):
         raise SpecError(f"{path} cannot be read by this user.", remedy="Change its mode, or leave it out.")
-    return RepoFile(name, source, status.st_size, bool(status.st_mode & stat.S_IXUSR))
+    with source.open("rb") as stream:
+        digest = Digest.of_stream(stream)
+    return RepoFile(name, source, status.st_size, bool(status.st_mode & stat.S_IXUSR), digest)
 
 
 def _check_name(name: str, root: Path) -> None:
@@ -240,5 +238,5 @@ def _target(folder: Path, path: Path, exclude: GitIgnoreSpec) -> Path:
 def _fingerprint(files: tuple[RepoFile, ...]) -> Digest:
     state = hashlib.sha256()
     for file in files:
-        state.update(f"{file.path}\0{int(file.executable)}\0{file.digest().hex}\n".encode())
+        state.update(f"{file.path}\0{int(file.executable)}\0{file.digest.hex}\n".encode())
     return Digest(state.hexdigest())

@@ -100,7 +100,7 @@ def _mirrors(subject: Subject) -> Mapping[str, str]:
 def _bills(subject: Subject) -> Iterator[tuple[str, str]]:
     """Yield file name and CycloneDX text for the feature server of each platform."""
     spec, repo = subject.project.spec, subject.project.repo
-    files = tuple(sbom.RepoFile(file.path, file.digest()) for file in repo.files)
+    files = tuple(sbom.RepoFile(file.path, file.digest) for file in repo.files)
     wheels = {row.platform: row for row in subject.lock.platforms}
     server = next(image for image in subject.images if image.role == FEATURE_SERVER)
     for platform, image in subject.servers.items():
