@@ -9,12 +9,12 @@ from typing import Final
 from bundler import __version__
 from bundler.effects.blobs import BlobStore
 from bundler.effects.feature_repo import RepoContents, RepoFile
-from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.oci import mutate
 from bundler.oci.filetree import Directory, File, FileTree
 from bundler.oci.image import Image
 from bundler.oci.layer import COMPRESSOR, Layer, write_layer
+from bundler.steps import cached_layer
 
 # Never below /feast-data: the operator mounts an empty volume over that.
 REPO_FOLDER: Final = "/opt/feast/feature_repo"
@@ -23,6 +23,7 @@ REPO_FOLDER: Final = "/opt/feast/feature_repo"
 _HOME: Final = (Directory("opt/feast", 0o775, 1001, 0),)
 # Part of the layer's cache key; raise it when the layer of the same repo gets other bytes.
 _RECIPE: Final = 2
+_RECORD: Final = "repo-layer"
 _ANNOTATION: Final = "org.opencontainers.image."
 
 
@@ -63,22 +64,13 @@ def repo_layer(repo: RepoContents, store: BlobStore, *, epoch: int) -> Layer:
     Files belong to root and are read-only to the server: code that a server may rewrite is code that nobody reviewed.
     """
     key = f"{_RECIPE} {repo.fingerprint} {epoch} {COMPRESSOR}"
-    cached = _recalled(store, key)
-    if cached is not None:
+    if cached := cached_layer.recall(store, _RECORD, key):
         return cached
     tree = FileTree.of([*_HOME, *(_entry(file) for file in repo.files)]).with_parents()
     with store.writing() as sink:
         layer = write_layer(tree, sink, epoch=epoch, created_by=f"bundler: feature repo at {REPO_FOLDER}")
-    store.remember("repo-layer", key, layer.to_json())
+    cached_layer.remember(store, _RECORD, key, layer)
     return layer
-
-
-def _recalled(store: BlobStore, key: str) -> Layer | None:
-    record: Json = store.recall("repo-layer", key)
-    if record is None:
-        return None
-    layer = Layer.from_json(record)
-    return layer if store.has(layer.descriptor.digest, layer.descriptor.size) else None
 
 
 def _entry(file: RepoFile) -> File:

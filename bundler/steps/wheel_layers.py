@@ -20,11 +20,13 @@ from bundler.model.lock import LockedWheel
 from bundler.model.progress import Progress, Task
 from bundler.oci import tar
 from bundler.oci.layer import COMPRESSOR, Layer, LayerWriter, writing
+from bundler.steps import cached_layer
 from bundler.wheels.groups import WheelGroup, group
 from bundler.wheels.install import InstalledFile, InstallTarget, OpenWheel
 
 # Part of the cache key: raise it when the same wheels become other bytes.
 _RECIPE: Final = 4
+_RECORD: Final = "wheel-layer"
 # Feast's UI server before 0.66 writes this file of its own package when it starts; servers run in group 0.
 _WRITTEN_AT_START: Final = "/feast/ui/build/projects-list.json"
 # A third of all Python code in these wheels; nobody imports it in a server, and without byte code it would still run.
@@ -100,17 +102,14 @@ def build(
 
 
 def _layer(job: _Job, store: BlobStore, task: Task) -> Layer:
-    record = store.recall("wheel-layer", job.key)
-    if record is not None:
-        layer = Layer.from_json(record)
-        if store.has(layer.descriptor.digest, layer.descriptor.size):
-            task.advance(len(job.group.wheels))
-            return layer
+    if cached := cached_layer.recall(store, _RECORD, job.key):
+        task.advance(len(job.group.wheels))
+        return cached
     with store.writing() as sink:
         with writing(sink, created_by=f"bundler: {job.group.title}") as layer_writer:
             _write(job, store, layer_writer, task)
         layer = layer_writer.layer
-    store.remember("wheel-layer", job.key, layer.to_json())
+    cached_layer.remember(store, _RECORD, job.key, layer)
     return layer
 
 
