@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bundler.effects import files, operator_manifest, wheelhouse
+from bundler.effects import files, wheelhouse
 from bundler.effects.blobs import BlobStore
 from bundler.errors import LockError
 from bundler.model.descriptor import Json
@@ -18,7 +18,7 @@ from bundler.model.progress import Progress
 from bundler.model.reference import ImageRef
 from bundler.oci.image import Image
 from bundler.render import relocation
-from bundler.steps import bake, documents, gather, lock, locking, mirror, pack, project, wheel_layers
+from bundler.steps import bake, documents, gather, lock, locking, pack, project, wheel_layers
 from bundler.steps.bake import ImageIdentity
 from bundler.steps.documents import FEATURE_SERVER, Subject
 from bundler.steps.gather import GatheredImage
@@ -91,10 +91,7 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
     pinned = locking.fitting(loaded, existing, found, store, progress, epoch=request.epoch)
     servers = _bake(loaded, found, pinned, store, progress)
     server = _feature_server(loaded, tuple(servers.values()), store)
-    to_pack = (server, *(_to_pack(image, loaded) for image in found.images))
-    relocation.relocations(
-        [ImageRef.parse(image.reference) for image in found.images if not image.baked], loaded.spec.registry
-    )
+    to_pack = (server, *_to_pack(found.images, loaded))
     described = pack.describe(to_pack, store).images
     subject = Subject(loaded, found, pinned, described, servers, signed=request.sign_key is not None)
     plan = PackPlan(
@@ -117,14 +114,7 @@ def plan(spec_file: Path, store: BlobStore, progress: Progress) -> MirrorPlan:
     Raises as ``run`` where the spec or a registry is at fault.
     """
     loaded = project.load(spec_file)
-    spec, existing = loaded.spec, project.read_lock(loaded)
-    pinned = {image.reference: image.source_digest for image in existing.images} if existing else {}
-    operator = operator_manifest.release(spec.operator, loaded.folder)
-    kubectl = spec.deployment.cron_job.kubectl.image
-    base = spec.base.image if spec.base.image and gather.in_registry(spec.base.image) else None
-    wanted = dict.fromkeys(name for name in (base, kubectl, *operator.images, *spec.images) if name)
-    exact = [f"{ImageRef.parse(name).tagged}@{pinned[name]}" if name in pinned else name for name in wanted]
-    return mirror.plan(exact, mirror.options(spec.target_platforms, spec.mirrors), store, progress)
+    return locking.plan(loaded, project.read_lock(loaded), store, progress)
 
 
 def _check_output(folder: Path) -> None:
@@ -189,10 +179,17 @@ def _identity(loaded: Project, base: Base, lock_digest: Digest) -> ImageIdentity
     )
 
 
-def _to_pack(image: GatheredImage, loaded: Project) -> ImageToPack:
-    if image.baked:
-        repository = ImageRef.parse(f"localhost/{image.reference}")
-        internal = str(relocation.relocate(repository, loaded.spec.registry))
-        return ImageToPack(internal, image.role, image.root, internal)
-    internal = str(relocation.relocate(ImageRef.parse(image.reference), loaded.spec.registry))
-    return ImageToPack(image.reference, image.role, image.root, internal, image.source_digest)
+def _to_pack(images: Sequence[GatheredImage], loaded: Project) -> Iterator[ImageToPack]:
+    """Name the images as the internal registry will; what was baked here has no other name."""
+    sources = [_source(image) for image in images]
+    internal = relocation.relocations(sources, loaded.spec.registry)
+    for image, source in zip(images, sources, strict=True):
+        name = str(internal[source])
+        if image.baked:
+            yield ImageToPack(name, image.role, image.root, name)
+        else:
+            yield ImageToPack(image.reference, image.role, image.root, name, image.source_digest)
+
+
+def _source(image: GatheredImage) -> ImageRef:
+    return ImageRef.parse(f"localhost/{image.reference}" if image.baked else image.reference)

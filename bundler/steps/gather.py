@@ -15,12 +15,12 @@ from bundler.model.digest import Digest
 from bundler.model.lock import LockedImage
 from bundler.model.platform import Platform
 from bundler.model.progress import Progress
-from bundler.model.reference import ImageRef
 from bundler.model.spec import BundleSpec
 from bundler.oci.image import Image
 from bundler.oci.index import Index
 from bundler.steps import mirror
 from bundler.steps.lock import Base
+from bundler.steps.mirror import MirrorPlan
 
 BASE = "base"
 KUBECTL = "kubectl"
@@ -98,22 +98,40 @@ class Gathering:
             platform: Base(image, base_image.contents(image, self.store, progress=self.progress))
             for platform, image in images.items()
         }
-        return GatheredBases(found, tuple(replace(image, role=BASE).locked() for image in pulled))
+        # A base of another transport lies elsewhere on the next machine: the platform's own entry pins its digest.
+        in_lock = (image for image in pulled if in_registry(image.reference))
+        return GatheredBases(found, tuple(replace(image, role=BASE).locked() for image in in_lock))
 
     def others(self, operator_images: Sequence[str]) -> tuple[GatheredImage, ...]:
         """Return kubectl's image for the CronJob, the operator's images and the extra ones, each reference once."""
         kubectl = self.spec.deployment.cron_job.kubectl
-        wanted = [(name, OPERATOR) for name in operator_images] + [(name, EXTRA) for name in self.spec.images]
-        gathered: dict[str, GatheredImage] = {}
-        if kubectl.debian is not None:
-            made = self._kubectl(kubectl.debian)
-            gathered[made.reference] = made
-        elif kubectl.image is not None:
-            wanted.insert(0, (kubectl.image, KUBECTL))
-        roles = dict(reversed(wanted))  # the first role of a reference stands
-        for image in self._pulled([name for name in dict(wanted) if name not in gathered]):
+        made = [self._kubectl(kubectl.debian)] if kubectl.debian is not None else []
+        gathered = {image.reference: image for image in made}
+        roles = self._roles(operator_images)
+        for image in self._pulled([name for name in roles if name not in gathered]):
             gathered[image.reference] = replace(image, role=roles.get(image.reference, COMPANION))
         return tuple(gathered.values())
+
+    def plan(self, operator_images: Sequence[str]) -> MirrorPlan:
+        """Say what would be fetched from registries, bases too, and how many bytes; fetches manifests only."""
+        base = self.spec.base.image
+        wanted = dict.fromkeys([*([base] if base and in_registry(base) else []), *self._roles(operator_images)])
+        exact = [self._exact(reference) for reference in wanted]
+        asked = mirror.options(self.spec.target_platforms, self.spec.mirrors)
+        return mirror.plan(exact, asked, self.store, self.progress)
+
+    def _roles(self, operator_images: Sequence[str]) -> Mapping[str, str]:
+        """Return reference -> role of every image that is mirrored; the first role of a reference stands."""
+        kubectl = self.spec.deployment.cron_job.kubectl.image
+        wanted = [
+            *([(kubectl, KUBECTL)] if kubectl is not None else []),
+            *((name, OPERATOR) for name in operator_images),
+            *((name, EXTRA) for name in self.spec.images),
+        ]
+        first: dict[str, str] = {}
+        for reference, role in wanted:
+            first.setdefault(reference, role)
+        return first
 
     def _debian(self, make: _Maker, suite: str, platform: Platform) -> debian.DebianBase:
         return make(suite, platform, self.store, progress=self.progress, refresh=self.refresh)
@@ -159,8 +177,8 @@ class Gathering:
 
     def _exact(self, reference: str) -> str:
         """Return the reference by the digest that the lock has for it; what else moved is then noticed, not built."""
-        digest = self.pinned.get(reference)
-        return str(ImageRef.parse(reference).pinned(digest)) if digest else reference
+        digest, source = self.pinned.get(reference), skopeo_source.parse(reference).reference
+        return str(source.pinned(digest)) if digest and source else reference
 
 
 class _Maker(Protocol):

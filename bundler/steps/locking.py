@@ -18,6 +18,7 @@ from bundler.model.progress import Progress
 from bundler.steps import lock, project
 from bundler.steps.gather import GatheredImage, Gathering
 from bundler.steps.lock import Base, LockInputs
+from bundler.steps.mirror import MirrorPlan
 from bundler.steps.project import Project
 
 
@@ -71,11 +72,29 @@ def gathered(
         SpecError: before anything is fetched, where the spec or its requirements cannot be met.
     """
     lock.asked(loaded.spec, loaded.folder, loaded.repo)  # what this refuses need not wait for what is fetched
-    digests = {image.reference: Digest.parse(image.source_digest) for image in pinned.images} if pinned else {}
-    gathering = Gathering(loaded.spec, store, progress, digests, refresh=refresh, engine=engine)
+    gathering = _gathering(loaded, pinned, store, progress, refresh=refresh, engine=engine)
     operator = operator_manifest.release(loaded.spec.operator, loaded.folder)
     bases = gathering.bases()
     return Gathered(bases.platforms, bases.locked, gathering.others(operator.images), operator)
+
+
+def plan(loaded: Project, pinned: BundleLock | None, store: BlobStore, progress: Progress) -> MirrorPlan:
+    """Say what ``gathered`` would fetch from registries, and how many bytes; fetches manifests only."""
+    operator = operator_manifest.release(loaded.spec.operator, loaded.folder)
+    return _gathering(loaded, pinned, store, progress).plan(operator.images)
+
+
+def _gathering(
+    loaded: Project,
+    pinned: BundleLock | None,
+    store: BlobStore,
+    progress: Progress,
+    *,
+    refresh: bool = False,
+    engine: str = "bundler",
+) -> Gathering:
+    digests = {image.reference: Digest.parse(image.source_digest) for image in pinned.images} if pinned else {}
+    return Gathering(loaded.spec, store, progress, digests, refresh=refresh, engine=engine)
 
 
 def write(request: LockRequest, store: BlobStore, progress: Progress) -> WrittenLock:
