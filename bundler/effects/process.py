@@ -8,6 +8,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -156,6 +157,36 @@ def conversing(
         answers.close()
         with suppress(BrokenPipeError):  # a request that nobody reads any more
             requests.close()
+
+
+class Service:
+    """A program that runs beside the work; its output goes to a file, for the case that it ends too early."""
+
+    def __init__(self, process: subprocess.Popen[bytes], output: IO[bytes], purpose: str) -> None:
+        self._process, self._output, self._purpose = process, output, purpose
+
+    def check(self) -> None:
+        """Raise ``ToolFailedError`` where it has ended."""
+        status = self._process.poll()
+        if status is not None:
+            self._output.seek(0)
+            lines = self._output.read().decode(errors="replace").splitlines()
+            raise _failure(str(cast("list[str]", self._process.args)[0]), status, self._purpose, "", lines)
+
+
+@contextmanager
+def serving(command: Sequence[str | Path], *, purpose: str) -> Iterator[Service]:
+    """Run a program until the block ends; ``purpose`` as for ``run``."""
+    arguments = [str(part) for part in command]
+    _LOG.debug("$ %s", shlex.join(arguments))
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            yield Service(process, output, purpose)
+        finally:
+            _end(process)
 
 
 def _start(

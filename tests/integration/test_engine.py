@@ -1,0 +1,114 @@
+"""A real Docker and a real Podman, driven through their API: what is made is as asked, and goes with the run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bundler.effects import engine_connection
+from bundler.effects.engine import ContainerPlan, Engine
+from bundler.effects.engine_connection import EngineChoice
+from bundler.errors import ToolFailedError
+from tests.support import engines
+
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("engine")]
+IMAGE = "localhost/busy:1"
+
+
+@pytest.fixture(scope="module")
+def docker_host() -> Iterator[str]:
+    with engines.docker() as started:
+        yield started.program[-1]
+
+
+@pytest.fixture(scope="module")
+def busybox(tmp_path_factory: pytest.TempPathFactory, docker_host: str) -> str:
+    """An image of this machine's own shell, with the libraries that it needs."""
+    tar = tmp_path_factory.mktemp("image") / "root.tar"
+    programs = ["/bin/sh", "/bin/cat", "/bin/sleep", "/usr/bin/id", "/bin/chmod", "/usr/bin/touch"]
+    said = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=True).stdout
+    libraries = {word for word in said.split() if word.startswith("/") and not word.endswith(":")}
+    with tarfile.open(tar, "w") as archive:
+        for path in sorted({*programs, *libraries}):
+            archive.add(Path(path).resolve(), path.lstrip("/"))
+    subprocess.run(["docker", "-H", docker_host, "import", str(tar), IMAGE], check=True, capture_output=True)
+    return IMAGE
+
+
+@pytest.fixture
+def engine(docker_host: str) -> Iterator[Engine]:
+    choice = EngineChoice("docker", {**os.environ, "DOCKER_HOST": docker_host})
+    with engine_connection.connected(choice, "test-engine") as found:
+        yield found
+
+
+def test_a_container_joins_the_network_of_another_that_leads_nowhere(engine: Engine, busybox: str) -> None:
+    owner = engine.create(ContainerPlan("owner", busybox, ("/bin/sleep", "60"), hosts={"redis.stores": "127.0.1.1"}))
+    owner.start()
+    plan = ContainerPlan("joined", busybox, ("/bin/sh", "-c", "cat /etc/hosts /proc/net/route; id"), network=owner)
+    joined = engine.create(plan)
+    joined.start()
+    assert joined.wait(10).exit_code == 0
+    said = joined.logs()
+    assert "127.0.1.1\tredis.stores" in said
+    assert said[-2].startswith("Iface")  # no route below the heading
+
+
+def test_a_volume_that_is_empty_stays_empty_and_keeps_its_mode(engine: Engine, busybox: str) -> None:
+    volume = engine.volume("data")
+    mounts = {"/data": volume}
+    first = engine.create(ContainerPlan("a", busybox, ("/bin/sleep", "60"), mounts=mounts, privileged_user=True))
+    first.put("/data", {"a/b": b"text"})
+    first.start()
+    assert first.run(("/bin/chmod", "0777", "/data")).status == 0
+    second = engine.create(
+        ContainerPlan(
+            "b",
+            busybox,
+            ("/bin/sh", "-c", "cat a/b && touch /data/c"),
+            working_folder="/data",
+            mounts=mounts,
+            user="5:0",
+        )
+    )
+    second.start()
+    assert (second.wait(10).exit_code, second.logs()) == (0, ("text",))
+
+
+def test_a_command_says_how_it_ended(engine: Engine, busybox: str) -> None:
+    one = engine.create(ContainerPlan("c", busybox, ("/bin/sleep", "60")))
+    one.start()
+    ran = one.run(("/bin/sh", "-c", "echo out; echo err >&2; exit 3"))
+    assert (ran.status, sorted(ran.last_lines)) == (3, ["err", "out"])
+
+
+def test_nothing_is_left_behind(docker_host: str, busybox: str) -> None:
+    choice = EngineChoice("docker", {**os.environ, "DOCKER_HOST": docker_host})
+    with pytest.raises(KeyboardInterrupt):
+        _interrupted(choice, busybox)
+    for listing in (["ps", "--all", "--quiet"], ["volume", "ls", "--quiet"]):
+        done = subprocess.run(["docker", "-H", docker_host, *listing], capture_output=True, text=True, check=True)
+        assert done.stdout == ""
+
+
+def _interrupted(choice: EngineChoice, image: str) -> None:
+    with engine_connection.connected(choice, "gone") as found:
+        mounts = {"/v": found.volume("v")}
+        found.create(ContainerPlan("c", image, ("/bin/sleep", "60"), mounts=mounts)).start()
+        raise KeyboardInterrupt
+
+
+def test_an_image_that_is_not_there_is_an_error_for_people(engine: Engine) -> None:
+    with pytest.raises(ToolFailedError, match="No such image"):
+        engine.create(ContainerPlan("d", "localhost/nowhere:1", ("x",)))
+
+
+def test_an_engine_that_is_not_there_is_an_error_for_people() -> None:
+    choice = EngineChoice("docker", {"DOCKER_HOST": "unix:///nowhere/docker.sock"})
+    with pytest.raises(ToolFailedError, match="cannot be used"), engine_connection.connected(choice, "x"):
+        pass
