@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import tarfile
 import tempfile
 import time
@@ -29,7 +30,13 @@ _WAIT: Final = 0.1
 _LOG = logging.getLogger(__name__)
 # Podman asks for more than a process without CAP_SYS_RESOURCE may give; these are below every usual hard limit.
 _PODMAN_LIMITS: Final = {"nofile": 1024, "nproc": 4096}
+_STEERING: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")  # ECMA-48, control sequences
 _NO_SPACE: Final = "no space left on device"
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    """Return the lines that are not empty, without colours and the like."""
+    return tuple(line.rstrip() for line in _STEERING.sub("", text).splitlines() if line.strip())
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class Ran:
     @property
     def last_lines(self) -> tuple[str, ...]:
         """The end of the output, as much as a report shows."""
-        return tuple(line.rstrip() for line in self.output.splitlines() if line.strip())[-12:]
+        return _lines(self.output)[-12:]
 
 
 @dataclass(frozen=True)
@@ -282,7 +289,7 @@ class Container:
         """Return the last lines of its output."""
         with self._engine.explained(f"reading what {self.plan.name} said"):
             said: bytes = self._api.logs(self.identity, tail=lines)
-        return tuple(line.rstrip() for line in said.decode(errors="replace").splitlines() if line.strip())
+        return _lines(said.decode(errors="replace"))
 
     def remove(self) -> None:
         """End and remove it."""

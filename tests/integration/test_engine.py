@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tarfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +12,7 @@ from bundler.effects import engine_connection
 from bundler.effects.engine import ContainerPlan, Engine
 from bundler.effects.engine_connection import EngineChoice
 from bundler.errors import ToolFailedError
-from tests.support import engines
+from tests.support import engines, host_images
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("engine")]
 IMAGE = "localhost/busy:1"
@@ -29,13 +27,7 @@ def docker_host() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def busybox(tmp_path_factory: pytest.TempPathFactory, docker_host: str) -> str:
     """An image of this machine's own shell, with the libraries that it needs."""
-    tar = tmp_path_factory.mktemp("image") / "root.tar"
-    programs = ["/bin/sh", "/bin/cat", "/bin/sleep", "/usr/bin/id", "/bin/chmod", "/usr/bin/touch"]
-    said = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=True).stdout
-    libraries = {word for word in said.split() if word.startswith("/") and not word.endswith(":")}
-    with tarfile.open(tar, "w") as archive:
-        for path in sorted({*programs, *libraries}):
-            archive.add(Path(path).resolve(), path.lstrip("/"))
+    tar = host_images.write(tmp_path_factory.mktemp("image") / "root.tar", host_images.SHELL)
     subprocess.run(["docker", "-H", docker_host, "import", str(tar), IMAGE], check=True, capture_output=True)
     return IMAGE
 

@@ -92,3 +92,20 @@ def podman() -> Iterator[Engine]:
             yield Engine(program, storage, run_options=_LIMITS)
         finally:
             call([*program, "system", "reset", "--force"])
+
+
+@contextmanager
+def podman_home(folder: Path) -> Iterator[Mapping[str, str]]:
+    """Yield the variables by which any Podman, also one that is started elsewhere, uses a storage of its own."""
+    require("podman")
+    require("runc")
+    with tempfile.TemporaryDirectory(prefix="pod-") as name:  # a short path, and no other file system below it
+        engine = folder / "containers.conf"
+        engine.write_text('[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n')
+        storage = folder / "storage.conf"
+        storage.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{name}/root"\nrunroot = "{name}/run"\n')
+        environment = {"CONTAINERS_CONF": str(engine), "CONTAINERS_STORAGE_CONF": str(storage)}
+        try:
+            yield environment
+        finally:
+            call(["podman", "system", "reset", "--force"], environment)

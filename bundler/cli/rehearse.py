@@ -1,0 +1,84 @@
+"""``bundler rehearse``: play the bundle's pods without a network before any cluster sees them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+from bundler.cli import options, report
+
+
+@click.command(name="rehearse")
+@options.bundle_argument
+@click.option(
+    "--engine",
+    type=click.Choice(["docker", "podman"]),
+    help="Container engine; without it Docker where there is one (DOCKER_HOST, docker context, socket), else Podman.",
+)
+@click.option("--redis", metavar="IMAGE", help="Image, known to the engine, that runs Redis where stores need one.")
+@click.option("--postgres", metavar="IMAGE", help="The same for PostgreSQL.")
+@click.option(
+    "--values",
+    type=click.Path(path_type=Path),
+    help="File of NAME=VALUE lines for variables that a site fills in; without it each gets a random word.",
+)
+@click.option("--user", metavar="UID:GID", help="User of the servers.  [default: one as OpenShift chooses it]")
+@click.option("--read-only-root", is_flag=True, help="Let servers write only to their volumes and /tmp.")
+@click.option(
+    "--manifests",
+    type=click.Path(path_type=Path),
+    help="Folder of manifests to play with the bundle's images instead of the bundle's own.",
+)
+@click.option("--operator-version", metavar="VERSION", help="Play as this release of the operator would.")
+@click.option("--keep-images", is_flag=True, help="Leave the images in the engine: the next rehearsal starts sooner.")
+@click.option(
+    "--report", "report_file", type=click.Path(path_type=Path), help="Also write the report to a file (JSON)."
+)
+@options.output_format
+@options.verbosity
+def command(
+    *,
+    bundle: Path,
+    engine: str | None,
+    redis: str | None,
+    postgres: str | None,
+    values: Path | None,
+    user: str | None,
+    read_only_root: bool,
+    manifests: Path | None,
+    operator_version: str | None,
+    keep_images: bool,
+    report_file: Path | None,
+    output: str,
+    verbose: bool,
+    quiet: bool,
+) -> int:
+    """Run the pods that the operator would make of BUNDLE, on Docker or Podman, without a network.
+
+    Starts each server as the kubelet would (command, variables, volumes, probes, a UID of nobody), runs the CronJob's
+    commands as kubectl exec would, and asks the online server for what was materialized. Redis and PostgreSQL run
+    beside them where an image is in the bundle or given, else files take the stores' place, and the report says so.
+    Exit code 3 where anything fails.
+    """
+    from bundler.effects import files  # noqa: PLC0415  (help must not load the program)
+    from bundler.steps import rehearse  # noqa: PLC0415
+
+    given = {kind: image for kind, image in (("redis", redis), ("postgres", postgres)) if image}
+    asked = rehearse.RehearseOptions(
+        engine=engine,
+        environment=os.environ,
+        store_images=given,
+        user=user or rehearse.ANY_USER,
+        read_only_root=read_only_root,
+        manifests=manifests,
+        operator_version=operator_version,
+        values=rehearse.read_values(values) if values else {},
+        keep_images=keep_images,
+    )
+    found = rehearse.run(bundle, asked, options.progress(quiet=quiet, verbose=verbose))
+    if report_file:
+        files.write(report_file, (json.dumps(found.to_json(), indent=2) + "\n").encode())
+    return report.show(found, output, good="Features are served.", bad="It would not serve as it is.", status=3)

@@ -1,0 +1,122 @@
+"""Read features back through the online server, and compare them with what was materialized."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bundler import resources
+from bundler.feast.pods import Service
+from bundler.model.descriptor import Json
+from bundler.model.findings import Finding, Status
+from bundler.steps.rehearsal.roles import Role
+from bundler.steps.rehearsal.stage import RunningPod, Stage
+
+_REGISTRY_SECONDS: Final = 600.0  # what Feast takes where cache_ttl_seconds is not set
+_MORE: Final = 15.0
+_AGAIN: Final = 2.0
+_OK: Final = 200
+_NOT_FOUND: Final = 404
+_SHOWN: Final = 10
+
+
+@dataclass(frozen=True)
+class ReadBack:
+    """What is asked of a pod that runs; ``authority`` (PEM) signed the certificates of servers."""
+
+    stage: Stage
+    running: RunningPod
+    role: Role
+    authority: str
+
+    def features(self) -> Iterator[Finding]:
+        """Yield a finding for each feature view that is served online."""
+        online = next((one for one in self.role.services if one.server == "online"), None)
+        if online is None:
+            lines = ("no online server runs in this pod",)
+            yield Finding("online", "Online features were not read", Status.NOT_APPLICABLE, lines)
+            return
+        script = ("python3", "-c", resources.read("rehearsal/expected.py").decode())
+        ran = self.running.container(self.running.pod.exec_target.name).run(script)
+        if ran.status != 0:
+            yield Finding("online", "What was materialized cannot be said", Status.FAIL, ran.last_lines)
+            return
+        views = json.loads(ran.output.strip().splitlines()[-1])["views"]
+        if not views:
+            lines = ("the registry has no feature view for online use",)
+            yield Finding("online", "There is nothing to read back", Status.NOT_APPLICABLE, lines)
+        for view in views:
+            if view["rows"]:
+                yield self._compared(online, view)
+            else:
+                lines = (view.get("problem") or f"the source has no rows from {view['from']} to {view['to']}",)
+                yield Finding("online", f"{view['view']}: nothing to compare", Status.MANUAL, lines)
+
+    def _compared(self, online: Service, view: Mapping[str, Any]) -> Finding:
+        names: list[str] = view["features"]
+        rows: list[dict[str, Json]] = view["rows"]
+        body = {
+            "features": [f"{view['view']}:{name}" for name in names],
+            "entities": {key: [row[key] for row in rows] for key in view["keys"]},
+        }
+        url = f"{'https' if online.tls else 'http'}://{online.host}:{online.port}/get-online-features"
+        status, text, waited = self._asked(url, json.dumps(body), self.authority if online.tls else None)
+        title = f"{view['view']}: /get-online-features returns what was materialized"
+        if status != _OK:
+            return Finding("online", title, Status.FAIL, (f"POST {url}: status {status}", text[:600]))
+        wrong = _differences(rows, names, text)
+        if wrong:
+            return Finding("online", title, Status.FAIL, wrong[:_SHOWN])
+        delay = f", {waited:.0f} s after the CronJob: until then the server used its copy of the registry"
+        seen = f"POST {url}: status {status}" + (delay if waited > _AGAIN else "")
+        return Finding("online", title, Status.PASS, (seen, *(json.dumps(row, default=str) for row in rows)))
+
+    def _asked(self, url: str, body: str, authority: str | None) -> tuple[int, str, float]:
+        """Return status and text of the answer, and after how many seconds it came.
+
+        A server knows what was applied after it started only once its copy of the registry is older than its time.
+        """
+        started, patience = time.monotonic(), _registry_seconds(self.role.config) + _MORE
+        while True:
+            status, text = self.stage.ask(self.running.relay, url, body, authority)
+            waited = time.monotonic() - started
+            if status != _NOT_FOUND or waited > patience:
+                return status, text, waited
+            time.sleep(_AGAIN)
+
+
+def _differences(rows: list[dict[str, Json]], names: list[str], text: str) -> tuple[str, ...]:
+    """Return what an answer of the online server (Feast's ``/get-online-features``) says otherwise, in words."""
+    try:
+        answer = json.loads(text)
+        found = zip(answer["metadata"]["feature_names"], answer["results"], strict=True)
+        columns: dict[str, list[Json]] = {name: result["values"] for name, result in found}
+    except (ValueError, KeyError, TypeError):
+        return (f"the answer is not that of an online server: {text[:200]}",)
+    lacking = [f"{name} is not in the answer" for name in names if len(columns.get(name, ())) != len(rows)]
+    if lacking:
+        return tuple(lacking)
+    return tuple(
+        f"{name} of row {number}: {row[name]!r} was materialized, {columns[name][number]!r} is served"
+        for name in names
+        for number, row in enumerate(rows)
+        if not _same(row[name], columns[name][number])
+    )
+
+
+def _registry_seconds(config: Mapping[str, Json]) -> float:
+    """Return for how long servers use their copy of the registry."""
+    registry = config.get("registry")
+    seconds = registry.get("cache_ttl_seconds") if isinstance(registry, dict) else None
+    return float(seconds) if isinstance(seconds, (int, float)) else _REGISTRY_SECONDS
+
+
+def _same(materialized: Json, served: Json) -> bool:
+    # The servers keep 32 bits of some numbers.
+    if isinstance(materialized, float) and isinstance(served, (int, float)):
+        return math.isclose(materialized, served, rel_tol=1e-6, abs_tol=1e-9)
+    return materialized == served

@@ -1,0 +1,142 @@
+"""The script of a rehearsal: what manifests say, and what a site would fill in before it applies them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from bundler.effects.certificates import Authority
+from bundler.errors import SpecError, UsageError
+from bundler.feast import crd, pods
+from bundler.feast.capabilities import Capabilities
+from bundler.feast.kubelet import ClusterObjects, Texts
+from bundler.model.descriptor import Json
+from bundler.steps.rehearsal.source import Source
+
+_INSTALL: Final = "operator/install.yaml"
+_TLS: Final = frozenset({"tls.crt", "tls.key"})
+
+
+@dataclass(frozen=True)
+class Script:
+    """FeatureStores in the order in which they start, and the objects of each namespace with everything filled in."""
+
+    resources: tuple[dict[str, Json], ...]
+    objects: Mapping[str, ClusterObjects]
+    capabilities: Capabilities
+
+
+def read(source: Source, folder: Path | None, version: str | None) -> dict[str, str]:
+    """Return the manifests: those of the source, or of a folder where one is given."""
+    if folder is None:
+        return dict(source.manifests)
+    found = {str(one.relative_to(folder)): one.read_text("utf-8") for one in sorted(folder.rglob("*.yaml"))}
+    if not found:
+        raise UsageError(f"{folder} holds no manifest (*.yaml).")
+    if version is None and _INSTALL not in found:
+        found |= {path: text for path, text in source.manifests.items() if path == _INSTALL}
+    return found
+
+
+def interpret(
+    manifests: Mapping[str, str], version: str | None, known: str, values: Texts, authority: Authority
+) -> Script:
+    """Read manifests as the operator of a release does; ``values`` are those of variables that a site fills in.
+
+    ``version`` overrides the release that the manifests bring, ``known`` stands in where they bring none.
+
+    Raises:
+        SpecError: a file is no YAML, or there is no FeatureStore.
+    """
+    if version is None and _INSTALL in manifests:
+        capabilities = Capabilities.from_crd(crd.load(manifests[_INSTALL], _INSTALL))
+    else:
+        capabilities = Capabilities.for_version(version or known)
+    documents = [
+        document
+        for path, text in sorted(manifests.items())
+        if not path.startswith("operator/")
+        for document in _documents(path, text)
+    ]
+    found = [document for document in documents if document.get("kind") == "FeatureStore"]
+    if not found:
+        raise SpecError("The manifests have no FeatureStore.", remedy="Rehearse a bundle, or a folder with one.")
+    # A shared registry must serve before its clients start.
+    resources = tuple(sorted(found, key=lambda one: "remote:" in yaml.safe_dump(one)))
+    return Script(resources, _objects(documents, resources, capabilities, values, authority), capabilities)
+
+
+def identity(document: Mapping[str, Json]) -> tuple[str, str]:
+    """Return namespace and name of an object."""
+    found = document.get("metadata")
+    metadata = found if isinstance(found, dict) else {}
+    return str(metadata.get("namespace") or "default"), str(metadata.get("name"))
+
+
+def _documents(path: str, text: str) -> Iterator[dict[str, Json]]:
+    try:
+        yield from (one for one in yaml.safe_load_all(text) if isinstance(one, dict))
+    except yaml.YAMLError as error:
+        raise SpecError(f"{path} is not YAML: {error}.", remedy="Correct it.") from error
+
+
+def _objects(
+    documents: list[dict[str, Json]],
+    resources: tuple[dict[str, Json], ...],
+    capabilities: Capabilities,
+    values: Texts,
+    authority: Authority,
+) -> dict[str, ClusterObjects]:
+    """Return each namespace's Secrets and ConfigMaps, filled in as a site does.
+
+    Variables without a value get a word of no meaning, the same one wherever the name occurs: stores are new and take
+    any. Certificates come from an authority that is made for the rehearsal.
+    """
+    hosts = tuple(dict.fromkeys(one.host for resource in resources for one in pods.services(resource, capabilities)))
+    made: dict[str, str] = {}
+
+    def fill(texts: Texts) -> Texts:
+        if texts.keys() >= _TLS:
+            certificate, key = authority.server(hosts)
+            return {**texts, "tls.crt": certificate, "tls.key": key}
+        return {key: text or values.get(key) or made.setdefault(key, _word(key)) for key, text in texts.items()}
+
+    objects: dict[str, ClusterObjects] = {identity(one)[0]: ClusterObjects() for one in resources}
+    for document in documents:
+        namespace, name = identity(document)
+        held = objects.get(namespace, ClusterObjects())
+        if document.get("kind") == "Secret":
+            secrets_of = {**held.secrets, name: fill(_texts(document, "stringData"))}
+            objects[namespace] = replace(held, secrets=secrets_of)
+        elif document.get("kind") == "ConfigMap":
+            objects[namespace] = replace(held, config_maps={**held.config_maps, name: _texts(document, "data")})
+    for resource in resources:
+        namespace, _ = identity(resource)
+        for name, key in _authorities(resource):
+            held = objects[namespace]
+            objects[namespace] = replace(held, config_maps={**held.config_maps, name: {key: authority.pem}})
+    return objects
+
+
+def _texts(document: Mapping[str, Json], key: str) -> Texts:
+    found = document.get(key)
+    return {name: str(text) for name, text in found.items()} if isinstance(found, dict) else {}
+
+
+def _authorities(resource: Json) -> Iterator[tuple[str, str]]:
+    """Yield the ConfigMap and key of the authority that a remote registry's client trusts."""
+    match resource:
+        case {"spec": {"services": {"registry": {"remote": {"tls": {"configMapRef": {"name": str(name)}, **rest}}}}}}:
+            yield name, str(rest.get("certName"))
+
+
+def _word(key: str) -> str:
+    """Return a value for a variable: a number where a port is asked for, else a word that may also name a host."""
+    if "PORT" in key.upper():
+        return str(20000 + secrets.randbelow(10000))
+    return f"r{secrets.token_hex(8)}"

@@ -1,0 +1,89 @@
+"""Where a rehearsal takes images and manifests from: a bundle, or what a build is about to pack."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+from bundler.effects.archive import Bundle
+from bundler.effects.blobs import BlobStore
+from bundler.model import layout
+from bundler.model.digest import Digest
+from bundler.model.manifest import BundledImage
+
+
+class Source(Protocol):
+    """Images, blobs and manifests; ``manifests`` is path below ``manifests/`` -> text."""
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+
+    @property
+    def images(self) -> tuple[BundledImage, ...]:
+        """Every image."""
+
+    @property
+    def manifests(self) -> Mapping[str, str]:
+        """Every Kubernetes manifest."""
+
+    @property
+    def operator_version(self) -> str:
+        """The release of the operator that the manifests are for."""
+
+    def open_blob(self, digest: Digest) -> BinaryIO:
+        """Open a blob for reading."""
+
+
+@dataclass(frozen=True)
+class BundleSource:
+    """A packed bundle, read in place."""
+
+    bundle: Bundle
+
+    @property
+    def title(self) -> str:
+        """Its file's name."""
+        return self.bundle.path.name
+
+    @property
+    def images(self) -> tuple[BundledImage, ...]:
+        """Every image of its manifest."""
+        return self.bundle.manifest.images
+
+    @property
+    def manifests(self) -> Mapping[str, str]:
+        """Every Kubernetes manifest in it."""
+        paths = [entry.path for entry in self.bundle.manifest.files if entry.path.startswith(layout.MANIFESTS)]
+        return {
+            path.removeprefix(layout.MANIFESTS): self.bundle.read(path).decode()
+            for path in paths
+            if path.endswith(".yaml")
+        }
+
+    @property
+    def operator_version(self) -> str:
+        """As its checklist says."""
+        facts = json.loads(self.bundle.read(layout.CHECKLIST_JSON)).get("facts", {})
+        return str(facts.get("Operator", "")).partition(" ")[0]
+
+    def open_blob(self, digest: Digest) -> BinaryIO:
+        """Open a blob where it lies."""
+        return self.bundle.open_member(layout.blob(digest))
+
+
+@dataclass(frozen=True)
+class BuiltSource:
+    """What a build has made: blobs in its store, manifests not written yet."""
+
+    title: str
+    images: tuple[BundledImage, ...]
+    manifests: Mapping[str, str]
+    operator_version: str
+    store: BlobStore
+
+    def open_blob(self, digest: Digest) -> BinaryIO:
+        """Open a blob of the store."""
+        return self.store.open(digest)

@@ -1,0 +1,202 @@
+"""Pods of every wiring and topology serve features without a network: real Feast, Redis, PostgreSQL, Docker, Podman."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bundler.feast import feature_store
+from bundler.feast.capabilities import Capabilities
+from bundler.model import spec_reader
+from bundler.model.spec import BundleSpec
+from bundler.render import manifests
+from tests.e2e.conftest import Built, Ran, build, bundler, copy_example
+from tests.support import engines, host_images
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("rehearsal")]
+NEWEST = "0.67.0"
+OPERATOR = {"0.61.0": "0.61.0", NEWEST: "0.67.0"}
+STORES = "localhost/stores:1"
+GUIDE = """\
+apiVersion: feast.dev/v1
+kind: FeatureStore
+metadata:
+  name: sample
+spec:
+  feastProject: driver_stats
+  services:
+    disableInitContainers: true
+    onlineStore:
+      server:
+        image: {image}
+"""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An engine that has an image with Redis and PostgreSQL."""
+
+    options: tuple[str, ...]
+    environment: Mapping[str, str]
+
+    def rehearse(self, bundle: Path, *options: str | Path) -> tuple[Ran, list[dict[str, Any]]]:
+        ran = bundler("rehearse", bundle, *self.options, "--output", "json", *options, environment=self.environment)
+        assert ran.stdout, ran.stderr
+        report = json.loads(ran.stdout)
+        return ran, [finding for section in report["sections"] for finding in section["findings"]]
+
+
+@pytest.fixture(scope="module")
+def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    tar = host_images.write_stores(tmp_path_factory.mktemp("stores") / "root.tar")
+    with engines.docker() as engine:
+        subprocess.run([*engine.program, "import", tar, STORES], check=True, capture_output=True)
+        options = ("--engine", "docker", "--keep-images", "--redis", STORES, "--postgres", STORES)
+        yield Stage(options, {"DOCKER_HOST": engine.program[-1]})
+
+
+def example(folder: Path, version: str, cache: Path) -> Built:
+    """Build the example with a Feast, and a registry that servers read anew every two seconds."""
+    project = copy_example(folder)
+    spec = project / "bundle.yaml"
+    text = spec.read_text().replace("version: 0.61.0", f"version: {version}", 1)
+    head, tail = text.split("operator:\n", 1)
+    spec.write_text(f"{head}operator:\n{tail.replace('version: 0.61.0', f'version: {OPERATOR[version]}', 1)}")
+    store = project / "feature_repo" / "feature_store.yaml"
+    store.write_text(store.read_text().replace("cache_ttl_seconds: 60", "cache_ttl_seconds: 2"))
+    return build(project, cache, folder / "dist")
+
+
+@pytest.fixture(scope="module")
+def oldest(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Built:
+    return example(tmp_path_factory.mktemp("oldest"), "0.61.0", cache)
+
+
+@pytest.fixture(scope="module")
+def newest(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Built:
+    return example(tmp_path_factory.mktemp("newest"), NEWEST, cache)
+
+
+def rendered(built: Built, folder: Path, **deployment: Any) -> Path:
+    """Write the manifests that the built spec would have with other keys of deployment, for the built image."""
+    document = yaml.safe_load((built.project / "bundle.yaml").read_text())
+    tenants = deployment.pop("tenants", [])
+    document["deployment"] |= deployment
+    spec: BundleSpec = spec_reader.read(yaml.safe_dump({**document, "tenants": tenants}), "bundle.yaml")
+    config = (built.project / "feature_repo" / "feature_store.yaml").read_text()
+    if deployment.get("topology", "").startswith("enterprise"):
+        config = config.replace("type: no_auth", "type: kubernetes")
+    names = {image["role"]: f"{image['internal']}@{image['root']['digest']}" for image in built.images}  # type: ignore[index]
+    images = manifests.DeploymentImages(names["feature-server"], names["kubectl"], "/opt/feast/feature_repo")
+    known = Capabilities.for_version(spec.operator.version)
+    parsed = feature_store.parse(config, "feature_store.yaml")
+    for path, text in manifests.render(spec, parsed, images, known).items():
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return folder
+
+
+def assert_served(ran: Ran, findings: list[dict[str, Any]], views: int = 1) -> None:
+    """Check that nothing failed, and that values came back by HTTP for so many feature views."""
+    failed = [finding for finding in findings if finding["status"] == "fail"]
+    assert (ran.status, failed) == (0, []), ran.stderr
+    online = [finding for finding in findings if finding["check"] == "online" and finding["status"] == "pass"]
+    assert len(online) == views
+    for finding in online:
+        assert "/get-online-features: status 200" in finding["evidence"][0]
+        assert {"driver_id", "conv_rate"} <= json.loads(finding["evidence"][1]).keys()
+    routes = [finding["evidence"] for finding in findings if finding["check"] == "network"]
+    assert routes == [["0 routes in /proc/net/route"]] * len(routes) != []
+
+
+def test_the_bundle_as_it_is_serves_from_redis_and_postgres(docker: Stage, oldest: Built, tmp_path: Path) -> None:
+    values = tmp_path / "values.env"
+    values.write_text("# of the site\nPOSTGRES_USER=ada-lovelace\nPOSTGRES_PASSWORD=correct-horse\n")
+    report = tmp_path / "report.json"
+    ran, findings = docker.rehearse(oldest.bundle, "--values", values, "--report", report)
+    assert_served(ran, findings)
+    assert not [one for one in findings if "SQLite and files" in one["title"]]
+    commands = [one["title"] for one in findings if one["check"] == "cron"]
+    assert commands[0] == "CronJob: feast apply"
+    assert commands[1].startswith("CronJob: feast materialize-incremental")
+    assert json.loads(report.read_text()) == json.loads(ran.stdout)
+    assert "correct-horse" not in ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("wiring", ["mounted", "operator"])
+def test_other_wirings_serve_on_the_oldest_operator(docker: Stage, oldest: Built, tmp_path: Path, wiring: str) -> None:
+    assert_served(*docker.rehearse(oldest.bundle, "--manifests", rendered(oldest, tmp_path, wiring=wiring)))
+
+
+@pytest.mark.parametrize("wiring", ["baked", "mounted", "operator"])
+def test_every_wiring_serves_with_the_newest_feast(docker: Stage, newest: Built, tmp_path: Path, wiring: str) -> None:
+    folder = rendered(newest, tmp_path, wiring=wiring)
+    options = ["--read-only-root"] if wiring == "baked" else []
+    assert_served(*docker.rehearse(newest.bundle, "--manifests", folder, *options))
+
+
+INGRESS = {"hosts": {"online": "features.internal.example"}, "className": "nginx", "tlsSecret": "features-tls"}
+POLICIES = {"stores": [{"namespace": "stores", "ports": [5432, 6379]}], "clients": ["scoring"]}
+
+
+@pytest.mark.parametrize(
+    ("topology", "keys"),
+    [("standard", {"ingress": INGRESS}), ("enterprise-isolated", {"networkPolicies": POLICIES})],
+)
+def test_topologies_serve_over_tls(
+    docker: Stage, oldest: Built, tmp_path: Path, topology: str, keys: dict[str, Any]
+) -> None:
+    folder = rendered(oldest, tmp_path, topology=topology, **keys)
+    ran, findings = docker.rehearse(oldest.bundle, "--manifests", folder)
+    assert_served(ran, findings)
+    served = next(one for one in findings if one["check"] == "online")
+    assert served["evidence"][0].startswith("POST https://")
+    let_in = any("authentication by kubernetes" in one["title"] for one in findings)
+    assert let_in == (topology == "enterprise-isolated")
+
+
+def test_two_tenants_serve_with_one_shared_registry(docker: Stage, oldest: Built, tmp_path: Path) -> None:
+    folder = rendered(
+        oldest,
+        tmp_path,
+        topology="enterprise-shared",
+        wiring="mounted",
+        networkPolicies=POLICIES,
+        tls={"caConfigMap": "registry-ca"},
+        tenants=[{"name": "team-a", "project": "team_a"}, {"name": "team-b", "project": "team_b"}],
+    )
+    ran, findings = docker.rehearse(oldest.bundle, "--manifests", folder)
+    assert_served(ran, findings, views=2)
+
+
+def test_without_images_of_stores_files_take_their_place_and_podman_serves_too(oldest: Built, tmp_path: Path) -> None:
+    with engines.podman_home(tmp_path) as environment:
+        ran, findings = Stage(("--engine", "podman"), environment).rehearse(oldest.bundle)
+    assert_served(ran, findings)
+    assert any("no image for postgres, no image for redis" in one["title"] for one in findings)
+
+
+def test_the_resource_of_feasts_guide_fails_as_it_does_on_clusters(
+    docker: Stage, oldest: Built, tmp_path: Path
+) -> None:
+    server = next(image for image in oldest.images if image["role"] == "feature-server")
+    (tmp_path / "featurestore.yaml").write_text(GUIDE.format(image=server["internal"]))
+    ran, findings = docker.rehearse(oldest.bundle, "--manifests", tmp_path, "--operator-version", "0.61.0")
+    assert ran.status == 3
+    (server_finding,) = [finding for finding in findings if finding["status"] == "fail"]
+    assert any("Can't find feature repo configuration file" in line for line in server_finding["evidence"])
+    assert "FEATURE_REPO_DIR_ENV_VAR" in server_finding["remedy"]
+
+
+def test_an_image_that_the_engine_lacks_is_named(docker: Stage, oldest: Built) -> None:
+    ran = bundler("rehearse", oldest.bundle, "--redis", "nobody/redis:0", environment=docker.environment)
+    assert ran.status == 2
+    assert "nobody/redis:0" in ran.stderr

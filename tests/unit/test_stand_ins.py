@@ -1,0 +1,63 @@
+"""What a rehearsal runs beside the pods: read from feature_store.yaml, or replaced by files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bundler.feast import stand_ins
+from bundler.feast.stand_ins import Account, StoreServer
+from bundler.model.descriptor import Json
+
+SQL: dict[str, Json] = {"registry_type": "sql", "path": "postgresql+psycopg://ada:p%40ss@pg.stores:5433/feast"}
+REDIS: dict[str, Json] = {"type": "redis", "connection_string": "redis.stores:6380,password=secret,db=1"}
+
+
+def test_redis_and_postgres_are_run_at_the_addresses_that_stores_connect_to() -> None:
+    needs = stand_ins.needed({"registry": SQL, "online_store": REDIS, "offline_store": {"type": "dask"}})
+    assert needs.servers == (
+        StoreServer("postgres", "pg.stores", 5433, (Account("ada", "p@ss", "feast"),)),
+        StoreServer("redis", "redis.stores", 6380, (Account("", "secret"),)),
+    )
+    assert needs.unknown == ()
+
+
+def test_one_server_serves_two_stores_that_have_the_same_address() -> None:
+    postgres: Json = {"type": "postgres", "host": "pg", "port": 5432, "user": "a", "password": "b", "database": "c"}
+    needs = stand_ins.needed({"online_store": postgres, "offline_store": postgres})
+    assert needs.servers == (StoreServer("postgres", "pg", 5432, (Account("a", "b", "c"),)),)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"online_store": {**REDIS, "redis_type": "redis_cluster"}}, "online_store: redis as redis_cluster"),
+        ({"online_store": {"type": "redis", "connection_string": "r:1,ssl=true"}}, "online_store: redis with TLS"),
+        ({"online_store": {"type": "dynamodb"}}, "online_store: dynamodb"),
+        ({"registry": {"registry_type": "sql", "path": "mysql://a@b/c"}}, "registry: sql on mysql"),
+        ({"registry": {"registry_type": "sql", "path": "postgresql://a@b:x/c"}}, "registry: sql at an address"),
+    ],
+)
+def test_what_cannot_be_run_is_said(config: dict[str, Any], said: str) -> None:
+    needs = stand_ins.needed(config)
+    assert needs.servers == ()
+    assert [line.startswith(said) for line in needs.unknown] == [True]
+
+
+def test_files_take_the_place_of_servers_but_not_of_a_remote_registry() -> None:
+    remote: Json = {"registry_type": "remote", "path": "registry:80"}
+    offline: Json = {"type": "postgres"}
+    config: dict[str, Json] = {"project": "p", "registry": remote, "online_store": REDIS, "offline_store": offline}
+    assert stand_ins.with_files(config, "/data") == {
+        "project": "p",
+        "registry": remote,
+        "online_store": {"type": "sqlite", "path": "/data/online_store.db"},
+        "offline_store": {"type": "dask"},
+    }
+    local = stand_ins.with_files({"registry": SQL}, "/data")
+    assert local["registry"] == {"registry_type": "file", "path": "/data/registry.db"}
+
+
+def test_variables_are_expanded_as_feast_does() -> None:
+    assert stand_ins.expand("${A}:$B:${C}:$$", {"A": "1", "B": "2"}) == "1:2:${C}:$$"
