@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bundler.cli import console, options
+
+if TYPE_CHECKING:
+    from bundler.steps.rehearsal.options import RehearseOptions
 
 
 @click.command(name="build")
@@ -31,6 +36,14 @@ from bundler.cli import console, options
 @click.option(
     "--sign-key", type=click.Path(path_type=Path), help="Private key (PEM, ECDSA P-256) to sign the bundle with."
 )
+@click.option(
+    "--rehearse",
+    is_flag=True,
+    help="Play the pods without a network before packing (bundler rehearse), and put the evidence into the checklist.",
+)
+@click.option("--rehearse-engine", type=click.Choice(["docker", "podman"]), help="Container engine of the rehearsal.")
+@click.option("--redis", metavar="IMAGE", help="Image, known to that engine, that runs Redis where stores need one.")
+@click.option("--postgres", metavar="IMAGE", help="The same for PostgreSQL.")
 @options.cache_dir
 @options.output_format
 @options.verbosity
@@ -42,6 +55,10 @@ def command(
     dry_run: bool,
     engine: str,
     sign_key: Path | None,
+    rehearse: bool,
+    rehearse_engine: str | None,
+    redis: str | None,
+    postgres: str | None,
     cache_dir: Path,
     output: str,
     verbose: bool,
@@ -72,6 +89,7 @@ def command(
         locked=locked,
         sign_key=sign_key,
         engine=engine,
+        rehearsal=_rehearsal(rehearse_engine, redis=redis, postgres=postgres) if rehearse else None,
     )
     built = build.run(request, store, progress)
     if output == "json":
@@ -79,3 +97,11 @@ def command(
         return
     for line in built.summary():
         console.show(line)
+
+
+def _rehearsal(engine: str | None, **images: str | None) -> RehearseOptions:
+    """Return how to play; ``images`` is kind of store -> image."""
+    from bundler.steps.rehearsal.options import RehearseOptions  # noqa: PLC0415  (help must not load the program)
+
+    given = {kind: image for kind, image in images.items() if image}
+    return RehearseOptions(engine, os.environ, given)

@@ -65,17 +65,18 @@ def command(
     """
     from bundler.effects import files  # noqa: PLC0415  (help must not load the program)
     from bundler.steps import rehearse  # noqa: PLC0415
+    from bundler.steps.rehearsal.options import ANY_USER, RehearseOptions, read_values  # noqa: PLC0415
 
     given = {kind: image for kind, image in (("redis", redis), ("postgres", postgres)) if image}
-    asked = rehearse.RehearseOptions(
+    asked = RehearseOptions(
         engine=engine,
         environment=os.environ,
         store_images=given,
-        user=user or rehearse.ANY_USER,
+        user=user or ANY_USER,
         read_only_root=read_only_root,
         manifests=manifests,
         operator_version=operator_version,
-        values=rehearse.read_values(values) if values else {},
+        values=read_values(values) if values else {},
         keep_images=keep_images,
     )
     found = rehearse.run(bundle, asked, options.progress(quiet=quiet, verbose=verbose))

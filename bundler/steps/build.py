@@ -13,6 +13,7 @@ from bundler.errors import LockError
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.lock import BundleLock
+from bundler.model.manifest import BundledImage
 from bundler.model.platform import Platform
 from bundler.model.progress import Progress
 from bundler.model.reference import ImageRef
@@ -20,13 +21,15 @@ from bundler.oci.image import Image
 from bundler.render import relocation
 from bundler.steps import bake, documents, gather, lock, locking, pack, project, wheel_layers
 from bundler.steps.bake import ImageIdentity
-from bundler.steps.documents import FEATURE_SERVER, Subject
+from bundler.steps.documents import FEATURE_SERVER, Rehearse, Subject
 from bundler.steps.gather import GatheredImage
 from bundler.steps.lock import Base
 from bundler.steps.locking import Gathered
 from bundler.steps.mirror import MirrorPlan
 from bundler.steps.pack import ImageToPack, Packed, PackPlan, SigningKey
 from bundler.steps.project import Project
+from bundler.steps.rehearsal.options import RehearseOptions
+from bundler.steps.rehearsal.source import BuiltSource
 from bundler.wheels.install import InstallTarget
 
 # Time of the files in layers: fixed, so that the same files are the same layer in every bundle and nothing is pushed
@@ -36,7 +39,10 @@ LAYER_EPOCH: Final = 315532800  # 1980-01-01, the oldest that a zip file can say
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """What ``bundler build`` was asked; ``epoch`` in seconds, None means now; ``engine`` reads registries."""
+    """What ``bundler build`` was asked; ``epoch`` in seconds, None means now; ``engine`` reads registries.
+
+    ``rehearsal`` says how to play the result before it is packed, None that it is not.
+    """
 
     spec_file: Path
     output_dir: Path
@@ -44,6 +50,7 @@ class BuildRequest:
     locked: bool = False
     sign_key: Path | None = None
     engine: str = "bundler"
+    rehearsal: RehearseOptions | None = None
 
 
 @dataclass(frozen=True)
@@ -101,11 +108,28 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
         tool=documents.TOOL,
         registry=relocation.prefix(loaded.spec.registry),
         images=to_pack,
-        documents=documents.write(subject),
+        documents=documents.write(subject, _rehearse(request, loaded, described, store, progress)),
     )
     key = SigningKey(request.sign_key) if request.sign_key else None
     packed = pack.run(plan, request.output_dir, store, progress=progress, signing_key=key)
     return Built(packed, loaded.lock_file)
+
+
+def _rehearse(
+    request: BuildRequest,
+    loaded: Project,
+    images: tuple[BundledImage, ...],
+    store: BlobStore,
+    progress: Progress,
+) -> Rehearse | None:
+    """Return what plays manifests with images that are in the store, None where nothing is to be played."""
+    options = request.rehearsal
+    if options is None:
+        return None
+    from bundler.steps import rehearse  # noqa: PLC0415  (docker's client, which a build does not need)
+
+    version, title = loaded.spec.operator.version, f"{loaded.spec.name} {loaded.spec.version}"
+    return lambda texts: rehearse.play(BuiltSource(title, images, texts, version, store), options, progress)
 
 
 def plan(spec_file: Path, store: BlobStore, progress: Progress) -> MirrorPlan:

@@ -7,6 +7,7 @@ Environment Deployments". Answers are read from the emitted manifests, not from 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from bundler.model import layout
@@ -42,6 +43,9 @@ def assemble(facts: ChecklistFacts) -> tuple[Report, Cover]:
     ]
     if facts.checks:
         sections.append(Section("What the build tried out", facts.checks))
+    if facts.rehearsal:
+        titled = (replace(one, title=f"{facts.rehearsal.title}: {one.title}") for one in facts.rehearsal.sections)
+        sections += titled
     sections.append(Section("Afterwards", tuple(_afterwards(facts, emitted))))
     return Report(f"Air-gapped checklist: {facts.name} {facts.version}", tuple(sections)), _cover(facts, emitted)
 

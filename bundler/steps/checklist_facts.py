@@ -8,7 +8,7 @@ from typing import Final
 
 from bundler.model import layout
 from bundler.model.digest import Digest
-from bundler.model.findings import Finding, Status
+from bundler.model.findings import Finding, Report, Status
 from bundler.model.manifest import BundledImage
 
 OFFLINE: Final = f"python3 {layout.OFFLINE_PROGRAM}"
@@ -48,7 +48,8 @@ class ChecklistFacts:
     """What a build knows.
 
     ``created`` in RFC 3339. ``manifests`` are paths below ``manifests/`` and texts. ``base`` is the reference and
-    digest of the base image. ``checks`` are findings of other steps (validation, rehearsal), with their evidence.
+    digest of the base image. ``checks`` are findings of other steps, with their evidence, and ``rehearsal`` is what was
+    played, if anything was.
     """
 
     name: str
@@ -67,6 +68,7 @@ class ChecklistFacts:
     manifests: Mapping[str, str]
     checks: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
+    rehearsal: Report | None = None
 
     @property
     def registry_host(self) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from bundler import __version__
 from bundler.errors import SpecError
@@ -12,7 +12,7 @@ from bundler.feast import advice, permissions
 from bundler.feast.tenant import DeploymentImages
 from bundler.model import layout
 from bundler.model.digest import Digest
-from bundler.model.findings import Finding, Status
+from bundler.model.findings import Finding, Report, Status
 from bundler.model.lock import BundleLock
 from bundler.model.manifest import BundledImage
 from bundler.model.platform import Platform
@@ -61,15 +61,22 @@ class Subject:
         }
 
 
-def write(subject: Subject) -> Mapping[str, bytes]:
-    """Return path in the bundle -> content.
+Rehearse = Callable[[Mapping[str, str]], Report]
+"""Plays manifests (path -> text) with the images of the bundle."""
+
+
+def write(subject: Subject, rehearse: Rehearse | None = None) -> Mapping[str, bytes]:
+    """Return path in the bundle -> content; what a rehearsal shows becomes part of the checklist.
 
     Raises:
-        SpecError: what was emitted would be refused by the operator's own definition, or names an image that the
-            bundle does not bring.
+        SpecError: what was emitted would be refused by the operator's own definition, names an image that the
+            bundle does not bring, or did not serve when it was rehearsed.
     """
     emitted = _manifests(subject)
-    report, cover = checklist.assemble(_facts(subject, emitted))
+    facts = _facts(subject, emitted)
+    if rehearse:
+        facts = replace(facts, rehearsal=_passed(rehearse(emitted)))
+    report, cover = checklist.assemble(facts)
     texts = {
         **{layout.manifest(name): text for name, text in emitted.items()},
         **{_MIRRORS + name: text for name, text in _mirrors(subject).items()},
@@ -164,10 +171,19 @@ def _checks(subject: Subject, emitted: Mapping[str, str]) -> tuple[Finding, ...]
         *advice.advise(resource, operator.capabilities),
         permissions.coverage(repo.sources(), repo.config.auth),
     ]
+    _refuse_failed(found, "What would be emitted does not work on the cluster.")
+    return tuple(found)
+
+
+def _passed(rehearsal: Report) -> Report:
+    _refuse_failed(rehearsal.findings, "The rehearsal failed: the bundle would not serve as it is.")
+    return rehearsal
+
+
+def _refuse_failed(found: Sequence[Finding], problem: str) -> None:
     failed = [finding for finding in found if finding.status is Status.FAIL]
     if failed:
         details = tuple(
             f"{finding.title}: {line}" for finding in failed for line in (*finding.evidence, finding.remedy)
         )
-        raise SpecError("What would be emitted does not work on the cluster.", details=details)
-    return tuple(found)
+        raise SpecError(problem, details=details)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -22,34 +22,13 @@ from bundler.model.progress import Progress
 from bundler.steps.rehearsal import cast, roles, script, stage
 from bundler.steps.rehearsal.act import Act
 from bundler.steps.rehearsal.cast import Cast
+from bundler.steps.rehearsal.options import RehearseOptions
 from bundler.steps.rehearsal.roles import Role
 from bundler.steps.rehearsal.script import Script
 from bundler.steps.rehearsal.source import BundleSource, Source
 from bundler.steps.rehearsal.stage import Rules, Stage
 
-ANY_USER: Final = "1000730000:0"
-"""A user as OpenShift chooses one: nobody's UID, with group 0."""
 _SHORTEST_SECRET: Final = 6
-
-
-@dataclass(frozen=True)
-class RehearseOptions:
-    """What ``bundler rehearse`` was asked.
-
-    ``store_images`` is kind (redis, postgres) -> image that the engine has; without one, images of the bundle are
-    taken, and else stores in files. ``manifests`` replaces the bundle's. ``values`` is variable -> value for what a
-    site fills in; what it lacks gets a word of no meaning.
-    """
-
-    engine: str | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
-    store_images: Mapping[str, str] = field(default_factory=dict)
-    user: str = ANY_USER
-    read_only_root: bool = False
-    manifests: Path | None = None
-    operator_version: str | None = None
-    values: Mapping[str, str] = field(default_factory=dict)
-    keep_images: bool = False
 
 
 def run(path: Path, options: RehearseOptions, progress: Progress) -> Report:
@@ -62,26 +41,6 @@ def run(path: Path, options: RehearseOptions, progress: Progress) -> Report:
     """
     with Bundle.open(path) as bundle:
         return play(BundleSource(bundle), options, progress)
-
-
-def read_values(path: Path) -> Mapping[str, str]:
-    """Read NAME=VALUE lines, as ``kubectl create secret --from-env-file`` does; empty lines and # comments are skipped.
-
-    Raises:
-        UsageError: the file cannot be read, or a line is neither.
-    """
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"Cannot read {path}: {error}.") from error
-    found: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        if line.strip() and not line.lstrip().startswith("#"):
-            name, equals, value = line.partition("=")
-            if not equals or not name.strip():
-                raise UsageError(f"{path}:{number}: no NAME=VALUE.", remedy="Write one variable a line.")
-            found[name.strip()] = value
-    return found
 
 
 def play(source: Source, options: RehearseOptions, progress: Progress) -> Report:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from bundler.feast.capabilities import Capabilities
 from bundler.model import spec_reader
 from bundler.model.spec import BundleSpec
 from bundler.render import manifests
-from tests.e2e.conftest import Built, Ran, build, bundler, copy_example
+from tests.e2e.conftest import Built, Ran, build, bundler, copy_example, run
 from tests.support import engines, host_images
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("rehearsal")]
@@ -194,6 +195,56 @@ def test_the_resource_of_feasts_guide_fails_as_it_does_on_clusters(
     (server_finding,) = [finding for finding in findings if finding["status"] == "fail"]
     assert any("Can't find feature repo configuration file" in line for line in server_finding["evidence"])
     assert "FEATURE_REPO_DIR_ENV_VAR" in server_finding["remedy"]
+
+
+def test_a_build_packs_what_served_with_the_evidence_in_its_checklist(
+    docker: Stage, oldest: Built, tmp_path: Path
+) -> None:
+    spec = oldest.project / "bundle.yaml"
+    command: list[str | Path] = [
+        "build",
+        "-f",
+        spec,
+        "--cache-dir",
+        oldest.cache,
+        "--rehearse",
+        "--redis",
+        STORES,
+        "--postgres",
+        STORES,
+    ]
+    ran = bundler(*command, "-o", tmp_path, environment=docker.environment)
+    assert ran.status == 0, ran.stderr
+    (bundle,) = tmp_path.iterdir()
+    checklist = json.loads(run(["tar", "-xOf", bundle, "checklist.json"]))
+    titles = [
+        section["title"] for section in checklist["report"]["sections"] if section["title"].startswith("Rehearsal of ")
+    ]
+    sections = ["The images", "feast/feast-driver-stats", "What was not covered"]
+    assert [title.rpartition(": ")[2] for title in titles] == sections
+    assert "returns what was materialized" in run(["tar", "-xOf", bundle, "CHECKLIST.md"])
+
+
+def test_a_build_whose_pods_do_not_serve_is_refused(docker: Stage, oldest: Built, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(oldest.project, project, ignore=shutil.ignore_patterns("dist"))
+    definitions = project / "feature_repo" / "definitions.py"
+    definitions.write_text(definitions.read_text() + "\nraise RuntimeError('only on the cluster')\n")
+    (project / "bundle.lock").unlink()
+    command: list[str | Path] = [
+        "build",
+        "-f",
+        project / "bundle.yaml",
+        "-o",
+        tmp_path / "dist",
+        "--cache-dir",
+        oldest.cache,
+    ]
+    ran = bundler(*command, "--rehearse", environment=docker.environment)
+    assert ran.status == 3
+    assert "The rehearsal failed" in ran.stderr
+    assert "only on the cluster" in ran.stderr
+    assert not list((tmp_path / "dist").iterdir())
 
 
 def test_an_image_that_the_engine_lacks_is_named(docker: Stage, oldest: Built) -> None:

@@ -267,11 +267,9 @@ class Stage:
     def _passes(one: Declared, relay: Container) -> bool:
         if one.probe is None:
             return True
-        words = [
-            str(one.probe.port),
-            *([one.probe.path] if one.probe.path else []),
-            *(["tls"] if one.probe.tls else []),
-        ]
+        words = [str(one.probe.port)]
+        if one.probe.path:  # without one, the kubelet only opens the port, with TLS or not
+            words += [one.probe.path, *(["tls"] if one.probe.tls else [])]
         return relay.run((*_PYTHON, f"{_SCRIPTS}/probe.py", *words)).status == 0
 
     def ask(self, client: Container, url: str, body: str, authority: str | None) -> tuple[int, str]:

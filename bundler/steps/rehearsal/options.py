@@ -1,0 +1,53 @@
+"""What a rehearsal is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from bundler.errors import UsageError
+
+ANY_USER: Final = "1000730000:0"
+"""A user as OpenShift chooses one: nobody's UID, with group 0."""
+
+
+@dataclass(frozen=True)
+class RehearseOptions:
+    """What ``bundler rehearse`` was asked.
+
+    ``store_images`` is kind (redis, postgres) -> image that the engine has; without one, images of the bundle are
+    taken, and else stores in files. ``manifests`` replaces the bundle's. ``values`` is variable -> value for what a
+    site fills in; what it lacks gets a word of no meaning.
+    """
+
+    engine: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    store_images: Mapping[str, str] = field(default_factory=dict)
+    user: str = ANY_USER
+    read_only_root: bool = False
+    manifests: Path | None = None
+    operator_version: str | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
+    keep_images: bool = False
+
+
+def read_values(path: Path) -> Mapping[str, str]:
+    """Read NAME=VALUE lines, as ``kubectl create secret --from-env-file`` does; empty lines and # comments are skipped.
+
+    Raises:
+        UsageError: the file cannot be read, or a line is neither.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"Cannot read {path}: {error}.") from error
+    found: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            name, equals, value = line.partition("=")
+            if not equals or not name.strip():
+                raise UsageError(f"{path}:{number}: no NAME=VALUE.", remedy="Write one variable a line.")
+            found[name.strip()] = value
+    return found
