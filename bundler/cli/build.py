@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 @click.option("--rehearse-engine", type=click.Choice(["docker", "podman"]), help="Container engine of the rehearsal.")
 @click.option("--redis", metavar="IMAGE", help="Image, known to that engine, that runs Redis where stores need one.")
 @click.option("--postgres", metavar="IMAGE", help="The same for PostgreSQL.")
+@options.volume_size
 @options.cache_dir
 @options.output_format
 @options.verbosity
@@ -59,6 +60,7 @@ def command(
     rehearse_engine: str | None,
     redis: str | None,
     postgres: str | None,
+    volume_size: int | None,
     cache_dir: Path,
     output: str,
     verbose: bool,
@@ -90,6 +92,7 @@ def command(
         sign_key=sign_key,
         engine=engine,
         rehearsal=_rehearsal(rehearse_engine, redis=redis, postgres=postgres) if rehearse else None,
+        volume_size=volume_size,
     )
     built = build.run(request, store, progress)
     if output == "json":

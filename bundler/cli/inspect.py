@@ -33,7 +33,10 @@ def command(*, bundle: Path, output: str) -> None:
 def _show(contents: Contents) -> None:
     manifest = contents.manifest
     console.show(f"{manifest.name} {manifest.version}, made {manifest.created_text} by {manifest.tool}")
-    console.show(f"  {console.size(contents.size)}, {'signed' if contents.signed else 'not signed'}, {contents.digest}")
+    files = f" in {contents.volumes} volumes" if contents.volumes > 1 else ""
+    console.show(
+        f"  {console.size(contents.size)}{files}, {'signed' if contents.signed else 'not signed'}, {contents.digest}"
+    )
     console.show(f"  for the registry {manifest.registry}")
     console.show("\nimages")
     for image in manifest.images:

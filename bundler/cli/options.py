@@ -38,6 +38,22 @@ def verbosity(command: _Command) -> _Command:
     return click.option("-q", "--quiet", is_flag=True, help="Show no progress.")(command)
 
 
+def volume_size(command: _Command) -> _Command:
+    """``--volume-size``, in bytes."""
+    return click.option(
+        "--volume-size",
+        metavar="SIZE",
+        callback=lambda _context, _parameter, text: text and _size(text),
+        help="Cut the bundle into files of this size, e.g. 4GB (FAT32, DVD) or 650MB: NAME.bundle.tar.001 and so on.",
+    )(command)
+
+
+def _size(text: str) -> int:
+    from bundler.model import volumes  # noqa: PLC0415  (help stays quick)
+
+    return volumes.parse_size(text)
+
+
 def cache_dir(command: _Command) -> _Command:
     """``--cache-dir``, by default the user's cache."""
     return click.option(
@@ -64,8 +80,31 @@ def spec_file(command: _Command) -> _Command:
 
 
 def bundle_argument(command: _Command) -> _Command:
-    """The bundle to read."""
-    return click.argument("bundle", type=click.Path(path_type=Path))(command)
+    """The bundle to read: its file, or its volumes by one of them, by all of them (``x.tar.*``) or by their folder."""
+    return click.argument(
+        "bundle",
+        type=click.Path(path_type=Path),
+        nargs=-1,
+        required=True,
+        callback=lambda _context, _parameter, paths: _one_bundle(paths),
+        metavar="BUNDLE",
+    )(command)
+
+
+def _one_bundle(paths: tuple[Path, ...]) -> Path:
+    """Return the path that stands for all of them, which the shell may have made of ``x.tar.*``."""
+    from bundler.model import volumes  # noqa: PLC0415  (help stays quick)
+
+    if len(paths) == 1:
+        return paths[0]
+    parts = [path for path in paths if volumes.parse_name(path.name)]
+    wholes = {path.parent / (volumes.whole(path.name) or path.name) for path in paths}
+    if len(wholes) != 1 or not parts:
+        raise UsageError(
+            f"{len(paths)} files are not the volumes of one bundle in one folder.",
+            remedy="Name one bundle; links to volumes elsewhere do where they are on several media.",
+        )
+    return min(parts)
 
 
 def default_cache() -> Path:

@@ -1,10 +1,9 @@
-"""Read a bundle in place, by offset: nothing is unpacked, at any size."""
+"""Read a bundle in place, by offset, from one file or several volumes: nothing is unpacked, at any size."""
 
 from __future__ import annotations
 
 import io
 import os
-import stat
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from bundler.effects import archive_header
 from bundler.effects.archive_header import Header
-from bundler.errors import UsageError, VerificationError
+from bundler.effects.volumes import Extent, Volumes
+from bundler.errors import VerificationError
 from bundler.model import layout
 from bundler.model.digest import Digest
 from bundler.model.manifest import LIMIT, BundleManifest
@@ -30,28 +30,18 @@ _READ_LIMIT: Final = 64 << 20
 
 
 @dataclass(frozen=True)
-class Extent:
-    """A run of bytes of one open file: ``size`` bytes from ``offset`` of the file that ``descriptor`` is open on."""
-
-    descriptor: int
-    offset: int
-    size: int
-
-
-@dataclass(frozen=True)
 class Member:
-    """A file of a bundle, and where its bytes lie, in order; ``mtime`` in seconds since 1970."""
+    """A file of a bundle, and where its bytes lie, in order; ``mtime`` in seconds since 1970.
+
+    ``offset`` counts bytes of the tar from its beginning, over all volumes.
+    """
 
     path: str
     mode: int
     mtime: int
     size: int
+    offset: int
     extents: tuple[Extent, ...]
-
-    @property
-    def offset(self) -> int:
-        """Where the content begins in the bundle's (first) file."""
-        return self.extents[0].offset
 
 
 class Bundle:
@@ -61,11 +51,10 @@ class Bundle:
     damaged or cut off, a file twice or out of order, links, devices, unsafe paths, anything after the end.
     """
 
-    def __init__(self, stream: BinaryIO, path: Path) -> None:
-        self.path = path
-        self._stream = stream
-        self._descriptor = stream.fileno()
-        self.size = os.fstat(self._descriptor).st_size
+    def __init__(self, volumes: Volumes) -> None:
+        self.path = volumes.path
+        self.volumes = volumes
+        self.size = volumes.size
         self._members: dict[str, Member] = {}
         self._last = (-1, "")
         self._next = 0
@@ -75,15 +64,13 @@ class Bundle:
 
     @classmethod
     def open(cls, path: Path) -> Bundle:
-        """Open a bundle; raise ``UsageError`` where there is none to read."""
-        try:
-            stream = path.open("rb", buffering=0)
-        except OSError as error:
-            raise UsageError(f"Cannot read the bundle {path}: {os.strerror(error.errno or 0)}.") from error
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            stream.close()
-            raise UsageError(f"Cannot read the bundle {path}: not a file that can be read at any place.")
-        return cls(stream, path)
+        """Open a bundle by its file, by any of its volumes, by its name without their numbers, or by its folder.
+
+        Raises:
+            UsageError: there is none to read.
+            VerificationError: a volume is missing or too short.
+        """
+        return cls(Volumes.open(path))
 
     def __enter__(self) -> Self:
         return self
@@ -94,8 +81,8 @@ class Bundle:
         self.close()
 
     def close(self) -> None:
-        """Close the file; members that are open cannot be read any more."""
-        self._stream.close()
+        """Close the files; members that are open cannot be read any more."""
+        self.volumes.close()
 
     @property
     def manifest(self) -> BundleManifest:
@@ -128,7 +115,7 @@ class Bundle:
     def member(self, path: str) -> Member:
         """Return where a file lies."""
         if path not in self:
-            raise VerificationError(f"The bundle {self.path} has no {path}.", remedy=_AGAIN)
+            raise VerificationError(f"The bundle {self.path} has no {path}.", remedy=self._remedy)
         return self._members[path]
 
     def blob(self, digest: Digest) -> Member:
@@ -147,18 +134,17 @@ class Bundle:
         """Open a file for reading; it has a position of its own and can be read while others are."""
         return io.BufferedReader(_Window(self.member(path), self.path), _BUFFER)
 
-    def digest(self) -> Digest:
-        """Return the digest of the whole file, as ``sha256sum`` computes it."""
-        return Digest.of_stream(io.BufferedReader(_Window(self._whole, self.path), _BUFFER))
-
-    @property
-    def _whole(self) -> Member:
-        return Member("", 0, 0, self.size, (Extent(self._descriptor, 0, self.size),))
+    def place(self, member: Member) -> str:
+        """Say for people where a file lies."""
+        return self.volumes.place(member.offset, member.size)
 
     def padding(self, member: Member) -> bytes:
         """Return what fills a file's last block: zeros, in a bundle that nobody touched."""
-        last = member.extents[-1]
-        return os.pread(last.descriptor, len(tar.padding(last.size)), last.offset + last.size)
+        return self._read_at(member.offset + member.size, len(tar.padding(member.size)))
+
+    @property
+    def _remedy(self) -> str:
+        return _AGAIN + self.volumes.advice
 
     def skip_damaged(self, path: str, size: int, mtime: int) -> bool:
         """Take a file of this path and size to be where a header could not be read, to find more faults behind it.
@@ -185,11 +171,13 @@ class Bundle:
             else:
                 self._add(header)
         except ValueError as error:
-            raise VerificationError(f"{self.path}, at byte {self._next}: {error}.", remedy=_AGAIN) from error
+            place = self.volumes.place(self._next)
+            raise VerificationError(f"{self.path}, {place}: {error}.", remedy=self._remedy) from error
 
     def _add(self, header: Header) -> None:
-        extent = Extent(self._descriptor, self._next + header.length, header.size)
-        self._members[header.path] = Member(header.path, header.mode, header.mtime, header.size, (extent,))
+        offset = self._next + header.length
+        extents = self.volumes.extents(offset, header.size)
+        self._members[header.path] = Member(header.path, header.mode, header.mtime, header.size, offset, extents)
         self._last = layout.order(header.path)
         self._next = _end(self._next, header)
 
@@ -200,7 +188,7 @@ class Bundle:
         self._ended = True
 
     def _read_at(self, offset: int, size: int) -> bytes:
-        return os.pread(self._descriptor, size, offset)
+        return self.volumes.read_at(offset, size)
 
 
 def _end(offset: int, header: Header) -> int:

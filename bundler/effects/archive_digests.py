@@ -1,8 +1,9 @@
-"""Hash every file of a bundle where it lies."""
+"""Hash every file of a bundle where it lies, and the bundle as a whole."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,29 @@ class Hashed:
 
     digest: Digest | None
     fault: str = ""
+
+
+@dataclass(frozen=True)
+class WholeDigests:
+    """What ``sha256sum`` says of a bundle's tar, and of each of its volumes: of the one file where it has none."""
+
+    tar: Digest
+    volumes: tuple[Digest, ...]
+
+
+def of_whole(bundle: Bundle) -> WholeDigests:
+    """Read all volumes once, in order; raise ``OSError`` where the disk fails."""
+    whole, found = hashlib.sha256(), list[Digest]()
+    buffer = memoryview(bytearray(_CHUNK))
+    for volume in bundle.volumes.files:
+        state, offset = hashlib.sha256(), 0
+        while count := os.preadv(volume.descriptor, [buffer], offset):
+            state.update(buffer[:count])
+            if len(bundle.volumes.files) > 1:
+                whole.update(buffer[:count])
+            offset += count
+        found.append(Digest(state.hexdigest()))
+    return WholeDigests(Digest(whole.hexdigest()) if len(found) > 1 else found[0], tuple(found))
 
 
 def compute(bundle: Bundle, members: Mapping[str, Member], progress: Progress) -> Mapping[str, Hashed]:

@@ -1,20 +1,26 @@
-"""Write a bundle: headers made here, contents copied by the kernel, one name that appears when all is checked."""
+"""Write a bundle: headers made here, contents copied by the kernel, a name that appears when all is checked.
+
+In one file, or cut at any byte into volumes: their concatenation is the same tar, byte for byte.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from bundler.effects import archive_header, files
+from bundler.effects import archive_digests, archive_header, files
 from bundler.effects.archive import Bundle
+from bundler.effects.archive_digests import WholeDigests
+from bundler.effects.volumes import Volumes
 from bundler.errors import ToolFailedError, VerificationError
-from bundler.model import layout
+from bundler.model import layout, volumes
 from bundler.model.progress import Progress, Task
 from bundler.oci import tar
 
@@ -44,15 +50,33 @@ def size(members: Iterable[NewFile]) -> int:
     )
 
 
+@dataclass(frozen=True)
+class Written:
+    """A bundle that has its name: its files in order (one, or the volumes), their bytes in all, their digests."""
+
+    paths: tuple[Path, ...]
+    size: int
+    digests: WholeDigests
+
+
 def write(
-    path: Path, members: Iterable[NewFile], *, created: int, check: Callable[[Bundle], None], progress: Progress
-) -> None:
+    path: Path,
+    members: Iterable[NewFile],
+    *,
+    created: int,
+    check: Callable[[Bundle], None],
+    progress: Progress,
+    volume_size: int | None = None,
+) -> Written:
     """Write a bundle under a temporary name, let ``check`` read it, and give it its name when that raises nothing.
 
     What is checked is the written file, not what was meant to be written. ``created`` is the time of every file, in
-    seconds. What killed runs left beside ``path`` is removed.
+    seconds. With ``volume_size`` (bytes) it goes into volumes, ``path`` and a number each, the first of which gets its
+    name last; a file of their digests lies beside them. What killed runs left beside ``path`` is removed, and so is an
+    earlier bundle of that name in the other form.
 
     Raises:
+        UsageError: volumes of that size would be too many.
         ToolFailedError: no space, no right, ...; nothing is left behind.
         VerificationError: a blob of the cache is gone or has another size; whatever ``check`` raises.
     """
@@ -60,36 +84,73 @@ def write(
     for member in ordered:
         layout.check_path(member.path)
     total = size(ordered)
+    paths = _paths(path, total, volume_size)
     with files.explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
         _check_space(path.parent, total)
-    with files.replacing(path) as stream:
-        _lock(stream)
+    with ExitStack() as stack:
+        # Left in reverse: the first volume, without which there is no bundle, gets its name last.
+        streams = [stack.enter_context(files.replacing(one)) for one in paths[:1]]
+        sums = stack.enter_context(files.replacing(_sums(path))) if volume_size else None
+        streams += [stack.enter_context(files.replacing(one)) for one in paths[1:]]
+        for stream in streams:
+            _lock(stream)
         with progress.task(f"Pack {path.name}", total=total, unit="bytes") as task:
-            _write(stream, ordered, created, task)
-        with Bundle(os.fdopen(os.dup(stream.fileno()), "rb", buffering=0), path) as bundle:
-            check(bundle)
+            _write(_Output(streams, volume_size or total), ordered, created, task)
+        bundle = Bundle(Volumes(path, tuple(zip(paths, streams, strict=True))))
+        check(bundle)
+        digests = archive_digests.of_whole(bundle)
+        if sums:
+            named = zip(digests.volumes, paths, strict=True)
+            sums.write("".join(f"{digest.hex}  {one.name}\n" for digest, one in named).encode())
+        _forget_earlier(path, paths)
+    return Written(paths, total, digests)
+
+
+def _paths(path: Path, total: int, volume_size: int | None) -> tuple[Path, ...]:
+    if volume_size is None:
+        return (path,)
+    return tuple(
+        path.with_name(volumes.name(path.name, number)) for number in range(1, volumes.count(total, volume_size) + 1)
+    )
+
+
+def _sums(path: Path) -> Path:
+    return path.with_name(volumes.checksums(path.name))
+
+
+def _forget_earlier(path: Path, paths: Sequence[Path]) -> None:
+    """Remove what an earlier build left and this one does not replace in one stroke: nobody must carry a mixture."""
+    with files.explained(path):
+        for one in list(path.parent.iterdir()):
+            named = volumes.parse_name(one.name)
+            ours = one in (path, _sums(path)) or (named is not None and named[0] == path.name)
+            if ours and (one != paths[0] or len(paths) > 1):
+                one.unlink(missing_ok=True)
 
 
 class _Output:
-    """A file written from its beginning; positions are explicit, so that the kernel's copies and ours can alternate."""
+    """Files written one after the other; positions are explicit, so that the kernel's copies and ours can alternate."""
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._descriptor = stream.fileno()
+    def __init__(self, streams: Sequence[BinaryIO], volume_size: int) -> None:
+        self._descriptors = [stream.fileno() for stream in streams]
+        self._volume_size = volume_size
         self._position = 0
 
     def append(self, content: bytes) -> None:
         view = memoryview(content)
         while view:
-            written = os.pwrite(self._descriptor, view, self._position)
+            descriptor, offset, room = self._next()
+            written = os.pwrite(descriptor, view[:room], offset)
             self._position += written
             view = view[written:]
 
     def append_from(self, source: BinaryIO, offset: int, count: int) -> int:
         """Copy up to ``count`` bytes, inside the kernel where it can (some file systems then share the blocks)."""
+        descriptor, position, room = self._next()
         with suppress(OSError, AttributeError):  # not on this system, or not between these file systems
-            copied = os.copy_file_range(source.fileno(), self._descriptor, count, offset, self._position)
+            copied = os.copy_file_range(source.fileno(), descriptor, min(count, room), offset, position)
             if copied:
                 self._position += copied
                 return copied
@@ -97,9 +158,13 @@ class _Output:
         self.append(chunk)
         return len(chunk)
 
+    def _next(self) -> tuple[int, int, int]:
+        """Return the file that is written to, where in it, and for how many bytes it has room."""
+        number, offset = divmod(self._position, self._volume_size)
+        return self._descriptors[number], offset, self._volume_size - offset
 
-def _write(stream: BinaryIO, members: Sequence[NewFile], created: int, task: Task) -> None:
-    output = _Output(stream)
+
+def _write(output: _Output, members: Sequence[NewFile], created: int, task: Task) -> None:
     for member in members:
         task.note(member.path)
         output.append(archive_header.encode(member.path, member.size, created))
@@ -147,7 +212,7 @@ def _lock(stream: BinaryIO) -> None:
 
 
 def _remove_leftovers(path: Path) -> None:
-    for leftover in path.parent.glob(f".{path.name}.*.part"):
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         with suppress(OSError), leftover.open("rb") as stream:
             fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
             leftover.unlink()

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bundler.effects.archive import Extent
+from bundler.effects.volumes import Extent
 from bundler.model import media_types
 from bundler.model.descriptor import Descriptor, Json
 from bundler.model.digest import Digest

@@ -20,9 +20,9 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
-from bundler.effects.archive import Extent
 from bundler.effects.registry_answers import Reply, answer, error_reply
 from bundler.effects.registry_catalog import Catalog, ServedBlob
+from bundler.effects.volumes import Extent
 from bundler.errors import UsageError
 
 _LOG = logging.getLogger(__name__)

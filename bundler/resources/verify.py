@@ -2,6 +2,7 @@
 """Verify a bundle with nothing but Python's standard library (3.8 or newer), and openssl where a key is given.
 
     python3 verify.py NAME-VERSION.bundle.tar [--key PUBLIC_KEY.pem]
+    python3 verify.py NAME-VERSION.bundle.tar.001 [--key PUBLIC_KEY.pem]     (all volumes in one folder)
     python3 verify.py FOLDER_IT_WAS_UNPACKED_TO [--key PUBLIC_KEY.pem]
 
 How trust flows, and so what this program does:
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import json
 import os
 import re
@@ -57,18 +59,21 @@ class Bundle(NamedTuple):
 def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Verify a bundle, or the folder that it was unpacked to.")
-    parser.add_argument("bundle", type=Path, help="the bundle's tar, or a folder")
+    parser.add_argument("bundle", type=Path, nargs="+", help="the bundle's tar, its volumes, or a folder")
     parser.add_argument("--key", metavar="PEM", type=Path, help="public key that the signature must fit")
     arguments = parser.parse_args()
-    if not arguments.bundle.exists():
-        parser.error(f"there is no {arguments.bundle}")
+    place = min(arguments.bundle)  # of volumes the first; the others are found beside it
+    if any(path.name[:-3] != place.name[:-3] and path.suffix != ".SHA256SUMS" for path in arguments.bundle):
+        parser.error("these are several bundles: name one")
+    if not place.exists():
+        parser.error(f"there is no {place}")
     if arguments.key and not arguments.key.is_file():
         parser.error(f"there is no key {arguments.key}")
     if arguments.key and not shutil.which("openssl"):
         sys.stderr.write("openssl is not on PATH: install it, or leave out --key\n")
         return OPENSSL_MISSING
 
-    bundle = read_folder(arguments.bundle) if arguments.bundle.is_dir() else read_tar(arguments.bundle)
+    bundle = read_folder(place) if place.is_dir() else read_tar(place)
     faults = list(bundle.faults)
     faults += compare(MANIFEST, bundle, *listed_in_manifest(bundle))
     faults += compare(CHECKSUMS, bundle, *listed_in_checksums(bundle))
@@ -91,7 +96,63 @@ def main() -> int:
     return OK
 
 
-# Reading: a tar where it lies, or a folder.
+# Reading: a tar where it lies, in one file or in volumes, or a folder.
+
+
+class Volumes(io.RawIOBase):
+    """Files read one after the other as if they were one."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        super().__init__()
+        self.files = [path.open("rb") for path in paths]
+        self.ends = [0]
+        for file in self.files:
+            self.ends.append(self.ends[-1] + os.fstat(file.fileno()).st_size)
+        self.position = 0
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self.files:
+            file.close()
+        super().close()
+
+    def readable(self) -> bool:
+        """Tell that this can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Tell that any place can be read."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place of the whole."""
+        self.position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.ends[-1]}[whence]
+        return self.position
+
+    def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]  # noqa: ANN001  (older Pythons have no name for it)
+        """Read what the file at this place has; the next call goes on in the next file."""
+        for file, begin, end in zip(self.files, self.ends, self.ends[1:]):  # noqa: B905  (not before Python 3.10)
+            if begin <= self.position < end:
+                file.seek(self.position - begin)
+                count = file.readinto(memoryview(buffer)[: end - self.position])
+                self.position += count
+                return count
+        return 0
+
+
+def volumes_of(path: Path, faults: list[str]) -> list[Path]:
+    """Return the file itself, or all volumes of its bundle where it is one; those that are missing are faults."""
+    match = re.fullmatch(r"(.+\.tar)\.[0-9]{3}", path.name)
+    if not match:
+        return [path]
+    pattern = re.escape(match.group(1)) + r"\.[0-9]{3}"
+    found = sorted(entry for entry in path.parent.iterdir() if re.fullmatch(pattern, entry.name))
+    last = int(found[-1].name[-3:])
+    wanted = [path.with_name(f"{match.group(1)}.{number:03}") for number in range(1, last + 1)]
+    faults += [f"{volume.name}: missing" for volume in wanted if volume not in found]
+    longest = max(volume.stat().st_size for volume in found)
+    faults += [f"{volume.name}: cut off" for volume in found[:-1] if volume.stat().st_size < longest]
+    return found
 
 
 def read_tar(path: Path) -> Bundle:
@@ -99,7 +160,8 @@ def read_tar(path: Path) -> Bundle:
     bundle = Bundle({}, {}, [])
     end = 0
     try:
-        with path.open("rb") as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+        paths = volumes_of(path, bundle.faults)
+        with io.BufferedReader(Volumes(paths), CHUNK) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
             for member in archive:
                 if not member.isreg() or member.sparse is not None:
                     bundle.faults.append(member.name + ": not a plain file")

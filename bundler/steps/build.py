@@ -51,6 +51,7 @@ class BuildRequest:
     sign_key: Path | None = None
     engine: str = "bundler"
     rehearsal: RehearseOptions | None = None
+    volume_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Built:
         """Return the result for scripts."""
         return {
             "bundle": str(self.packed.path),
+            "volumes": [str(path) for path in self.packed.volumes],
             "size": self.packed.size,
             "digest": str(self.packed.digest),
             "lock": str(self.lock_file),
@@ -75,8 +77,10 @@ class Built:
         images = (
             f"  {image.role:<15} {image.size / 1e6:7.1f} MB  {image.internal}" for image in self.packed.manifest.images
         )
+        count = len(self.packed.volumes)
         return (
             f"{self.packed.path}  {self.packed.size / 1e6:.1f} MB  {self.packed.digest}",
+            *([f"  in {count} volumes, the last is {self.packed.volumes[-1].name}"] if count else []),
             *images,
             f"  next: bundler inspect {self.packed.path}, and the reviewer's CHECKLIST.html inside",
         )
@@ -111,7 +115,9 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
         documents=documents.write(subject, _rehearse(request, loaded, described, store, progress)),
     )
     key = SigningKey(request.sign_key) if request.sign_key else None
-    packed = pack.run(plan, request.output_dir, store, progress=progress, signing_key=key)
+    packed = pack.run(
+        plan, request.output_dir, store, progress=progress, signing_key=key, volume_size=request.volume_size
+    )
     return Built(packed, loaded.lock_file)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from bundler.effects.archive import Bundle, Extent
+from bundler.effects.archive import Bundle
 from bundler.effects.registry.contents import ImageContents, walk
 from bundler.effects.registry.endpoint import Destination
+from bundler.effects.volumes import Extent
 from bundler.errors import UsageError, VerificationError
 from bundler.model import layout
 from bundler.model.descriptor import Descriptor

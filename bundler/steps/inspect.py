@@ -14,10 +14,14 @@ from bundler.model.manifest import BundleManifest
 
 @dataclass(frozen=True)
 class Contents:
-    """What a bundle says of itself; ``digest`` is that of ``bundle.json``, which stands for all of it."""
+    """What a bundle says of itself; ``digest`` is that of ``bundle.json``, which stands for all of it.
+
+    ``volumes`` is the number of files that it lies in.
+    """
 
     path: Path
     size: int
+    volumes: int
     digest: Digest
     signed: bool
     manifest: BundleManifest
@@ -35,6 +39,7 @@ class Contents:
         return {
             "file": str(self.path),
             "size": self.size,
+            "volumes": self.volumes,
             "digest": str(self.digest),
             "signed": self.signed,
             "name": manifest.name,
@@ -58,4 +63,5 @@ def run(path: Path) -> Contents:
     """
     with Bundle.open(path) as bundle:
         content = bundle.read(layout.MANIFEST)
-        return Contents(path, bundle.size, Digest.of(content), layout.SIGNATURE in bundle, bundle.manifest)
+        signed, volumes = layout.SIGNATURE in bundle, len(bundle.volumes.files)
+        return Contents(path, bundle.size, volumes, Digest.of(content), signed, bundle.manifest)

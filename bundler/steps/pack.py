@@ -78,21 +78,30 @@ class SigningKey:
 
 @dataclass(frozen=True)
 class Packed:
-    """A finished bundle; ``digest`` is that of the whole file, ``size`` its bytes."""
+    """A finished bundle; ``digest`` is that of the whole tar, ``size`` its bytes, ``path`` its file or first volume."""
 
     path: Path
     size: int
     digest: Digest
     manifest: BundleManifest
+    volumes: tuple[Path, ...] = ()
 
 
 def run(
-    plan: PackPlan, folder: Path, store: BlobStore, *, progress: Progress, signing_key: SigningKey | None = None
+    plan: PackPlan,
+    folder: Path,
+    store: BlobStore,
+    *,
+    progress: Progress,
+    signing_key: SigningKey | None = None,
+    volume_size: int | None = None,
 ) -> Packed:
     """Write the bundle into ``folder`` and verify what was written; only then it gets its name.
 
+    ``volume_size`` is the most bytes of a file: a longer bundle goes into volumes.
+
     Raises:
-        UsageError: the signing key cannot be used (found before anything is written).
+        UsageError: the signing key cannot be used, or volumes would be too many (found before anything is written).
         VerificationError: the cache lacks a blob, an image is malformed, or what was written is not what was meant.
         ToolFailedError: no space, no right, ...
     """
@@ -102,15 +111,20 @@ def run(
     members = [*members, NewFile.of(layout.MANIFEST, content), NewFile.of(layout.CHECKSUMS, checksums(manifest))]
     if key:
         members.append(NewFile.of(layout.SIGNATURE, signing.sign(content, key)))
-    path = folder / manifest.file_name
-    digests: list[Digest] = []
 
     def check(bundle: Bundle) -> None:
         verify.require(bundle, progress=progress)
-        digests.append(bundle.digest())
 
-    archive_writer.write(path, members, created=plan.created, check=check, progress=progress)
-    return Packed(path, path.stat().st_size, digests[0], manifest)
+    written = archive_writer.write(
+        folder / manifest.file_name,
+        members,
+        created=plan.created,
+        check=check,
+        progress=progress,
+        volume_size=volume_size,
+    )
+    volumes = written.paths if volume_size else ()
+    return Packed(written.paths[0], written.size, written.digests.tar, manifest, volumes)
 
 
 def members_of(plan: PackPlan, store: BlobStore) -> tuple[BundleManifest, list[NewFile]]:

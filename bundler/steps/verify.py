@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +36,10 @@ class _Seen:
         """The digest of the bytes of a file, None where it is not here or cannot be read."""
         return self.hashed[path].digest if path in self.members else None
 
+    def place(self, path: str) -> str:
+        """Say where a file lies."""
+        return self.bundle.place(self.members[path])
+
 
 def run(path: Path, *, progress: Progress, public_key: Path | None = None) -> Report:
     """Verify a bundle's file; see ``check``. Raises ``UsageError`` where there is nothing to read."""
@@ -58,7 +62,10 @@ def check(bundle: Bundle, *, progress: Progress, public_key: Path | None = None)
     sections = [Section("Trust", tuple(trust)), Section("Files", tuple(files))]
     if manifest:
         sections.append(Section("Images", tuple(verify_images.check(bundle, manifest))))
-    return Report(f"Verification of {bundle.path.name}", tuple(sections))
+    report = Report(f"Verification of {bundle.path.name}", tuple(sections))
+    if report.failed and (volumes := tuple(_volumes(bundle))):
+        return replace(report, sections=(*report.sections, Section("Volumes", volumes)))
+    return report
 
 
 def require(bundle: Bundle, *, progress: Progress) -> None:
@@ -68,6 +75,25 @@ def require(bundle: Bundle, *, progress: Progress) -> None:
         faults = [finding for finding in report.findings if finding.status is Status.FAIL]
         details = tuple(": ".join((finding.title, *finding.evidence)) for finding in faults)
         raise VerificationError(f"The bundle {bundle.path} is not what it says.", details=details)
+
+
+def _volumes(bundle: Bundle) -> Iterator[Finding]:
+    """Say which volumes of a damaged bundle are not as they were written, where the digests of them lie beside them."""
+    listed = bundle.volumes.listed()
+    if not listed:
+        return
+    written_as = {digest: name for name, digest in listed.items()}
+    try:
+        found = archive_digests.of_whole(bundle).volumes
+    except OSError as error:  # a failing disk or stick
+        yield _fault("volumes", "A volume cannot be read", str(error.strerror))
+        return
+    for volume, digest in zip(bundle.volumes.files, found, strict=True):
+        name = volume.path.name
+        if listed.get(name) != digest:
+            other = written_as.get(digest)
+            title = f"{name} is {other} under another name" if other else f"{name} is damaged"
+            yield _fault("volumes", title, f"expected {listed.get(name)}", f"found    {digest}")
 
 
 def _fault(check_name: str, title: str, *evidence: str, remedy: str = _COPY) -> Finding:
@@ -130,7 +156,7 @@ def _files(seen: _Seen) -> Iterator[Finding]:
 def _unreadable(seen: _Seen) -> Iterator[Finding]:
     for path, hashed in seen.hashed.items():
         if hashed.fault:
-            yield _fault("files", f"{path} is damaged", hashed.fault, f"at byte {seen.members[path].offset}")
+            yield _fault("files", f"{path} is damaged", hashed.fault, seen.place(path))
 
 
 def _altered(seen: _Seen, manifest: BundleManifest) -> Iterator[Finding]:
@@ -144,7 +170,7 @@ def _altered(seen: _Seen, manifest: BundleManifest) -> Iterator[Finding]:
                 "files",
                 f"{entry.path} is altered",
                 f"expected {entry.digest}, {entry.size} bytes",
-                f"found    {digest}, {member.size} bytes, at byte {member.offset}",
+                f"found    {digest}, {member.size} bytes, {seen.place(entry.path)}",
             )
 
 
@@ -159,7 +185,7 @@ def _misnamed(seen: _Seen) -> Iterator[Finding]:
     for path in seen.members if seen.manifest is None else ():
         named, digest = layout.blob_digest(path), seen.digest(path)
         if digest and named and digest != named:
-            yield _fault("files", f"{path} is altered", f"found {digest}, at byte {seen.members[path].offset}")
+            yield _fault("files", f"{path} is altered", f"found {digest}, {seen.place(path)}")
 
 
 def _checksums(seen: _Seen) -> Iterator[Finding]:

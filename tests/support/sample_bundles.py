@@ -94,8 +94,11 @@ def _descriptor(media_type: str, content: bytes, platform: Platform | None = Non
     return Descriptor(media_type, Digest.of(content), len(content), platform)
 
 
-def write(path: Path, images: Mapping[str, SampleImage]) -> Path:
-    """Write a bundle of images, each under the path below the registry that it will get, e.g. ``team/app:1.0``."""
+def write(path: Path, images: Mapping[str, SampleImage], volume_size: int | None = None) -> Path:
+    """Write a bundle of images, each under the path below the registry that it will get, e.g. ``team/app:1.0``.
+
+    Returns its file, or its first volume.
+    """
     blobs: dict[Digest, bytes] = {}
     bundled = []
     for name, sample in images.items():
@@ -105,10 +108,13 @@ def write(path: Path, images: Mapping[str, SampleImage]) -> Path:
             f"quay.example/{name}", "mirrored", sample.root, sample.platforms, size, f"{REGISTRY}/{name}"
         )
         bundled.append(row)
-    return pack(path, bundled, {digest: NewFile.of(layout.blob(digest), blob) for digest, blob in blobs.items()})
+    new = {digest: NewFile.of(layout.blob(digest), blob) for digest, blob in blobs.items()}
+    return pack(path, bundled, new, volume_size)
 
 
-def pack(path: Path, images: Iterable[BundledImage], blobs: Mapping[Digest, NewFile]) -> Path:
+def pack(
+    path: Path, images: Iterable[BundledImage], blobs: Mapping[Digest, NewFile], volume_size: int | None = None
+) -> Path:
     """Write a bundle of images whose blobs are given."""
     images = tuple(images)
     rows: list[Json] = [
@@ -130,8 +136,10 @@ def pack(path: Path, images: Iterable[BundledImage], blobs: Mapping[Digest, NewF
     sums = {entry.path: entry.digest for entry in entries} | {layout.MANIFEST: Digest.of(manifest)}
     text = "".join(f"{digest.hex}  {name}\n" for name, digest in sorted(sums.items()))
     listed += [NewFile.of(layout.MANIFEST, manifest), NewFile.of(layout.CHECKSUMS, text.encode())]
-    archive_writer.write(path, listed, created=0, check=lambda _: None, progress=SilentProgress())
-    return path
+    written = archive_writer.write(
+        path, listed, created=0, check=lambda _: None, progress=SilentProgress(), volume_size=volume_size
+    )
+    return written.paths[0]
 
 
 def _digest(new: NewFile) -> Digest:

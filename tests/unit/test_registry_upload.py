@@ -14,7 +14,6 @@ import pytest
 import urllib3
 from urllib3.response import BaseHTTPResponse
 
-from bundler.effects.archive import Extent
 from bundler.effects.blobs import BlobStore
 from bundler.effects.registry import download
 from bundler.effects.registry.content import BundledBlob
@@ -25,6 +24,7 @@ from bundler.effects.registry.patience import CallOff
 from bundler.effects.registry.repository import Repository
 from bundler.effects.registry.session import Body, Session
 from bundler.effects.registry.upload import upload
+from bundler.effects.volumes import Extent
 from bundler.errors import RegistryError, VerificationError
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest

@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import Protocol
 
-from bundler.effects.archive import Bundle, Extent
+from bundler.effects.archive import Bundle
+from bundler.effects.volumes import Extent
 from bundler.model.digest import Digest
 
 
@@ -42,7 +43,8 @@ class BundledBlob:
     def of(cls, bundle: Bundle, digest: Digest) -> BundledBlob:
         """Find a blob; raise ``VerificationError`` where the bundle lacks it."""
         member = bundle.blob(digest)
-        return cls(digest, member.size, f"{member.path} in the bundle {bundle.path}", member.extents)
+        place = f" ({bundle.place(member)})" if len(bundle.volumes.files) > 1 else ""
+        return cls(digest, member.size, f"{member.path} in the bundle {bundle.path}{place}", member.extents)
 
     def read_into(self, offset: int, view: memoryview) -> int:
         """Fill ``view`` from ``offset`` on, up to the end of a run."""

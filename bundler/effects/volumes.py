@@ -1,0 +1,208 @@
+"""The files that a bundle lies in, one or several volumes, as one run of bytes that is read in place."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from bundler.errors import UsageError, VerificationError
+from bundler.model import layout, volumes
+from bundler.model.digest import Digest
+
+_SUMS_LIMIT: Final = 1 << 20
+_SUM: Final = re.compile(r"([0-9a-f]{64})  ([^/\n]+)")
+_TOGETHER: Final = "Put all volumes into one folder; links to them will do."
+
+
+@dataclass(frozen=True)
+class Extent:
+    """A run of bytes of one open file: ``size`` bytes from ``offset`` of the file that ``descriptor`` is open on."""
+
+    descriptor: int
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Volume:
+    """An open file of a bundle; its first byte is byte ``begin`` of the bundle."""
+
+    path: Path
+    descriptor: int
+    begin: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """The byte of the bundle that comes after it."""
+        return self.begin + self.size
+
+
+class Volumes:
+    """The open files of one bundle, in order; threads may share them. ``path`` is what the whole is called."""
+
+    def __init__(self, path: Path, streams: Sequence[tuple[Path, BinaryIO]]) -> None:
+        self.path = path
+        self._streams = tuple(stream for _, stream in streams)
+        opened: list[Volume] = []
+        for place, stream in streams:
+            size = os.fstat(stream.fileno()).st_size
+            opened.append(Volume(place, stream.fileno(), opened[-1].end if opened else 0, size))
+        self.files = tuple(opened)
+        self.size = opened[-1].end
+
+    @classmethod
+    def open(cls, path: Path) -> Volumes:
+        """Open a bundle by its file, by any of its volumes, by its name without their numbers, or by its folder.
+
+        Raises:
+            UsageError: there is no bundle, or a folder has several.
+            VerificationError: a volume is missing or too short.
+        """
+        whole, places = _find(path)
+        with ExitStack() as stack:
+            streams = [(place, stack.enter_context(_opened(place))) for place in places]
+            found = cls(whole, streams)
+            if len(places) > 1:
+                _check_sizes(found)
+            stack.pop_all()
+        return found
+
+    def close(self) -> None:
+        """Close the files."""
+        for stream in self._streams:
+            stream.close()
+
+    def extents(self, offset: int, size: int) -> tuple[Extent, ...]:
+        """Return where a run of bytes lies; at least one extent, also where it is empty or behind the end."""
+        runs = [
+            Extent(
+                one.descriptor, max(offset, one.begin) - one.begin, min(offset + size, one.end) - max(offset, one.begin)
+            )
+            for one in self.files
+            if one.begin < offset + size and offset < one.end
+        ]
+        last = self.files[-1]
+        return tuple(runs) or (Extent(last.descriptor, max(0, offset - last.begin), 0),)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return at most ``size`` bytes; fewer only at the end."""
+        return b"".join(os.pread(run.descriptor, run.size, run.offset) for run in self.extents(offset, size))
+
+    def place(self, offset: int, size: int = 0) -> str:
+        """Say for people where a run of bytes is, e.g. ``at byte 17``, ``at byte 17 of x.tar.002 to x.tar.003``."""
+        touched = [one for one in self.files if one.begin < offset + max(1, size) and offset < one.end]
+        first = touched[0] if touched else self.files[-1]
+        if len(self.files) == 1:
+            return f"at byte {offset}"
+        until = f" to {touched[-1].path.name}" if len(touched) > 1 else ""
+        return f"at byte {offset - first.begin} of {first.path.name}{until}"
+
+    @property
+    def advice(self) -> str:
+        """What to do about a fault, besides copying the bundle again; empty for a bundle in one file."""
+        last = self.files[-1].path.name
+        return f" Is {last} the last volume? {_compare(self.path)}" if volumes.parse_name(last) else ""
+
+    def listed(self) -> Mapping[str, Digest]:
+        """Return the digest of each volume by its name, as the file of checksums beside them says; empty without."""
+        return _checksums(self.path.parent / volumes.checksums(self.path.name))
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        stream = path.open("rb", buffering=0)
+    except OSError as error:
+        raise UsageError(f"Cannot read the bundle {path}: {os.strerror(error.errno or 0)}.") from error
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise UsageError(f"Cannot read the bundle {path}: not a file that can be read at any place.")
+    return stream
+
+
+def _find(path: Path) -> tuple[Path, tuple[Path, ...]]:
+    """Return what a bundle is called, and its files in order."""
+    if path.is_dir():
+        return _find(_only(path))
+    if named := volumes.parse_name(path.name):
+        whole = path.with_name(named[0])
+        return whole, _complete(whole)
+    if not path.exists() and path.with_name(volumes.name(path.name, 1)).exists():
+        return path, _complete(path)
+    return path, (path,)
+
+
+def _only(folder: Path) -> Path:
+    """Return the one bundle of a folder, or raise ``UsageError``."""
+    found: set[str] = set()
+    for entry in _entries(folder):
+        named = volumes.parse_name(entry)
+        if named or entry.endswith(layout.SUFFIX):
+            found.add(volumes.name(named[0], 1) if named else entry)
+    if len(found) != 1:
+        said = f"has several: {', '.join(sorted(found))}" if found else f"has no file *{layout.SUFFIX} and no volumes"
+        raise UsageError(f"Cannot read the bundle {folder}: the folder {said}.", remedy="Name the bundle's file.")
+    return folder / found.pop()
+
+
+def _entries(folder: Path) -> list[str]:
+    try:
+        return [entry.name for entry in folder.iterdir()]
+    except OSError as error:
+        raise UsageError(f"Cannot read the folder {folder}: {os.strerror(error.errno or 0)}.") from error
+
+
+def _complete(whole: Path) -> tuple[Path, ...]:
+    """Return the volumes of a tar; raise ``VerificationError`` naming those that are missing."""
+    numbers = [named[1] for entry in _entries(whole.parent) if (named := _of(whole, entry))]
+    listed = _checksums(whole.parent / volumes.checksums(whole.name))
+    last = max([*numbers, *(named[1] for entry in listed if (named := _of(whole, entry)))], default=0)
+    missing = [volumes.name(whole.name, number) for number in range(1, last + 1) if number not in numbers]
+    if missing or not last:
+        raise VerificationError(f"The bundle {whole} lacks {', '.join(missing) or 'its volumes'}.", remedy=_TOGETHER)
+    return tuple(whole.with_name(volumes.name(whole.name, number)) for number in range(1, last + 1))
+
+
+def _of(whole: Path, entry: str) -> tuple[str, int] | None:
+    named = volumes.parse_name(entry)
+    return named if named and named[0] == whole.name and named[1] else None
+
+
+def _check_sizes(found: Volumes) -> None:
+    """See that all volumes but the last are as long as the longest."""
+    longest = max(one.size for one in found.files)
+    short = [one for one in found.files[:-1] if one.size < longest]
+    if short or not found.files[-1].size:
+        details = tuple(f"{one.path.name}: {one.size} bytes, others have {longest}" for one in short)
+        names = ", ".join(one.path.name for one in short) or f"{found.files[-1].path.name}, which is empty"
+        remedy = f"Copy it again. {_compare(found.path)}"
+        raise VerificationError(f"Cut off on its way: {names}.", remedy=remedy, details=details)
+
+
+def _compare(whole: Path) -> str:
+    return f"Does each volume have its own name? Compare them: sha256sum -c {volumes.checksums(whole.name)}"
+
+
+def _checksums(path: Path) -> Mapping[str, Digest]:
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(_SUMS_LIMIT).decode("ascii", "backslashreplace")
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UsageError(f"Cannot read {path}: {os.strerror(error.errno or 0)}.") from error
+    return dict(_sums(path, text))
+
+
+def _sums(path: Path, text: str) -> Iterator[tuple[str, Digest]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        match = _SUM.fullmatch(line)
+        if not match:
+            raise VerificationError(f"{path}, line {number}: not as sha256sum writes it.", remedy="Copy it again.")
+        yield match[2], Digest(match[1])

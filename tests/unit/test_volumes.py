@@ -1,0 +1,283 @@
+"""Bundles in volumes: the same tar cut at any byte, read in place, and whichever volume is wrong is named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from bundler.cli.program import program
+from bundler.effects import archive_writer
+from bundler.effects.archive import Bundle
+from bundler.effects.archive_writer import NewFile
+from bundler.effects.blobs import BlobStore
+from bundler.effects.registry.content import BundledBlob
+from bundler.errors import UsageError, VerificationError
+from bundler.model import layout, volumes
+from bundler.model.digest import Digest
+from bundler.model.progress import SilentProgress
+from bundler.steps import pack, verify
+from bundler.steps.pack import Packed
+from tests.unit import packed
+
+NAME = "driver-stats-0.1.0.bundle.tar"
+
+
+def cut(folder: Path, size: int) -> Packed:
+    store = BlobStore(folder / "cache")
+    return pack.run(packed.plan(store), folder / "volumes", store, progress=SilentProgress(), volume_size=size)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return packed.bundle(tmp_path_factory.mktemp("whole")).path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, whole: Path) -> Packed:
+    return cut(tmp_path_factory.mktemp("made"), whole.stat().st_size // 5 + 1)
+
+
+@pytest.fixture
+def copied(made: Packed, tmp_path: Path) -> Path:
+    """A folder of five volumes and their digests, to do damage in."""
+    return Path(shutil.copytree(made.path.parent, tmp_path / "copied"))
+
+
+def volume(folder: Path, number: int) -> Path:
+    return folder / volumes.name(NAME, number)
+
+
+@pytest.mark.parametrize("size", [1 << 40, 100_003, 9_999, 4_096 * 3])
+def test_volumes_put_together_are_the_very_same_tar(whole: Path, tmp_path: Path, size: int) -> None:
+    made = cut(tmp_path, size)
+    contents = [path.read_bytes() for path in made.volumes]
+    assert b"".join(contents) == whole.read_bytes()
+    assert {len(content) for content in contents[:-1]} <= {size}
+    assert made.digest == Digest.of(whole.read_bytes())
+    assert [path.name for path in made.volumes] == [
+        volumes.name(NAME, number) for number in range(1, len(made.volumes) + 1)
+    ]
+
+
+def test_the_digests_of_the_volumes_lie_beside_them(made: Packed) -> None:
+    sums = (made.path.parent / volumes.checksums(NAME)).read_text().splitlines()
+    assert sums == [f"{Digest.of(path.read_bytes()).hex}  {path.name}" for path in made.volumes]
+    assert {path.name for path in made.path.parent.iterdir()} == {
+        volumes.checksums(NAME),
+        *(path.name for path in made.volumes),
+    }
+
+
+def test_every_way_to_name_volumes_opens_the_same_bundle(made: Packed, whole: Path) -> None:
+    folder = made.path.parent
+    with Bundle.open(whole) as bundle:
+        expected = {path: bundle.read(path) for path in bundle.members}
+    for named in (made.path, volume(folder, 3), folder / NAME, folder):
+        with Bundle.open(named) as bundle:
+            assert {path: bundle.read(path) for path in bundle.members} == expected
+            assert bundle.path == folder / NAME
+
+
+def test_volumes_are_verified_and_a_report_says_nothing_else_than_of_one_file(made: Packed, whole: Path) -> None:
+    one, several = (verify.run(path, progress=SilentProgress()) for path in (whole, made.path))
+    assert not several.failed
+    assert several.to_json() == one.to_json()
+
+
+def test_a_blob_that_is_cut_is_read_in_place_over_all_its_volumes(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 40
+    (tmp_path / "blob").write_bytes(content)
+    digest = Digest.of(content)
+    written = archive_writer.write(
+        tmp_path / "x.bundle.tar",
+        [NewFile(layout.blob(digest), len(content), tmp_path / "blob")],
+        created=0,
+        check=lambda _: None,
+        progress=SilentProgress(),
+        volume_size=3001,
+    )
+    with Bundle.open(written.paths[0]) as bundle:
+        blob = BundledBlob.of(bundle, digest)
+        assert len(blob.extents) == 4
+        assert f"at byte 512 of {written.paths[0].name} to {written.paths[3].name}" in blob.name
+        read, buffer = b"", memoryview(bytearray(700))
+        while count := blob.read_into(len(read), buffer):
+            read += bytes(buffer[:count])
+        assert read == content
+        with bundle.open_member(layout.blob(digest)) as stream:
+            assert stream.read() == content
+            stream.seek(2900)
+            assert stream.read(3500) == content[2900:6400]
+
+
+# Whichever volume is wrong is named.
+
+
+@pytest.mark.parametrize("number", [1, 3, 5])
+def test_a_missing_volume_is_named(copied: Path, number: int) -> None:
+    volume(copied, number).unlink()
+    for named in (volume(copied, 2), copied):
+        with pytest.raises(VerificationError, match=rf"lacks {volumes.name(NAME, number)}\."):
+            Bundle.open(named)
+
+
+def test_a_missing_last_volume_is_noticed_without_the_digests_too(copied: Path) -> None:
+    volume(copied, 5).unlink()
+    (copied / volumes.checksums(NAME)).unlink()
+    with Bundle.open(copied) as bundle, pytest.raises(VerificationError) as caught:
+        assert bundle.members
+    assert f"Is {volumes.name(NAME, 4)} the last volume" in caught.value.remedy
+
+
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_a_short_volume_is_named(copied: Path, number: int) -> None:
+    path = volume(copied, number)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(VerificationError, match=rf"Cut off on its way: {path.name}\."):
+        Bundle.open(copied)
+
+
+def test_a_short_last_volume_is_named(copied: Path) -> None:
+    path = volume(copied, 5)
+    path.write_bytes(path.read_bytes()[:-600])
+    with Bundle.open(copied) as bundle, pytest.raises(VerificationError, match=rf"of {path.name}: .*cut off"):
+        assert bundle.members
+    path.write_bytes(b"")
+    with pytest.raises(VerificationError, match="which is empty"):
+        Bundle.open(copied)
+
+
+def test_a_damaged_volume_is_named(copied: Path) -> None:
+    path = volume(copied, 4)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert f"{path.name} is damaged" in faults(copied)
+
+
+def test_swapped_volumes_are_named(copied: Path) -> None:
+    second, third = volume(copied, 2), volume(copied, 3)
+    content = second.read_bytes()
+    second.write_bytes(third.read_bytes())
+    third.write_bytes(content)
+    found = faults(copied)
+    assert f"{second.name} is {third.name} under another name" in found
+    assert f"{third.name} is {second.name} under another name" in found
+
+
+def faults(folder: Path) -> list[str]:
+    return [finding.title for finding in verify.run(folder, progress=SilentProgress()).findings]
+
+
+@pytest.mark.parametrize("text", ["no line\n", f"{'0' * 64}  ../evil\n"])
+def test_digests_of_volumes_that_are_not_as_sha256sum_writes_them_are_refused(copied: Path, text: str) -> None:
+    (copied / volumes.checksums(NAME)).write_text(text)
+    with pytest.raises(VerificationError, match="line 1: not as sha256sum"):
+        Bundle.open(copied)
+
+
+# Writing: all volumes or none, and no mixture with what was there.
+
+
+def test_volumes_that_fail_their_check_never_get_their_names(tmp_path: Path) -> None:
+    def refuse(bundle: Bundle) -> None:
+        assert bundle.read("a") == b"x" * 5000
+        raise VerificationError("not good")
+
+    member = NewFile.of("a", b"x" * 5000)
+    with pytest.raises(VerificationError, match="not good"):
+        archive_writer.write(
+            tmp_path / "a.bundle.tar", [member], created=0, check=refuse, progress=SilentProgress(), volume_size=1000
+        )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("before", "after"), [(2000, None), (None, 2000), (1000, 3000), (1000, 1 << 20)])
+def test_another_build_of_the_name_leaves_nothing_of_the_one_before(
+    tmp_path: Path, before: int | None, after: int | None
+) -> None:
+    (tmp_path / "other-a.bundle.tar.001").touch()
+
+    def write(text: bytes, size: int | None) -> None:
+        archive_writer.write(
+            tmp_path / "a.bundle.tar",
+            [NewFile.of("a", text)],
+            created=0,
+            check=lambda _: None,
+            progress=SilentProgress(),
+            volume_size=size,
+        )
+
+    write(b"x" * 5000, before)
+    write(b"y" * 6000, after)
+    (tmp_path / "other-a.bundle.tar.001").unlink()
+    with Bundle.open(tmp_path) as bundle:
+        assert bundle.read("a") == b"y" * 6000
+    names = {path.name for path in tmp_path.iterdir()}
+    count = -(-7680 // after) if after else 0
+    expected = {volumes.name("a.bundle.tar", number) for number in range(1, count + 1)}
+    assert names == (expected | {"a.bundle.tar.SHA256SUMS"} if after else {"a.bundle.tar"})
+
+
+# Names and sizes.
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("4GB", 4_000_000_000),
+        ("4.7GB", 4_700_000_000),
+        ("4G", 4_000_000_000),
+        ("650MiB", 650 << 20),
+        ("2 gib", 2 << 30),
+        ("100000", 100_000),
+        ("5b", 5),
+    ],
+)
+def test_sizes_are_read_as_media_are_sold(text: str, size: int) -> None:
+    assert volumes.parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "0.1", "-4GB", "4XB", "GB", "4GB4", "1e9", "٤GB", "9" * 40])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="no size of a volume"):
+        volumes.parse_size(text)
+
+
+def test_too_many_volumes_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="500 is the most") as caught:
+        cut(tmp_path, 50)
+    assert not (tmp_path / "volumes").exists()
+    assert "--volume-size" in caught.value.remedy
+
+
+# On the command line.
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(program, [str(argument) for argument in arguments])
+
+
+def test_the_command_line_takes_what_the_shell_makes_of_a_pattern(made: Packed) -> None:
+    every = sorted(made.path.parent.iterdir())
+    assert len(every) == 6
+    done = run("inspect", *every, "--output", "json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["volumes"] == 5
+    assert " in 5 volumes" in run("inspect", made.path.parent).stdout
+
+
+def test_files_that_do_not_belong_together_are_refused(made: Packed, whole: Path) -> None:
+    done = run("inspect", made.path, whole)
+    assert isinstance(done.exception, UsageError)
+    assert "not the volumes of one bundle" in str(done.exception)
+
+
+def test_a_folder_of_several_bundles_is_refused_with_their_names(copied: Path, whole: Path) -> None:
+    shutil.copy(whole, copied / "other.bundle.tar")
+    with pytest.raises(UsageError, match=rf"has several: {volumes.name(NAME, 1)}, other\.bundle\.tar"):
+        Bundle.open(copied)
