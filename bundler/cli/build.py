@@ -11,6 +11,7 @@ import click
 from bundler.cli import console, options
 
 if TYPE_CHECKING:
+    from bundler.effects.registry.endpoint import Access
     from bundler.steps.rehearsal.options import RehearseOptions
 
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 @click.option("--redis", metavar="IMAGE", help="Image, known to that engine, that runs Redis where stores need one.")
 @click.option("--postgres", metavar="IMAGE", help="The same for PostgreSQL.")
 @options.volume_size
+@options.registry_access
 @options.cache_dir
 @options.output_format
 @options.verbosity
@@ -61,6 +63,7 @@ def command(
     redis: str | None,
     postgres: str | None,
     volume_size: int | None,
+    access: Access,
     cache_dir: Path,
     output: str,
     verbose: bool,
@@ -76,7 +79,7 @@ def command(
 
     store, progress = BlobStore(cache_dir), options.progress(quiet=quiet, verbose=verbose)
     if dry_run:
-        planned = build.plan(spec_file, store, progress)
+        planned = build.plan(spec_file, store, progress, access)
         if output == "json":
             console.show_json(planned.to_json())
             return
@@ -93,6 +96,7 @@ def command(
         engine=engine,
         rehearsal=_rehearsal(rehearse_engine, redis=redis, postgres=postgres) if rehearse else None,
         volume_size=volume_size,
+        access=access,
     )
     built = build.run(request, store, progress)
     if output == "json":

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bundler.cli import console, options
+
+if TYPE_CHECKING:
+    from bundler.effects.registry.endpoint import Access
 
 
 @click.command(name="lock")
@@ -15,6 +19,7 @@ from bundler.cli import console, options
 @click.option(
     "-P", "--upgrade-package", "packages", multiple=True, metavar="NAME", help="Resolve this package anew; repeatable."
 )
+@options.registry_access
 @options.cache_dir
 @options.output_format
 @options.verbosity
@@ -23,6 +28,7 @@ def command(
     spec_file: Path,
     upgrade: bool,
     packages: tuple[str, ...],
+    access: Access,
     cache_dir: Path,
     output: str,
     verbose: bool,
@@ -41,6 +47,7 @@ def command(
         epoch=options.source_date_epoch(),
         upgrade=upgrade,
         upgrade_packages=packages,
+        access=access,
     )
     written = locking.write(request, BlobStore(cache_dir), options.progress(quiet=quiet, verbose=verbose))
     if output == "json":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -16,6 +17,7 @@ from bundler.errors import UsageError
 from bundler.model.progress import Progress, SilentProgress
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
+_Result = TypeVar("_Result")
 
 
 def output_format(command: _Command) -> _Command:
@@ -38,6 +40,52 @@ def verbosity(command: _Command) -> _Command:
     return click.option("-q", "--quiet", is_flag=True, help="Show no progress.")(command)
 
 
+def registry_access(command: Callable[..., _Result]) -> Callable[..., _Result]:
+    """How registries are reached; the command gets all of it as ``access``."""
+    file = click.Path(path_type=Path)
+
+    @functools.wraps(command)
+    def with_access(
+        *,
+        authfile: Path | None,
+        ca_cert: tuple[Path, ...],
+        client_cert: Path | None,
+        client_key: Path | None,
+        plain_http: bool,
+        insecure: bool,
+        retry_times: int | None,
+        **others: object,
+    ) -> _Result:
+        from bundler.effects.registry.endpoint import Access, TlsSettings  # noqa: PLC0415  (help stays quick)
+
+        tls = TlsSettings(ca_cert, client_cert, client_key, verify=not insecure)
+        access = Access.of(auth_file=authfile, tls=tls, plain_http=plain_http, retry_times=retry_times)
+        return command(access=access, **others)
+
+    found: Callable[..., _Result] = with_access
+    for option in reversed(
+        (
+            click.option(
+                "--authfile", type=file, help="Registry logins, as `skopeo login` writes them; else the usual files."
+            ),
+            click.option(
+                "--ca-cert", type=file, multiple=True, help="CA certificate (PEM) to trust besides the system's."
+            ),
+            click.option("--client-cert", type=file, help="Client certificate (PEM) for registries."),
+            click.option("--client-key", type=file, help="Its key (PEM)."),
+            click.option("--plain-http", is_flag=True, help="Speak HTTP without TLS with registries."),
+            click.option("--insecure", is_flag=True, help="Do not verify the certificates of registries."),
+            click.option(
+                "--retry-times",
+                type=click.IntRange(0, 100),
+                help="How often to repeat what failed for a passing reason.",
+            ),
+        )
+    ):
+        found = option(found)
+    return found
+
+
 def volume_size(command: _Command) -> _Command:
     """``--volume-size``, in bytes."""
     return click.option(
@@ -56,14 +104,25 @@ def _size(text: str) -> int:
 
 def cache_dir(command: _Command) -> _Command:
     """``--cache-dir``, by default the user's cache."""
+    return _cache("Where downloads and layers are kept between builds.")(command)
+
+
+def uploads_dir(command: _Command) -> _Command:
+    """``--cache-dir`` of a push, which keeps no image there."""
+    return _cache("Where unfinished uploads are noted, so that a push that was killed goes on where it stopped.")(
+        command
+    )
+
+
+def _cache(text: str) -> Callable[[_Command], _Command]:
     return click.option(
         "--cache-dir",
         type=click.Path(path_type=Path, file_okay=False),
         envvar="BUNDLER_CACHE_DIR",
         default=default_cache,
         show_default="$XDG_CACHE_HOME/bundler",
-        help="Where downloads and layers are kept between builds.",
-    )(command)
+        help=text,
+    )
 
 
 def spec_file(command: _Command) -> _Command:

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from bundler.cli import console, options
 
 if TYPE_CHECKING:
+    from bundler.effects.registry.endpoint import Access
     from bundler.steps.push_plan import PushPlan, Receipt
 
-_Command = TypeVar("_Command", bound=Callable[..., object])
 _FILE = click.Path(path_type=Path)
-
-
-def _registry_options(command: _Command) -> _Command:
-    """How the registry is reached: the same options wherever one is."""
-    for option in (
-        click.option(
-            "--authfile", type=_FILE, help="Credentials, as `skopeo login` writes them; else the usual files."
-        ),
-        click.option(
-            "--ca-cert", type=_FILE, multiple=True, help="CA certificate (PEM) to trust besides the system's."
-        ),
-        click.option("--client-cert", type=_FILE, help="Client certificate (PEM)."),
-        click.option("--client-key", type=_FILE, help="Its key (PEM)."),
-        click.option("--plain-http", is_flag=True, help="Speak HTTP without TLS."),
-        click.option("--insecure", is_flag=True, help="Do not verify the registry's certificate."),
-    ):
-        command = option(command)
-    return command
 
 
 @click.command(name="push")
@@ -49,8 +31,8 @@ def _registry_options(command: _Command) -> _Command:
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
 @click.option("--receipt", type=_FILE, help="Also write the receipt (JSON) here.")
-@_registry_options
-@options.cache_dir
+@options.registry_access
+@options.uploads_dir
 @options.output_format
 @options.verbosity
 def command(
@@ -62,12 +44,7 @@ def command(
     engine: str,
     dry_run: bool,
     receipt: Path | None,
-    authfile: Path | None,
-    ca_cert: tuple[Path, ...],
-    client_cert: Path | None,
-    client_key: Path | None,
-    plain_http: bool,
-    insecure: bool,
+    access: Access,
     cache_dir: Path,
     output: str,
     verbose: bool,
@@ -78,16 +55,18 @@ def command(
     Blobs that the registry has are not sent again. A push that was broken off or killed goes on where the registry
     stopped; run the same command again.
     """
-    from bundler.effects.registry.endpoint import Connection, Destination, TlsSettings  # noqa: PLC0415  (help stays quick)
+    from bundler.effects.registry import journal  # noqa: PLC0415  (help stays quick)
+    from bundler.effects.registry.endpoint import Destination  # noqa: PLC0415
     from bundler.steps import push, push_by_skopeo  # noqa: PLC0415
 
     asked = push.PushOptions(
         destination=Destination.parse(registry),
-        plain_http=plain_http,
-        tls=TlsSettings(ca_cert, client_cert, client_key, verify=not insecure),
-        connection=Connection(auth_file=authfile, parallel=parallel),
+        plain_http=access.plain_http,
+        tls=access.tls,
+        connection=replace(access.connection, parallel=parallel),
+        retry_times=access.retry_times,
         only=only,
-        journal_folder=cache_dir / "uploads",
+        journal_folder=journal.folder(cache_dir),
         receipt_file=receipt,
     )
     progress = options.progress(quiet=quiet, verbose=verbose)

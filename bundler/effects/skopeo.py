@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from bundler.effects import skopeo_source
 from bundler.effects.blobs import BlobStore
+from bundler.effects.registry.endpoint import Access
 from bundler.effects.skopeo_program import Skopeo
 from bundler.effects.skopeo_source import Source
 from bundler.errors import SpecError, VerificationError
@@ -37,10 +37,10 @@ class PulledImage:
     source_digest: Digest
 
 
-def resolve(source: str, *, mirrors: Sequence[Mirror] = (), cert_dir: Path | None = None) -> Digest:
+def resolve(source: str, *, mirrors: Sequence[Mirror] = (), access: Access | None = None) -> Digest:
     """Return the digest of the manifest or index that a source names now, without its layers; raises as ``pull``."""
     found = skopeo_source.parse(source, mirrors)
-    return found.pinned or Digest.of(Skopeo(cert_dir).raw(found))
+    return found.pinned or Digest.of(Skopeo(access or Access()).raw(found))
 
 
 def pull(
@@ -50,13 +50,13 @@ def pull(
     *,
     progress: Progress,
     mirrors: Sequence[Mirror] = (),
-    cert_dir: Path | None = None,
+    access: Access | None = None,
 ) -> PulledImage:
     """Read an image into the store: a reference, or a source of any of skopeo's transports.
 
     Of an index only the platforms are read, and the index is rewritten to name only them; a single image stays byte for
     byte. Blobs that the store has are not read again; every blob is hashed. Credentials are those of ``skopeo login``
-    and ``docker login``; ``cert_dir`` holds certificates for the registry.
+    and ``docker login`` where ``access`` names no others.
 
     Raises:
         SpecError: the source is no reference and names no transport, or a file that is not there, or lacks a platform.
@@ -68,7 +68,7 @@ def pull(
     found = skopeo_source.parse(source, mirrors)
     if found.pinned and (root := _recalled(store, found, found.pinned, platforms)):
         return PulledImage(source, root, found.pinned)
-    skopeo = Skopeo(cert_dir)
+    skopeo = Skopeo(access or Access())
     with progress.task(f"Pulling {found}") as task:
         raw = skopeo.raw(found)
         digest = Digest.of(raw)

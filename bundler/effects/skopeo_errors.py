@@ -56,13 +56,19 @@ _COMPLAINTS: Final = (
         ("x509:", "certificate signed by", "certificate is not trusted"),
         RegistryError,
         "The certificate of {host} is not trusted here.",
-        "Put its CA into /etc/containers/certs.d/{host}/ca.crt, or into the trust store of this machine.",
+        "Give its CA (--ca-cert), or put it into /etc/containers/certs.d/{host}/ca.crt or this machine's trust store.",
+    ),
+    _Complaint(
+        ("tls: bad certificate", "certificate required"),
+        RegistryError,
+        "{host} wants a certificate of the client.",
+        "Give one with its key: --client-cert and --client-key.",
     ),
     _Complaint(
         ("unauthorized", "authentication required", "access to the resource is denied", "denied:", "403 (forbidden)"),
         RegistryError,
         "{host} does not let this user read {source} (or it has no such image).",
-        "Log in: skopeo login {host}",
+        "Log in: skopeo login {host}, or give logins with --authfile.",
     ),
     _Complaint(
         ("toomanyrequests", "429 (too many requests)"),

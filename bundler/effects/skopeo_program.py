@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from bundler.effects import files, process, skopeo_errors
+from bundler.effects import files, process, skopeo_access, skopeo_errors
 from bundler.effects.blobs import BlobStore
+from bundler.effects.registry.endpoint import Access
 from bundler.effects.skopeo_source import Source
 from bundler.errors import ToolFailedError, ToolMissingError
 from bundler.model import media_types
@@ -23,12 +24,13 @@ from bundler.oci import index
 _INSTALL: Final = "Install it: sudo apt-get install skopeo"
 _OLDEST: Final = (1, 9)
 _INSPECT_SECONDS: Final = 300.0
+_RETRIES: Final = 2
 
 
 class Skopeo:
     """The program, of a version that is new enough."""
 
-    def __init__(self, cert_dir: Path | None) -> None:
+    def __init__(self, access: Access) -> None:
         process.find("skopeo", remedy=_INSTALL)
         said = process.run(["skopeo", "--version"], purpose="telling its version", remedy=_INSTALL).stdout
         version = re.search(r"(\d+)\.(\d+)", said)
@@ -36,42 +38,45 @@ class Skopeo:
             raise ToolMissingError(
                 f"skopeo is too old: {said.strip()!r}.", remedy=f"Install {_OLDEST[0]}.{_OLDEST[1]} or newer."
             )
-        self._cert_dir = cert_dir.absolute() if cert_dir else None
+        self._access = access
 
     def raw(self, source: Source) -> bytes:
         """Return the manifest or index as the source has it."""
-        options = ["--tls-verify=false"] if source.insecure else []
-        if self._cert_dir:
-            options.append(f"--cert-dir={self._cert_dir}")
-        command = ["skopeo", "inspect", "--raw", "--retry-times=2", *options, source.argument]
-        with _explained(source):
+        with _explained(source), self._reaching(source) as options:
+            command = ["skopeo", "inspect", "--raw", *options, source.argument]
             said = process.run(command, purpose=f"reading {source}", timeout=_INSPECT_SECONDS)
         return said.stdout.encode()
 
     def copy(self, source: Source, entry: Descriptor | None, store: BlobStore, task: Task) -> Descriptor:
         """Copy one image, of an index that of the entry; blobs go straight into the store."""
-        options = ["--preserve-digests"] if source.keeps_digests else []
-        if source.insecure:
-            options.append("--src-tls-verify=false")
-        if self._cert_dir:
-            options.append(f"--src-cert-dir={self._cert_dir}")
+        chosen = ["--preserve-digests"] if source.keeps_digests else []
         if entry and source.addresses_digests:
             source = source.at(entry.digest)
         elif entry and entry.platform:
-            options = [*_overrides(entry.platform), *options]
+            chosen += _overrides(entry.platform)
         with files.explained(store.root):
             store.folder.mkdir(parents=True, exist_ok=True)
             # In the store's file system, for blobs are renamed into place from here.
             folder = tempfile.TemporaryDirectory(dir=store.root.absolute(), prefix=".pull-")
-        with folder as name, _explained(source):
+        with folder as name, _explained(source), self._reaching(source, "src-") as options:
             command = [
-                *("skopeo", f"--tmpdir={name}", "copy", "--retry-times=2", *options),
+                *("skopeo", f"--tmpdir={name}", "copy", *chosen, *options),
                 *(f"--dest-shared-blob-dir={store.folder.absolute()}", source.argument, "oci:layout:image"),
             ]
             with process.streaming(command, purpose=f"copying {source}", cwd=Path(name)) as said:
                 for line in said:
                     task.note(line.decode(errors="replace").strip())
             return _named_in(Path(name) / "layout" / "index.json")
+
+    @contextmanager
+    def _reaching(self, source: Source, side: str = "") -> Iterator[tuple[str, ...]]:
+        """Say how often to try, and how to reach a registry where the source is in one."""
+        repeating = skopeo_access.retries(self._access, _RETRIES)
+        if not source.addresses_digests:
+            yield (repeating,)
+            return
+        with skopeo_access.arguments(self._access, side, insecure=source.insecure) as options:
+            yield (repeating, *options)
 
 
 def _overrides(platform: Platform) -> Iterator[str]:

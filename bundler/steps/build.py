@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from bundler.effects import files, wheelhouse
 from bundler.effects.blobs import BlobStore
+from bundler.effects.registry.endpoint import Access
 from bundler.errors import LockError
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
@@ -52,6 +53,7 @@ class BuildRequest:
     engine: str = "bundler"
     rehearsal: RehearseOptions | None = None
     volume_size: int | None = None
+    access: Access = field(default_factory=Access)
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
     existing = project.read_lock(loaded)
     if existing is None and request.locked:
         raise LockError(f"There is no {loaded.lock_file}.", remedy=f"Make it: bundler lock -f {loaded.file.name}")
-    found = locking.gathered(loaded, existing, store, progress, engine=request.engine)
+    found = locking.gathered(loaded, existing, store, progress, engine=request.engine, access=request.access)
     pinned = locking.fitting(loaded, existing, found, store, progress, epoch=request.epoch)
     servers = _bake(loaded, found, pinned, store, progress)
     server = _feature_server(loaded, tuple(servers.values()), store)
@@ -138,13 +140,13 @@ def _rehearse(
     return lambda texts: rehearse.play(BuiltSource(title, images, texts, version, store), options, progress)
 
 
-def plan(spec_file: Path, store: BlobStore, progress: Progress) -> MirrorPlan:
+def plan(spec_file: Path, store: BlobStore, progress: Progress, access: Access | None = None) -> MirrorPlan:
     """Say which images a build would fetch from registries, and how many bytes; fetches manifests only.
 
     Raises as ``run`` where the spec or a registry is at fault.
     """
     loaded = project.load(spec_file)
-    return locking.plan(loaded, project.read_lock(loaded), store, progress)
+    return locking.plan(loaded, project.read_lock(loaded), store, progress, access)
 
 
 def _check_output(folder: Path) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from bundler.effects import base_image, debian, skopeo_source
 from bundler.effects.blobs import BlobStore
+from bundler.effects.registry.endpoint import Access
 from bundler.errors import SpecError
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
@@ -67,7 +68,7 @@ class Gathering:
     """How to gather: for which spec, into which store, and what an earlier lock pinned (reference -> source digest).
 
     ``refresh`` makes what is made of Debian's packages anew, of the packages that Debian has now. ``engine`` reads
-    registries: "bundler" or "skopeo".
+    registries: "bundler" or "skopeo"; ``access`` says as whom, and whom to trust.
     """
 
     spec: BundleSpec
@@ -76,6 +77,7 @@ class Gathering:
     pinned: Mapping[str, Digest]
     refresh: bool = False
     engine: str = "bundler"
+    access: Access = field(default_factory=Access)
 
     def bases(self) -> GatheredBases:
         """Return the base of each platform, what is in it, and where it came from.
@@ -117,7 +119,7 @@ class Gathering:
         base = self.spec.base.image
         wanted = dict.fromkeys([*([base] if base and in_registry(base) else []), *self._roles(operator_images)])
         exact = [self._exact(reference) for reference in wanted]
-        asked = mirror.options(self.spec.target_platforms, self.spec.mirrors)
+        asked = mirror.options(self.spec.target_platforms, self.spec.mirrors, self.access)
         return mirror.plan(exact, asked, self.store, self.progress)
 
     def _roles(self, operator_images: Sequence[str]) -> Mapping[str, str]:
@@ -162,7 +164,7 @@ class Gathering:
     def _all_at_once(self, sources: Sequence[str]) -> tuple[mirror.MirroredImage, ...]:
         if not all(in_registry(source) for source in sources):
             return tuple(self._one(source) for source in sources)
-        asked = mirror.options(self.spec.target_platforms, self.spec.mirrors)
+        asked = mirror.options(self.spec.target_platforms, self.spec.mirrors, self.access)
         return mirror.run(sources, asked, self.store, self.progress) if sources else ()
 
     def _one(self, source: str) -> mirror.MirroredImage:
@@ -173,6 +175,7 @@ class Gathering:
             progress=self.progress,
             mirrors=self.spec.mirrors,
             engine=self.engine,
+            access=self.access,
         )
 
     def _exact(self, reference: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bundler.effects import files, operator_manifest
 from bundler.effects.blobs import BlobStore
 from bundler.effects.operator_manifest import OperatorRelease
+from bundler.effects.registry.endpoint import Access
 from bundler.errors import LockError, ToolFailedError
 from bundler.model.digest import Digest
 from bundler.model.lock import BundleLock, LockedImage, differences
@@ -46,6 +47,7 @@ class LockRequest:
     epoch: int | None = None
     upgrade: bool = False
     upgrade_packages: tuple[str, ...] = ()
+    access: Access = field(default_factory=Access)
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def gathered(
     *,
     refresh: bool = False,
     engine: str = "bundler",
+    access: Access | None = None,
 ) -> Gathered:
     """Bring bases, images and the operator's manifest into the store, images by the digests of a lock.
 
@@ -72,16 +75,18 @@ def gathered(
         SpecError: before anything is fetched, where the spec or its requirements cannot be met.
     """
     lock.asked(loaded.spec, loaded.folder, loaded.repo)  # what this refuses need not wait for what is fetched
-    gathering = _gathering(loaded, pinned, store, progress, refresh=refresh, engine=engine)
+    gathering = _gathering(loaded, pinned, store, progress, refresh=refresh, engine=engine, access=access)
     operator = operator_manifest.release(loaded.spec.operator, loaded.folder)
     bases = gathering.bases()
     return Gathered(bases.platforms, bases.locked, gathering.others(operator.images), operator)
 
 
-def plan(loaded: Project, pinned: BundleLock | None, store: BlobStore, progress: Progress) -> MirrorPlan:
+def plan(
+    loaded: Project, pinned: BundleLock | None, store: BlobStore, progress: Progress, access: Access | None = None
+) -> MirrorPlan:
     """Say what ``gathered`` would fetch from registries, and how many bytes; fetches manifests only."""
     operator = operator_manifest.release(loaded.spec.operator, loaded.folder)
-    return _gathering(loaded, pinned, store, progress).plan(operator.images)
+    return _gathering(loaded, pinned, store, progress, access=access).plan(operator.images)
 
 
 def _gathering(
@@ -92,16 +97,18 @@ def _gathering(
     *,
     refresh: bool = False,
     engine: str = "bundler",
+    access: Access | None = None,
 ) -> Gathering:
     digests = {image.reference: Digest.parse(image.source_digest) for image in pinned.images} if pinned else {}
-    return Gathering(loaded.spec, store, progress, digests, refresh=refresh, engine=engine)
+    return Gathering(loaded.spec, store, progress, digests, refresh=refresh, engine=engine, access=access or Access())
 
 
 def write(request: LockRequest, store: BlobStore, progress: Progress) -> WrittenLock:
     """Resolve and write the lock, keeping the pins of the one before where nobody asked for newer ones."""
     loaded = project.load(request.spec_file)
     old = _earlier(loaded, tolerant=request.upgrade)
-    found = gathered(loaded, None if request.upgrade else old, store, progress, refresh=request.upgrade)
+    pinned = None if request.upgrade else old
+    found = gathered(loaded, pinned, store, progress, refresh=request.upgrade, access=request.access)
     upgrade = None if request.upgrade else frozenset(request.upgrade_packages)
     new = lock.run(_inputs(loaded, found, request.epoch, old, upgrade), store, progress)
     files.write(loaded.lock_file, new.to_text().encode())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bundler.effects.blobs import BlobStore
 from bundler.effects.registry import mirrors
+from bundler.effects.registry.endpoint import Access
 from bundler.effects.registry.mirrors import Rule
 from bundler.effects.registry.pull import PullSettings, RemoteImage, pulling
 from bundler.errors import SpecError
@@ -77,12 +78,18 @@ class MirrorOptions:
     settings: PullSettings = field(default_factory=PullSettings)
 
 
-def options(platforms: Sequence[Platform], spec_mirrors: Sequence[Mirror] = ()) -> MirrorOptions:
+def options(
+    platforms: Sequence[Platform], spec_mirrors: Sequence[Mirror] = (), access: Access | None = None
+) -> MirrorOptions:
     """Return the options of a spec; its mirrors come before those of the host's ``registries.conf``."""
     of_spec = mirrors.of_spec((mirror.source, mirror.location, mirror.insecure) for mirror in spec_mirrors)
     named = {rule.prefix for rule in of_spec}
     of_host: tuple[Rule, ...] = tuple(rule for rule in mirrors.of_host(os.environ) if rule.prefix not in named)
-    return MirrorOptions(tuple(platforms), PullSettings(rules=(*of_spec, *of_host)))
+    reached = access or Access()
+    settings = PullSettings(
+        (*of_spec, *of_host), tls=reached.tls, connection=reached.connection, plain_http=reached.plain_http
+    )
+    return MirrorOptions(tuple(platforms), settings)
 
 
 def plan(references: Sequence[str], asked: MirrorOptions, store: BlobStore, progress: Progress) -> MirrorPlan:
@@ -124,6 +131,7 @@ def pull(
     progress: Progress,
     mirrors: Sequence[Mirror] = (),
     engine: str = "bundler",
+    access: Access | None = None,
 ) -> MirroredImage:
     """Bring one image of any transport into the store: registries by our own client, everything else by skopeo.
 
@@ -133,8 +141,8 @@ def pull(
 
     reference = skopeo_source.parse(source).reference
     if reference is not None and engine != "skopeo":
-        return replace(run([str(reference)], options(platforms, mirrors), store, progress)[0], reference=source)
-    pulled = skopeo.pull(source, platforms, store, progress=progress, mirrors=mirrors)
+        return replace(run([str(reference)], options(platforms, mirrors, access), store, progress)[0], reference=source)
+    pulled = skopeo.pull(source, platforms, store, progress=progress, mirrors=mirrors, access=access)
     return MirroredImage(source, pulled.root, pulled.source_digest)
 
 

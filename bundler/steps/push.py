@@ -12,7 +12,7 @@ from bundler.effects import files
 from bundler.effects.archive import Bundle
 from bundler.effects.registry import parallel
 from bundler.effects.registry.content import BundledBlob
-from bundler.effects.registry.endpoint import Connection, Destination, Endpoint, TlsSettings
+from bundler.effects.registry.endpoint import Access, Connection, Destination, Endpoint, TlsSettings
 from bundler.effects.registry.faults import RefusedError
 from bundler.effects.registry.journal import Journal
 from bundler.effects.registry.meter import Meter
@@ -43,10 +43,16 @@ class PushOptions:
     plain_http: bool = False
     tls: TlsSettings = field(default_factory=TlsSettings)
     connection: Connection = field(default_factory=Connection)
+    retry_times: int | None = None
     only: tuple[str, ...] = ()
     chunk_size: int = CHUNK_SIZE
     journal_folder: Path | None = None
     receipt_file: Path | None = None
+
+    @property
+    def access(self) -> Access:
+        """How the registry is reached, for skopeo."""
+        return Access(self.connection, self.tls, self.plain_http, self.retry_times)
 
     @property
     def endpoint(self) -> Endpoint:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from bundler.cli.program import program
 from bundler.effects.blobs import BlobStore
-from bundler.effects.registry.endpoint import Connection, Destination, Endpoint
+from bundler.effects.registry.endpoint import Access, Connection, Destination, Endpoint, TlsSettings
 from bundler.effects.registry.mirrors import Location, Rule
 from bundler.effects.registry.pull import PullSettings
 from bundler.effects.registry.repository import Repository
 from bundler.effects.registry.session import Session
-from bundler.errors import RegistryError, SpecError, VerificationError
+from bundler.errors import BundlerError, RegistryError, SpecError, VerificationError
 from bundler.model import media_types
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
@@ -26,6 +29,8 @@ from bundler.steps import mirror, push
 from bundler.steps.mirror import MirrorOptions
 from bundler.steps.push import PushOptions
 from tests.support import fault_proxy, registries, sample_bundles
+from tests.support.certificates import Authority
+from tests.support.fault_proxy import Fault, Kind
 from tests.support.registries import RunningRegistry
 from tests.support.sample_bundles import AMD64, ARM64, SampleImage, SampleLayer
 
@@ -232,3 +237,123 @@ def test_one_call_reads_registries_and_every_other_transport(
     source = f"oci-archive:{bundle}:quay.example/team/single:1.0"
     pulled = mirror.pull(source, [AMD64], store, progress=SilentProgress(), engine=engine)
     assert pulled.root.digest == AMD.root.digest
+
+
+# How the user says that registries are reached: the same for our client and for skopeo.
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A registry with a certificate of its own authority, a login, and a demand for the client's certificate."""
+
+    reference: str
+    access: Access
+    certificate_only: Access
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    folder = tmp_path_factory.mktemp("guarded")
+    authority = Authority.make(folder / "ca")
+    client = authority.client("mirror")
+    tls = TlsSettings((authority.pair.certificate,), client.certificate, client.key)
+    bundle = sample_bundles.write(folder / "sample.bundle.tar", {"team/single:1.0": AMD})
+    with registries.running(
+        folder / "registry",
+        tls=authority.server(),
+        authority=authority,
+        client_ca=authority.pair.certificate,
+        logins={"robot": "secret"},
+    ) as running:
+        logins = registries.auth_file(folder / "auth.json", {running.address: ("robot", "secret")})
+        connection = Connection(auth_file=logins, environment={})
+        pushing = PushOptions(Destination.parse(running.address), tls=tls, connection=connection)
+        push.run(bundle, pushing, SilentProgress())
+        nobody = Access(ALONE, tls)
+        yield Guarded(f"{running.address}/team/single:1.0", Access(connection, tls, retry_times=0), nobody)
+
+
+@pytest.mark.parametrize("engine", ["bundler", "skopeo"])
+def test_a_guarded_registry_is_read_with_login_authority_and_client_certificate(
+    engine: str, guarded: Guarded, store: BlobStore
+) -> None:
+    registries.require("skopeo")
+
+    def pull(access: Access | None) -> Digest:
+        found = mirror.pull(guarded.reference, [AMD64], store, progress=SilentProgress(), engine=engine, access=access)
+        return found.root.digest
+
+    with pytest.raises(RegistryError, match="certificate"):
+        pull(replace(guarded.access, tls=TlsSettings()))
+    with pytest.raises(RegistryError):  # the registry asks for a certificate of the client, too
+        pull(replace(guarded.access, tls=TlsSettings(guarded.access.tls.ca_certificates)))
+    with pytest.raises(RegistryError, match=r"(?i)log ?in|let"):
+        pull(guarded.certificate_only)
+    assert pull(guarded.access) == AMD.root.digest
+
+
+@pytest.mark.parametrize("engine", ["bundler", "skopeo"])
+def test_a_certificate_is_taken_unseen_and_http_spoken_only_where_that_is_asked_for(
+    engine: str, registry: RunningRegistry, store: BlobStore, tmp_path: Path
+) -> None:
+    registries.require("skopeo")
+    authority = Authority.make(tmp_path / "ca")
+    bundle = sample_bundles.write(tmp_path / "sample.bundle.tar", {"team/single:1.0": AMD})
+
+    def pull(address: str, access: Access) -> Digest:
+        reference = f"{address}/team/single:1.0"
+        return mirror.pull(
+            reference, [AMD64], store, progress=SilentProgress(), engine=engine, access=access
+        ).root.digest
+
+    with registries.running(tmp_path / "registry", tls=authority.server(), authority=authority) as secured:
+        pushing = PushOptions(
+            Destination.parse(secured.address), tls=TlsSettings((authority.pair.certificate,)), connection=ALONE
+        )
+        push.run(bundle, pushing, SilentProgress())
+        with pytest.raises(RegistryError):
+            pull(secured.address, Access(ALONE, retry_times=0))
+        assert pull(secured.address, Access(ALONE, TlsSettings(verify=False))) == AMD.root.digest
+    with pytest.raises(RegistryError):
+        pull(registry.address, Access(ALONE, retry_times=0))
+    assert pull(registry.address, Access(ALONE, plain_http=True)) == AMD.root.digest
+
+
+@pytest.mark.parametrize("command", [("build", "--dry-run"), ("lock",)])
+def test_the_command_line_hands_its_options_to_the_registry(
+    command: tuple[str, ...], guarded: Guarded, tmp_path: Path
+) -> None:
+    example = Path(__file__).parents[2] / "examples/driver-stats"
+    project = Path(shutil.copytree(example, tmp_path / "project", ignore=shutil.ignore_patterns("dist", "*.lock")))
+    spec = (project / "bundle.yaml").read_text()
+    assert spec.count("debian: bookworm") >= 1
+    (project / "bundle.yaml").write_text(spec.replace("debian: bookworm", f"image: {guarded.reference}", 1))
+    tls, logins = guarded.access.tls, guarded.access.connection.auth_file
+    reaching = ["--authfile", logins, "--ca-cert", tls.ca_certificates[0]]
+    reaching += ["--client-cert", tls.client_certificate, "--client-key", tls.client_key]
+    asked = [*command, "-f", project / "bundle.yaml", "--cache-dir", tmp_path / "cache", "--retry-times", "0"]
+
+    def run(*more: object) -> Result:
+        return CliRunner().invoke(program, [str(word) for word in (*asked, *more)])
+
+    assert isinstance(run().exception, RegistryError)
+    done = run(*reaching)
+    if command == ("lock",):  # the image was read; that it holds no Python is found only then
+        assert isinstance(done.exception, BundlerError)
+        assert not isinstance(done.exception, RegistryError)
+        return
+    assert done.exit_code == 0, done.exception
+    assert guarded.reference in done.stdout
+
+
+def test_the_number_of_repetitions_is_what_was_asked_for(registry: RunningRegistry, store: BlobStore) -> None:
+    with fault_proxy.running(registry.address) as proxy:
+        for retries in (0, 2):
+            proxy.exchanges.clear()
+            proxy.faults = [Fault(Kind.ANSWER, times=10)]
+            access = Access.of(auth_file=None, tls=TlsSettings(), plain_http=True, retry_times=retries)
+            with pytest.raises(RegistryError):
+                mirror.pull(
+                    f"{proxy.address}/team/single:1.0", [AMD64], store, progress=SilentProgress(), access=access
+                )
+            assert len(proxy.exchanges) == retries + 1

@@ -18,7 +18,7 @@ from bundler.effects.blobs import BlobStore
 from bundler.effects.registry import download
 from bundler.effects.registry.content import BundledBlob
 from bundler.effects.registry.endpoint import Connection, Endpoint
-from bundler.effects.registry.journal import Journal, default_folder
+from bundler.effects.registry.journal import Journal
 from bundler.effects.registry.meter import Meter
 from bundler.effects.registry.patience import CallOff
 from bundler.effects.registry.repository import Repository
@@ -236,8 +236,6 @@ def test_notes_that_cannot_be_written_do_not_stop_a_push(tmp_path: Path) -> None
     (tmp_path / "file").touch()
     with Journal(tmp_path / "file" / "below").entry("r/a", DIGEST) as entry:
         entry.note("https://r.example/1")
-    assert default_folder({}) is None
-    assert default_folder({"HOME": "/home/x"}) == Path("/home/x/.local/state/bundler/uploads")
 
 
 def _stored(registry: MemoryRegistry) -> Descriptor:

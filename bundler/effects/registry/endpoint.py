@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bundler.errors import UsageError
@@ -84,3 +84,31 @@ class Connection:
     attempts: int = 6
     timeout: float = 60.0
     environment: Mapping[str, str] = field(default_factory=_this_environment, repr=False)
+
+
+@dataclass(frozen=True)
+class Access:
+    """How the user wants registries to be reached; the same in every command, and for skopeo.
+
+    ``retry_times`` says how often what failed is tried again; None leaves it to who tries.
+    """
+
+    connection: Connection = field(default_factory=Connection)
+    tls: TlsSettings = field(default_factory=TlsSettings)
+    plain_http: bool = False
+    retry_times: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        auth_file: Path | None,
+        tls: TlsSettings,
+        plain_http: bool,
+        retry_times: int | None,
+    ) -> Access:
+        """Make it of what the command line was given."""
+        connection = Connection(auth_file=auth_file)
+        if retry_times is not None:
+            connection = replace(connection, attempts=retry_times + 1)
+        return cls(connection, tls, plain_http, retry_times)

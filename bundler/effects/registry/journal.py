@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,9 @@ from bundler.model.digest import Digest
 _KEPT = 7 * 24 * 3600.0  # seconds; registries forget unfinished uploads after about a week
 
 
-def default_folder(environment: Mapping[str, str]) -> Path | None:
-    """Return the user's folder for such things (XDG base directory specification), or None where there is none."""
-    home = environment.get("HOME")
-    state = environment.get("XDG_STATE_HOME") or (home and f"{home}/.local/state")
-    return Path(state, "bundler", "uploads") if state else None
+def folder(cache: Path) -> Path:
+    """Return where the notes of unfinished uploads lie in a user's cache: what is lost with it is only time."""
+    return cache / "uploads"
 
 
 @dataclass

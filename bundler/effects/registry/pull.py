@@ -100,6 +100,7 @@ class PullSettings:
     tls: TlsSettings = field(default_factory=TlsSettings)
     connection: Connection = field(default_factory=Connection)
     companions: bool = True
+    plain_http: bool = False
 
 
 class Puller:
@@ -216,7 +217,7 @@ class Puller:
         """Open a session; a mirror must answer at once, or the next one is asked."""
         host, settings = source.reference.registry, self._settings
         brief = settings.connection if source.own else replace(settings.connection, attempts=2)
-        endpoint = Endpoint(host, tls=settings.tls)
+        endpoint = Endpoint(host, settings.plain_http, settings.tls)
         if source.insecure:
             endpoint = replace(endpoint, tls=replace(settings.tls, verify=False))
             try:
