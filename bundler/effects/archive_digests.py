@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -37,16 +38,31 @@ class WholeDigests:
 
 def of_whole(bundle: Bundle) -> WholeDigests:
     """Read all volumes once, in order; raise ``OSError`` where the disk fails."""
+    return of_files([(volume.descriptor, volume.size) for volume in bundle.volumes.files])
+
+
+def of_files(files: Sequence[tuple[int, int]], beyond: Callable[[int], int] | None = None) -> WholeDigests:
+    """Hash files (descriptor, size in bytes), each and all.
+
+    ``beyond`` waits until there is more than so many bytes, over all files, and returns how many there are.
+    """
     whole, found = hashlib.sha256(), list[Digest]()
     buffer = memoryview(bytearray(_CHUNK))
-    for volume in bundle.volumes.files:
+    begin = there = 0
+    for descriptor, size in files:
         state, offset = hashlib.sha256(), 0
-        while count := os.preadv(volume.descriptor, [buffer], offset):
+        while offset < size:
+            if begin + offset >= there:
+                there = beyond(begin + offset) if beyond else begin + size
+            count = os.preadv(descriptor, [buffer[: min(size - offset, there - begin - offset)]], offset)
+            if not count:
+                raise OSError(errno.EIO, "it became shorter while it was read")
             state.update(buffer[:count])
-            if len(bundle.volumes.files) > 1:
+            if len(files) > 1:
                 whole.update(buffer[:count])
             offset += count
         found.append(Digest(state.hexdigest()))
+        begin += size
     return WholeDigests(Digest(whole.hexdigest()) if len(found) > 1 else found[0], tuple(found))
 
 

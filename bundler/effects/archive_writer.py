@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from bundler.effects import archive_digests, archive_header, files
+from bundler.effects import archive_follower, archive_header, files
 from bundler.effects.archive import Bundle
 from bundler.effects.archive_digests import WholeDigests
+from bundler.effects.archive_follower import Follower
 from bundler.effects.volumes import Volumes
 from bundler.errors import ToolFailedError, VerificationError
 from bundler.model import layout, volumes
@@ -96,11 +97,15 @@ def write(
         streams += [stack.enter_context(files.replacing(one)) for one in paths[1:]]
         for stream in streams:
             _lock(stream)
-        with progress.task(f"Pack {path.name}", total=total, unit="bytes") as task:
-            _write(_Output(streams, volume_size or total), ordered, created, task)
-        bundle = Bundle(Volumes(path, tuple(zip(paths, streams, strict=True))))
-        check(bundle)
-        digests = archive_digests.of_whole(bundle)
+        begins = range(0, total, volume_size or total)
+        rooms = [
+            (stream.fileno(), min(begins.step, total - begin)) for stream, begin in zip(streams, begins, strict=True)
+        ]
+        with archive_follower.following(rooms) as follower:
+            with progress.task(f"Pack {path.name}", total=total, unit="bytes") as task:
+                _write(_Output(rooms, begins.step, follower), ordered, created, task)
+            check(Bundle(Volumes(path, tuple(zip(paths, streams, strict=True)))))
+            digests = follower.settled()
         if sums:
             named = zip(digests.volumes, paths, strict=True)
             sums.write("".join(f"{digest.hex}  {one.name}\n" for digest, one in named).encode())
@@ -133,9 +138,10 @@ def _forget_earlier(path: Path, paths: Sequence[Path]) -> None:
 class _Output:
     """Files written one after the other; positions are explicit, so that the kernel's copies and ours can alternate."""
 
-    def __init__(self, streams: Sequence[BinaryIO], volume_size: int) -> None:
-        self._descriptors = [stream.fileno() for stream in streams]
+    def __init__(self, rooms: Sequence[tuple[int, int]], volume_size: int, follower: Follower) -> None:
+        self._descriptors = [descriptor for descriptor, _ in rooms]
         self._volume_size = volume_size
+        self._follower = follower
         self._position = 0
 
     def append(self, content: bytes) -> None:
@@ -143,7 +149,7 @@ class _Output:
         while view:
             descriptor, offset, room = self._next()
             written = os.pwrite(descriptor, view[:room], offset)
-            self._position += written
+            self._advance(written)
             view = view[written:]
 
     def append_from(self, source: BinaryIO, offset: int, count: int) -> int:
@@ -152,11 +158,15 @@ class _Output:
         with suppress(OSError, AttributeError):  # not on this system, or not between these file systems
             copied = os.copy_file_range(source.fileno(), descriptor, min(count, room), offset, position)
             if copied:
-                self._position += copied
+                self._advance(copied)
                 return copied
         chunk = os.pread(source.fileno(), min(count, _CHUNK), offset)
         self.append(chunk)
         return len(chunk)
+
+    def _advance(self, count: int) -> None:
+        self._position += count
+        self._follower.reached(self._position)
 
     def _next(self) -> tuple[int, int, int]:
         """Return the file that is written to, where in it, and for how many bytes it has room."""
