@@ -245,6 +245,10 @@ def creators(total: int) -> dict[str, Contender]:
         ]
         return [*copies, ["tar", "-C", str(work / "layout"), "-cf", str(work / "out.tar"), "."]], total
 
+    def by_skopeo_on_disk(work: Path, registry: RunningRegistry) -> tuple[list[list[str]], int]:
+        steps, kept = by_skopeo(work, registry)
+        return [*steps, ["sync", str(work / "out.tar")]], kept
+
     def by_crane(work: Path, registry: RunningRegistry) -> tuple[list[list[str]], int]:
         copies = [
             ["crane", "pull", "--insecure", "--format", "oci", f"{registry.address}/{one}", str(work / "layout")]
@@ -266,7 +270,12 @@ def creators(total: int) -> dict[str, Contender]:
         ]
         return [*copies, ["tar", "-C", str(work / "layout"), "-cf", str(work / "out.tar"), "."]], total
 
-    found: dict[str, Contender] = {"bundler, cold": ours, "bundler, warm": warm, "skopeo, one layout + tar": by_skopeo}
+    found: dict[str, Contender] = {
+        "bundler, cold (on disk, with its digest)": ours,
+        "bundler, warm": warm,
+        "skopeo, one layout + tar": by_skopeo,
+        "skopeo, one layout + tar + sync (on disk)": by_skopeo_on_disk,
+    }
     if shutil.which("crane"):
         found["crane, one layout + tar"] = by_crane
     if shutil.which("oras"):

@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from bundler.model.progress import SilentProgress
 from bundler.steps import push, push_by_skopeo
 from bundler.steps.push import PushOptions
 from bundler.steps.push_plan import Receipt
-from tests.support import forward_proxy, registries, sample_bundles, token_server
+from tests.support import fault_proxy, forward_proxy, registries, sample_bundles, token_server
 from tests.support.certificates import Authority
 from tests.support.registries import RunningRegistry
 from tests.support.sample_bundles import AMD64, ARM64, SampleLayer
@@ -93,6 +93,17 @@ def test_a_second_push_uploads_nothing_and_says_so(bundle: Path, registry: Runni
     assert (again.bytes_sent, again.manifests_put) == (0, 0)
     assert again.to_json()["unchanged"] is True
     assert not any(image.changed for image in again.images)
+
+
+def test_a_second_push_asks_once_for_each_thing_and_sends_nothing(bundle: Path, registry: RunningRegistry) -> None:
+    run(bundle, options(registry))
+    with fault_proxy.running(registry.address) as proxy:
+        through = replace(options(registry), destination=Destination.parse(f"{proxy.address}/site/feast"))
+        assert run(bundle, through).unchanged
+    asked = [(one.method, one.path) for one in proxy.exchanges]
+    assert asked[0] == ("GET", "/v2/")
+    assert {method for method, _ in asked[1:]} == {"HEAD"}
+    assert len(set(asked)) == len(asked)
 
 
 def test_one_changed_layer_uploads_one_layer(bundle: Path, registry: RunningRegistry, tmp_path: Path) -> None:

@@ -116,6 +116,19 @@ def pack(
     path: Path, images: Iterable[BundledImage], blobs: Mapping[Digest, NewFile], volume_size: int | None = None
 ) -> Path:
     """Write a bundle of images whose blobs are given."""
+    written = archive_writer.write(
+        path,
+        members(images, blobs),
+        created=0,
+        check=lambda _: None,
+        progress=SilentProgress(),
+        volume_size=volume_size,
+    )
+    return written.paths[0]
+
+
+def members(images: Iterable[BundledImage], blobs: Mapping[Digest, NewFile]) -> list[NewFile]:
+    """Return every file of a bundle of images whose blobs are given."""
     images = tuple(images)
     rows: list[Json] = [
         {**image.root.to_json(), "annotations": {"org.opencontainers.image.ref.name": image.layout_name}}
@@ -135,11 +148,7 @@ def pack(
     manifest = BundleManifest("sample", "1.0", "test", 0, images, entries, REGISTRY).to_bytes()
     sums = {entry.path: entry.digest for entry in entries} | {layout.MANIFEST: Digest.of(manifest)}
     text = "".join(f"{digest.hex}  {name}\n" for name, digest in sorted(sums.items()))
-    listed += [NewFile.of(layout.MANIFEST, manifest), NewFile.of(layout.CHECKSUMS, text.encode())]
-    written = archive_writer.write(
-        path, listed, created=0, check=lambda _: None, progress=SilentProgress(), volume_size=volume_size
-    )
-    return written.paths[0]
+    return [*listed, NewFile.of(layout.MANIFEST, manifest), NewFile.of(layout.CHECKSUMS, text.encode())]
 
 
 def _digest(new: NewFile) -> Digest:
