@@ -7,10 +7,11 @@ import shutil
 import tarfile
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from tests.e2e.conftest import Built, build, copy_example
+from tests.e2e.conftest import Built, build, bundler, copy_example
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("bundle")]
 
@@ -28,6 +29,23 @@ def test_two_builds_from_one_lock_in_different_places_are_byte_identical(built: 
     shutil.copy(built.project / "bundle.lock", project)
     again = build(project, tmp_path / "cache", tmp_path / "out", "--locked", umask=0o077)
     assert again.bundle.read_bytes() == built.bundle.read_bytes()
+
+
+def test_volumes_of_a_build_are_the_same_tar_and_are_read_in_place(built: Built, tmp_path: Path) -> None:
+    cut = build(built.project, built.cache, tmp_path / "out", "--locked", "--volume-size", "100MB")
+    volumes = [Path(path) for path in cast("list[str]", cut.result["volumes"])]
+    assert len(volumes) > 1
+    assert volumes[0] == cut.bundle
+    with built.bundle.open("rb") as whole:
+        for volume in volumes:
+            assert volume.stat().st_size <= 100_000_000
+            with volume.open("rb") as part:
+                while chunk := part.read(1 << 20):
+                    assert whole.read(len(chunk)) == chunk
+        assert not whole.read(1)
+    for command in ("inspect", "verify"):
+        ran = bundler(command, tmp_path / "out")
+        assert ran.status == 0, ran.stderr
 
 
 def test_changing_one_line_of_the_repo_changes_one_layer_of_kilobytes(built: Built, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import tarfile
@@ -165,6 +166,37 @@ def test_copying_falls_back_where_the_kernel_cannot(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(os, "copy_file_range", refuse)
     assert write(tmp_path / "b", FILES).read_bytes() == expected
+
+
+def test_a_disk_that_fails_at_the_end_leaves_no_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[int] = []
+
+    def fail_once(descriptor: int) -> None:
+        if not said:
+            said.append(descriptor)  # as a kernel does: whoever asks again hears that all is well
+            raise OSError(errno.EIO, "gone")
+
+    monkeypatch.setattr(os, "fsync", fail_once)
+    with pytest.raises(ToolFailedError, match="Cannot write"):
+        write(tmp_path / "a.bundle.tar", {"oci-layout": b"{}"})
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_written_is_hashed_as_it_lies_in_the_file(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 20_000
+    (tmp_path / "blob").write_bytes(content)
+    new = NewFile(layout.blob(Digest.of(content)), len(content), tmp_path / "blob")
+    for size in (None, 1_000_001, 512):
+        target = tmp_path / f"{size}.bundle.tar"
+        if size == 512:
+            new = NewFile.of("a", b"x" * 3000)
+        written = archive_writer.write(
+            target, [new], created=0, check=accept, progress=SilentProgress(), volume_size=size
+        )
+        contents = [path.read_bytes() for path in written.paths]
+        assert written.size == sum(map(len, contents))
+        assert written.digests.tar == Digest.of(b"".join(contents))
+        assert written.digests.volumes == tuple(map(Digest.of, contents))
 
 
 # Hostile tars: made by the standard library's writer, or by hand.
