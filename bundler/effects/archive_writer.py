@@ -9,8 +9,8 @@ import fcntl
 import glob
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -91,6 +91,7 @@ def write(
         _remove_leftovers(path)
         _check_space(path.parent, total)
     with ExitStack() as stack:
+        named = stack.enter_context(_removed_on_failure())
         # Left in reverse: the first volume, without which there is no bundle, gets its name last.
         streams = [stack.enter_context(files.replacing(one)) for one in paths[:1]]
         sums = stack.enter_context(files.replacing(_sums(path))) if volume_size else None
@@ -107,10 +108,24 @@ def write(
             check(Bundle(Volumes(path, tuple(zip(paths, streams, strict=True)))))
             digests = follower.settled()
         if sums:
-            named = zip(digests.volumes, paths, strict=True)
-            sums.write("".join(f"{digest.hex}  {one.name}\n" for digest, one in named).encode())
+            rows = zip(digests.volumes, paths, strict=True)
+            sums.write("".join(f"{digest.hex}  {one.name}\n" for digest, one in rows).encode())
         _forget_earlier(path, paths)
+        named += [*paths[1:], *([_sums(path)] if sums else [])]
     return Written(paths, total, digests)
+
+
+@contextmanager
+def _removed_on_failure() -> Iterator[list[Path]]:
+    """Remove the files that the block puts into the list where it fails: volumes without the first are of no use."""
+    named: list[Path] = []
+    try:
+        yield named
+    except BaseException:
+        for one in named:
+            with suppress(OSError):
+                one.unlink(missing_ok=True)
+        raise
 
 
 def _paths(path: Path, total: int, volume_size: int | None) -> tuple[Path, ...]:

@@ -140,6 +140,16 @@ def test_a_shell_checks_and_unpacks_volumes(made: Packed, tmp_path: Path) -> Non
     assert done.stdout.count(": OK") == len(made.volumes)
 
 
+def test_the_program_split_makes_the_same_volumes_of_a_whole_bundle(made: Packed, tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(b"".join(path.read_bytes() for path in made.volumes))
+    command = ["split", "-b", "100003", "-a", "3", "--numeric-suffixes=1", NAME, f"{NAME}."]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    for path in made.volumes:
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+    with Bundle.open(tmp_path / made.path.name) as bundle:
+        assert len(bundle.volumes.files) == len(made.volumes)
+
+
 def test_the_whole_can_be_verified_by_the_offline_program(made: Packed, tmp_path: Path) -> None:
     program = tmp_path / layout.OFFLINE_PROGRAM
     with Bundle.open(made.path) as bundle:

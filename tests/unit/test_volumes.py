@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -15,7 +16,7 @@ from bundler.effects.archive import Bundle
 from bundler.effects.archive_writer import NewFile
 from bundler.effects.blobs import BlobStore
 from bundler.effects.registry.content import BundledBlob
-from bundler.errors import UsageError, VerificationError
+from bundler.errors import ToolFailedError, UsageError, VerificationError
 from bundler.model import layout, volumes
 from bundler.model.digest import Digest
 from bundler.model.progress import SilentProgress
@@ -193,6 +194,29 @@ def test_volumes_that_fail_their_check_never_get_their_names(tmp_path: Path) -> 
         archive_writer.write(
             tmp_path / "a.bundle.tar", [member], created=0, check=refuse, progress=SilentProgress(), volume_size=1000
         )
+    assert not list(tmp_path.iterdir())
+
+
+def test_volumes_that_cannot_all_get_their_names_get_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace, done = Path.replace, list[str]()
+
+    def fail_at_the_second(path: Path, target: Path) -> Path:
+        if target.name.endswith(".002"):
+            raise OSError(errno.EIO, "gone")
+        done.append(target.name)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", fail_at_the_second)
+    with pytest.raises(ToolFailedError):
+        archive_writer.write(
+            tmp_path / "a.bundle.tar",
+            [NewFile.of("a", b"x" * 5000)],
+            created=0,
+            check=lambda _: None,
+            progress=SilentProgress(),
+            volume_size=2000,
+        )
+    assert done == ["a.bundle.tar.004", "a.bundle.tar.003"]
     assert not list(tmp_path.iterdir())
 
 
