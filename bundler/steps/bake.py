@@ -10,6 +10,8 @@ from bundler import __version__
 from bundler.effects.blobs import BlobStore
 from bundler.effects.feature_repo import RepoContents, RepoFile
 from bundler.model.digest import Digest
+from bundler.model.platform import Platform
+from bundler.model.reference import ImageRef
 from bundler.oci import mutate
 from bundler.oci.filetree import Directory, File, FileTree
 from bundler.oci.image import Image
@@ -36,7 +38,7 @@ class ImageIdentity:
     source: str | None
     revision: Digest  # the content of the feature repo: true on every machine, with or without a version control system
     feast_version: str
-    base_name: str
+    base_name: str | None  # None for a base that has no name elsewhere, such as an archive
     base_digest: Digest
     lock_digest: Digest
 
@@ -46,13 +48,14 @@ class ImageIdentity:
             f"{_ANNOTATION}title": self.title,
             f"{_ANNOTATION}version": self.version,
             f"{_ANNOTATION}revision": str(self.revision),
-            f"{_ANNOTATION}base.name": self.base_name,
             f"{_ANNOTATION}base.digest": str(self.base_digest),
             "dev.feast.version": self.feast_version,
             "dev.feast.bundler.version": __version__,
             "dev.feast.bundler.lock.digest": str(self.lock_digest),
             "dev.feast.bundler.repo": REPO_FOLDER,
         }
+        if self.base_name:
+            values[f"{_ANNOTATION}base.name"] = self.base_name
         if self.source:
             values[f"{_ANNOTATION}source"] = self.source
         return values
@@ -80,6 +83,16 @@ def _entry(file: RepoFile) -> File:
         open=lambda: file.source.open("rb"),
         mode=0o755 if file.executable else 0o644,
     )
+
+
+@dataclass(frozen=True)
+class BakedServer:
+    """A baked feature server: whose repo it has (None: the bundle's), its internal name, its image on each platform."""
+
+    tenant: str | None
+    repo: RepoContents
+    internal: ImageRef
+    images: Mapping[Platform, Image]
 
 
 def assemble(base: Image, layers: Sequence[Layer], identity: ImageIdentity, store: BlobStore, *, epoch: int) -> Image:

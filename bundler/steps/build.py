@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from bundler.effects import files, wheelhouse
 from bundler.effects.blobs import BlobStore
+from bundler.effects.feature_repo import RepoContents
 from bundler.effects.registry.endpoint import Access
-from bundler.errors import LockError
+from bundler.errors import LockError, SpecError
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.lock import BundleLock
@@ -18,10 +19,11 @@ from bundler.model.manifest import BundledImage
 from bundler.model.platform import Platform
 from bundler.model.progress import Progress
 from bundler.model.reference import ImageRef
-from bundler.oci.image import Image
+from bundler.model.spec import BundleSpec
+from bundler.oci.layer import Layer
 from bundler.render import relocation
 from bundler.steps import bake, documents, gather, lock, locking, pack, project, wheel_layers
-from bundler.steps.bake import ImageIdentity
+from bundler.steps.bake import BakedServer, ImageIdentity
 from bundler.steps.documents import FEATURE_SERVER, Rehearse, Subject
 from bundler.steps.gather import GatheredImage
 from bundler.steps.lock import Base
@@ -103,8 +105,7 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
     found = locking.gathered(loaded, existing, store, progress, engine=request.engine, access=request.access)
     pinned = locking.fitting(loaded, existing, found, store, progress, epoch=request.epoch)
     servers = _bake(loaded, found, pinned, store, progress)
-    server = _feature_server(loaded, tuple(servers.values()), store)
-    to_pack = (server, *_to_pack(found.images, loaded))
+    to_pack = (*(_server_to_pack(server, store) for server in servers), *_to_pack(found.images, loaded))
     described = pack.describe(to_pack, store).images
     subject = Subject(loaded, found, pinned, described, servers, signed=request.sign_key is not None)
     plan = PackPlan(
@@ -160,34 +161,62 @@ def _check_output(folder: Path) -> None:
 
 def _bake(
     loaded: Project, found: Gathered, pinned: BundleLock, store: BlobStore, progress: Progress
-) -> Mapping[Platform, Image]:
-    """Bake the feature server of every platform."""
-    lock_digest = Digest.of(pinned.to_text().encode())
+) -> tuple[BakedServer, ...]:
+    """Bake a feature server for the bundle's repo and for each tenant's own; they differ in their last layer."""
+    spec, lock_digest = loaded.spec, Digest.of(pinned.to_text().encode())
     rows = {row.platform: row for row in pinned.platforms}
-    asked = lock.asked(loaded.spec, loaded.folder, loaded.repo)
-    repo = bake.repo_layer(loaded.repo, store, epoch=LAYER_EPOCH)
-    images: dict[Platform, Image] = {}
+    asked = lock.asked(spec, loaded.folder, loaded.repo, loaded.own)
+    layers: dict[Platform, tuple[Layer, ...]] = {}
     for platform, base in found.bases.items():
         row = rows[str(platform)]
-        wheels_dir = loaded.folder / loaded.spec.wheels
         python = lock.image_python(base, platform)
         wheelhouse.fetch(
-            row.wheels, python, store, wheels_dir=wheels_dir, progress=progress, options=asked.index_options
+            row.wheels,
+            python,
+            store,
+            wheels_dir=loaded.folder / spec.wheels,
+            progress=progress,
+            options=asked.index_options,
         )
-        layers = wheel_layers.build(
+        layers[platform] = wheel_layers.build(
             row.wheels, _target(base), store, epoch=LAYER_EPOCH, requested=asked.names, progress=progress
         )
-        identity = _identity(loaded, base, lock_digest)
-        images[platform] = bake.assemble(base.image, (*layers, repo), identity, store, epoch=pinned.created)
-    return images
+    servers: list[BakedServer] = []
+    for tenant, repo in [(None, loaded.repo), *loaded.own.items()]:
+        repository, last = _repository(spec, tenant), bake.repo_layer(repo, store, epoch=LAYER_EPOCH)
+        images = {
+            platform: bake.assemble(
+                base.image,
+                (*layers[platform], last),
+                _identity(spec, repository, repo, base, lock_digest),
+                store,
+                epoch=pinned.created,
+            )
+            for platform, base in found.bases.items()
+        }
+        source = ImageRef.parse(f"localhost/{repository}:{spec.version}")
+        servers.append(BakedServer(tenant, repo, relocation.relocate(source, spec.registry), images))
+    return tuple(servers)
 
 
-def _feature_server(loaded: Project, images: Sequence[Image], store: BlobStore) -> ImageToPack:
-    """Name the baked image as the internal registry will; an index holds it where it is for several platforms."""
-    root = gather.stored_root(images, store)
-    repository = ImageRef.parse(f"localhost/{loaded.spec.image_repository}:{loaded.spec.version}")
-    internal = relocation.relocate(repository, loaded.spec.registry)
-    return ImageToPack(str(internal), FEATURE_SERVER, root, str(internal))
+def _repository(spec: BundleSpec, tenant: str | None) -> str:
+    """Return the repository of a baked image: beside the bundle's own, named after the tenant."""
+    if tenant is None:
+        return spec.image_repository
+    folder, slash, _ = spec.image_repository.rpartition("/")
+    name = f"{folder}{slash}{tenant}-feature-server"
+    if name == spec.image_repository:
+        raise SpecError(
+            f"tenants: {tenant}: its image would have the name of the bundle's, {name}.",
+            remedy="Give the bundle's another with 'image', or the tenant another name.",
+        )
+    return name
+
+
+def _server_to_pack(server: BakedServer, store: BlobStore) -> ImageToPack:
+    """Return the image as the internal registry will name it; an index holds it where it is for several platforms."""
+    root = gather.stored_root(tuple(server.images.values()), store)
+    return ImageToPack(str(server.internal), FEATURE_SERVER, root, str(server.internal))
 
 
 def _target(base: Base) -> InstallTarget:
@@ -197,15 +226,16 @@ def _target(base: Base) -> InstallTarget:
     return InstallTarget(python.version, python.executable, python.site_packages, python.scripts)
 
 
-def _identity(loaded: Project, base: Base, lock_digest: Digest) -> ImageIdentity:
-    spec = loaded.spec
+def _identity(spec: BundleSpec, repository: str, repo: RepoContents, base: Base, lock_digest: Digest) -> ImageIdentity:
+    # The name of a base of another transport is a place on this machine: nobody else can look there.
+    named = spec.base.image is None or gather.in_registry(spec.base.image)
     return ImageIdentity(
-        title=spec.image_repository,
+        title=repository,
         version=spec.version,
         source=spec.source,
-        revision=loaded.repo.fingerprint,
+        revision=repo.fingerprint,
         feast_version=spec.feast.version,
-        base_name=spec.base.image or f"debian:{spec.base.debian}",
+        base_name=(spec.base.image or f"debian:{spec.base.debian}") if named else None,
         base_digest=base.image.descriptor.digest,
         lock_digest=lock_digest,
     )

@@ -25,7 +25,7 @@ from bundler.steps.checklist_facts import (
     passed,
 )
 from bundler.steps.checklist_steps import steps
-from bundler.steps.emitted import Emitted
+from bundler.steps.emitted import Emitted, EmittedStore
 
 __all__ = ["ChecklistFacts", "OperatorFacts", "PythonFacts", "RepoFacts", "assemble"]
 
@@ -56,12 +56,12 @@ def _cover(facts: ChecklistFacts, emitted: Emitted) -> Cover:
         ("Feast", facts.feast_version),
         ("Operator", facts.operator.version + (" (on the cluster already)" if facts.operator.preinstalled else "")),
         ("Internal registry", facts.registry),
-        ("Namespace", emitted.namespace),
-        ("FeatureStore", emitted.name),
+        ("Namespace", ", ".join(emitted.namespaces)),
+        ("FeatureStore", ", ".join(store.name for store in emitted.stores)),
         ("Signed", "yes" if facts.signed else "no"),
         ("Built by", facts.tool),
         ("Base image", facts.base),
-        ("Feature repo", f"{facts.repo.files} files, {facts.repo.digest}"),
+        ("Feature repo", ", ".join(f"{repo.files} files, {repo.digest}" for repo in facts.repos)),
         ("Lock", str(facts.lock)),
     )
     return Cover(facts.name, facts.version, facts.created, rows, facts.images, facts.notes)
@@ -116,7 +116,6 @@ def _kubectl_image(emitted: Emitted) -> Finding:
 
 
 def _afterwards(facts: ChecklistFacts, emitted: Emitted) -> Iterator[Finding]:
-    namespace, name = emitted.namespace, emitted.name
     yield manual(
         "apply",
         "Install",
@@ -124,17 +123,23 @@ def _afterwards(facts: ChecklistFacts, emitted: Emitted) -> Iterator[Finding]:
         f"mkdir {facts.name} && tar -xf {facts.file_name} -C {facts.name}\n"
         f"sh {facts.name}/{layout.INSTALL_SCRIPT} apply {facts.registry}",
     )
+    for store in emitted.stores:
+        yield from _after_apply(store)
+
+
+def _after_apply(store: EmittedStore) -> Iterator[Finding]:
+    namespace, name = store.namespace, store.name
     yield manual(
         "ready",
-        "The FeatureStore is ready",
+        f"The FeatureStore {name} is ready",
         "Pods that crash are shown as pending; ask the Deployment too.",
         f"kubectl -n {namespace} wait featurestore/{name} --for=jsonpath='{{.status.phase}}'=Ready --timeout=10m\n"
         f"kubectl -n {namespace} rollout status deployment/feast-{name}",
     )
     yield manual(
         "first-run",
-        "Features are applied and materialized once",
-        "Init containers are off, so the registry stays empty until the CronJob has run.",
+        f"Features of {name} are applied and materialized once",
+        "Nothing applies them when pods start, so the registry stays empty until the CronJob has run.",
         f"kubectl -n {namespace} create job --from=cronjob/feast-{name} feast-{name}-first\n"
         f"kubectl -n {namespace} wait job/feast-{name}-first --for=condition=Complete --timeout=30m\n"
         f"kubectl -n {namespace} logs job/feast-{name}-first --all-containers",

@@ -97,9 +97,9 @@ def _service_accounts(facts: ChecklistFacts, emitted: Emitted) -> Iterator[Findi
         for account in emitted.accounts
     ]
     yield passed("service-accounts", f"{title}: the accounts are made before the pods that use them", *lines)
-    for secret in emitted.pull_secrets:
+    for namespace, secret in emitted.pull_secrets:
         command = f"skopeo login --authfile auth.json {facts.registry_host}\n"
-        command += f"kubectl -n {emitted.namespace} create secret generic {secret}"
+        command += f"kubectl -n {namespace} create secret generic {secret}"
         command += " --type=kubernetes.io/dockerconfigjson --from-file=.dockerconfigjson=auth.json"
         remedy = "Nodes pull with it. No password appears in the shell's history this way."
-        yield manual("pull-secret", f"Pull secret {secret}", remedy, command, f"namespace {emitted.namespace}")
+        yield manual("pull-secret", f"Pull secret {secret}", remedy, command, f"namespace {namespace}")

@@ -28,11 +28,12 @@ class PythonFacts:
 
 @dataclass(frozen=True)
 class RepoFacts:
-    """The feature repo in the image: number of files, digest over them, folder in the image."""
+    """The feature repo in an image: number of files, digest over them, folder in the image, the image's reference."""
 
     files: int
     digest: Digest
     folder: str
+    image: str
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class ChecklistFacts:
     base: str
     lock: Digest
     signed: bool
-    repo: RepoFacts
+    repos: tuple[RepoFacts, ...]
     operator: OperatorFacts
     python: tuple[PythonFacts, ...]
     images: tuple[BundledImage, ...]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from bundler.model.findings import Finding, Status
 from bundler.steps.checklist_facts import BUILD_AGAIN, OFFLINE, ChecklistFacts, manual, passed
-from bundler.steps.emitted import Emitted
+from bundler.steps.emitted import Emitted, EmittedStore
+
+# Where the wiring "operator" lets init containers take the repo from.
+_IN_IMAGES: Final = frozenset({"init", "packaged"})
 
 
 def steps(facts: ChecklistFacts, emitted: Emitted) -> Iterator[Finding]:
     """Yield the findings of the six steps."""
     yield _build_step(facts)
     yield _push_step(facts)
-    yield _init_containers_step(emitted)
+    yield from (_init_containers_step(store) for store in emitted.stores)
     yield _image_step(facts, emitted)
     yield _pull_policy_step(facts, emitted)
     yield _pull_secrets_step(emitted)
@@ -21,16 +25,10 @@ def steps(facts: ChecklistFacts, emitted: Emitted) -> Iterator[Finding]:
 
 def _build_step(facts: ChecklistFacts) -> Finding:
     title = "1. Build an image that holds the feature repo and its Python packages"
-    server = next((image for image in facts.images if image.role == "feature-server"), None)
-    if server is None:
+    if not any(image.role == "feature-server" for image in facts.images):
         return Finding("step-build", title, Status.FAIL, ("no such image is in the bundle",), BUILD_AGAIN)
-    return passed(
-        "step-build",
-        title,
-        f"{server.reference} {server.root.digest}",
-        f"{facts.repo.folder}: {facts.repo.files} files, {facts.repo.digest}",
-        f"base {facts.base}",
-    )
+    baked = [line for repo in facts.repos for line in (repo.image, f"{repo.folder}: {repo.files} files, {repo.digest}")]
+    return passed("step-build", title, *baked, f"base {facts.base}")
 
 
 def _push_step(facts: ChecklistFacts) -> Finding:
@@ -40,11 +38,14 @@ def _push_step(facts: ChecklistFacts) -> Finding:
     return manual("step-push", "2. Push the images to the internal registry", remedy, command, *lines)
 
 
-def _init_containers_step(emitted: Emitted) -> Finding:
+def _init_containers_step(store: EmittedStore) -> Finding:
     title = "3. Turn init containers off (services.disableInitContainers: true)"
-    line = f"{emitted.feature_store_path}: spec.services.disableInitContainers is {emitted.init_containers_disabled}"
-    if emitted.init_containers_disabled == "true":
+    line = f"{store.path}: spec.services.disableInitContainers is {store.init_containers_disabled}"
+    if store.init_containers_disabled == "true":
         return passed("step-init-containers", title, line)
+    if store.source in _IN_IMAGES:
+        wired = f"feastProjectDir.{store.source}: they run in images of the bundle, and fetch nothing"
+        return Finding("step-init-containers", title, Status.NOT_APPLICABLE, (line, wired))
     return Finding("step-init-containers", title, Status.FAIL, (line,), "The pods would ask the internet for the repo.")
 
 

@@ -10,6 +10,7 @@ from bundler import __version__
 from bundler.errors import SpecError
 from bundler.feast import advice, permissions
 from bundler.feast.tenant import DeploymentImages
+from bundler.feast.tenants import Baked
 from bundler.model import layout
 from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Report, Status
@@ -21,6 +22,7 @@ from bundler.oci.image import Image
 from bundler.render import checklist as checklist_text
 from bundler.render import image_check, manifests, mirror_config, relocation, sbom, yaml_text
 from bundler.steps import bake, checklist, gather, lint
+from bundler.steps.bake import BakedServer
 from bundler.steps.checklist_facts import ChecklistFacts, OperatorFacts, PythonFacts, RepoFacts
 from bundler.steps.locking import Gathered
 from bundler.steps.project import Project
@@ -38,7 +40,7 @@ class Subject:
     gathered: Gathered
     lock: BundleLock
     images: tuple[BundledImage, ...]
-    servers: Mapping[Platform, Image]
+    servers: tuple[BakedServer, ...]
     signed: bool
 
     @property
@@ -49,6 +51,11 @@ class Subject:
     def pinned(self, role: str) -> str:
         """Return the internal reference of the image with a role, by tag and digest."""
         image = next(image for image in self.images if image.role == role)
+        return f"{image.internal}@{image.root.digest}"
+
+    def pinned_server(self, server: BakedServer) -> str:
+        """Return the internal reference of a feature server, by tag and digest."""
+        image = next(image for image in self.images if image.internal == str(server.internal))
         return f"{image.internal}@{image.root.digest}"
 
     @property
@@ -94,9 +101,17 @@ def _manifests(subject: Subject) -> Mapping[str, str]:
     install = operator.manifest
     if install is not None:
         install, _ = relocation.relocate_text(install, subject.sources)
-    images = DeploymentImages(subject.pinned(FEATURE_SERVER), subject.pinned(gather.KUBECTL), bake.REPO_FOLDER)
-    repo = subject.project.repo
-    return manifests.render(subject.project.spec, repo.config, images, operator.capabilities, install)
+    kubectl = subject.pinned(gather.KUBECTL)
+    baked = {
+        server.tenant: Baked(
+            server.repo.config, DeploymentImages(subject.pinned_server(server), kubectl, bake.REPO_FOLDER)
+        )
+        for server in subject.servers
+    }
+    main = baked.pop(None)
+    own = {tenant: one for tenant, one in baked.items() if tenant is not None}
+    spec, known = subject.project.spec, operator.capabilities
+    return manifests.render(spec, main.config, main.images, known, install, own=own)
 
 
 def _mirrors(subject: Subject) -> Mapping[str, str]:
@@ -105,38 +120,40 @@ def _mirrors(subject: Subject) -> Mapping[str, str]:
 
 
 def _bills(subject: Subject) -> Iterator[tuple[str, str]]:
-    """Yield file name and CycloneDX text for the feature server of each platform."""
-    spec, repo = subject.project.spec, subject.project.repo
+    """Yield file name and CycloneDX text for each feature server on each platform."""
+    for server in subject.servers:
+        name = server.internal.repository.rpartition("/")[2]
+        for platform, image in server.images.items():
+            yield f"{name}-{platform.os}-{platform.architecture}.cdx.json", _bill(subject, server, platform, image)
+
+
+def _bill(subject: Subject, server: BakedServer, platform: Platform, image: Image) -> str:
+    repo, held = server.repo, subject.gathered.bases[platform].contents
+    row = next(row for row in subject.lock.platforms if row.platform == str(platform))
+    baked = sbom.BakedImage(
+        reference=server.internal,
+        digest=image.descriptor.digest,
+        platform=platform,
+        created=subject.created,
+        tool="bundler",
+        tool_version=__version__,
+        # Packages of another kind than Debian's (UBI's rpm database) are not read.
+        complete=bool(held.debian_packages),
+    )
+    packages = [sbom.PythonPackage(wheel.name, wheel.version, wheel.filename, wheel.sha256) for wheel in row.wheels]
+    packages += [sbom.PythonPackage(name, version) for name, version in held.distributions.items()]
+    suite = held.os_release.get("VERSION_CODENAME", "")
+    debian = [
+        sbom.DebianPackage(name, version, platform.debian_architecture, suite)
+        for name, version in held.debian_packages.items()
+    ]
     files = tuple(sbom.RepoFile(file.path, file.digest) for file in repo.files)
-    wheels = {row.platform: row for row in subject.lock.platforms}
-    server = next(image for image in subject.images if image.role == FEATURE_SERVER)
-    for platform, image in subject.servers.items():
-        row, held = wheels[str(platform)], subject.gathered.bases[platform].contents
-        baked = sbom.BakedImage(
-            reference=ImageRef.parse(server.internal),
-            digest=image.descriptor.digest,
-            platform=platform,
-            created=subject.created,
-            tool="bundler",
-            tool_version=__version__,
-            # Packages of another kind than Debian's (UBI's rpm database) are not read.
-            complete=bool(held.debian_packages),
-        )
-        packages = [sbom.PythonPackage(wheel.name, wheel.version, wheel.filename, wheel.sha256) for wheel in row.wheels]
-        packages += [sbom.PythonPackage(name, version) for name, version in held.distributions.items()]
-        suite = held.os_release.get("VERSION_CODENAME", "")
-        debian = [
-            sbom.DebianPackage(name, version, platform.debian_architecture, suite)
-            for name, version in held.debian_packages.items()
-        ]
-        text = sbom.cyclonedx(
-            baked, python=packages, debian=debian, repo=sbom.FeatureRepo(repo.config.project, repo.fingerprint, files)
-        )
-        yield f"{spec.image_repository.rpartition('/')[2]}-{platform.os}-{platform.architecture}.cdx.json", text
+    described = sbom.FeatureRepo(repo.config.project, repo.fingerprint, files)
+    return sbom.cyclonedx(baked, python=packages, debian=debian, repo=described)
 
 
 def _facts(subject: Subject, emitted: Mapping[str, str]) -> ChecklistFacts:
-    spec, repo, lock = subject.project.spec, subject.project.repo, subject.lock
+    spec, lock = subject.project.spec, subject.lock
     base = spec.base.image or f"debian:{spec.base.debian}"
     held = {str(platform): len(found.contents.distributions) for platform, found in subject.gathered.bases.items()}
     return ChecklistFacts(
@@ -149,7 +166,10 @@ def _facts(subject: Subject, emitted: Mapping[str, str]) -> ChecklistFacts:
         base=f"{base} ({', '.join(row.base_digest for row in lock.platforms)})",
         lock=Digest.of(lock.to_text().encode()),
         signed=subject.signed,
-        repo=RepoFacts(len(repo.files), repo.fingerprint, bake.REPO_FOLDER),
+        repos=tuple(
+            RepoFacts(len(server.repo.files), server.repo.fingerprint, bake.REPO_FOLDER, subject.pinned_server(server))
+            for server in subject.servers
+        ),
         operator=OperatorFacts(spec.operator.version, spec.operator.preinstalled),
         python=tuple(
             PythonFacts(row.platform, row.python, len(row.wheels), held[row.platform]) for row in lock.platforms
@@ -162,15 +182,19 @@ def _facts(subject: Subject, emitted: Mapping[str, str]) -> ChecklistFacts:
 
 
 def _checks(subject: Subject, emitted: Mapping[str, str]) -> tuple[Finding, ...]:
-    operator, repo = subject.gathered.operator, subject.project.repo
-    (resource,) = yaml_text.documents(emitted["featurestore.yaml"], "featurestore.yaml")
-    internal = [name for image in subject.images for name in (image.internal, f"{image.internal}@{image.root.digest}")]
-    found = [
-        image_check.check(emitted, internal),
-        *([lint.accepted(resource, operator.crd)] if operator.crd is not None else []),
-        *advice.advise(resource, operator.capabilities),
-        permissions.coverage(repo.sources(), repo.config.auth),
+    operator = subject.gathered.operator
+    resources = [
+        document
+        for path, text in emitted.items()
+        if path.endswith("featurestore.yaml")
+        for document in yaml_text.documents(text, path)
     ]
+    internal = [name for image in subject.images for name in (image.internal, f"{image.internal}@{image.root.digest}")]
+    found = [image_check.check(emitted, internal)]
+    for resource in resources:
+        found += [lint.accepted(resource, operator.crd)] if operator.crd is not None else []
+        found += advice.advise(resource, operator.capabilities)
+    found += [permissions.coverage(server.repo.sources(), server.repo.config.auth) for server in subject.servers]
     _refuse_failed(found, "What would be emitted does not work on the cluster.")
     return tuple(found)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import yaml
@@ -46,18 +46,27 @@ class Account:
 
     path: str
     name: str
+    namespace: str
     pull_secrets: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Emitted:
-    """Facts of the manifests. ``crds`` is name -> path; ``init_containers_disabled`` the value as YAML says it."""
+class EmittedStore:
+    """A FeatureStore: ``init_containers_disabled`` as YAML says it, ``source`` the key that brings its repo."""
 
     name: str
     namespace: str
-    feature_store_path: str
+    path: str
     init_containers_disabled: str
+    source: str
     uses: tuple[Use, ...]
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """Facts of the manifests, one or several FeatureStores; ``crds`` is name -> path."""
+
+    stores: tuple[EmittedStore, ...]
     accounts: tuple[Account, ...]
     shipped: tuple[SecretTemplate, ...]
     to_fill: tuple[SecretTemplate, ...]
@@ -65,9 +74,25 @@ class Emitted:
     operator_files: tuple[str, ...]
 
     @property
-    def pull_secrets(self) -> tuple[str, ...]:
-        """The names of all pull secrets, each once."""
-        return tuple(dict.fromkeys(name for account in self.accounts for name in account.pull_secrets))
+    def namespaces(self) -> tuple[str, ...]:
+        """The namespaces of the FeatureStores, each once."""
+        return tuple(dict.fromkeys(store.namespace for store in self.stores))
+
+    @property
+    def uses(self) -> tuple[Use, ...]:
+        """The places of all FeatureStores that name images; where there are several, each with its store's name."""
+        alone = len(self.stores) == 1
+        return tuple(
+            use if alone else replace(use, where=f"{store.name}: {use.where}")
+            for store in self.stores
+            for use in store.uses
+        )
+
+    @property
+    def pull_secrets(self) -> tuple[tuple[str, str], ...]:
+        """Namespace and name of all pull secrets, each once."""
+        found = [(account.namespace, name) for account in self.accounts for name in account.pull_secrets]
+        return tuple(dict.fromkeys(found))
 
     @classmethod
     def read(cls, manifests: Mapping[str, str]) -> Emitted:
@@ -80,16 +105,11 @@ class Emitted:
             if isinstance(value, dict)
         ]
         stores = [(path, value) for path, value in own if value.get("kind") == "FeatureStore"]
-        if len(stores) != 1:
-            raise ValueError(f"the manifests have {len(stores)} FeatureStores, not one")
-        path, store = stores[0]
+        if not stores:
+            raise ValueError("the manifests have no FeatureStore")
         secrets = tuple(_secret(path, value) for path, value in own if value.get("kind") == "Secret")
         return cls(
-            name=_text(store, "metadata", "name"),
-            namespace=_text(store, "metadata", "namespace"),
-            feature_store_path=path,
-            init_containers_disabled=_text(store, "spec", "services", "disableInitContainers").lower() or "not set",
-            uses=tuple(_uses(store.get("spec"), "spec")),
+            stores=tuple(_store(path, value) for path, value in stores),
             accounts=tuple(_account(path, value) for path, value in own if value.get("kind") == "ServiceAccount"),
             shipped=tuple(secret for secret in secrets if not secret.path.startswith(_SECRETS)),
             to_fill=tuple(secret for secret in secrets if secret.path.startswith(_SECRETS)),
@@ -97,6 +117,19 @@ class Emitted:
             crds={name: path for path in operator for name in _CRD.findall(manifests[path])},
             operator_files=operator,
         )
+
+
+def _store(path: str, value: dict[str, Json]) -> EmittedStore:
+    spec = value.get("spec")
+    folder = spec.get("feastProjectDir") if isinstance(spec, dict) else None
+    return EmittedStore(
+        name=_text(value, "metadata", "name"),
+        namespace=_text(value, "metadata", "namespace"),
+        path=path,
+        init_containers_disabled=_text(spec, "services", "disableInitContainers").lower() or "not set",
+        source=", ".join(folder) if isinstance(folder, dict) else "",
+        uses=tuple(_uses(spec, "spec")),
+    )
 
 
 def _uses(value: Json, where: str) -> Iterator[Use]:
@@ -121,7 +154,8 @@ def _secret(path: str, value: dict[str, Json]) -> SecretTemplate:
 def _account(path: str, value: dict[str, Json]) -> Account:
     secrets = value.get("imagePullSecrets")
     names = [entry["name"] for entry in secrets if isinstance(entry, dict)] if isinstance(secrets, list) else []
-    return Account(path, _text(value, "metadata", "name"), tuple(str(name) for name in names))
+    name, namespace = _text(value, "metadata", "name"), _text(value, "metadata", "namespace")
+    return Account(path, name, namespace, tuple(str(name) for name in names))
 
 
 def _text(value: Json, *keys: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
@@ -18,6 +18,7 @@ from bundler.errors import SpecError, UsageError
 from bundler.feast import topology
 from bundler.feast.extras import extras_for
 from bundler.model import spec_reader
+from bundler.model.digest import Digest
 from bundler.model.lock import BundleLock, LockedImage, LockedPlatform
 from bundler.model.platform import Platform
 from bundler.model.progress import Progress
@@ -45,6 +46,7 @@ class Base:
 class LockInputs:
     """All that a lock is made from: the spec and its folder, the repo, the bases, the images that are not baked.
 
+    ``own`` are the repos of tenants that have one, by the tenant's name.
     ``old`` is the earlier lock whose pins are kept, but for the packages in ``upgrade`` (None: keep none).
     """
 
@@ -56,6 +58,7 @@ class LockInputs:
     now: int
     old: BundleLock | None = None
     upgrade: frozenset[str] | None = frozenset()
+    own: Mapping[str, RepoContents] = field(default_factory=dict)
 
 
 def run(inputs: LockInputs, store: BlobStore, progress: Progress) -> BundleLock:
@@ -84,9 +87,9 @@ def run(inputs: LockInputs, store: BlobStore, progress: Progress) -> BundleLock:
         tool=f"bundler {__version__}",
         created=inputs.now,
         spec=str(spec_reader.fingerprint(inputs.spec)),
-        repo=str(inputs.repo.fingerprint),
+        repo=str(_fingerprint(inputs.repo, inputs.own)),
         compressor=COMPRESSOR,
-        requirements=asked(inputs.spec, inputs.folder, inputs.repo).lines(),
+        requirements=asked(inputs.spec, inputs.folder, inputs.repo, inputs.own).lines(),
         constraints=", ".join(dict.fromkeys(sources)),
         platforms=tuple(rows),
         images=inputs.images,
@@ -97,28 +100,27 @@ def run(inputs: LockInputs, store: BlobStore, progress: Progress) -> BundleLock:
     return lock
 
 
-def stale(
-    lock: BundleLock, spec: BundleSpec, folder: Path, repo: RepoContents, bases: Mapping[Platform, Base]
-) -> tuple[str, ...]:
+def stale(lock: BundleLock, now: LockInputs) -> tuple[str, ...]:
     """Return what the lock no longer fits, a line each with ``-`` locked and ``+`` found; empty where it fits.
 
-    ``folder`` is the spec's.
+    Images that are not baked are not looked at.
     """
+    bases = now.bases
     pairs = [
-        ("spec", lock.spec, str(spec_reader.fingerprint(spec))),
-        ("feature repo", lock.repo, str(repo.fingerprint)),
+        ("spec", lock.spec, str(spec_reader.fingerprint(now.spec))),
+        ("feature repo", lock.repo, str(_fingerprint(now.repo, now.own))),
         ("compressor", lock.compressor, COMPRESSOR),
         ("platforms", " ".join(row.platform for row in lock.platforms), " ".join(map(str, bases))),
     ]
     locked = {row.platform: row for row in lock.platforms}
-    lines = _moved(lock.requirements, asked(spec, folder, repo).lines())
+    lines = _moved(lock.requirements, asked(now.spec, now.folder, now.repo, now.own).lines())
     for platform, base in bases.items():
         if (row := locked.get(str(platform))) is not None:
             pairs.append((f"{platform} base", row.base_digest, str(base.image.descriptor.digest)))
             lines += _package_changes(row.base_packages, base.contents.debian_packages)
-    for what, before, now in pairs:
-        if before != now:
-            lines += [f"- {what} {before}", f"+ {what} {now}"]
+    for what, before, after in pairs:
+        if before != after:
+            lines += [f"- {what} {before}", f"+ {what} {after}"]
     return tuple(lines)
 
 
@@ -153,15 +155,29 @@ def image_python(base: Base, platform: Platform) -> ImagePython:
     return ImagePython(python.version, python.full_version.rstrip("+"), glibc, platform)
 
 
-def asked(spec: BundleSpec, folder: Path, repo: RepoContents) -> Requirements:
-    """Return what a spec in ``folder`` asks for, with the extras of Feast that the repo's stores and servers need."""
+def _fingerprint(repo: RepoContents, own: Mapping[str, RepoContents]) -> Digest:
+    """Return one digest over all repos; that of the repo where there is one."""
+    if not own:
+        return repo.fingerprint
+    lines = [f"{name} {one.fingerprint}\n" for name, one in sorted(own.items())]
+    return Digest.of(f"{repo.fingerprint}\n{''.join(lines)}".encode())
+
+
+def asked(
+    spec: BundleSpec, folder: Path, repo: RepoContents, own: Mapping[str, RepoContents] | None = None
+) -> Requirements:
+    """Return what a spec in ``folder`` asks for, with the extras of Feast that stores and servers of all repos need.
+
+    ``own`` are the repos of tenants that have one, by the tenant's name.
+    """
     extras = set(spec.feast.extras)
     for member in topology.members(spec):
         auth, engine = member.deployment.auth, member.deployment.batch_engine
+        config = (own or {}).get(member.deployment.name, repo).config
         extras |= extras_for(
-            repo.config,
+            config,
             servers=SERVERS,
-            auth=auth.type if auth else repo.config.auth,
+            auth=auth.type if auth else config.auth,
             engine=str(engine.config["type"]) if engine else None,
             release=spec.feast.version,
         )
@@ -178,7 +194,7 @@ def _platform(
     release = None
     if "feast" not in held:
         release = feast_release.release_lock(spec.feast.version, python, store, progress=progress)
-    wanted = asked(spec, inputs.folder, inputs.repo)
+    wanted = asked(spec, inputs.folder, inputs.repo, inputs.own)
     bounds = requirements.bounds(wanted, held, release, python)
     found = uv.resolve(
         Resolution(

@@ -74,7 +74,9 @@ def gathered(
     Raises:
         SpecError: before anything is fetched, where the spec or its requirements cannot be met.
     """
-    lock.asked(loaded.spec, loaded.folder, loaded.repo)  # what this refuses need not wait for what is fetched
+    lock.asked(
+        loaded.spec, loaded.folder, loaded.repo, loaded.own
+    )  # what this refuses need not wait for what is fetched
     gathering = _gathering(loaded, pinned, store, progress, refresh=refresh, engine=engine, access=access)
     operator = operator_manifest.release(loaded.spec.operator, loaded.folder)
     bases = gathering.bases()
@@ -139,7 +141,7 @@ def fitting(
         LockError: it is stale, with the differences.
     """
     if existing is not None:
-        stale = lock.stale(existing, loaded.spec, loaded.folder, loaded.repo, found.bases)
+        stale = lock.stale(existing, _inputs(loaded, found, epoch, None, frozenset()))
         stale += _image_changes(existing.images, found.locked_images)
         if stale:
             raise LockError(
@@ -168,6 +170,7 @@ def _inputs(
         now=int(time.time()) if epoch is None else epoch,
         old=old,
         upgrade=upgrade,
+        own=loaded.own,
     )
 
 

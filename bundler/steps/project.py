@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -18,11 +19,15 @@ LOCK_NAME: Final = "bundle.lock"
 
 @dataclass(frozen=True)
 class Project:
-    """A spec, its file (whose folder its paths are relative to), and what is baked of the feature repo."""
+    """A spec, its file (whose folder its paths are relative to), and what is baked of the feature repos.
+
+    ``own`` are the repos of tenants that have one, by the tenant's name.
+    """
 
     spec: BundleSpec
     file: Path
     repo: RepoContents
+    own: Mapping[str, RepoContents] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -36,9 +41,13 @@ class Project:
 
 
 def load(file: Path) -> Project:
-    """Read the spec and the feature repo; raise ``SpecError`` where either cannot be used."""
+    """Read the spec and the feature repos; raise ``SpecError`` where one of them cannot be used."""
     spec = spec_reader.read(_text(file), str(file))
-    return Project(spec, file.resolve(), feature_repo.read(file.resolve().parent / spec.repo.path, spec.repo))
+    folder = file.resolve().parent
+    own = {
+        tenant.name: feature_repo.read(folder / tenant.repo.path, tenant.repo) for tenant in spec.tenants if tenant.repo
+    }
+    return Project(spec, file.resolve(), feature_repo.read(folder / spec.repo.path, spec.repo), own)
 
 
 def read_lock(project: Project) -> BundleLock | None:

@@ -178,6 +178,84 @@ def test_two_tenants_serve_with_one_shared_registry(docker: Stage, oldest: Built
     assert_served(ran, findings, views=2)
 
 
+TENANTS = """\
+tenants:
+  - name: team-a
+    repo: {path: team_a}
+  - name: team-b
+    repo: {path: team_b}
+"""
+PERMISSION = """
+
+from feast.feast_object import ALL_RESOURCE_TYPES
+from feast.permissions.action import READ
+from feast.permissions.permission import Permission
+from feast.permissions.policy import RoleBasedPolicy
+
+readers = Permission(name="readers", types=ALL_RESOURCE_TYPES, policy=RoleBasedPolicy(roles=["reader"]), actions=READ)
+"""
+SHARED = """\
+  topology: enterprise-shared
+  networkPolicies: {stores: [{namespace: stores, ports: [5432, 6379]}], clients: [scoring]}
+  tls: {caConfigMap: registry-ca}
+"""
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Built:
+    """Build a shared registry and two tenants, each with a feature repo and so an image of its own."""
+    folder = tmp_path_factory.mktemp("shared")
+    project = copy_example(folder)
+    spec = project / "bundle.yaml"
+    spec.write_text(f"{spec.read_text().rstrip()}\n{SHARED}{TENANTS}")
+    store = project / "feature_repo" / "feature_store.yaml"
+    main = store.read_text().replace("type: no_auth", "type: kubernetes").replace("_seconds: 60", "_seconds: 2")
+    for team in ("team_a", "team_b"):
+        shutil.copytree(project / "feature_repo", project / team)
+        document = {**yaml.safe_load(main), "project": team}
+        remote = "feast-driver-stats-registry.feast.svc.cluster.local:443"
+        document["registry"] = {"registry_type": "remote", "path": remote, "cert": "/tls/registry/ca.crt"}
+        (project / team / "feature_store.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+        with (project / team / "definitions.py").open("a") as definitions:
+            definitions.write(PERMISSION)
+    shutil.rmtree(project / "feature_repo")
+    store.parent.mkdir()
+    store.write_text(main)
+    (store.parent / "permissions.py").write_text(PERMISSION.strip())
+    return build(project, cache, folder / "dist")
+
+
+def test_tenants_with_repos_of_their_own_serve_with_a_shared_registry(docker: Stage, shared: Built) -> None:
+    ran, findings = docker.rehearse(shared.bundle)
+    assert_served(ran, findings, views=2)
+    images = {line.split("@")[0] for one in findings if one["check"] == "server" for line in one["evidence"][:1]}
+    names = {image.rpartition("/")[2] for image in images}
+    assert names == {f"{name}-feature-server:0.1.0" for name in ("driver-stats", "team-a", "team-b")}
+
+
+def test_one_tenants_new_code_is_one_new_layer(shared: Built, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(shared.project, project)
+    definitions = project / "team_a" / "definitions.py"
+    definitions.write_text(definitions.read_text() + "\n# one more line\n")
+    bundler("lock", "-f", project / "bundle.yaml", "--cache-dir", shared.cache)
+    changed = build(project, shared.cache, tmp_path / "dist", "--locked")
+
+    def layers(bundle: Path) -> dict[str, tuple[str, ...]]:
+        listed = json.loads(run(["tar", "-xOf", bundle, "bundle.json"]))["images"]
+        names = [image["internal"] for image in listed if image["role"] == "feature-server"]
+        return {
+            name: tuple(json.loads(run(["skopeo", "inspect", f"oci-archive:{bundle}:{name}"]))["Layers"])
+            for name in names
+        }
+
+    before, after = layers(shared.bundle), layers(changed.bundle)
+    (moved,) = [name for name in before if before[name] != after[name]]
+    assert moved.endswith("/team-a-feature-server:0.1.0")
+    assert before[moved][:-1] == after[moved][:-1]
+    assert len({found[:-1] for found in after.values()}) == 1
+
+
 def test_without_images_of_stores_files_take_their_place_and_podman_serves_too(oldest: Built, tmp_path: Path) -> None:
     with engines.podman_home(tmp_path) as environment:
         ran, findings = Stage(("--engine", "podman"), environment).rehearse(oldest.bundle)

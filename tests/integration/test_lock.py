@@ -231,7 +231,7 @@ def test_a_misspelt_package_to_upgrade_is_refused(tmp_path: Path) -> None:
 
 
 def stale(made: BundleLock, now: LockInputs) -> tuple[str, ...]:
-    return lock.stale(made, now.spec, now.folder, now.repo, now.bases)
+    return lock.stale(made, now)
 
 
 @pytest.mark.usefixtures("index")

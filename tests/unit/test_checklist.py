@@ -78,7 +78,7 @@ FACTS = ChecklistFacts(
     base="debian:bookworm",
     lock=Digest.of(b"lock"),
     signed=True,
-    repo=RepoFacts(7, Digest.of(b"repo"), "/opt/feast/feature_repo"),
+    repos=(RepoFacts(7, Digest.of(b"repo"), "/opt/feast/feature_repo", PINNED["feature-server"]),),
     operator=OperatorFacts("0.61.0", preinstalled=False),
     python=(PythonFacts("linux/amd64", "3.11.2", 77, 3),),
     images=(SERVER, KUBECTL, OPERATOR),
@@ -197,8 +197,29 @@ def test_findings_of_other_steps_are_shown_as_they_are() -> None:
     assert findings(replace(FACTS, checks=(rehearsed,)))["rehearsal"] == rehearsed
 
 
+def test_every_one_of_several_feature_stores_has_its_own_findings() -> None:
+    other = FEATURE_STORE.replace("{name: shop, namespace: feast}", "{name: rides, namespace: team-b}")
+    account = ACCOUNTS.replace("namespace: feast", "namespace: team-b")
+    report, cover = assemble(with_manifests(rides__featurestore=other, rides__serviceaccounts=account))
+    assert not report.failed
+    commands = "\n".join(finding.command for finding in report.findings)
+    for namespace, name in (("feast", "shop"), ("team-b", "rides")):
+        assert f"kubectl -n {namespace} wait featurestore/{name}" in commands
+        assert f"kubectl -n {namespace} create secret generic pull" in commands
+    used = next(finding for finding in report.findings if finding.check == "step-images").evidence
+    assert any(line.startswith("rides: spec.services.onlineStore.server") for line in used)
+    assert dict(cover.facts)["Namespace"] == "feast, team-b"
+
+
+def test_init_containers_of_the_bundles_own_images_are_no_failure() -> None:
+    text = FEATURE_STORE.replace("disableInitContainers: true", "disableInitContainers: false")
+    wired = text.replace("spec:\n", "spec:\n  feastProjectDir: {init: {minimal: true}}\n")
+    assert findings(with_manifests(featurestore=wired))["step-init-containers"].status is Status.NOT_APPLICABLE
+    assert findings(with_manifests(featurestore=text))["step-init-containers"].status is Status.FAIL
+
+
 def test_manifests_without_a_feature_store_are_no_subject() -> None:
-    with pytest.raises(ValueError, match="0 FeatureStores"):
+    with pytest.raises(ValueError, match="no FeatureStore"):
         Emitted.read({})
 
 
