@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from bundler.errors import SpecError
 from bundler.model import yaml_document
 from bundler.model.descriptor import Json
 from bundler.model.yaml_document import Document, Problem
@@ -178,6 +179,15 @@ def _variables(value: Json) -> Iterator[str]:
 def literal_credentials(config: FeatureStoreConfig) -> tuple[str, ...]:
     """Return where a credential is written out instead of being a ``${VARIABLE}``; never the value."""
     return tuple(yaml_document.dotted(path) for path in _literals(dict(config.document), ()))
+
+
+def refuse_credentials(config: FeatureStoreConfig) -> None:
+    """Raise ``SpecError`` where a credential is written out: it would be in the image for good."""
+    if places := literal_credentials(config):
+        raise SpecError(
+            f"{FILE_NAME} holds a credential at {', '.join(places)}; it would be baked into the image.",
+            remedy="Replace it with a ${VARIABLE}, which a Secret fills in on the cluster.",
+        )
 
 
 def _literals(value: Json, path: yaml_document.Path) -> Iterator[yaml_document.Path]:

@@ -8,7 +8,7 @@ from typing import Final
 from bundler.errors import SpecError
 from bundler.feast import consistency, featurestore, network, objects, refusals
 from bundler.feast.capabilities import Capabilities
-from bundler.feast.feature_store import FILE_NAME, FeatureStoreConfig, literal_credentials
+from bundler.feast.feature_store import FeatureStoreConfig, refuse_credentials
 from bundler.feast.names import Names
 from bundler.feast.stores import StoreSecretKey, stores
 from bundler.feast.tenant import DeploymentImages, Tenant
@@ -55,7 +55,7 @@ def render(
     """
     found = tenants(spec, Baked(config, images), capabilities, own)
     for tenant in found:
-        _refuse_credentials(tenant)
+        refuse_credentials(tenant.config)
     namespaces = tuple(dict.fromkeys(tenant.deployment.namespace for tenant in found))
     to_fill_in = {tenant.deployment.name: _to_fill_in(tenant, alone=len(found) == 1) for tenant in found}
     files = {
@@ -77,15 +77,6 @@ def render(
         }
         listed = ["namespace.yaml", *folders]
     return {**files, **applied, "kustomization.yaml": _kustomization(listed)}
-
-
-def _refuse_credentials(tenant: Tenant) -> None:
-    # A literal in a file that a Secret of the site brings is the site's own; in the image it would travel with it.
-    if places := literal_credentials(tenant.config):
-        raise SpecError(
-            f"{FILE_NAME} holds a credential at {', '.join(places)}; it would be baked into the image.",
-            remedy="Replace it with a ${VARIABLE}, which a Secret fills in on the cluster.",
-        )
 
 
 def _refuse_duplicates(folders: Mapping[str, Mapping[str, str]]) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 from bundler.effects import feature_repo
 from bundler.effects.feature_repo import RepoContents
 from bundler.errors import SpecError
+from bundler.feast.feature_store import refuse_credentials
 from bundler.model import lock, spec_reader
 from bundler.model.lock import BundleLock
 from bundler.model.spec import BundleSpec
@@ -47,7 +48,10 @@ def load(file: Path) -> Project:
     own = {
         tenant.name: feature_repo.read(folder / tenant.repo.path, tenant.repo) for tenant in spec.tenants if tenant.repo
     }
-    return Project(spec, file.resolve(), feature_repo.read(folder / spec.repo.path, spec.repo), own)
+    loaded = Project(spec, file.resolve(), feature_repo.read(folder / spec.repo.path, spec.repo), own)
+    for repo in (loaded.repo, *own.values()):
+        refuse_credentials(repo.config)
+    return loaded
 
 
 def read_lock(project: Project) -> BundleLock | None:

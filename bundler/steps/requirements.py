@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -21,6 +23,21 @@ from bundler.wheels.compatibility import ImagePython
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _OPTION_OF_LINE = re.compile(r"\s--.*$")
 _INCLUDED = re.compile(r"(?:-r|--requirement)(?:\s+|=)(\S+)$")
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """A fault of the versions ``found`` of a package that Feast's own locks pin; ``sound`` are taken instead."""
+
+    found: SpecifierSet
+    sound: str
+    why: str
+
+
+# Gunicorn 25.1 logs from a thread, that of its control socket, while it forks workers. A worker that is forked while
+# that thread writes inherits the locked stderr and waits in its own first line, until the startup probe ends the server
+# after two minutes. Seen in about one start in ten with 25.1.0 (Feast 0.61), never with 26.2.0 (Feast 0.67).
+_FAULTS: Final = {"gunicorn": _Fault(SpecifierSet(">=25.1,<26"), "<25.1", "can hang when it starts")}
 
 
 @dataclass(frozen=True)
@@ -133,11 +150,20 @@ def bounds(wanted: Requirements, held: Mapping[str, str], release: ReleaseLock |
     _check(asked, kept)
     pins = {name: version for name, version in (release.pins if release else {}).items() if name not in kept}
     given_way = {one.name: one.place for one in asked if one.name in pins and not _allows(one, pins[one.name])}
-    lines = {**{name: pins[name] for name in pins if name not in given_way}, **kept}
+    by_name = {one.name for one in asked}
+    faulty = {
+        name: fault
+        for name, fault in _FAULTS.items()
+        if name in pins and name not in by_name and pins[name] in fault.found
+    }
+    lines = {name: f"=={version}" for name, version in pins.items() if name not in given_way}
+    lines |= {name: fault.sound for name, fault in faulty.items()}
+    lines |= {name: f"=={version}" for name, version in kept.items()}
     source = release.source if release else "what the base image holds"
-    if given_way:
-        source += f" (except {', '.join(f'{name}: {place}' for name, place in sorted(given_way.items()))})"
-    return Bounds(tuple(f"{name}=={lines[name]}" for name in sorted(lines)), source)
+    exceptions = {**given_way, **{name: f"{pins[name]} {fault.why}" for name, fault in faulty.items()}}
+    if exceptions:
+        source += f" (except {', '.join(f'{name}: {place}' for name, place in sorted(exceptions.items()))})"
+    return Bounds(tuple(f"{name}{lines[name]}" for name in sorted(lines)), source)
 
 
 def _public(version: str) -> str | None:

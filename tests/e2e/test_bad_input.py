@@ -56,6 +56,17 @@ def test_a_misspelt_key_is_named_with_its_line_and_the_right_spelling(project: P
     assert_refused(build(), 3, r"bundle\.yaml:\d+", "requirments", "did you mean.*requirements")
 
 
+def test_a_credential_in_the_repo_is_refused_before_anything_is_fetched(project: Path, build: Build) -> None:
+    edit(
+        project / "feature_repo" / "feature_store.yaml",
+        lambda text: text.replace("password=${REDIS_PASSWORD}", "password=hunter2"),
+    )
+    ran = build()
+    assert_refused(ran, 3, r"holds a credential at online_store\.connection_string", r"\$\{VARIABLE\}")
+    assert "hunter2" not in ran.stderr
+    assert "Resolving" not in ran.stderr
+
+
 def test_a_missing_repo_is_named(project: Path, build: Build) -> None:
     (project / "feature_repo").rename(project / "elsewhere")
     assert_refused(build(), 3, "feature_repo")

@@ -76,6 +76,23 @@ def test_a_pin_of_feasts_release_gives_way_only_to_a_requirement_that_excludes_i
     assert found.source == "Feast's own lock (except pandas: requirements.txt:1)"
 
 
+@pytest.mark.parametrize(
+    ("text", "pinned", "line"),
+    [
+        ("", "25.1.0", "gunicorn<25.1"),
+        ("", "26.2.0", "gunicorn==26.2.0"),
+        ("gunicorn", "25.1.0", "gunicorn==25.1.0"),
+    ],
+)
+def test_a_pin_that_makes_servers_hang_is_left_unless_it_is_asked_for(
+    tmp_path: Path, text: str, pinned: str, line: str
+) -> None:
+    release = ReleaseLock("Feast's lock", {"gunicorn": pinned})
+    found = requirements.bounds(read(tmp_path, text), {}, release, PYTHON)
+    assert found.lines == (line,)
+    assert ("gunicorn: 25.1.0 can hang when it starts" in found.source) == (line == "gunicorn<25.1")
+
+
 def test_a_requirement_for_another_platform_contradicts_nothing(tmp_path: Path) -> None:
     wanted = read(tmp_path, "shared>=2 ; platform_machine == 'aarch64'\n")
     assert requirements.bounds(wanted, {"shared": "1.0"}, None, PYTHON).lines == ("shared==1.0",)
