@@ -100,8 +100,8 @@ def authentication(config: Mapping[str, Json]) -> str:
 
 
 def without_authentication(config: Mapping[str, Json]) -> dict[str, Json]:
-    """Return the configuration with nobody who would have to be asked about callers."""
-    return {**config, "auth": {"type": _NOBODY}}
+    """Return the configuration with nobody who would have to be asked about callers; as it is where nobody would."""
+    return dict(config) if authentication(config) == _NOBODY else {**config, "auth": {"type": _NOBODY}}
 
 
 def _of(key: str, store: Json) -> Iterator[StoreServer | str]:

@@ -61,3 +61,18 @@ def test_files_take_the_place_of_servers_but_not_of_a_remote_registry() -> None:
 
 def test_variables_are_expanded_as_feast_does() -> None:
     assert stand_ins.expand("${A}:$B:${C}:$$", {"A": "1", "B": "2"}) == "1:2:${C}:$$"
+
+
+def test_only_who_would_have_to_be_asked_is_taken_out() -> None:
+    bare: dict[str, Json] = {"project": "p"}
+    assert stand_ins.without_authentication(bare) == bare
+    asked: dict[str, Json] = {"project": "p", "auth": {"type": "oidc", "client_id": "c"}}
+    assert stand_ins.authentication(asked) == "oidc"
+    assert stand_ins.without_authentication(asked) == {"project": "p", "auth": {"type": "no_auth"}}
+
+
+def test_stores_at_one_address_are_one_server_with_all_accounts() -> None:
+    one, other = (StoreServer("postgres", "pg", 5432, (Account(name, "x", name),)) for name in ("a", "b"))
+    assert stand_ins.merged([one, other, one]) == (
+        StoreServer("postgres", "pg", 5432, (*one.accounts, *other.accounts)),
+    )
