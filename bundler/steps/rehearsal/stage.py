@@ -154,7 +154,7 @@ class Stage:
                 privileged_user=True,
             )
         )
-        scripts = ("relay.py", "probe.py", "expected.py", "ask.py")
+        scripts = ("relay.py", "probe.py", "ask.py")
         container.put("/", {f"{_SCRIPTS[1:]}/{name}": resources.read(f"rehearsal/{name}") for name in scripts})
         container.start()
         end = time.monotonic() + _RELAY_SECONDS
