@@ -163,6 +163,11 @@ def _kind(section: Mapping[str, Json], name: str) -> str:
     return value if isinstance(value, str) else _DEFAULT_TYPES.get(name, "no_auth")
 
 
+def expand(text: str, values: Mapping[str, str]) -> str:
+    """Replace the variables of a feature_store.yaml as Feast does; what is not known stays."""
+    return _VARIABLE.sub(lambda match: values.get(match[1] or match[2], match[0]), text)
+
+
 def _variables(value: Json) -> Iterator[str]:
     """Yield the variables in keys and values; a comment may mention one without using it."""
     if isinstance(value, str):

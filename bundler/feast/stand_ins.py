@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -10,7 +9,6 @@ from urllib.parse import unquote, urlsplit
 
 from bundler.model.descriptor import Json
 
-_VARIABLE: Final = re.compile(r"\$(?:\{(\w+)\}|(\w+))", re.ASCII)
 _REDIS_PORT: Final = 6379
 _POSTGRES_PORT: Final = 5432
 _NOBODY: Final = "no_auth"
@@ -43,15 +41,6 @@ class StoreNeeds:
 
     servers: tuple[StoreServer, ...]
     unknown: tuple[str, ...]
-
-
-def expand(text: str, values: Mapping[str, str]) -> str:
-    """Replace ``${NAME}`` and ``$NAME`` as Feast does; what is not known stays."""
-
-    def replacement(match: re.Match[str]) -> str:
-        return values.get(match[1] or match[2], match[0])
-
-    return _VARIABLE.sub(replacement, text)
 
 
 def merged(servers: Iterable[StoreServer]) -> tuple[StoreServer, ...]:

@@ -154,3 +154,7 @@ def test_any_value_of_a_section_is_a_clear_error_or_fits(value: dict[str, object
     else:
         assert isinstance(feature_store.literal_credentials(config), tuple)
         assert all(isinstance(kind, str) for kind in (config.online_type, config.offline_type, config.registry_type))
+
+
+def test_variables_are_expanded_as_feast_does() -> None:
+    assert feature_store.expand("${A}:$B:${C}:$$", {"A": "1", "B": "2"}) == "1:2:${C}:$$"

@@ -59,10 +59,6 @@ def test_files_take_the_place_of_servers_but_not_of_a_remote_registry() -> None:
     assert local["registry"] == {"registry_type": "file", "path": "/data/registry.db"}
 
 
-def test_variables_are_expanded_as_feast_does() -> None:
-    assert stand_ins.expand("${A}:$B:${C}:$$", {"A": "1", "B": "2"}) == "1:2:${C}:$$"
-
-
 def test_only_who_would_have_to_be_asked_is_taken_out() -> None:
     bare: dict[str, Json] = {"project": "p"}
     assert stand_ins.without_authentication(bare) == bare

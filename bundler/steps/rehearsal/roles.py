@@ -8,7 +8,7 @@ from typing import Final
 
 import yaml
 
-from bundler.feast import kubelet, operator_config, pods, stand_ins
+from bundler.feast import feature_store, kubelet, operator_config, pods, stand_ins
 from bundler.feast.capabilities import Capabilities
 from bundler.feast.container import Container, Mount, overridden
 from bundler.feast.kubelet import ClusterObjects, Variable
@@ -53,7 +53,7 @@ def role(resource: dict[str, Json], script: Script, default: str) -> Role:
     text = _text(pod, resource, objects, known)
     server = pod.containers[0]
     values = kubelet.environment(server.sources, server.variables, objects, pod.fields)
-    config: dict[str, Json] = yaml.safe_load(stand_ins.expand(text, values))
+    config: dict[str, Json] = yaml.safe_load(feature_store.expand(text, values))
     return Role(pod, objects, pods.services(resource, known), pods.cron_run(resource, known, images), config)
 
 
