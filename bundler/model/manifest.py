@@ -45,6 +45,11 @@ class BundledImage:
     source_digest: Digest | None = None
 
     @property
+    def pinned(self) -> str:
+        """The name in the internal registry, by tag and digest: as manifests say it."""
+        return f"{self.internal}@{self.root.digest}"
+
+    @property
     def layout_name(self) -> str:
         """The name of its entry in ``index.json``: ``skopeo inspect oci-archive:BUNDLE:NAME``."""
         if _LAYOUT_NAME.fullmatch(self.reference):

@@ -34,7 +34,7 @@ def _build_step(facts: ChecklistFacts) -> Finding:
 def _push_step(facts: ChecklistFacts) -> Finding:
     command = f"{OFFLINE} push {facts.file_name} --registry {facts.registry}"
     remedy = f"Log in first where the registry asks for it: skopeo login {facts.registry_host}."
-    lines = [f"{image.internal}@{image.root.digest}" for image in facts.images]
+    lines = [image.pinned for image in facts.images]
     return manual("step-push", "2. Push the images to the internal registry", remedy, command, *lines)
 
 
@@ -51,7 +51,7 @@ def _init_containers_step(store: EmittedStore) -> Finding:
 
 def _image_step(facts: ChecklistFacts, emitted: Emitted) -> Finding:
     title = "4. Override the image of each service"
-    bundled = {f"{image.internal}@{image.root.digest}" for image in facts.images}
+    bundled = {image.pinned for image in facts.images}
     wrong = [f"{use.where}: {use.image}" for use in emitted.uses if use.image not in bundled]
     if wrong or not emitted.uses:
         problem = "not an image of this bundle by digest" if wrong else "the FeatureStore names no image"

@@ -41,6 +41,7 @@ class Subject:
     lock: BundleLock
     images: tuple[BundledImage, ...]
     servers: tuple[BakedServer, ...]
+    """The bundle's own first."""
     signed: bool
 
     @property
@@ -50,22 +51,16 @@ class Subject:
 
     def pinned(self, role: str) -> str:
         """Return the internal reference of the image with a role, by tag and digest."""
-        image = next(image for image in self.images if image.role == role)
-        return f"{image.internal}@{image.root.digest}"
+        return next(image.pinned for image in self.images if image.role == role)
 
     def pinned_server(self, server: BakedServer) -> str:
         """Return the internal reference of a feature server, by tag and digest."""
-        image = next(image for image in self.images if image.internal == str(server.internal))
-        return f"{image.internal}@{image.root.digest}"
+        return next(image.pinned for image in self.images if image.internal == str(server.internal))
 
     @property
     def sources(self) -> Mapping[str, str]:
         """Source reference -> internal reference by digest, of the images that come from a registry."""
-        return {
-            image.reference: f"{image.internal}@{image.root.digest}"
-            for image in self.images
-            if image.reference != image.internal
-        }
+        return {image.reference: image.pinned for image in self.images if image.reference != image.internal}
 
 
 Rehearse = Callable[[Mapping[str, str]], Report]
@@ -101,17 +96,15 @@ def _manifests(subject: Subject) -> Mapping[str, str]:
     install = operator.manifest
     if install is not None:
         install, _ = relocation.relocate_text(install, subject.sources)
-    kubectl = subject.pinned(gather.KUBECTL)
-    baked = {
-        server.tenant: Baked(
-            server.repo.config, DeploymentImages(subject.pinned_server(server), kubectl, bake.REPO_FOLDER)
-        )
-        for server in subject.servers
-    }
-    main = baked.pop(None)
-    own = {tenant: one for tenant, one in baked.items() if tenant is not None}
+    main = _baked(subject, subject.servers[0])
+    own = {server.tenant: _baked(subject, server) for server in subject.servers if server.tenant is not None}
     spec, known = subject.project.spec, operator.capabilities
     return manifests.render(spec, main.config, main.images, known, install, own=own)
+
+
+def _baked(subject: Subject, server: BakedServer) -> Baked:
+    images = DeploymentImages(subject.pinned_server(server), subject.pinned(gather.KUBECTL), bake.REPO_FOLDER)
+    return Baked(server.repo.config, images)
 
 
 def _mirrors(subject: Subject) -> Mapping[str, str]:
@@ -189,7 +182,7 @@ def _checks(subject: Subject, emitted: Mapping[str, str]) -> tuple[Finding, ...]
         if path.endswith("featurestore.yaml")
         for document in yaml_text.documents(text, path)
     ]
-    internal = [name for image in subject.images for name in (image.internal, f"{image.internal}@{image.root.digest}")]
+    internal = [name for image in subject.images for name in (image.internal, image.pinned)]
     found = [image_check.check(emitted, internal)]
     for resource in resources:
         found += [lint.accepted(resource, operator.crd)] if operator.crd is not None else []

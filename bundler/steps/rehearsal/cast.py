@@ -66,7 +66,7 @@ def gather(source: Source, engine: Engine, given: Mapping[str, str], progress: P
                 "images", "The engine has other layers than the bundle", Status.FAIL, (bundled.reference,)
             )
             return Cast(names, servers, tuple(gaps), finding)
-        names |= dict.fromkeys((bundled.internal, f"{bundled.internal}@{bundled.root.digest}"), name)
+        names |= dict.fromkeys((bundled.internal, bundled.pinned), name)
         servers |= dict.fromkeys(_kinds(bundled), name)
         evidence.append(f"{bundled.reference}: {bundled.root.digest}, {len(expected)} layers by their diff ids")
     finding = Finding("images", "The engine has the bundle's images", Status.PASS, tuple(evidence))
