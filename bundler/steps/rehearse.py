@@ -79,7 +79,7 @@ class _Rehearsal:
         playing = [one for one in outcomes if isinstance(one, Role)]
         needs = [stand_ins.needed(role.config) for role in playing]
         servers = stand_ins.merged(server for need in needs for server in need.servers)
-        missing = sorted({server.kind for server in servers if found.store(server) is None})
+        missing = sorted({server.kind for server in servers if server.kind not in found.servers})
         unknown = [line for need in needs for line in need.unknown]
         in_files = bool(missing or unknown)
         gaps = [*found.gaps, *_gaps(playing, missing, unknown)]
@@ -104,7 +104,7 @@ class _Rehearsal:
         made = Stage(self.engine, tools, ways, Rules(self.options.user, self.options.read_only_root))
         for server in servers:
             self.progress.say(f"Starting {server.kind} at {server.host}:{server.port}")
-            made.raise_store(server, found.store(server) or "")
+            made.raise_store(server, found.servers[server.kind])
         return made
 
 

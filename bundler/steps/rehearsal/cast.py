@@ -8,11 +8,12 @@ from typing import Final
 
 from bundler.effects.engine import Engine
 from bundler.errors import UsageError
-from bundler.feast.stand_ins import StoreServer
 from bundler.model import media_types
 from bundler.model.descriptor import Descriptor
+from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Status
 from bundler.model.manifest import BundledImage
+from bundler.model.platform import Platform
 from bundler.model.progress import Progress
 from bundler.model.reference import ImageRef
 from bundler.oci import docker_archive, index
@@ -26,16 +27,15 @@ _SERVERS: Final = {"redis": ("redis", "valkey"), "postgres": ("postgres", "postg
 
 @dataclass(frozen=True)
 class Cast:
-    """Images in the engine: ``names`` is reference in the manifests -> name there; ``gaps`` what is missing, why."""
+    """Images in the engine: ``names`` is reference in the manifests -> name there; ``gaps`` what is missing, why.
+
+    ``servers`` is kind of store -> name of the image that runs it.
+    """
 
     names: Mapping[str, str]
     servers: Mapping[str, str]
     gaps: tuple[str, ...]
     finding: Finding
-
-    def store(self, server: StoreServer) -> str | None:
-        """Return the image that runs a store, None where there is none."""
-        return self.servers.get(server.kind)
 
 
 def gather(source: Source, engine: Engine, given: Mapping[str, str], progress: Progress, *, keep: bool) -> Cast:
@@ -52,7 +52,7 @@ def gather(source: Source, engine: Engine, given: Mapping[str, str], progress: P
     gaps: list[str] = []
     evidence: list[str] = []
     for bundled in source.images:
-        image = _of_platform(bundled, source, engine)
+        image = _of_platform(bundled, source, engine.platform)
         if image is None:
             gaps.append(f"{bundled.reference}: not an image for {engine.platform}")
             continue
@@ -78,20 +78,14 @@ def _kinds(bundled: BundledImage) -> Sequence[str]:
     return [kind for kind, names in _SERVERS.items() if base in names]
 
 
-def _of_platform(bundled: BundledImage, source: Source, engine: Engine) -> Image | None:
-    root = bundled.root
-    if engine.platform not in bundled.platforms:
+def _of_platform(bundled: BundledImage, source: Source, platform: Platform) -> Image | None:
+    def read(digest: Digest) -> bytes:
+        with source.open_blob(digest) as stream:
+            return stream.read()
+
+    if platform not in bundled.platforms:
         return None
-    if root.media_type in media_types.INDEXES:
-        found = _read(source, root)
-        entries = index.parse(found, root.media_type).manifests
-        mine = [one for one in entries if one.platform and index.same_platform(one.platform, engine.platform)]
-        if not mine:
-            return None
-        root = mine[0]
-    return Image.from_blobs(root, lambda digest: _read(source, Descriptor("", digest, 0)))
-
-
-def _read(source: Source, descriptor: Descriptor) -> bytes:
-    with source.open_blob(descriptor.digest) as stream:
-        return stream.read()
+    entry: Descriptor | None = bundled.root
+    if bundled.root.media_type in media_types.INDEXES:
+        entry = index.parse(read(bundled.root.digest), bundled.root.media_type).for_platform(platform)
+    return Image.from_blobs(entry, read) if entry else None
