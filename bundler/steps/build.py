@@ -165,7 +165,7 @@ def _bake(
     """Bake a feature server for the bundle's repo and for each tenant's own; they differ in their last layer."""
     spec, lock_digest = loaded.spec, Digest.of(pinned.to_text().encode())
     rows = {row.platform: row for row in pinned.platforms}
-    asked = lock.asked(spec, loaded.folder, loaded.repo, loaded.own)
+    asked = lock.asked(loaded)
     layers: dict[Platform, tuple[Layer, ...]] = {}
     for platform, base in found.bases.items():
         row = rows[str(platform)]

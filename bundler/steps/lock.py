@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 from packaging.utils import canonicalize_name
 
 from bundler import __version__
 from bundler.effects import feast_release, uv, wheelhouse
 from bundler.effects.blobs import BlobStore
-from bundler.effects.feature_repo import RepoContents
 from bundler.effects.uv import Resolution
 from bundler.errors import SpecError, UsageError
 from bundler.feast import topology
 from bundler.feast.extras import extras_for
 from bundler.model import spec_reader
-from bundler.model.digest import Digest
 from bundler.model.lock import BundleLock, LockedImage, LockedPlatform
 from bundler.model.platform import Platform
 from bundler.model.progress import Progress
@@ -27,6 +24,7 @@ from bundler.oci.image import Image
 from bundler.oci.layer import COMPRESSOR
 from bundler.oci.rootfs import BaseContents
 from bundler.steps import requirements
+from bundler.steps.project import Project
 from bundler.steps.requirements import Requirements
 from bundler.wheels.compatibility import ImagePython
 
@@ -44,21 +42,17 @@ class Base:
 
 @dataclass(frozen=True)
 class LockInputs:
-    """All that a lock is made from: the spec and its folder, the repo, the bases, the images that are not baked.
+    """All that a lock is made from: the project, the bases, the images that are not baked.
 
-    ``own`` are the repos of tenants that have one, by the tenant's name.
     ``old`` is the earlier lock whose pins are kept, but for the packages in ``upgrade`` (None: keep none).
     """
 
-    spec: BundleSpec
-    folder: Path
-    repo: RepoContents
+    project: Project
     bases: Mapping[Platform, Base]
     images: tuple[LockedImage, ...]
     now: int
     old: BundleLock | None = None
     upgrade: frozenset[str] | None = frozenset()
-    own: Mapping[str, RepoContents] = field(default_factory=dict)
 
 
 def run(inputs: LockInputs, store: BlobStore, progress: Progress) -> BundleLock:
@@ -86,10 +80,10 @@ def run(inputs: LockInputs, store: BlobStore, progress: Progress) -> BundleLock:
     lock = BundleLock(
         tool=f"bundler {__version__}",
         created=inputs.now,
-        spec=str(spec_reader.fingerprint(inputs.spec)),
-        repo=str(_fingerprint(inputs.repo, inputs.own)),
+        spec=str(spec_reader.fingerprint(inputs.project.spec)),
+        repo=str(inputs.project.fingerprint),
         compressor=COMPRESSOR,
-        requirements=asked(inputs.spec, inputs.folder, inputs.repo, inputs.own).lines(),
+        requirements=asked(inputs.project).lines(),
         constraints=", ".join(dict.fromkeys(sources)),
         platforms=tuple(rows),
         images=inputs.images,
@@ -107,13 +101,13 @@ def stale(lock: BundleLock, now: LockInputs) -> tuple[str, ...]:
     """
     bases = now.bases
     pairs = [
-        ("spec", lock.spec, str(spec_reader.fingerprint(now.spec))),
-        ("feature repo", lock.repo, str(_fingerprint(now.repo, now.own))),
+        ("spec", lock.spec, str(spec_reader.fingerprint(now.project.spec))),
+        ("feature repo", lock.repo, str(now.project.fingerprint)),
         ("compressor", lock.compressor, COMPRESSOR),
         ("platforms", " ".join(row.platform for row in lock.platforms), " ".join(map(str, bases))),
     ]
     locked = {row.platform: row for row in lock.platforms}
-    lines = _moved(lock.requirements, asked(now.spec, now.folder, now.repo, now.own).lines())
+    lines = _moved(lock.requirements, asked(now.project).lines())
     for platform, base in bases.items():
         if (row := locked.get(str(platform))) is not None:
             pairs.append((f"{platform} base", row.base_digest, str(base.image.descriptor.digest)))
@@ -155,25 +149,13 @@ def image_python(base: Base, platform: Platform) -> ImagePython:
     return ImagePython(python.version, python.full_version.rstrip("+"), glibc, platform)
 
 
-def _fingerprint(repo: RepoContents, own: Mapping[str, RepoContents]) -> Digest:
-    """Return one digest over all repos; that of the repo where there is one."""
-    if not own:
-        return repo.fingerprint
-    lines = [f"{name} {one.fingerprint}\n" for name, one in sorted(own.items())]
-    return Digest.of(f"{repo.fingerprint}\n{''.join(lines)}".encode())
-
-
-def asked(
-    spec: BundleSpec, folder: Path, repo: RepoContents, own: Mapping[str, RepoContents] | None = None
-) -> Requirements:
-    """Return what a spec in ``folder`` asks for, with the extras of Feast that stores and servers of all repos need.
-
-    ``own`` are the repos of tenants that have one, by the tenant's name.
-    """
+def asked(project: Project) -> Requirements:
+    """Return what a spec asks for, with the extras of Feast that stores and servers of all its repos need."""
+    spec = project.spec
     extras = set(spec.feast.extras)
     for member in topology.members(spec):
         auth, engine = member.deployment.auth, member.deployment.batch_engine
-        config = (own or {}).get(member.deployment.name, repo).config
+        config = project.own.get(member.deployment.name, project.repo).config
         extras |= extras_for(
             config,
             servers=SERVERS,
@@ -181,7 +163,7 @@ def asked(
             engine=str(engine.config["type"]) if engine else None,
             release=spec.feast.version,
         )
-    return requirements.read(spec, folder, sorted(extras))
+    return requirements.read(spec, project.folder, sorted(extras))
 
 
 def _platform(
@@ -189,21 +171,22 @@ def _platform(
 ) -> tuple[LockedPlatform, str]:
     base = inputs.bases[platform]
     python = image_python(base, platform)
-    spec, held = inputs.spec, base.contents.distributions
+    project, held = inputs.project, base.contents.distributions
+    spec = project.spec
     _check_feast(spec, held)
     release = None
     if "feast" not in held:
         release = feast_release.release_lock(spec.feast.version, python, store, progress=progress)
-    wanted = asked(spec, inputs.folder, inputs.repo, inputs.own)
+    wanted = asked(project)
     bounds = requirements.bounds(wanted, held, release, python)
     found = uv.resolve(
         Resolution(
             python,
             requirements=(str(wanted.asked[0].requirement), *spec.packages),
-            files=tuple(requirements.file(inputs.folder, name) for name in spec.requirements),
+            files=tuple(requirements.file(project.folder, name) for name in spec.requirements),
             constraints=bounds.lines,
             preferences=preferences,
-            wheels=inputs.folder / spec.wheels,
+            wheels=project.folder / spec.wheels,
             pins=bounds.source,
         )
     )

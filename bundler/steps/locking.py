@@ -74,10 +74,10 @@ def gathered(
     Raises:
         SpecError: before anything is fetched, where the spec or its requirements cannot be met.
     """
-    lock.asked(
-        loaded.spec, loaded.folder, loaded.repo, loaded.own
-    )  # what this refuses need not wait for what is fetched
-    gathering = _gathering(loaded, pinned, store, progress, refresh=refresh, engine=engine, access=access)
+    lock.asked(loaded)  # what this refuses need not wait for what is fetched
+    gathering = Gathering(
+        loaded.spec, store, progress, _digests(pinned), refresh=refresh, engine=engine, access=access or Access()
+    )
     operator = operator_manifest.release(loaded.spec.operator, loaded.folder)
     bases = gathering.bases()
     return Gathered(bases.platforms, bases.locked, gathering.others(operator.images), operator)
@@ -88,21 +88,13 @@ def plan(
 ) -> MirrorPlan:
     """Say what ``gathered`` would fetch from registries, and how many bytes; fetches manifests only."""
     operator = operator_manifest.release(loaded.spec.operator, loaded.folder)
-    return _gathering(loaded, pinned, store, progress, access=access).plan(operator.images)
+    gathering = Gathering(loaded.spec, store, progress, _digests(pinned), access=access or Access())
+    return gathering.plan(operator.images)
 
 
-def _gathering(
-    loaded: Project,
-    pinned: BundleLock | None,
-    store: BlobStore,
-    progress: Progress,
-    *,
-    refresh: bool = False,
-    engine: str = "bundler",
-    access: Access | None = None,
-) -> Gathering:
-    digests = {image.reference: Digest.parse(image.source_digest) for image in pinned.images} if pinned else {}
-    return Gathering(loaded.spec, store, progress, digests, refresh=refresh, engine=engine, access=access or Access())
+def _digests(pinned: BundleLock | None) -> Mapping[str, Digest]:
+    """Return reference -> what its source called it when it was locked."""
+    return {image.reference: Digest.parse(image.source_digest) for image in pinned.images} if pinned else {}
 
 
 def write(request: LockRequest, store: BlobStore, progress: Progress) -> WrittenLock:
@@ -162,15 +154,12 @@ def _inputs(
     loaded: Project, found: Gathered, epoch: int | None, old: BundleLock | None, upgrade: frozenset[str] | None
 ) -> LockInputs:
     return LockInputs(
-        spec=loaded.spec,
-        folder=loaded.folder,
-        repo=loaded.repo,
+        project=loaded,
         bases=found.bases,
         images=found.locked_images,
         now=int(time.time()) if epoch is None else epoch,
         old=old,
         upgrade=upgrade,
-        own=loaded.own,
     )
 
 

@@ -12,6 +12,7 @@ from bundler.effects.feature_repo import RepoContents
 from bundler.errors import SpecError
 from bundler.feast.feature_store import refuse_credentials
 from bundler.model import lock, spec_reader
+from bundler.model.digest import Digest
 from bundler.model.lock import BundleLock
 from bundler.model.spec import BundleSpec
 
@@ -29,6 +30,14 @@ class Project:
     file: Path
     repo: RepoContents
     own: Mapping[str, RepoContents] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> Digest:
+        """One digest over all repos; that of the repo where there is one."""
+        if not self.own:
+            return self.repo.fingerprint
+        lines = [f"{name} {one.fingerprint}\n" for name, one in sorted(self.own.items())]
+        return Digest.of(f"{self.repo.fingerprint}\n{''.join(lines)}".encode())
 
     @property
     def folder(self) -> Path:

@@ -21,6 +21,7 @@ from bundler.oci import image
 from bundler.oci.rootfs import BaseContents, PythonInstallation
 from bundler.steps import lock
 from bundler.steps.lock import Base, LockInputs
+from bundler.steps.project import Project
 from tests.integration.package_index import PackageIndex
 from tests.unit.sample_wheels import wheel
 
@@ -104,11 +105,12 @@ def inputs(folder: Path, requirements: str = "asked\n", held: Mapping[str, str] 
     (folder / "requirements.txt").write_text(requirements)
     spec = spec_reader.read(SPEC, "bundle.yaml")
     bases = {Platform.parse(text): base(text, held or {}) for text in spec.platforms}
-    return LockInputs(spec, folder, feature_repo.read(repo, spec.repo), bases, (), now=1000)
+    project = Project(spec, folder / "bundle.yaml", feature_repo.read(repo, spec.repo))
+    return LockInputs(project, bases, (), now=1000)
 
 
 def locked(wanted: LockInputs) -> BundleLock:
-    return lock.run(wanted, BlobStore(wanted.folder / "cache"), SilentProgress())
+    return lock.run(wanted, BlobStore(wanted.project.folder / "cache"), SilentProgress())
 
 
 def versions(made: BundleLock, row: int = 0) -> dict[str, str]:
@@ -153,7 +155,7 @@ def test_an_index_that_a_requirement_file_names_is_used_for_locking_and_for_fetc
         assert versions(made)["ours"] == "1.0"
         assert "hunter2" not in made.to_text()
         (ours,) = (found for found in made.platforms[0].wheels if found.name == "ours")
-        options = lock.asked(wanted.spec, wanted.folder, wanted.repo).index_options
+        options = lock.asked(wanted.project).index_options
         store, python = BlobStore(tmp_path / "other"), lock.image_python(wanted.bases[AMD64], AMD64)
         wheelhouse.fetch([ours], python, store, wheels_dir=None, progress=SilentProgress(), options=options)
         assert store.has(Digest(ours.sha256), ours.size)

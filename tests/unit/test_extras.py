@@ -13,6 +13,7 @@ from bundler.model import spec_reader
 from bundler.model.digest import Digest
 from bundler.model.progress import SilentProgress
 from bundler.steps import lock, locking, project
+from bundler.steps.project import Project
 
 ALL_SERVERS = frozenset({"registry", "online", "offline", "ui"})
 
@@ -122,7 +123,7 @@ def test_a_lock_asks_for_what_file_and_deployment_need_together(tmp_path: Path) 
     config = feature_store.parse("project: a\nregistry: r\nonline_store: redis\n", "f")
     deployment = "deployment: {name: demo, auth: {type: kubernetes}, batchEngine: {config: {type: ray.engine}}}\n"
     spec = spec_reader.read(SPEC + deployment, "bundle.yaml")
-    asked = lock.asked(spec, tmp_path, RepoContents((), Digest("0" * 64), config))
+    asked = lock.asked(Project(spec, tmp_path / "bundle.yaml", RepoContents((), Digest("0" * 64), config)))
     assert asked.asked[0].requirement.extras == {"duckdb", "grpcio", "k8s", "ray", "redis"}
 
 
