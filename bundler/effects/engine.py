@@ -12,17 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import docker
 from docker.types import Ulimit
 
 from bundler.errors import ToolFailedError
 from bundler.model.platform import Platform
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _LABEL: Final = "io.feast-airgap-bundler.run"
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -109,14 +105,6 @@ class Engine:
     def title(self) -> str:
         """The engine's name and version, for people."""
         return f"{'Podman' if self.podman else 'Docker'} {self.version}"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Remove every container, volume and image that was made here, the last one first."""

@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -56,7 +56,7 @@ def connected(choice: EngineChoice, run: str) -> Iterator[Engine]:
             raise ToolMissingError(f"There is no Docker: neither DOCKER_HOST nor {_SOCKET}.", remedy=_INSTALL)
         if settings is None:
             settings = {"base_url": _podman(choice.environment) or stack.enter_context(_podman_service())}
-        yield stack.enter_context(Engine(_client(settings), run))
+        yield stack.enter_context(closing(Engine(_client(settings), run)))
 
 
 def _docker(environment: Mapping[str, str]) -> dict[str, Any] | None:

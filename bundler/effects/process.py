@@ -177,12 +177,8 @@ class Service:
 @contextmanager
 def serving(command: Sequence[str | Path], *, purpose: str) -> Iterator[Service]:
     """Run a program until the block ends; ``purpose`` as for ``run``."""
-    arguments = [str(part) for part in command]
-    _LOG.debug("$ %s", shlex.join(arguments))
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-        )
+        process = _start(command, "", None, stdin=False, output=output)
         try:
             yield Service(process, output, purpose)
         finally:
@@ -196,6 +192,7 @@ def _start(
     *,
     cwd: Path | None = None,
     stdin: bool,
+    output: IO[bytes] | None = None,
 ) -> subprocess.Popen[bytes]:
     arguments = [str(part) for part in command]
     _LOG.debug("$ %s", shlex.join(arguments))
@@ -203,8 +200,8 @@ def _start(
         return subprocess.Popen(
             arguments,
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=output or subprocess.PIPE,
+            stderr=output or subprocess.PIPE,
             cwd=cwd,
             env={**os.environ, **(environment or {})},
             start_new_session=True,
