@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +17,7 @@ from bundler.feast.container import Container as Declared
 from bundler.feast.kubelet import ClusterObjects
 from bundler.feast.pods import Pod, Service
 from bundler.feast.stand_ins import StoreServer
+from bundler.steps.rehearsal import stores
 
 _SOCKETS: Final = "/relay"
 _SCRIPTS: Final = "/rehearsal"
@@ -26,6 +27,7 @@ _RESTARTS: Final = 3
 _INIT_SECONDS: Final = 300.0
 _RELAY_SECONDS: Final = 30.0
 _STORE_SECONDS: Final = 60.0
+_AGAIN: Final = 0.2
 _A_NET: Final = 250
 _NO_NAME: Final = re.compile(r"[^A-Za-z0-9_.-]+")
 
@@ -47,7 +49,7 @@ class Route:
     socket: str
 
 
-def routes(services: Mapping[str, Sequence[Service]], stores: Sequence[StoreServer]) -> tuple[Route, ...]:
+def routes(services: Mapping[str, Sequence[Service]], servers: Sequence[StoreServer]) -> tuple[Route, ...]:
     """Return a route to every Service (by the key of its pod) and store, each at a loopback address of its own."""
     ways = [(pod, one) for pod, found in services.items() for one in found]
     found = [
@@ -63,7 +65,7 @@ def routes(services: Mapping[str, Sequence[Service]], stores: Sequence[StoreServ
         )
         for number, (pod, one) in enumerate(ways)
     ]
-    for number, store in enumerate(stores, len(found)):
+    for number, store in enumerate(servers, len(found)):
         address, socket = _address(number), f"{_SOCKETS}/{number}"
         found.append(Route(_store_pod(store), "", (store.host,), "", address, store.port, store.port, socket))
     return tuple(found)
@@ -157,12 +159,8 @@ class Stage:
         scripts = ("relay.py", "probe.py", "ask.py")
         container.put("/", {f"{_SCRIPTS[1:]}/{name}": resources.read(f"rehearsal/{name}") for name in scripts})
         container.start()
-        end = time.monotonic() + _RELAY_SECONDS
-        while "ready" not in container.logs():
-            if not container.state().running or time.monotonic() > end:
-                said = container.logs()
-                raise ToolFailedError("A relay of the rehearsal did not start.", details=said)
-            time.sleep(0.1)
+        problem = "A relay of the rehearsal did not start."
+        _wait(lambda: "ready" in container.logs(), container, _RELAY_SECONDS, problem=problem)
         return container
 
     def raise_pod(self, pod: Pod, objects: ClusterObjects, images: Mapping[str, str]) -> RunningPod:
@@ -180,7 +178,8 @@ class Stage:
             elif content is not None:
                 relay.run(("chmod", "0777", f"{_VOLUMES}/{name}"), user="0")
         made = {
-            one.name: self._plan(pod, one, objects, images, relay=relay, volumes=volumes) for one in self._every(pod)
+            one.name: self._plan(pod, one, objects, images, relay=relay, volumes=volumes)
+            for one in (*pod.init_containers, *pod.containers)
         }
         done: list[tuple[str, Ran]] = []
         for one in pod.init_containers:
@@ -190,10 +189,6 @@ class Stage:
                 return RunningPod(pod, relay, tuple(done), ())
         started = [(one, self._engine.create(made[one.name])) for one in pod.containers]
         return RunningPod(pod, relay, tuple(done), self._await(started, relay))
-
-    @staticmethod
-    def _every(pod: Pod) -> tuple[Declared, ...]:
-        return (*pod.init_containers, *pod.containers)
 
     def _plan(
         self,
@@ -244,7 +239,8 @@ class Stage:
             container.start()
         found: dict[str, Server] = {}
         restarts = dict.fromkeys((one.name for one, _ in started), 0)
-        due = {one.name: begun + (one.probe.patience if one.probe else 0) for one, _ in started}
+        patience = {one.name: one.probe.patience if one.probe else 0 for one, _ in started}
+        due = {name: begun + seconds for name, seconds in patience.items()}
         while len(found) < len(started):
             for one, container in started:
                 if one.name in found:
@@ -259,7 +255,7 @@ class Stage:
                 elif late or not running:
                     container.restart()  # as the kubelet: also one that runs and does not answer in its time
                     restarts[one.name] += 1
-                    due[one.name] = now + (one.probe.patience if one.probe else 0)
+                    due[one.name] = now + patience[one.name]
             time.sleep(0.5)
         return tuple(found[one.name] for one, _ in started)
 
@@ -270,7 +266,7 @@ class Stage:
         words = [str(one.probe.port)]
         if one.probe.path:  # without one, the kubelet only opens the port, with TLS or not
             words += [one.probe.path, *(["tls"] if one.probe.tls else [])]
-        return relay.run((*_PYTHON, f"{_SCRIPTS}/probe.py", *words)).status == 0
+        return _probed(relay, *words)
 
     def ask(self, client: Container, url: str, body: str, authority: str | None) -> tuple[int, str]:
         """Send JSON to a URL from a pod; return status and body, status 0 where there was no answer."""
@@ -287,65 +283,26 @@ class Stage:
         """Run a store and wait until its port is open."""
         pod = _store_pod(store)
         relay = self._relay(pod, "", reaches=False)
-        container = self._engine.create(
-            ContainerPlan(
-                name=f"{pod}-server",
-                image=image,
-                command=("sh", "-ec", _STORES[store.kind], "sh", str(store.port)),
-                environment=_account(store),
-                working_folder="/tmp",  # noqa: S108  (inside a container)
-                user=_USERS[store.kind],
-                network=relay,
-            )
-        )
+        container = self._engine.create(stores.container(store, f"{pod}-server", image, relay))
         container.start()
-        end = time.monotonic() + _STORE_SECONDS
-        while relay.run((*_PYTHON, f"{_SCRIPTS}/probe.py", str(store.port))).status != 0:
-            if not container.state().running or time.monotonic() > end:
-                raise ToolFailedError(
-                    f"The image {image} does not run as a {store.kind} server.",
-                    remedy=f"Give another one for {store.kind}, or none: stores in files take its place.",
-                    details=container.logs(),
-                )
-            time.sleep(0.3)
+        _wait(
+            lambda: _probed(relay, str(store.port)),
+            container,
+            _STORE_SECONDS,
+            problem=f"The image {image} does not run as a {store.kind} server.",
+            remedy=f"Give another one for {store.kind}, or none: stores in files take its place.",
+        )
 
 
-def _account(store: StoreServer) -> dict[str, str]:
-    """Return the variables of a store's script: the first account, and SQL that makes the others."""
-    first, *others = store.accounts
-    sql = [f"CREATE ROLE {_quoted(one.user)} LOGIN PASSWORD {_literal(one.password)}" for one in others]
-    made = {"postgres"}
-    for one in store.accounts:
-        if one.database not in made:
-            made.add(one.database)
-            sql.append(f"CREATE DATABASE {_quoted(one.database)} OWNER {_quoted(one.user)}")
-    return {"STORE_USER": first.user, "STORE_PASSWORD": first.password, "STORE_SQL": "\n".join(sql)}
+def _wait(ready: Callable[[], bool], container: Container, seconds: float, *, problem: str, remedy: str = "") -> None:
+    """Return when it is ready; raise ``ToolFailedError`` with what the container said where it ended or took longer."""
+    end = time.monotonic() + seconds
+    while not ready():
+        if not container.state().running or time.monotonic() > end:
+            raise ToolFailedError(problem, remedy=remedy, details=container.logs())
+        time.sleep(_AGAIN)
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-# Both work with the projects' own images and with Debian's packages; the servers are new and empty.
-_USERS: Final = {"redis": "65534:65534", "postgres": "postgres"}
-_STORES: Final = {
-    "redis": """
-umask 077
-{ echo "port $1"; echo "bind 0.0.0.0"; echo 'save ""'; echo "dir /tmp"
-  [ -z "$STORE_PASSWORD" ] || echo "requirepass $STORE_PASSWORD"; } >/tmp/redis.conf
-exec redis-server /tmp/redis.conf
-""",
-    "postgres": """
-PATH=$PATH:$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -1)
-umask 077
-mkdir /tmp/data
-printf %s "${STORE_PASSWORD:-unused}" >/tmp/password
-initdb -D /tmp/data -U "$STORE_USER" --pwfile=/tmp/password --auth=scram-sha-256 -E UTF8 --locale=C >/dev/null
-[ -z "$STORE_SQL" ] || printf '%s\\n' "$STORE_SQL" | postgres --single -D /tmp/data postgres
-exec postgres -D /tmp/data -h 0.0.0.0 -p "$1" -k /tmp
-""",
-}
+def _probed(relay: Container, *words: str) -> bool:
+    """Ask a server of a pod as the kubelet does; ``words`` are those of probe.py."""
+    return relay.run((*_PYTHON, f"{_SCRIPTS}/probe.py", *words)).status == 0

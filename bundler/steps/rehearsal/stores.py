@@ -1,0 +1,61 @@
+"""How Redis and PostgreSQL run beside the pods of a rehearsal: new, empty, and with the accounts that stores use."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bundler.effects.engine import Container, ContainerPlan
+from bundler.feast.stand_ins import StoreServer
+
+# Both work with the projects' own images and with Debian's packages; the servers are new and empty.
+_USERS: Final = {"redis": "65534:65534", "postgres": "postgres"}
+_STORES: Final = {
+    "redis": """
+umask 077
+{ echo "port $1"; echo "bind 0.0.0.0"; echo 'save ""'; echo "dir /tmp"
+  [ -z "$STORE_PASSWORD" ] || echo "requirepass $STORE_PASSWORD"; } >/tmp/redis.conf
+exec redis-server /tmp/redis.conf
+""",
+    "postgres": """
+PATH=$PATH:$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -1)
+umask 077
+mkdir /tmp/data
+printf %s "${STORE_PASSWORD:-unused}" >/tmp/password
+initdb -D /tmp/data -U "$STORE_USER" --pwfile=/tmp/password --auth=scram-sha-256 -E UTF8 --locale=C >/dev/null
+[ -z "$STORE_SQL" ] || printf '%s\\n' "$STORE_SQL" | postgres --single -D /tmp/data postgres
+exec postgres -D /tmp/data -h 0.0.0.0 -p "$1" -k /tmp
+""",
+}
+
+
+def container(store: StoreServer, name: str, image: str, network: Container) -> ContainerPlan:
+    """Return the container of a store's server."""
+    return ContainerPlan(
+        name=name,
+        image=image,
+        command=("sh", "-ec", _STORES[store.kind], "sh", str(store.port)),
+        environment=_account(store),
+        working_folder="/tmp",  # noqa: S108  (inside a container)
+        user=_USERS[store.kind],
+        network=network,
+    )
+
+
+def _account(store: StoreServer) -> dict[str, str]:
+    """Return the variables of a store's script: the first account, and SQL that makes the others."""
+    first, *others = store.accounts
+    sql = [f"CREATE ROLE {_quoted(one.user)} LOGIN PASSWORD {_literal(one.password)}" for one in others]
+    made = {"postgres"}
+    for one in store.accounts:
+        if one.database not in made:
+            made.add(one.database)
+            sql.append(f"CREATE DATABASE {_quoted(one.database)} OWNER {_quoted(one.user)}")
+    return {"STORE_USER": first.user, "STORE_PASSWORD": first.password, "STORE_SQL": "\n".join(sql)}
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
