@@ -18,6 +18,7 @@ from bundler.steps import verify
 from bundler.steps.pack import Packed
 from tests.support import pythons
 from tests.support.registries import require
+from tests.support.verifier_program import check
 from tests.unit import packed
 
 pytestmark = pytest.mark.integration
@@ -45,14 +46,6 @@ def verifier(signed: Packed, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Bundle.open(signed.path) as bundle:
         path.write_bytes(bundle.read(layout.VERIFIER))
     return path
-
-
-def check(verifier: Path, *arguments: str | Path, python: str = sys.executable) -> tuple[int, str]:
-    done = subprocess.run(
-        [python, "-I", "-S", str(verifier), *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stdout + done.stderr
 
 
 def unpack(bundle: Path, folder: Path) -> Path:

@@ -23,6 +23,7 @@ from bundler.steps.push import PushOptions
 from tests.support import pythons, registries, sample_bundles
 from tests.support.registries import RunningRegistry
 from tests.support.sample_bundles import SampleLayer
+from tests.support.verifier_program import check
 from tests.unit.test_volumes import cut
 
 pytestmark = pytest.mark.integration
@@ -93,14 +94,6 @@ def verifier(made: Packed, tmp_path_factory: pytest.TempPathFactory) -> Path:
     script = f"cat {NAME}.??? | tar -xOf - {layout.VERIFIER}"
     path.write_bytes(subprocess.run(["sh", "-c", script], cwd=made.path.parent, check=True, capture_output=True).stdout)
     return path
-
-
-def check(verifier: Path, *arguments: str | Path, python: str = sys.executable) -> tuple[int, str]:
-    done = subprocess.run(
-        [python, "-I", "-S", str(verifier), *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stdout + done.stderr
 
 
 def test_the_bundles_own_verifier_reads_volumes_on_every_python(made: Packed, verifier: Path) -> None:
