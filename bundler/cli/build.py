@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,8 +44,7 @@ if TYPE_CHECKING:
     help="Play the pods without a network before packing (bundler rehearse), and put the evidence into the checklist.",
 )
 @click.option("--rehearse-engine", type=click.Choice(["docker", "podman"]), help="Container engine of the rehearsal.")
-@click.option("--redis", metavar="IMAGE", help="Image, known to that engine, that runs Redis where stores need one.")
-@click.option("--postgres", metavar="IMAGE", help="The same for PostgreSQL.")
+@options.store_images
 @options.volume_size
 @options.registry_access
 @options.cache_dir
@@ -60,8 +60,7 @@ def command(
     sign_key: Path | None,
     rehearse: bool,
     rehearse_engine: str | None,
-    redis: str | None,
-    postgres: str | None,
+    store_images: Mapping[str, str],
     volume_size: int | None,
     access: Access,
     cache_dir: Path,
@@ -94,7 +93,7 @@ def command(
         locked=locked,
         sign_key=sign_key,
         engine=engine,
-        rehearsal=_rehearsal(rehearse_engine, redis=redis, postgres=postgres) if rehearse else None,
+        rehearsal=_rehearsal(rehearse_engine, store_images) if rehearse else None,
         volume_size=volume_size,
         access=access,
     )
@@ -106,9 +105,7 @@ def command(
         console.show(line)
 
 
-def _rehearsal(engine: str | None, **images: str | None) -> RehearseOptions:
-    """Return how to play; ``images`` is kind of store -> image."""
+def _rehearsal(engine: str | None, store_images: Mapping[str, str]) -> RehearseOptions:
     from bundler.steps.rehearsal.options import RehearseOptions  # noqa: PLC0415  (help must not load the program)
 
-    given = {kind: image for kind, image in images.items() if image}
-    return RehearseOptions(engine, os.environ, given)
+    return RehearseOptions(engine, os.environ, store_images)

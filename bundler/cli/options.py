@@ -86,6 +86,21 @@ def registry_access(command: Callable[..., _Result]) -> Callable[..., _Result]:
     return found
 
 
+def store_images(command: Callable[..., _Result]) -> Callable[..., _Result]:
+    """Images of the servers beside a rehearsal; the command gets kind of store -> image as ``store_images``."""
+
+    @functools.wraps(command)
+    def with_images(*, redis: str | None, postgres: str | None, **others: object) -> _Result:
+        given = {kind: image for kind, image in (("redis", redis), ("postgres", postgres)) if image}
+        return command(store_images=given, **others)
+
+    found: Callable[..., _Result] = with_images
+    found = click.option("--postgres", metavar="IMAGE", help="The same for PostgreSQL.")(found)
+    return click.option(
+        "--redis", metavar="IMAGE", help="Image, known to the engine, that runs Redis where stores need one."
+    )(found)
+
+
 def volume_size(command: _Command) -> _Command:
     """``--volume-size``, in bytes."""
     return click.option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -18,8 +19,7 @@ from bundler.cli import options, report
     type=click.Choice(["docker", "podman"]),
     help="Container engine; without it Docker where there is one (DOCKER_HOST, docker context, socket), else Podman.",
 )
-@click.option("--redis", metavar="IMAGE", help="Image, known to the engine, that runs Redis where stores need one.")
-@click.option("--postgres", metavar="IMAGE", help="The same for PostgreSQL.")
+@options.store_images
 @click.option(
     "--values",
     type=click.Path(path_type=Path),
@@ -43,8 +43,7 @@ def command(
     *,
     bundle: Path,
     engine: str | None,
-    redis: str | None,
-    postgres: str | None,
+    store_images: Mapping[str, str],
     values: Path | None,
     user: str | None,
     read_only_root: bool,
@@ -67,11 +66,10 @@ def command(
     from bundler.steps import rehearse  # noqa: PLC0415
     from bundler.steps.rehearsal.options import ANY_USER, RehearseOptions, read_values  # noqa: PLC0415
 
-    given = {kind: image for kind, image in (("redis", redis), ("postgres", postgres)) if image}
     asked = RehearseOptions(
         engine=engine,
         environment=os.environ,
-        store_images=given,
+        store_images=store_images,
         user=user or ANY_USER,
         read_only_root=read_only_root,
         manifests=manifests,
