@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -111,11 +112,22 @@ class BlobStore:
         if size is not None and writer.size != size:
             raise VerificationError(f"Expected a blob of {size} bytes, got {writer.size} ({writer.digest}).")
 
+    @contextmanager
+    def temporary_folder(self) -> Iterator[Path]:
+        """Make a folder on the disk of the blobs, and remove it with all that is in it when the block ends."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".part-") as name:
+            yield Path(name)
+
     def sweep(self, *, older_than: float = 86400.0) -> None:
         """Remove what killed runs left half-written; ``older_than`` seconds, so that no run under way is disturbed."""
         for leftover in self.folder.glob(".part-*"):
             with suppress(FileNotFoundError):
-                if time.time() - leftover.stat().st_mtime > older_than:
+                if time.time() - leftover.stat().st_mtime <= older_than:
+                    continue
+                if leftover.is_dir():
+                    shutil.rmtree(leftover, ignore_errors=True)
+                else:
                     leftover.unlink()
 
     def put(self, content: bytes) -> Digest:

@@ -68,9 +68,11 @@ def run(
         out, err = process.communicate(stdin, timeout=timeout)
     except subprocess.TimeoutExpired as error:
         _end(process)
+        _close(process)
         raise ToolFailedError(f"{program} did not end in {timeout:g} s while {purpose}.", remedy=remedy) from error
     except BaseException:  # also an interrupt: leave no child behind
         _end(process)
+        _close(process)
         raise
     stdout, stderr = out.decode(errors="replace"), err.decode(errors="replace")
     for line in stderr.splitlines():
@@ -237,3 +239,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe:
+            with suppress(BrokenPipeError):  # input that nobody read
+                pipe.close()

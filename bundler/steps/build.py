@@ -22,7 +22,7 @@ from bundler.model.reference import ImageRef
 from bundler.model.spec import BundleSpec
 from bundler.oci.layer import Layer
 from bundler.render import relocation
-from bundler.steps import bake, documents, gather, lock, locking, pack, project, wheel_layers
+from bundler.steps import bake, documents, gather, import_check, lock, locking, pack, project, wheel_layers
 from bundler.steps.bake import BakedServer, ImageIdentity
 from bundler.steps.documents import FEATURE_SERVER, Rehearse, Subject
 from bundler.steps.gather import GatheredImage
@@ -105,9 +105,10 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
     found = locking.gathered(loaded, existing, store, progress, engine=request.engine, access=request.access)
     pinned = locking.fitting(loaded, existing, found, store, progress, epoch=request.epoch)
     servers = _bake(loaded, found, pinned, store, progress)
+    imported = import_check.run(loaded, found.bases, servers[0], store, progress)
     to_pack = (*(_server_to_pack(server, store) for server in servers), *_to_pack(found.images, loaded))
     described = pack.describe(to_pack, store).images
-    subject = Subject(loaded, found, pinned, described, servers, signed=request.sign_key is not None)
+    subject = Subject(loaded, found, pinned, described, servers, imported, signed=request.sign_key is not None)
     plan = PackPlan(
         name=loaded.spec.name,
         version=loaded.spec.version,

@@ -42,6 +42,8 @@ class Subject:
     images: tuple[BundledImage, ...]
     servers: tuple[BakedServer, ...]
     """The bundle's own first."""
+    imported: tuple[Finding, ...]
+    """What trying its imports showed, on each platform."""
     signed: bool
 
     @property
@@ -183,7 +185,7 @@ def _checks(subject: Subject, emitted: Mapping[str, str]) -> tuple[Finding, ...]
         for document in yaml_text.documents(text, path)
     ]
     internal = [name for image in subject.images for name in (image.internal, image.pinned)]
-    found = [image_check.check(emitted, internal)]
+    found = [*subject.imported, image_check.check(emitted, internal)]
     for resource in resources:
         found += [lint.accepted(resource, operator.crd)] if operator.crd is not None else []
         found += advice.advise(resource, operator.capabilities)

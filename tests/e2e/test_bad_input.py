@@ -146,3 +146,17 @@ def test_a_full_cache_disk_is_named(project: Path, small_disk: Path) -> None:
     ran = bundler("build", "-f", project / "bundle.yaml", "-o", project.parent / "dist", "--cache-dir", small_disk)
     assert_refused(ran, 5, "No space left|space")
     assert not list((project.parent / "dist").glob("*.tar"))
+
+
+def test_a_store_whose_package_nobody_asked_for_is_found_by_importing_it_in_the_image(
+    project: Path, build: Build
+) -> None:
+    # A class of the site's own, which no table can know.
+    edit(
+        project / "feature_repo" / "feature_store.yaml",
+        lambda text: re.sub(r"type: redis", "type: ours.stores.OurOnlineStore", text),
+    )
+    ran = build()
+    assert_refused(ran, 3, "cannot import", r"online_store ours\.stores\.OurOnlineStore: ModuleNotFoundError.*'ours'")
+    assert "'packages' or 'requirements'" in ran.stderr
+    assert not list((project.parent / "dist").glob("*.tar*"))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.conftest import Built
+from tests.e2e.conftest import Built, run
 from tests.support import engines
 from tests.support.engines import Engine
 from tests.support.unpacked import Unpacked, unpacked
@@ -99,3 +100,16 @@ def test_the_image_unpacked_by_umoci_serves_its_repo(runtime_bundle: Unpacked, u
     assert ran.status == 0, ran.output
     assert re.search(shown, ran.output), ran.output
     check(ran.output)
+
+
+def test_the_build_tried_the_imports_in_the_image_and_the_checklist_shows_which(built: Built) -> None:
+    checklist = json.loads(run(["tar", "-xOf", built.bundle, "checklist.json"]))
+    findings = [one for section in checklist["report"]["sections"] for one in section["findings"]]
+    (found,) = [one for one in findings if one["check"] == "image-imports"]
+    assert found["status"] == "pass"
+    assert {
+        "linux/amd64: tried in the image",
+        "registry server, gRPC: feast.registry_server",
+        "feature_store.yaml: online_store redis: feast.repo_config.ONLINE_STORE_CLASS_FOR_TYPE:redis",
+        "feature_store.yaml: registry sql: postgresql+psycopg",
+    } <= set(found["evidence"])

@@ -58,12 +58,14 @@ def test_what_killed_runs_left_is_swept_but_not_what_is_under_way(tmp_path: Path
     store = BlobStore(tmp_path)
     store.put(b"content")
     old, new = store.folder / ".part-old", store.folder / ".part-new"
-    for part in (old, new):
+    folder = store.folder / ".part-folder"
+    folder.mkdir()
+    for part in (old, new, folder / "file"):
         part.write_bytes(b"half")
-    os.utime(old, (0, 0))
+    for path in (old, folder):
+        os.utime(path, (0, 0))
     store.sweep()
-    assert not old.exists()
-    assert new.exists()
+    assert [part.name for part in store.folder.glob(".part-*")] == [new.name]
 
 
 def test_a_record_is_found_by_its_whole_key(tmp_path: Path) -> None:
