@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -159,6 +159,12 @@ def test_every_wiring_serves_with_the_newest_feast(docker: Stage, newest: Built,
     assert_served(*docker.rehearse(newest.bundle, "--manifests", folder, *options))
 
 
+@pytest.fixture(params=["oldest", "newest"])
+def release(request: pytest.FixtureRequest) -> Built:
+    """The example's bundle with the oldest Feast that is rehearsed, and with the newest."""
+    return cast("Built", request.getfixturevalue(request.param))
+
+
 INGRESS = {"hosts": {"online": "features.internal.example"}, "className": "nginx", "tlsSecret": "features-tls"}
 POLICIES = {"stores": [{"namespace": "stores", "ports": [5432, 6379]}], "clients": ["scoring"]}
 
@@ -168,10 +174,10 @@ POLICIES = {"stores": [{"namespace": "stores", "ports": [5432, 6379]}], "clients
     [("standard", {"ingress": INGRESS}), ("enterprise-isolated", {"networkPolicies": POLICIES})],
 )
 def test_topologies_serve_over_tls(
-    docker: Stage, oldest: Built, tmp_path: Path, topology: str, keys: dict[str, Any]
+    docker: Stage, release: Built, tmp_path: Path, topology: str, keys: dict[str, Any]
 ) -> None:
-    folder = rendered(oldest, tmp_path, topology=topology, **keys)
-    ran, findings = docker.rehearse(oldest.bundle, "--manifests", folder)
+    folder = rendered(release, tmp_path, topology=topology, **keys)
+    ran, findings = docker.rehearse(release.bundle, "--manifests", folder)
     assert_served(ran, findings)
     served = next(one for one in findings if one["check"] == "online")
     assert served["evidence"][0].startswith("POST https://")
@@ -179,9 +185,9 @@ def test_topologies_serve_over_tls(
     assert let_in == (topology == "enterprise-isolated")
 
 
-def test_two_tenants_serve_with_one_shared_registry(docker: Stage, oldest: Built, tmp_path: Path) -> None:
+def test_two_tenants_serve_with_one_shared_registry(docker: Stage, release: Built, tmp_path: Path) -> None:
     folder = rendered(
-        oldest,
+        release,
         tmp_path,
         topology="enterprise-shared",
         wiring="mounted",
@@ -189,7 +195,7 @@ def test_two_tenants_serve_with_one_shared_registry(docker: Stage, oldest: Built
         tls={"caConfigMap": "registry-ca"},
         tenants=[{"name": "team-a", "project": "team_a"}, {"name": "team-b", "project": "team_b"}],
     )
-    ran, findings = docker.rehearse(oldest.bundle, "--manifests", folder)
+    ran, findings = docker.rehearse(release.bundle, "--manifests", folder)
     assert_served(ran, findings, views=2)
 
 
