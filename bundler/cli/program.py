@@ -26,6 +26,7 @@ _COMMANDS = {
     "inspect": "Say what is in a bundle.",
     "verify": "Recompute every digest of a bundle.",
     "push": "Push a bundle's images to a registry, straight from the file.",
+    "install": "Apply a bundle's manifests, wait until it serves, run the CronJob once.",
     "serve": "Serve a bundle as a read-only registry.",
     "load": "Load a bundle's images into a local Docker or Podman.",
     "rehearse": "Run the bundle's pods in containers without a network.",
@@ -62,7 +63,8 @@ _HELP = """Put the Feast feature store on Kubernetes clusters that have no inter
 
 \b
 Connected:     bundler init REPO > bundle.yaml;  bundler build -f bundle.yaml -o dist/
-Disconnected:  bundler verify BUNDLE;  bundler push BUNDLE --registry HOST[:PORT]/PREFIX
+Disconnected:  bundler verify BUNDLE;  bundler push BUNDLE --registry HOST[:PORT]/PREFIX;
+               bundler install BUNDLE --registry HOST[:PORT]/PREFIX
 
 Results go to stdout, the story to stderr; --output json is for scripts. Exit codes: 0 done, 1 bug or interrupt,
 2 usage, 3 spec or lock unusable, 4 tool missing, 5 tool failed, 6 verification failed, 7 registry refused or

@@ -1,17 +1,12 @@
-"""Where an image lies in the internal registry, and the rewriting of references to say so."""
+"""Where an image lies in the internal registry."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 from bundler.errors import SpecError
 from bundler.model.reference import ImageRef
 from bundler.model.spec import Registry
-
-# What a reference may go on with: a match that is followed by one of these is only the beginning of another reference.
-_GOES_ON = r"[\w/@:]|[.-]\w"
-_GOES_BEFORE = r"[\w/@:.-]"
 
 
 def prefix(registry: Registry) -> str:
@@ -55,15 +50,3 @@ def relocations(references: Iterable[ImageRef], registry: Registry) -> Mapping[I
             details=tuple(collisions),
         )
     return found
-
-
-def relocate_text(text: str, mapping: Mapping[str, str]) -> tuple[str, int]:
-    """Replace references in a text by a mapping (source -> internal); return the text and how many were replaced.
-
-    Whole references only: where ``app:1`` is mapped, ``app:1.2``, ``app:1@sha256:...`` and ``other/app:1`` stay.
-    """
-    if not mapping:
-        return text, 0
-    alternatives = "|".join(re.escape(source) for source in sorted(mapping, key=len, reverse=True))
-    pattern = re.compile(rf"(?<!{_GOES_BEFORE})(?:{alternatives})(?!{_GOES_ON})")
-    return pattern.subn(lambda match: mapping[match[0]], text)

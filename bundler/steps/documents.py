@@ -20,7 +20,7 @@ from bundler.model.platform import Platform
 from bundler.model.reference import ImageRef
 from bundler.oci.image import Image
 from bundler.render import checklist as checklist_text
-from bundler.render import image_check, manifests, mirror_config, relocation, sbom, yaml_text
+from bundler.render import image_check, manifests, mirror_config, references, relocation, sbom, yaml_text
 from bundler.steps import bake, checklist, gather, lint
 from bundler.steps.bake import BakedServer
 from bundler.steps.checklist_facts import ChecklistFacts, OperatorFacts, PythonFacts, RepoFacts
@@ -97,7 +97,7 @@ def _manifests(subject: Subject) -> Mapping[str, str]:
     operator = subject.gathered.operator
     install = operator.manifest
     if install is not None:
-        install, _ = relocation.relocate_text(install, subject.sources)
+        install, _ = references.relocate_text(install, subject.sources)
     main = _baked(subject, subject.servers[0])
     own = {server.tenant: _baked(subject, server) for server in subject.servers if server.tenant is not None}
     spec, known = subject.project.spec, operator.capabilities

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from bundler.feast.capabilities import Capabilities
 from bundler.feast.operator_images import image_references
 from bundler.model.findings import Status
 from bundler.model.reference import ImageRef
-from bundler.render import image_check, manifests, relocation, yaml_text
+from bundler.render import image_check, kustomized, manifests, references, relocation, yaml_text
 from tests.integration import discovery_api
 from tests.unit import manifest_cases as cases
 from tests.unit.operator_manifests import real_manifest
@@ -102,6 +103,19 @@ def test_kubectl_would_apply_them(golden: Path, files: Mapping[str, str], kubect
 
 
 @pytest.mark.parametrize(("golden", "files"), GOLDEN)
+def test_an_install_applies_what_kustomize_would(
+    golden: Path, files: Mapping[str, str], kubectl: Kubectl, tmp_path: Path
+) -> None:
+    listed = yaml_text.documents(kubectl.kustomize(written(files, tmp_path)), "kustomize")
+    assert in_any_order(kustomized.objects(files)) == in_any_order(listed)
+
+
+def in_any_order(objects: Iterable[Any]) -> list[str]:
+    """Return objects as texts: kustomize sorts them by kind."""
+    return sorted(json.dumps(one, sort_keys=True) for one in objects)
+
+
+@pytest.mark.parametrize(("golden", "files"), GOLDEN)
 def test_kubernetes_schemas_accept_every_core_object(golden: Path, files: Mapping[str, str]) -> None:
     core = [document for document in documents(files) if document["kind"] not in FOREIGN]
     assert core
@@ -119,7 +133,7 @@ def test_the_operator_is_relocated_whole_and_pulls_with_the_secret(
     mapping = {
         source: f"{relocation.relocate(ImageRef.parse(source), registry)}{digest}" for source in image_references(text)
     }
-    relocated, _ = relocation.relocate_text(text, mapping)
+    relocated, _ = references.relocate_text(text, mapping)
     known = Capabilities.for_version(cases.VERSIONS[release])
     files = manifests.render(cases.spec(), cases.config(), cases.IMAGES, known, relocated)
     internal = [*mapping.values(), cases.IMAGES.feature_server, cases.IMAGES.kubectl]
@@ -127,6 +141,7 @@ def test_the_operator_is_relocated_whole_and_pulls_with_the_secret(
 
     folder = written(files, tmp_path) / "operator"
     built = kubectl.kustomize(folder)
+    assert in_any_order(kustomized.objects(files, "operator")) == in_any_order(yaml_text.documents(built, "kustomize"))
     resources: Any = yaml_text.documents(built, "kustomize")
     objects = {identity(resource)[0]: resource for resource in resources}
     assert objects["ServiceAccount"]["imagePullSecrets"] == [{"name": "registry-credentials"}]

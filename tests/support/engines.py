@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -92,6 +93,7 @@ def podman() -> Iterator[Engine]:
             yield Engine(program, storage, run_options=_LIMITS)
         finally:
             call([*program, "system", "reset", "--force"])
+            _await_unmounted(name)
 
 
 @contextmanager
@@ -109,3 +111,11 @@ def podman_home(folder: Path) -> Iterator[Mapping[str, str]]:
             yield environment
         finally:
             call(["podman", "system", "reset", "--force"], environment)
+            _await_unmounted(name)
+
+
+def _await_unmounted(folder: str) -> None:
+    """Wait until nothing is mounted below a folder: what Podman leaves to clean up after a container outlives it."""
+    end = time.monotonic() + _PATIENCE
+    while f" {folder}/" in Path("/proc/self/mountinfo").read_text() and time.monotonic() < end:
+        time.sleep(0.1)

@@ -14,7 +14,7 @@ from bundler.feast.operator_images import image_references
 from bundler.model.findings import Status
 from bundler.model.reference import ImageRef
 from bundler.model.spec import Registry
-from bundler.render import image_check, mirror_config, relocation
+from bundler.render import image_check, mirror_config, references, relocation
 from tests.unit import manifest_cases
 from tests.unit.operator_manifests import RELEASES, real_manifest
 
@@ -82,7 +82,7 @@ def test_a_rule_parts_what_would_collide() -> None:
     ["image: {}", 'image: "{}"', "value: {}\n", "[{}]", "--image={}", "'{}'", "see {}.", "a\n{}\nb", "{},"],
 )
 def test_a_reference_is_replaced_wherever_it_is_whole(text: str) -> None:
-    found, count = relocation.relocate_text(text.format("quay.io/a/b:1"), {"quay.io/a/b:1": "r/x@d"})
+    found, count = references.relocate_text(text.format("quay.io/a/b:1"), {"quay.io/a/b:1": "r/x@d"})
     assert (found, count) == (text.format("r/x@d"), 1)
 
 
@@ -98,21 +98,21 @@ def test_a_reference_is_replaced_wherever_it_is_whole(text: str) -> None:
     ],
 )
 def test_a_part_of_another_reference_stays(text: str) -> None:
-    assert relocation.relocate_text(text, {"quay.io/a/b:1": "r/x"}) == (text, 0)
+    assert references.relocate_text(text, {"quay.io/a/b:1": "r/x"}) == (text, 0)
 
 
 def test_what_was_put_in_is_not_replaced_again() -> None:
     mapping = {"a.b/x:1": "c.d/y:1", "c.d/y:1": "e.f/z:1"}
-    assert relocation.relocate_text("a.b/x:1 c.d/y:1", mapping) == ("c.d/y:1 e.f/z:1", 2)
-    assert relocation.relocate_text("a.b/x:1", {}) == ("a.b/x:1", 0)
+    assert references.relocate_text("a.b/x:1 c.d/y:1", mapping) == ("c.d/y:1 e.f/z:1", 2)
+    assert references.relocate_text("a.b/x:1", {}) == ("a.b/x:1", 0)
 
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(["quay.io/a/b:1", "quay.io/a/b:1.2", "x", "image: "]), max_size=8))
 def test_relocating_and_back_changes_nothing(words: list[str]) -> None:
     text = " ".join(words)
-    there, count = relocation.relocate_text(text, {"quay.io/a/b:1": "r.i/a/b:1"})
-    assert relocation.relocate_text(there, {"r.i/a/b:1": "quay.io/a/b:1"}) == (text, count)
+    there, count = references.relocate_text(text, {"quay.io/a/b:1": "r.i/a/b:1"})
+    assert references.relocate_text(there, {"r.i/a/b:1": "quay.io/a/b:1"}) == (text, count)
     assert count == words.count("quay.io/a/b:1")
 
 
@@ -145,7 +145,7 @@ def test_the_operators_manifest_names_three_images_and_none_is_left(release: str
         "feast-operator",
     ]
     mapping = {source: f"{relocation.relocate(ImageRef.parse(source), REGISTRY)}@{DIGEST}" for source in sources}
-    relocated, count = relocation.relocate_text(text, mapping)
+    relocated, count = references.relocate_text(text, mapping)
     assert count == 3
     assert set(image_references(relocated)) == set(mapping.values())
     assert image_check.check({"install.yaml": relocated}, mapping.values()).status is Status.PASS

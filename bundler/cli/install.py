@@ -1,0 +1,85 @@
+"""``bundler install``: from a bundle whose images were pushed to feature stores that serve."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from bundler.cli import console, options
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command(name="install")
+@options.bundle_argument
+@click.option("--registry", required=True, metavar="HOST[:PORT][/PREFIX]", help="Where the images were pushed.")
+@click.option(
+    "--secret",
+    "secrets",
+    multiple=True,
+    metavar="[NAMESPACE/]NAME=FILE",
+    help="Fill in a Secret from a file: a Secret's manifest, or KEY=VALUE lines; repeatable. Others must be there.",
+)
+@click.option("--no-operator", is_flag=True, help="Leave operator and CRDs out: an admin has installed them.")
+@click.option("--no-first-run", is_flag=True, help="Do not run the CronJob once.")
+@click.option("--force-conflicts", is_flag=True, help="Take over fields that somebody else manages.")
+@click.option("--dry-run", is_flag=True, help="Let the server say what would change, and change nothing.")
+@click.option("--timeout", type=click.FloatRange(1), default=600, show_default=True, help="Seconds, for each wait.")
+@click.option("--kubectl", "program", metavar="PROGRAM", help="kubectl or oc; else what is on PATH, kubectl first.")
+@click.option("--kubeconfig", metavar="FILE", help="As for kubectl.")
+@click.option("--context", metavar="NAME", help="As for kubectl.")
+@click.option("--receipt", type=_FILE, help="Also write the receipt (JSON) here.")
+@options.output_format
+@options.verbosity
+def command(
+    *,
+    bundle: Path,
+    registry: str,
+    secrets: tuple[str, ...],
+    no_operator: bool,
+    no_first_run: bool,
+    force_conflicts: bool,
+    dry_run: bool,
+    timeout: float,
+    program: str | None,
+    kubeconfig: str | None,
+    context: str | None,
+    receipt: Path | None,
+    output: str,
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """Apply BUNDLE's manifests in the order that works, wait until features can be served, run the CronJob once.
+
+    First operator and CRDs, then namespaces, Secrets, accounts, feature stores; references to images lead to the
+    registry given. What is there already stays as it is: after a break, or to see that nothing has drifted, run the
+    same command again. Needs kubectl or oc, and nothing else.
+    """
+    from bundler.effects import files  # noqa: PLC0415  (help stays quick)
+    from bundler.effects.kubectl import Kubectl  # noqa: PLC0415
+    from bundler.steps import install  # noqa: PLC0415
+
+    asked = install.InstallOptions(
+        registry=registry,
+        secrets=secrets,
+        operator=not no_operator,
+        dry_run=dry_run,
+        force_conflicts=force_conflicts,
+        first_run=not no_first_run,
+        timeout=timeout,
+    )
+    kubectl = Kubectl.find(program, kubeconfig=kubeconfig, context=context)
+    done = install.run(bundle, asked, kubectl, options.progress(quiet=quiet, verbose=verbose))
+    if receipt:
+        files.write(receipt, (json.dumps(done.to_json(), indent=2) + "\n").encode())
+    if output == "json":
+        console.show_json(done.to_json())
+        return
+    for row in done.objects:
+        if row.outcome != "unchanged":
+            console.show(str(row))
+    for job in done.runs:
+        console.show(f"ran       Job {job}")
+    console.show(done.summary())

@@ -1,0 +1,174 @@
+"""kubectl, or oc: the only way to the cluster, with whatever credentials the person has there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bundler.effects import process
+from bundler.errors import ClusterError, ToolFailedError, ToolMissingError
+from bundler.model.descriptor import Json
+
+FIELD_MANAGER: Final = "bundler"
+"""Who sets the fields, in the words of server-side apply."""
+_PATIENCE: Final = 120.0  # seconds for one request
+_ABSENT: Final = re.compile(r"\(NotFound\)|could not find the requested resource")
+_FAULTS: Final = (
+    (
+        re.compile(r"Unauthorized|must be logged in|certificate has expired|token is expired", re.IGNORECASE),
+        "The cluster does not know you, or no longer.",
+        "Log in again (oc login, or a new kubeconfig), and repeat.",
+    ),
+    (
+        re.compile(r"Forbidden|cannot (get|list|create|patch|update|delete|watch) resource", re.IGNORECASE),
+        "The cluster does not let you do this.",
+        "Let somebody with the rights run it, or have them granted; the details name verb, resource and namespace.",
+    ),
+    (
+        re.compile(
+            r"connection refused|no such host|i/o timeout|was refused|TLS handshake|no route|EOF$|unable to connect"
+            r"|x509:|context deadline",
+            re.IGNORECASE,
+        ),
+        "The cluster cannot be reached.",
+        "Try: kubectl version. Is this the right --context, and the proxy off for it?",
+    ),
+    (
+        re.compile(r"Apply failed with \d+ conflict|conflicts? with ", re.IGNORECASE),
+        "Somebody else manages fields that the bundle sets.",
+        "See who in the details; to take them over repeat with --force-conflicts.",
+    ),
+    (
+        re.compile(r"no matches for kind|the server doesn't have a resource type", re.IGNORECASE),
+        "The cluster does not know a kind of object that the bundle has.",
+        "Is the operator installed, in a version that serves feast.dev/v1? An admin runs install with the operator.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Kubectl:
+    """A program, and the options that lead it to the cluster."""
+
+    program: str
+    options: tuple[str, ...] = ()
+
+    @classmethod
+    def find(cls, program: str | None = None, *, kubeconfig: str | None = None, context: str | None = None) -> Kubectl:
+        """Return the program that was named, else kubectl, else oc.
+
+        Raises:
+            ToolMissingError: neither is on PATH.
+        """
+        found = next((name for name in ([program] if program else ["kubectl", "oc"]) if shutil.which(name)), None)
+        if found is None:
+            raise ToolMissingError(
+                f"{program or 'Neither kubectl nor oc'} is not on PATH."
+                if program
+                else "Neither kubectl nor oc is on PATH.",
+                remedy="Install one of them, or name it: --kubectl PATH.",
+            )
+        options = [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
+        options += [f"--context={context}"] if context else []
+        return cls(found, tuple(options))
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> dict[str, Json] | None:
+        """Return an object, None where it is not there; ``kind`` as kubectl takes it, e.g. ``deployments.apps``."""
+        arguments = ["get", kind, name, "--ignore-not-found", "--output=json", *_within(namespace)]
+        return _object(self._run(arguments, purpose=f"reading {kind} {name}"))
+
+    def listed(self, kind: str, namespace: str, selector: str = "") -> tuple[dict[str, Json], ...]:
+        """Return the objects of a kind in a namespace, those with the labels of ``selector`` where there is one."""
+        arguments = [
+            "get",
+            kind,
+            "--output=json",
+            *_within(namespace),
+            *([f"--selector={selector}"] if selector else []),
+        ]
+        return _items(self._run(arguments, purpose=f"listing {kind}"))
+
+    def serves(self, version: str, resource: str) -> bool:
+        """Tell whether the cluster serves a resource in a version of its group, e.g. ``feast.dev/v1``."""
+        try:
+            found = json.loads(self._run(["get", "--raw", f"/apis/{version}"], purpose="asking what the cluster knows"))
+        except ClusterError as error:
+            if any(_ABSENT.search(line) for line in error.details):
+                return False
+            raise
+        return any(one.get("name") == resource for one in found.get("resources", ()))
+
+    def existing(self, objects: Sequence[Mapping[str, Json]]) -> tuple[dict[str, Json], ...]:
+        """Return those of the objects that are there, as the cluster has them."""
+        arguments = ["get", "--ignore-not-found", "--output=json", "--filename=-"]
+        return _items(self._run(arguments, purpose="reading what is there", objects=objects))
+
+    def apply(
+        self, objects: Sequence[Mapping[str, Json]], *, dry_run: bool = False, force: bool = False
+    ) -> tuple[dict[str, Json], ...]:
+        """Apply objects by server-side apply, and return them as the cluster then has them (or would have them).
+
+        Raises:
+            ClusterError: what the server said is in its details. Earlier objects of the same call may be applied.
+        """
+        # Server-side apply itself refuses unknown fields. What kubectl checks besides is no help: for servers before
+        # 1.25 it refuses resources that leave out what has a default.
+        arguments = ["apply", "--server-side", "--validate=false", f"--field-manager={FIELD_MANAGER}"]
+        arguments += ["--output=json", "--filename=-"]
+        arguments += ["--dry-run=server"] if dry_run else []
+        arguments += ["--force-conflicts"] if force else []
+        return _items(self._run(arguments, purpose="applying objects", objects=objects))
+
+    def logs(self, pod: str, container: str, namespace: str, *, previous: bool) -> tuple[str, ...]:
+        """Return the last lines of a container, none where it has none yet."""
+        arguments = ["logs", pod, f"--container={container}", "--tail=15", *_within(namespace)]
+        try:
+            return tuple(
+                self._run([*arguments, *(["--previous"] if previous else [])], purpose="reading logs").splitlines()
+            )
+        except ClusterError:
+            return ()
+
+    def _run(
+        self, arguments: Sequence[str], *, purpose: str, objects: Sequence[Mapping[str, Json]] | None = None
+    ) -> str:
+        # Objects only on standard input: a Secret would be seen in the list of processes.
+        content = None
+        if objects is not None:
+            content = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}).encode()
+        command = [self.program, *self.options, "--request-timeout=60s", *arguments]
+        try:
+            return process.run(command, purpose=purpose, stdin=content, timeout=_PATIENCE).stdout
+        except ToolFailedError as error:
+            raise _explained(error) from error
+
+
+def _explained(error: ToolFailedError) -> ClusterError:
+    said = "\n".join(error.details)
+    for pattern, sentence, remedy in _FAULTS:
+        if pattern.search(said):
+            return ClusterError(sentence, remedy=remedy, details=error.details)
+    return ClusterError(str(error), details=error.details)
+
+
+def _within(namespace: str | None) -> list[str]:
+    return [f"--namespace={namespace}"] if namespace else []
+
+
+def _items(output: str) -> tuple[dict[str, Json], ...]:
+    """Read what kubectl prints: a list, one object, several after each other, or nothing."""
+    found: list[dict[str, Json]] = []
+    decoder, rest = json.JSONDecoder(), output.strip()
+    while rest:
+        value, end = decoder.raw_decode(rest)
+        found += value["items"] if str(value.get("kind", "")).endswith("List") and "items" in value else [value]
+        rest = rest[end:].lstrip()
+    return tuple(found)
+
+
+def _object(output: str) -> dict[str, Json] | None:
+    return next(iter(_items(output)), None)

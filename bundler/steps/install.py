@@ -1,0 +1,274 @@
+"""Install: apply a bundle's manifests in the order in which they work, wait, and run the CronJob once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundler.effects.archive import Bundle
+from bundler.effects.kubectl import Kubectl
+from bundler.effects.registry.endpoint import Destination
+from bundler.errors import ClusterError
+from bundler.model import layout
+from bundler.model.descriptor import Json
+from bundler.model.digest import Digest
+from bundler.model.progress import Progress
+from bundler.render import references
+from bundler.render.kustomized import Object
+from bundler.steps import install_plan, readiness
+from bundler.steps.bundled_images import check_metadata
+from bundler.steps.install_plan import InstallPlan, SecretWanted
+
+RECORD_LABEL = "bundler.feast.dev/bundle"
+"""On the ConfigMap that says what was installed last; its value is the bundle's name."""
+
+
+@dataclass(frozen=True)
+class InstallOptions:
+    """What ``bundler install`` was asked.
+
+    ``secrets`` are ``[NAMESPACE/]NAME=FILE``; ``timeout`` in seconds, for each wait. ``pause`` is the time in seconds
+    between two looks at the cluster.
+    """
+
+    registry: str
+    secrets: tuple[str, ...] = ()
+    operator: bool = True
+    dry_run: bool = False
+    force_conflicts: bool = False
+    first_run: bool = True
+    timeout: float = 600.0
+    pause: float = 2.0
+
+
+@dataclass(frozen=True)
+class Applied:
+    """An object, and whether it was ``created``, ``changed`` or ``unchanged``."""
+
+    kind: str
+    namespace: str
+    name: str
+    outcome: str
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the row for scripts."""
+        return {"kind": self.kind, "namespace": self.namespace, "name": self.name, "outcome": self.outcome}
+
+    def __str__(self) -> str:
+        place = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return f"{self.outcome:<9} {self.kind} {place}"
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What an install did; ``runs`` are the first runs of CronJobs that were started, as NAMESPACE/JOB."""
+
+    bundle: str
+    digest: Digest
+    registry: str
+    dry_run: bool
+    objects: tuple[Applied, ...]
+    runs: tuple[str, ...]
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the cluster had all of it already."""
+        return not self.runs and all(one.outcome == "unchanged" for one in self.objects)
+
+    def summary(self) -> str:
+        """Return the outcome in a line."""
+        if self.unchanged:
+            return f"{self.bundle}: nothing {'would change' if self.dry_run else 'changed'}"
+        return f"{self.bundle}: {'not installed, this was a dry run' if self.dry_run else 'installed, and it serves'}"
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the receipt."""
+        return {
+            "bundle": self.bundle,
+            "digest": str(self.digest),
+            "registry": self.registry,
+            "dryRun": self.dry_run,
+            "unchanged": self.unchanged,
+            "objects": [one.to_json() for one in self.objects],
+            "firstRuns": list(self.runs),
+        }
+
+
+def run(bundle: Path, options: InstallOptions, kubectl: Kubectl, progress: Progress) -> Installed:
+    """Install a bundle; what is there already stays as it is, so a broken-off install is simply run again.
+
+    Raises:
+        VerificationError: the bundle is damaged.
+        UsageError: a Secret that was given does not fit.
+        ClusterError: the cluster refused, a Secret is missing, or something did not become ready in time.
+    """
+    with Bundle.open(bundle) as opened:
+        check_metadata(opened)
+        manifests = _manifests(opened, options.registry)
+        title = f"{opened.manifest.name} {opened.manifest.version}"
+        digest = Digest.of(opened.read(layout.MANIFEST))
+        name = opened.manifest.name
+    plan = install_plan.plan(manifests, operator=options.operator)
+    filled = install_plan.given(plan.secrets, options.secrets)
+    work = _Install(kubectl, options, progress, [])
+    work.check_kinds(plan)
+    work.check_secrets([one for one in plan.secrets if one not in filled])
+    work.operator(plan)
+    work.apply("Namespaces", plan.namespaces)
+    work.apply("Secrets", list(filled.values()))
+    work.apply("What the feature stores refer to", plan.before)
+    work.apply("Feature stores", plan.stores)
+    work.apply("What leads to them", plan.after)
+    runs = () if options.dry_run else tuple(work.serve(plan.stores, digest))
+    if plan.stores:
+        work.apply("Record", [_record(name, title, digest, options.registry, plan)])
+    return Installed(title, digest, options.registry, options.dry_run, tuple(work.done), runs)
+
+
+def _manifests(bundle: Bundle, registry: str) -> dict[str, str]:
+    mapping = install_plan.registry_mapping(bundle.manifest, str(Destination.parse(registry)))
+    paths = [entry.path for entry in bundle.manifest.files if entry.path.startswith(layout.MANIFESTS)]
+    texts = {path.removeprefix(layout.MANIFESTS): bundle.read(path).decode() for path in paths}
+    return {path: references.relocate_text(text, mapping)[0] for path, text in texts.items()}
+
+
+def _record(name: str, title: str, digest: Digest, registry: str, plan: InstallPlan) -> Object:
+    """Return the ConfigMap, beside the first feature store, that says what was installed last."""
+    objects = "".join(f"{'/'.join(_identity(one))}\n" for one in plan.objects)
+    data: dict[str, Json] = {"bundle": title, "digest": str(digest), "registry": registry, "objects": objects}
+    metadata: dict[str, Json] = {
+        "name": f"bundler-{name}",
+        "namespace": _identity(plan.stores[0])[1],
+        "labels": {RECORD_LABEL: name},
+    }
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+@dataclass(frozen=True)
+class _Install:
+    """An install under way; ``done`` grows."""
+
+    kubectl: Kubectl
+    options: InstallOptions
+    progress: Progress
+    done: list[Applied]
+
+    def apply(self, title: str, objects: Sequence[Object]) -> None:
+        """Apply objects by server-side apply and note what became of each."""
+        if not objects:
+            return
+        before = {_identity(one): one for one in self._existing(objects)}
+        after = self.kubectl.apply(objects, dry_run=self.options.dry_run, force=self.options.force_conflicts)
+        rows = [Applied(*_identity(one), _outcome(before.get(_identity(one)), one)) for one in after]
+        self.done.extend(rows)
+        changed = sum(row.outcome != "unchanged" for row in rows)
+        self.progress.say(f"{title}: {changed} of {len(rows)} objects changed")
+
+    def _existing(self, objects: Sequence[Object]) -> tuple[Object, ...]:
+        try:
+            return self.kubectl.existing(objects)
+        except ClusterError as error:
+            # Before a first install neither the kinds nor the namespaces need be there.
+            if self.options.dry_run or any("no matches for kind" in line for line in error.details):
+                raise
+            return ()
+
+    def operator(self, plan: InstallPlan) -> None:
+        """Apply the operator, its definitions first, and wait until it works."""
+        self.apply("Definitions", plan.definitions)
+        if not self.options.dry_run:
+            for one in plan.definitions:
+                if one["kind"] == "CustomResourceDefinition":
+                    self._wait(
+                        f"{_identity(one)[2]} established", readiness.established(self.kubectl, _identity(one)[2])
+                    )
+        self.apply("Operator", plan.operator)
+        if not self.options.dry_run:
+            for one in plan.operator:
+                if one["kind"] == "Deployment":
+                    _, namespace, name = _identity(one)
+                    self._wait(f"deployment {name} available", readiness.rolled_out(self.kubectl, namespace, name))
+
+    def check_kinds(self, plan: InstallPlan) -> None:
+        """See, before anything changes, that the cluster knows feature stores where the bundle does not define them."""
+        defined = any(one["kind"] == "CustomResourceDefinition" for one in plan.definitions)
+        version = str(plan.stores[0].get("apiVersion")) if plan.stores else ""
+        if plan.stores and not defined and not self.kubectl.serves(version, "featurestores"):
+            raise ClusterError(
+                f"The cluster has no Feast operator that serves FeatureStores of {version}. Nothing was changed.",
+                remedy="Let an admin install the operator; where the bundle has it, run install without --no-operator.",
+            )
+
+    def check_secrets(self, wanted: Sequence[SecretWanted]) -> None:
+        """See, before anything changes, that the Secrets that a site made itself are there with every key."""
+        missing = [line for one in wanted for line in self._lacking(one)]
+        if missing:
+            raise ClusterError(
+                "Secrets are not there, or lack keys; nothing was changed.",
+                remedy="Give their values with --secret NAME=FILE, or fill in a copy of each template and apply it.",
+                details=tuple(missing),
+            )
+
+    def _lacking(self, wanted: SecretWanted) -> Iterator[str]:
+        found = self.kubectl.get("secrets", wanted.name, wanted.namespace)
+        if found is None:
+            yield f"Secret {wanted.namespace}/{wanted.name} is not there; its template is {wanted.path}"
+            return
+        data = found.get("data")
+        held = data if isinstance(data, dict) else {}
+        for key in wanted.keys:
+            if not held.get(key):
+                yield f"Secret {wanted.namespace}/{wanted.name} lacks the key {key}, or it is empty"
+
+    def serve(self, stores: Sequence[Object], digest: Digest) -> Iterator[str]:
+        """Wait for each feature store, and run its CronJob once for this bundle; yield the runs that were started."""
+        for store in stores:
+            _, namespace, name = _identity(store)
+            self._wait(f"feature store {name} ready", readiness.serving(self.kubectl, store))
+            if self.options.first_run:
+                yield from self._run_once(namespace, name, digest)
+
+    def _run_once(self, namespace: str, name: str, digest: Digest) -> Iterator[str]:
+        job_name = f"feast-{name}"[:40] + f"-first-{digest.hex[:10]}"
+        if self.kubectl.get("jobs.batch", job_name, namespace) is None:
+            cron_job = self.kubectl.get("cronjobs.batch", f"feast-{name}", namespace)
+            if cron_job is None:
+                self.progress.say(f"feature store {name} has no CronJob: nothing was applied or materialized")
+                return
+            self.kubectl.apply([readiness.job_of(cron_job, job_name)])
+            yield f"{namespace}/{job_name}"
+        self._wait(f"first run {job_name} complete", readiness.completed(self.kubectl, namespace, job_name))
+
+    def _wait(self, what: str, look: Callable[[], readiness.State]) -> None:
+        """Look until it is so; raise ``ClusterError`` with what the cluster says where it is not in time."""
+        end = time.monotonic() + self.options.timeout
+        with self.progress.task(f"Waiting: {what}") as task:
+            while not (state := look()).reached:
+                if state.failed or time.monotonic() >= end:
+                    raise ClusterError(
+                        f"{state.failed or f'Not in {self.options.timeout:g} s'}: {what}.",
+                        remedy="What was applied stays. Mend what the details say, and run the same command again.",
+                        details=tuple(state.explain()),
+                    )
+                task.note(state.seen)
+                time.sleep(self.options.pause)
+
+
+def _outcome(before: Object | None, after: Object) -> str:
+    if before is None:
+        return "created"
+    return "unchanged" if _version(before) == _version(after) else "changed"
+
+
+def _version(found: Object) -> Json:
+    metadata = found.get("metadata")
+    return metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+
+
+def _identity(found: Object) -> tuple[str, str, str]:
+    """Return kind, namespace (empty where it has none) and name."""
+    metadata = found.get("metadata")
+    held = metadata if isinstance(metadata, dict) else {}
+    return str(found.get("kind")), str(held.get("namespace") or ""), str(held.get("name"))

@@ -1,0 +1,183 @@
+"""What an install applies, in which order, taken from the manifests of a bundle and named for a registry."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bundler.errors import UsageError
+from bundler.model import layout
+from bundler.model.descriptor import Json
+from bundler.model.manifest import BundleManifest
+from bundler.render import kustomized, yaml_text
+from bundler.render.kustomized import Object
+
+_OPERATOR: Final = "operator/"
+_SECRETS: Final = "secrets/"
+_FIRST: Final = frozenset({"CustomResourceDefinition", "Namespace"})
+
+
+@dataclass(frozen=True)
+class SecretWanted:
+    """A Secret that a site fills in: the template's identity and type, the keys that must be there."""
+
+    namespace: str
+    name: str
+    type: str
+    keys: tuple[str, ...]
+    path: str
+
+    @property
+    def identity(self) -> Object:
+        """The object without any value, to look it up by."""
+        metadata: dict[str, Json] = {"name": self.name, "namespace": self.namespace}
+        return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
+
+    def filled(self, values: Mapping[str, str]) -> Object:
+        """Return the Secret with values, in base64 as the server keeps them."""
+        return {**self.identity, "type": self.type, "data": _encoded(values)}
+
+
+@dataclass(frozen=True)
+class InstallPlan:
+    """The objects of an install, in order; ``definitions`` and ``operator`` are empty where the cluster has one."""
+
+    definitions: tuple[Object, ...]
+    operator: tuple[Object, ...]
+    namespaces: tuple[Object, ...]
+    secrets: tuple[SecretWanted, ...]
+    before: tuple[Object, ...]
+    stores: tuple[Object, ...]
+    after: tuple[Object, ...]
+
+    @property
+    def objects(self) -> tuple[Object, ...]:
+        """All that the bundle itself brings."""
+        return (*self.definitions, *self.operator, *self.namespaces, *self.before, *self.stores, *self.after)
+
+
+def plan(manifests: Mapping[str, str], *, operator: bool = True) -> InstallPlan:
+    """Order the objects of manifests (path below ``manifests/`` -> text); without ``operator`` leave its out.
+
+    Raises:
+        SpecError: a file is not YAML.
+        VerificationError: what the manifests say is nothing that a bundle has.
+    """
+    has_operator = operator and f"{_OPERATOR}install.yaml" in manifests
+    of_operator = tuple(kustomized.objects(manifests, "operator")) if has_operator else ()
+    own = tuple(_stored(one) for one in kustomized.objects(manifests))
+    stores = [number for number, one in enumerate(own) if one["kind"] == "FeatureStore"]
+    first = stores[0] if stores else len(own)
+    return InstallPlan(
+        definitions=tuple(one for one in of_operator if one["kind"] in _FIRST),
+        operator=tuple(one for one in of_operator if one["kind"] not in _FIRST),
+        namespaces=tuple(one for one in own if one["kind"] == "Namespace"),
+        secrets=tuple(_wanted(manifests)),
+        before=tuple(one for one in own[:first] if one["kind"] != "Namespace"),
+        stores=tuple(own[number] for number in stores),
+        after=tuple(one for one in own[first:] if one["kind"] not in ("FeatureStore", "Namespace")),
+    )
+
+
+def _stored(found: Object) -> Object:
+    """Return a Secret as the server keeps it: texts would count as a change every time that they are applied."""
+    texts = found.get("stringData")
+    if found["kind"] != "Secret" or not isinstance(texts, dict):
+        return found
+    rest = {key: value for key, value in found.items() if key != "stringData"}
+    return {**rest, "data": _encoded({key: str(value) for key, value in texts.items()})}
+
+
+def _encoded(values: Mapping[str, str]) -> dict[str, Json]:
+    return {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+
+
+def _wanted(manifests: Mapping[str, str]) -> Iterator[SecretWanted]:
+    for path in sorted(manifests):
+        if not path.startswith(_SECRETS):
+            continue
+        for document in yaml_text.documents(manifests[path], path):
+            match document:
+                case {"kind": "Secret", "metadata": {"name": str(name), "namespace": str(namespace)}, **rest}:
+                    keys = rest.get("stringData") or rest.get("data")
+                    found = tuple(keys) if isinstance(keys, dict) else ()
+                    yield SecretWanted(namespace, name, str(rest.get("type", "Opaque")), found, layout.manifest(path))
+
+
+def registry_mapping(manifest: BundleManifest, registry: str) -> Mapping[str, str]:
+    """Return reference -> reference for another registry, of every image, with and without its digest."""
+    old, new = manifest.registry.rstrip("/"), registry.rstrip("/")
+    if not old or old == new:
+        return {}
+    found: dict[str, str] = {}
+    for image in manifest.images:
+        for name in (image.internal, image.pinned):
+            if name.startswith(f"{old}/"):
+                found[name] = f"{new}/{name.removeprefix(f'{old}/')}"
+    return found
+
+
+def given(wanted: Sequence[SecretWanted], arguments: Sequence[str]) -> Mapping[SecretWanted, Object]:
+    """Read ``[NAMESPACE/]NAME=FILE`` arguments; a file is a Secret's manifest, or has KEY=VALUE lines.
+
+    Raises:
+        UsageError: no such Secret is asked for, the file cannot be read, or a key that is needed is not in it.
+    """
+    found: dict[SecretWanted, Object] = {}
+    for argument in arguments:
+        name, equals, file = argument.partition("=")
+        if not equals or not file:
+            raise UsageError(f"--secret {name}: no file is named.", remedy="Write --secret NAME=FILE.")
+        matching = [one for one in wanted if name in (one.name, f"{one.namespace}/{one.name}")]
+        if not matching:
+            known = ", ".join(f"{one.namespace}/{one.name}" for one in wanted) or "none"
+            raise UsageError(f"--secret {name}: the bundle asks for no such Secret.", remedy=f"It asks for: {known}.")
+        values = _values(Path(file))
+        for one in matching:
+            if missing := sorted(key for key in one.keys if not values.get(key)):
+                raise UsageError(
+                    f"{file}: {', '.join(missing)} is not there, or empty.", remedy=f"{one.path} lists what is needed."
+                )
+            found[one] = one.filled(values)
+    return found
+
+
+def _values(file: Path) -> Mapping[str, str]:
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"Cannot read {file}: {error}.") from error
+    if any(line.startswith("kind:") for line in text.splitlines()):
+        return _of_manifest(text, file)
+    values: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            key, equals, value = line.partition("=")
+            if not equals or not key.strip():
+                raise UsageError(
+                    f"{file}:{number}: no KEY=VALUE.", remedy="Write one key a line, or a Secret's manifest."
+                )
+            values[key.strip()] = value
+    return values
+
+
+def _of_manifest(text: str, file: Path) -> Mapping[str, str]:
+    documents = yaml_text.documents(text, str(file))
+    values: dict[str, str] = {}
+    for document in documents:
+        if not isinstance(document, dict) or document.get("kind") != "Secret":
+            raise UsageError(f"{file}: not the manifest of a Secret.")
+        data, texts = document.get("data"), document.get("stringData")
+        try:
+            values |= (
+                {k: base64.b64decode(str(v), validate=True).decode() for k, v in data.items()}
+                if isinstance(data, dict)
+                else {}
+            )
+        except ValueError as error:
+            raise UsageError(f"{file}: data holds what is not base64 of a text.", remedy="Use stringData.") from error
+        values |= {k: str(v) for k, v in texts.items()} if isinstance(texts, dict) else {}
+    return values

@@ -1,0 +1,393 @@
+"""Installing applies in the order that works, changes nothing twice, and says why where it waits in vain."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bundler.effects import kubectl
+from bundler.effects.blobs import BlobStore
+from bundler.errors import BundlerError, ClusterError, ToolFailedError, UsageError, VerificationError
+from bundler.model.progress import SilentProgress
+from bundler.steps import install, install_plan, pack, readiness
+from bundler.steps.install import InstallOptions
+from tests.support.fake_cluster import FakeCluster, named
+from tests.unit import packed
+
+ELSEWHERE = "registry.site:5000/feast"
+SERVER = f"{packed.REGISTRY}/driver-stats:0.1.0"
+CREDENTIALS = ("Secret", "feast", "credentials")
+
+
+def yaml(*documents: dict[str, Any]) -> bytes:
+    return "\n---\n".join(map(json.dumps, documents)).encode()
+
+
+def core(kind: str, name: str, **rest: Any) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "feast"}, **rest}
+
+
+STORE = {
+    "apiVersion": "feast.dev/v1",
+    "kind": "FeatureStore",
+    "metadata": {"name": "driver-stats", "namespace": "feast"},
+    "spec": {"services": {"onlineStore": {"server": {"image": SERVER}}}},
+}
+MANIFESTS = {
+    "manifests/kustomization.yaml": yaml({"kind": "Kustomization", "resources": ["namespace.yaml", "team"]}),
+    "manifests/namespace.yaml": yaml({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "feast"}}),
+    "manifests/team/kustomization.yaml": yaml(
+        {"kind": "Kustomization", "resources": ["serviceaccounts.yaml", "featurestore.yaml", "entrances.yaml"]}
+    ),
+    "manifests/team/serviceaccounts.yaml": yaml(
+        core("ServiceAccount", "feast-a"), core("Secret", "stores", stringData={"sql": "path: ${X}\n"})
+    ),
+    "manifests/team/featurestore.yaml": yaml(STORE),
+    "manifests/team/entrances.yaml": yaml(core("Service", "entrance")),
+    "manifests/secrets/credentials.yaml": yaml(core("Secret", "credentials", stringData={"PASSWORD": "", "USER": ""})),
+}
+OPERATOR = {
+    "manifests/operator/kustomization.yaml": yaml(
+        {
+            "kind": "Kustomization",
+            "resources": ["install.yaml"],
+            "patches": [
+                {
+                    "target": {"version": "v1", "kind": "ServiceAccount"},
+                    "patch": '[{"op": "add", "path": "/imagePullSecrets", "value": [{"name": "pull"}]}]',
+                }
+            ],
+        }
+    ),
+    "manifests/operator/install.yaml": yaml(
+        core("ServiceAccount", "controller"),
+        core("Namespace", "feast") | {"metadata": {"name": "feast"}},
+        {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "fs"}},
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "operator", "namespace": "feast", "generation": 1},
+            "spec": {"image": SERVER},
+        },
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made(tmp_path_factory.mktemp("bundle"), MANIFESTS)
+
+
+def made(folder: Path, documents: dict[str, bytes]) -> Path:
+    store = BlobStore(folder / "cache")
+    plan = replace(packed.plan(store), documents={**packed.DOCUMENTS, **documents})
+    return pack.run(plan, folder, store, progress=SilentProgress()).path
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    found = FakeCluster()
+    found.put(core("Secret", "credentials", data={"PASSWORD": "eA==", "USER": "eA=="}))
+    return found
+
+
+def options(**settings: Any) -> InstallOptions:
+    return InstallOptions(**{"registry": ELSEWHERE, "timeout": 0.05, "pause": 0.01, **settings})
+
+
+def run(bundle: Path, cluster: FakeCluster, **settings: Any) -> install.Installed:
+    return install.run(bundle, options(**settings), cluster, SilentProgress())
+
+
+def test_everything_is_applied_in_order_and_named_for_the_registry_given(bundle: Path, cluster: FakeCluster) -> None:
+    done = run(bundle, cluster)
+    assert cluster.applied == [
+        ["Namespace"],
+        ["ServiceAccount", "Secret"],
+        ["FeatureStore"],
+        ["Service"],
+        ["Job"],
+        ["ConfigMap"],
+    ]
+    store = cluster.objects["FeatureStore", "feast", "driver-stats"]
+    assert store["spec"]["services"]["onlineStore"]["server"]["image"] == f"{ELSEWHERE}/driver-stats:0.1.0"
+    assert len(done.runs) == 1
+    assert {row.outcome for row in done.objects} == {"created"}
+    record = cluster.objects["ConfigMap", "feast", f"bundler-{done.bundle.split()[0]}"]["data"]
+    assert record["digest"] == str(done.digest)
+    assert "FeatureStore/feast/driver-stats\n" in record["objects"]
+
+
+def test_a_second_install_changes_nothing_and_says_so(bundle: Path, cluster: FakeCluster) -> None:
+    run(bundle, cluster)
+    before = json.dumps(list(cluster.objects.values()), sort_keys=True)
+    again = run(bundle, cluster)
+    assert again.unchanged
+    assert "nothing changed" in again.summary()
+    assert json.dumps(list(cluster.objects.values()), sort_keys=True) == before
+
+
+def test_what_a_site_filled_in_is_never_overwritten(bundle: Path, cluster: FakeCluster) -> None:
+    run(bundle, cluster)
+    assert cluster.objects[CREDENTIALS]["data"] == {"PASSWORD": "eA==", "USER": "eA=="}
+
+
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        (None, "is not there; its template is manifests/secrets/credentials.yaml"),
+        ({"USER": "eA=="}, "lacks the key PASSWORD"),
+        ({"USER": "eA==", "PASSWORD": ""}, "lacks the key PASSWORD"),
+    ],
+)
+def test_a_secret_that_is_missing_or_lacks_a_key_is_named_before_anything_changes(
+    bundle: Path, cluster: FakeCluster, held: dict[str, str] | None, said: str
+) -> None:
+    cluster.objects.pop(CREDENTIALS)
+    if held is not None:
+        cluster.put(core("Secret", "credentials", data=held))
+    with pytest.raises(ClusterError, match="nothing was changed") as caught:
+        run(bundle, cluster)
+    assert [said in line for line in caught.value.details] == [True]
+    assert cluster.applied == []
+
+
+def test_a_cluster_without_operator_is_told_before_anything_changes(bundle: Path, cluster: FakeCluster) -> None:
+    cluster.served.clear()
+    with pytest.raises(ClusterError, match=r"no Feast operator that serves FeatureStores of feast\.dev/v1"):
+        run(bundle, cluster)
+    assert cluster.applied == []
+
+
+def test_values_come_from_a_file_of_lines_or_from_a_manifest(bundle: Path, tmp_path: Path) -> None:
+    lines, manifest = tmp_path / "values.env", tmp_path / "secret.yaml"
+    lines.write_text("# ours\nPASSWORD=a=b #c\nUSER=ada\n")
+    manifest.write_text("kind: Secret\ndata: {USER: YWRh}\nstringData: {PASSWORD: 'a=b #c'}\n")
+    for argument in (f"credentials={lines}", f"feast/credentials={manifest}"):
+        cluster = FakeCluster()
+        run(bundle, cluster, secrets=(argument,))
+        assert cluster.objects[CREDENTIALS]["data"] == {"PASSWORD": "YT1iICNj", "USER": "YWRh"}
+        assert cluster.applied[1] == ["Secret"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "text", "said"),
+    [
+        ("credentials", "", "no file is named"),
+        ("credential={file}", "", "asks for no such Secret"),
+        ("credentials={file}", "USER=ada\n", "PASSWORD is not there"),
+        ("credentials={file}", "USER=ada\nPASSWORD\n", ":2: no KEY=VALUE"),
+        ("credentials={file}", "kind: ConfigMap\n", "not the manifest of a Secret"),
+        ("credentials={file}", "kind: Secret\ndata: {USER: '%'}\n", "not base64"),
+        ("credentials={file}.not", "", "Cannot read"),
+    ],
+)
+def test_a_wrong_file_of_values_is_refused(  # noqa: PLR0917  (three are cases)
+    bundle: Path, cluster: FakeCluster, tmp_path: Path, argument: str, text: str, said: str
+) -> None:
+    file = tmp_path / "values"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=said) as caught:
+        run(bundle, cluster, secrets=(argument.format(file=file),))
+    assert "ada" not in str(caught.value)
+    assert cluster.applied == []
+
+
+def test_the_operator_comes_first_with_its_definitions_and_pull_secret(tmp_path: Path, cluster: FakeCluster) -> None:
+    cluster.served.clear()
+    run(made(tmp_path, MANIFESTS | OPERATOR), cluster)
+    assert cluster.applied[:3] == [
+        ["Namespace", "CustomResourceDefinition"],
+        ["ServiceAccount", "Deployment"],
+        ["Namespace"],
+    ]
+    assert cluster.objects["ServiceAccount", "feast", "controller"]["imagePullSecrets"] == [{"name": "pull"}]
+    assert "imagePullSecrets" not in cluster.objects["ServiceAccount", "feast", "feast-a"]
+    assert cluster.objects["Deployment", "feast", "operator"]["spec"]["image"] == f"{ELSEWHERE}/driver-stats:0.1.0"
+
+
+def test_the_operator_is_left_alone_where_an_admin_has_installed_it(tmp_path: Path, cluster: FakeCluster) -> None:
+    run(made(tmp_path, MANIFESTS | OPERATOR), cluster, operator=False)
+    assert ("Deployment", "feast", "operator") not in cluster.objects
+
+
+def test_a_dry_run_changes_nothing_and_waits_for_nothing(bundle: Path, cluster: FakeCluster) -> None:
+    done = run(bundle, cluster, dry_run=True)
+    assert cluster.applied == []
+    assert list(cluster.objects) == [CREDENTIALS]
+    assert not done.unchanged
+    assert "dry run" in done.summary()
+
+
+def test_waiting_in_vain_tells_the_operators_message_and_the_containers_last_words(
+    bundle: Path, cluster: FakeCluster
+) -> None:
+    cluster.set(operates=False, logs_of={"online": ("Can't find feature repo configuration file",)})
+    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}
+    ended = {"waiting": {"reason": "CrashLoopBackOff"}}, {"terminated": {"exitCode": 1, "reason": "Error"}}
+    rows = [
+        {"name": "registry", "state": waiting},
+        {"name": "online", "state": ended[0], "lastState": ended[1]},
+        {"name": "starting", "state": {"waiting": {"reason": "ContainerCreating"}}},
+    ]
+    pod = named("v1", "Pod", "p", "feast", {"status": {"containerStatuses": rows}}, labels={"app": "driver-stats"})
+    cluster.put(pod)
+    with pytest.raises(ClusterError, match="feature store driver-stats ready") as caught:
+        run(bundle, cluster)
+    assert caught.value.details == ()  # no Deployment yet, so nothing is known
+    cluster.operate(cluster.objects["FeatureStore", "feast", "driver-stats"], phase="Pending", availableReplicas=0)
+    with pytest.raises(ClusterError) as caught:
+        run(bundle, cluster)
+    assert caught.value.details == (
+        "FeatureStore is Unknown: Deployment is not available",
+        "pod p, container registry: ImagePullBackOff: not found",
+        "pod p, container online: exit code 1 Error",
+        "  Can't find feature repo configuration file",
+    )
+    assert "run the same command again" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "status",
+    [{"observedGeneration": 0}, {"updatedReplicas": 0}, {"availableReplicas": 0}, {"replicas": 2}],
+)
+def test_a_phase_of_ready_is_not_believed_while_pods_are_old_or_missing(
+    bundle: Path, cluster: FakeCluster, status: dict[str, Any]
+) -> None:
+    cluster.set(operates=False)
+    with pytest.raises(ClusterError):
+        run(bundle, cluster)
+    cluster.operate(cluster.objects["FeatureStore", "feast", "driver-stats"], **status)
+    with pytest.raises(ClusterError, match="feature store driver-stats ready"):
+        run(bundle, cluster)
+
+
+def test_a_phase_of_ready_is_not_believed_while_the_deployment_has_the_images_of_before(
+    bundle: Path, cluster: FakeCluster
+) -> None:
+    run(bundle, cluster, registry="older.site:5000/feast")
+    cluster.set(operates=False)
+    with pytest.raises(ClusterError, match="feature store driver-stats ready"):
+        run(bundle, cluster)
+
+
+def test_a_first_run_that_fails_is_told_at_once_with_its_log(bundle: Path, cluster: FakeCluster) -> None:
+    cluster.set(job_condition="Failed", logs_of={"apply": ("no such table",)})
+    with pytest.raises(ClusterError, match="The first run failed") as caught:
+        run(bundle, cluster, timeout=60)
+    assert caught.value.details == (
+        "Failed is True: of the controller",
+        "pod job-pod, container apply: exit code 1 Error",
+        "  no such table",
+    )
+
+
+def test_the_first_run_is_left_out_where_asked(bundle: Path, cluster: FakeCluster) -> None:
+    assert run(bundle, cluster, first_run=False).runs == ()
+    assert ["Job"] not in cluster.applied
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_broken_off_before_any_step_the_same_command_completes(bundle: Path, cluster: FakeCluster, step: int) -> None:
+    calls = iter(range(100))
+
+    def break_off(_kinds: list[str]) -> None:
+        if next(calls) == step:
+            raise ClusterError("The cluster cannot be reached.")
+
+    cluster.set(before_apply=break_off)
+    with pytest.raises(ClusterError):
+        run(bundle, cluster)
+    run(bundle, cluster)
+    assert run(bundle, cluster).unchanged
+
+
+def test_a_damaged_bundle_is_not_installed(bundle: Path, cluster: FakeCluster, tmp_path: Path) -> None:
+    damaged = tmp_path / bundle.name
+    damaged.write_bytes(
+        bundle.read_bytes().replace(b"kind: Namespace", b"kind: namespace").replace(b'"feast"', b'"feasT"')
+    )
+    with pytest.raises(VerificationError):
+        run(damaged, cluster)
+    assert cluster.applied == []
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"kind": "Kustomization", "resources": [], "helmCharts": []},
+        {"kind": "Kustomization", "resources": ["absent.yaml"]},
+        {"kind": "Kustomization", "resources": [], "patches": [{"path": "x.yaml"}]},
+        {"resources": []},
+    ],
+)
+def test_a_kustomization_that_no_bundle_has_is_refused(document: dict[str, Any]) -> None:
+    with pytest.raises(VerificationError):
+        install_plan.plan({"kustomization.yaml": json.dumps(document)})
+
+
+def test_a_job_is_what_the_cron_job_would_start() -> None:
+    spec = {"jobTemplate": {"metadata": {"labels": {"a": "b"}, "annotations": {"c": "d"}}, "spec": {"backoffLimit": 0}}}
+    job = readiness.job_of(named("batch/v1", "CronJob", "feast-a", "feast", {"spec": spec}), "first")
+    assert job == {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": "first",
+            "namespace": "feast",
+            "labels": {"a": "b"},
+            "annotations": {"c": "d", "cronjob.kubernetes.io/instantiate": "manual"},
+        },
+        "spec": {"backoffLimit": 0},
+    }
+
+
+def said_by_kubectl() -> Iterator[tuple[str, str]]:
+    yield "error: You must be logged in to the server (Unauthorized)", "does not know you"
+    yield 'Error from server (Forbidden): secrets is forbidden: User "u" cannot list resource', "does not let you"
+    yield "The connection to the server h:6443 was refused - did you specify the right host or port?", "be reached"
+    yield "Unable to connect to the server: x509: certificate signed by unknown authority", "be reached"
+    yield 'error: Apply failed with 1 conflict: conflict with "helm": .spec.replicas', "Somebody else manages"
+    yield 'error: no matches for kind "FeatureStore" in version "feast.dev/v1"', "does not know a kind"
+
+
+@pytest.mark.parametrize(("line", "sentence"), list(said_by_kubectl()))
+def test_what_kubectl_says_becomes_a_sentence_with_a_remedy(
+    monkeypatch: pytest.MonkeyPatch, line: str, sentence: str
+) -> None:
+    def fail(*_args: object, **_settings: object) -> None:
+        raise ToolFailedError("kubectl failed", details=(line,))
+
+    monkeypatch.setattr("bundler.effects.process.run", fail)
+    with pytest.raises(ClusterError, match=sentence) as caught:
+        kubectl.Kubectl("kubectl").get("pods", "a")
+    assert caught.value.remedy
+    assert caught.value.details == (line,)
+
+
+def test_secrets_go_to_kubectl_on_standard_input_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[list[str], bytes]] = []
+
+    def record(command: list[str], *, stdin: bytes, **_settings: object) -> object:
+        seen.append((command, stdin))
+        return type("Done", (), {"stdout": ""})
+
+    monkeypatch.setattr("bundler.effects.process.run", record)
+    kubectl.Kubectl("kubectl").apply([core("Secret", "s", data={"k": "aHVudGVyMg=="})])
+    ((command, stdin),) = seen
+    assert b"aHVudGVyMg==" in stdin
+    assert "aHVudGVyMg==" not in " ".join(command)
+
+
+def test_without_kubectl_or_oc_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BundlerError, match="Neither kubectl nor oc"):
+        kubectl.Kubectl.find()
+    (tmp_path / "oc").touch(mode=0o755)
+    assert kubectl.Kubectl.find(context="site").options == ("--context=site",)
+    assert kubectl.Kubectl.find().program == "oc"
