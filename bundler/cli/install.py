@@ -27,9 +27,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--force-conflicts", is_flag=True, help="Take over fields that somebody else manages.")
 @click.option("--dry-run", is_flag=True, help="Let the server say what would change, and change nothing.")
 @click.option("--timeout", type=click.FloatRange(1), default=600, show_default=True, help="Seconds, for each wait.")
-@click.option("--kubectl", "program", metavar="PROGRAM", help="kubectl or oc; else what is on PATH, kubectl first.")
-@click.option("--kubeconfig", metavar="FILE", help="As for kubectl.")
-@click.option("--context", metavar="NAME", help="As for kubectl.")
+@options.cluster
 @click.option("--receipt", type=_FILE, help="Also write the receipt (JSON) here.")
 @options.output_format
 @options.verbosity

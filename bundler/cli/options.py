@@ -86,6 +86,19 @@ def registry_access(command: Callable[..., _Result]) -> Callable[..., _Result]:
     return found
 
 
+def cluster(command: _Command) -> _Command:
+    """Which cluster, and by which program."""
+    for option in (
+        click.option("--context", metavar="NAME", help="As for kubectl."),
+        click.option("--kubeconfig", metavar="FILE", help="As for kubectl."),
+        click.option(
+            "--kubectl", "program", metavar="PROGRAM", help="kubectl or oc; else what is on PATH, kubectl first."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def store_images(command: Callable[..., _Result]) -> Callable[..., _Result]:
     """Images of the servers beside a rehearsal; the command gets kind of store -> image as ``store_images``."""
 

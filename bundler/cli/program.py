@@ -27,6 +27,8 @@ _COMMANDS = {
     "verify": "Recompute every digest of a bundle.",
     "push": "Push a bundle's images to a registry, straight from the file.",
     "install": "Apply a bundle's manifests, wait until it serves, run the CronJob once.",
+    "status": "Say what of a bundle is installed, and whether it serves.",
+    "uninstall": "Delete what a bundle brought to the cluster; data stays.",
     "serve": "Serve a bundle as a read-only registry.",
     "load": "Load a bundle's images into a local Docker or Podman.",
     "rehearse": "Run the bundle's pods in containers without a network.",

@@ -123,6 +123,16 @@ class Kubectl:
         arguments += ["--force-conflicts"] if force else []
         return _items(self._run(arguments, purpose="applying objects", objects=objects))
 
+    def delete(self, objects: Sequence[Mapping[str, Json]], *, timeout: float) -> tuple[str, ...]:
+        """Delete objects and wait until they are gone; return those that were there, a line each.
+
+        Raises:
+            ClusterError: one was not gone in ``timeout`` seconds, or the cluster refused.
+        """
+        arguments = ["delete", "--ignore-not-found", f"--timeout={timeout:g}s", "--output=name", "--filename=-"]
+        output = self._run(arguments, purpose="deleting objects", objects=objects, patience=timeout + _PATIENCE)
+        return tuple(output.split())
+
     def logs(self, pod: str, container: str, namespace: str, *, previous: bool) -> tuple[str, ...]:
         """Return the last lines of a container, none where it has none yet."""
         arguments = ["logs", pod, f"--container={container}", "--tail=15", *_within(namespace)]
@@ -134,7 +144,12 @@ class Kubectl:
             return ()
 
     def _run(
-        self, arguments: Sequence[str], *, purpose: str, objects: Sequence[Mapping[str, Json]] | None = None
+        self,
+        arguments: Sequence[str],
+        *,
+        purpose: str,
+        objects: Sequence[Mapping[str, Json]] | None = None,
+        patience: float = _PATIENCE,
     ) -> str:
         # Objects only on standard input: a Secret would be seen in the list of processes.
         content = None
@@ -142,7 +157,7 @@ class Kubectl:
             content = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}).encode()
         command = [self.program, *self.options, "--request-timeout=60s", *arguments]
         try:
-            return process.run(command, purpose=purpose, stdin=content, timeout=_PATIENCE).stdout
+            return process.run(command, purpose=purpose, stdin=content, timeout=patience).stdout
         except ToolFailedError as error:
             raise _explained(error) from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,13 +104,8 @@ def run(bundle: Path, options: InstallOptions, kubectl: Kubectl, progress: Progr
         UsageError: a Secret that was given does not fit.
         ClusterError: the cluster refused, a Secret is missing, or something did not become ready in time.
     """
-    with Bundle.open(bundle) as opened:
-        check_metadata(opened)
-        manifests = _manifests(opened, options.registry)
-        title = f"{opened.manifest.name} {opened.manifest.version}"
-        digest = Digest.of(opened.read(layout.MANIFEST))
-        name = opened.manifest.name
-    plan = install_plan.plan(manifests, operator=options.operator)
+    subject = Subject.of(bundle, options.registry)
+    plan, digest = install_plan.plan(subject.manifests, operator=options.operator), subject.digest
     filled = install_plan.given(plan.secrets, options.secrets)
     work = _Install(kubectl, options, progress, [])
     work.check_kinds(plan)
@@ -123,25 +118,65 @@ def run(bundle: Path, options: InstallOptions, kubectl: Kubectl, progress: Progr
     work.apply("What leads to them", plan.after)
     runs = () if options.dry_run else tuple(work.serve(plan.stores, digest))
     if plan.stores:
-        work.apply("Record", [_record(name, title, digest, options.registry, plan)])
-    return Installed(title, digest, options.registry, options.dry_run, tuple(work.done), runs)
+        work.apply("Record", [_record(subject, options.registry, plan)])
+    return Installed(subject.title, digest, options.registry, options.dry_run, tuple(work.done), runs)
 
 
-def _manifests(bundle: Bundle, registry: str) -> dict[str, str]:
-    mapping = install_plan.registry_mapping(bundle.manifest, str(Destination.parse(registry)))
-    paths = [entry.path for entry in bundle.manifest.files if entry.path.startswith(layout.MANIFESTS)]
-    texts = {path.removeprefix(layout.MANIFESTS): bundle.read(path).decode() for path in paths}
-    return {path: references.relocate_text(text, mapping)[0] for path, text in texts.items()}
+def first_run(store: str, digest: Digest) -> str:
+    """Return the name of the Job that runs a feature store's CronJob once for a bundle."""
+    return f"feast-{store}"[:40] + f"-first-{digest.hex[:10]}"
 
 
-def _record(name: str, title: str, digest: Digest, registry: str, plan: InstallPlan) -> Object:
+@dataclass(frozen=True)
+class Subject:
+    """The bundle that is installed, or asked after; ``manifests`` are path below ``manifests/`` -> text."""
+
+    name: str
+    version: str
+    digest: Digest
+    manifests: Mapping[str, str]
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        return f"{self.name} {self.version}"
+
+    @property
+    def record(self) -> str:
+        """The name of the ConfigMap that says what was installed last."""
+        return f"bundler-{self.name}"
+
+    @classmethod
+    def of(cls, path: Path, registry: str | None = None) -> Subject:
+        """Read a bundle's manifests, with images named for a registry, where one is given.
+
+        Raises:
+            VerificationError: the bundle is damaged.
+            UsageError: the registry is none.
+        """
+        with Bundle.open(path) as bundle:
+            check_metadata(bundle)
+            manifest = bundle.manifest
+            mapping = install_plan.registry_mapping(manifest, str(Destination.parse(registry))) if registry else {}
+            paths = [entry.path for entry in manifest.files if entry.path.startswith(layout.MANIFESTS)]
+            texts = {path.removeprefix(layout.MANIFESTS): bundle.read(path).decode() for path in paths}
+            relocated = {path: references.relocate_text(text, mapping)[0] for path, text in texts.items()}
+            return cls(manifest.name, manifest.version, Digest.of(bundle.read(layout.MANIFEST)), relocated)
+
+
+def _record(subject: Subject, registry: str, plan: InstallPlan) -> Object:
     """Return the ConfigMap, beside the first feature store, that says what was installed last."""
-    objects = "".join(f"{'/'.join(_identity(one))}\n" for one in plan.objects)
-    data: dict[str, Json] = {"bundle": title, "digest": str(digest), "registry": registry, "objects": objects}
+    objects = "".join(f"{'/'.join(identity(one))}\n" for one in plan.objects)
     metadata: dict[str, Json] = {
-        "name": f"bundler-{name}",
-        "namespace": _identity(plan.stores[0])[1],
-        "labels": {RECORD_LABEL: name},
+        "name": subject.record,
+        "namespace": identity(plan.stores[0])[1],
+        "labels": {RECORD_LABEL: subject.name},
+    }
+    data: dict[str, Json] = {
+        "bundle": subject.title,
+        "digest": str(subject.digest),
+        "registry": registry,
+        "objects": objects,
     }
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
@@ -159,9 +194,9 @@ class _Install:
         """Apply objects by server-side apply and note what became of each."""
         if not objects:
             return
-        before = {_identity(one): one for one in self._existing(objects)}
+        before = {identity(one): one for one in self._existing(objects)}
         after = self.kubectl.apply(objects, dry_run=self.options.dry_run, force=self.options.force_conflicts)
-        rows = [Applied(*_identity(one), _outcome(before.get(_identity(one)), one)) for one in after]
+        rows = [Applied(*identity(one), _outcome(before.get(identity(one)), one)) for one in after]
         self.done.extend(rows)
         changed = sum(row.outcome != "unchanged" for row in rows)
         self.progress.say(f"{title}: {changed} of {len(rows)} objects changed")
@@ -181,14 +216,12 @@ class _Install:
         if not self.options.dry_run:
             for one in plan.definitions:
                 if one["kind"] == "CustomResourceDefinition":
-                    self._wait(
-                        f"{_identity(one)[2]} established", readiness.established(self.kubectl, _identity(one)[2])
-                    )
+                    self._wait(f"{identity(one)[2]} established", readiness.established(self.kubectl, identity(one)[2]))
         self.apply("Operator", plan.operator)
         if not self.options.dry_run:
             for one in plan.operator:
                 if one["kind"] == "Deployment":
-                    _, namespace, name = _identity(one)
+                    _, namespace, name = identity(one)
                     self._wait(f"deployment {name} available", readiness.rolled_out(self.kubectl, namespace, name))
 
     def check_kinds(self, plan: InstallPlan) -> None:
@@ -225,13 +258,13 @@ class _Install:
     def serve(self, stores: Sequence[Object], digest: Digest) -> Iterator[str]:
         """Wait for each feature store, and run its CronJob once for this bundle; yield the runs that were started."""
         for store in stores:
-            _, namespace, name = _identity(store)
+            _, namespace, name = identity(store)
             self._wait(f"feature store {name} ready", readiness.serving(self.kubectl, store))
             if self.options.first_run:
                 yield from self._run_once(namespace, name, digest)
 
     def _run_once(self, namespace: str, name: str, digest: Digest) -> Iterator[str]:
-        job_name = f"feast-{name}"[:40] + f"-first-{digest.hex[:10]}"
+        job_name = first_run(name, digest)
         if self.kubectl.get("jobs.batch", job_name, namespace) is None:
             cron_job = self.kubectl.get("cronjobs.batch", f"feast-{name}", namespace)
             if cron_job is None:
@@ -247,8 +280,9 @@ class _Install:
         with self.progress.task(f"Waiting: {what}") as task:
             while not (state := look()).reached:
                 if state.failed or time.monotonic() >= end:
+                    problem = state.failed or f"Not in {self.options.timeout:g} s"
                     raise ClusterError(
-                        f"{state.failed or f'Not in {self.options.timeout:g} s'}: {what}.",
+                        f"{problem}: {what} ({state.seen}).",
                         remedy="What was applied stays. Mend what the details say, and run the same command again.",
                         details=tuple(state.explain()),
                     )
@@ -259,15 +293,20 @@ class _Install:
 def _outcome(before: Object | None, after: Object) -> str:
     if before is None:
         return "created"
-    return "unchanged" if _version(before) == _version(after) else "changed"
+    return "unchanged" if _wanted(before) == _wanted(after) else "changed"
 
 
-def _version(found: Object) -> Json:
+def _wanted(found: Object) -> Object:
+    """Return what somebody wants of an object: not its status, nor what the server counts."""
     metadata = found.get("metadata")
-    return metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+    counted = ("managedFields", "resourceVersion", "generation")
+    held: dict[str, Json] = {
+        key: value for key, value in (metadata if isinstance(metadata, dict) else {}).items() if key not in counted
+    }
+    return {**{key: value for key, value in found.items() if key != "status"}, "metadata": held}
 
 
-def _identity(found: Object) -> tuple[str, str, str]:
+def identity(found: Object) -> tuple[str, str, str]:
     """Return kind, namespace (empty where it has none) and name."""
     metadata = found.get("metadata")
     held = metadata if isinstance(metadata, dict) else {}

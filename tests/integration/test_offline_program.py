@@ -16,6 +16,7 @@ from bundler.effects.archive import Bundle
 from bundler.model import layout
 from bundler.steps.pack import Packed
 from tests.support import pythons
+from tests.support.programs import require
 from tests.unit import packed
 
 pytestmark = pytest.mark.integration
@@ -55,6 +56,23 @@ def test_it_verifies_a_bundle_on_a_bare_python_and_writes_nothing(made: Packed, 
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["failed"] is False
     assert [path.name for path in program.parent.iterdir()] == [program.name]
+
+
+@pytest.mark.parametrize("python", SUPPORTED.values(), ids=map(str, SUPPORTED))
+def test_it_asks_the_cluster_by_the_real_kubectl_on_a_bare_python(made: Packed, program: Path, python: str) -> None:
+    require("kubectl")
+    nowhere = program.with_name("kubeconfig")
+    nowhere.write_text(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\n"
+        "clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]\n"
+        "contexts: [{name: c, context: {cluster: c, user: u}}]\nusers: [{name: u, user: {token: hunter2}}]\n"
+    )
+    options = ("--registry", "registry.site:5000/feast", "--kubeconfig", nowhere, "--verbose")
+    done = run(python, program, "install", made.path, *options)
+    nowhere.unlink()
+    assert done.returncode == 8, done.stdout + done.stderr
+    assert "The cluster cannot be reached." in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("python", SUPPORTED.values(), ids=map(str, SUPPORTED))

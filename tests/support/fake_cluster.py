@@ -103,6 +103,10 @@ class FakeCluster(Kubectl):
             self._control(done[-1])
         return tuple(done)
 
+    def delete(self, objects: Sequence[Mapping[str, Json]], *, timeout: float) -> tuple[str, ...]:  # noqa: ARG002
+        keys = [identity(cast("Object", one)) for one in objects]
+        return tuple("/".join(key) for key in keys if self.objects.pop(key, None))
+
     def logs(self, pod: str, container: str, namespace: str, *, previous: bool) -> tuple[str, ...]:  # noqa: ARG002
         return self.logs_of.get(container, ())
 

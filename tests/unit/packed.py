@@ -25,7 +25,7 @@ REGISTRY = "registry.example.internal:5000/feast"
 DOCUMENTS = {
     "bundle.lock": b'{"format": 1}\n',
     "manifests/namespace.yaml": b"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: feast\n",
-    "manifests/kustomization.yaml": b"resources:\n  - namespace.yaml\n",
+    "manifests/kustomization.yaml": b"kind: Kustomization\nresources:\n  - namespace.yaml\n",
     "sbom/image.json": b"{}\n",
 }
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")

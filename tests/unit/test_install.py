@@ -13,8 +13,9 @@ import pytest
 from bundler.effects import kubectl
 from bundler.effects.blobs import BlobStore
 from bundler.errors import BundlerError, ClusterError, ToolFailedError, UsageError, VerificationError
+from bundler.model.findings import Status
 from bundler.model.progress import SilentProgress
-from bundler.steps import install, install_plan, pack, readiness
+from bundler.steps import install, install_plan, pack, readiness, status, uninstall
 from bundler.steps.install import InstallOptions
 from tests.support.fake_cluster import FakeCluster, named
 from tests.unit import packed
@@ -391,3 +392,63 @@ def test_without_kubectl_or_oc_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_p
     (tmp_path / "oc").touch(mode=0o755)
     assert kubectl.Kubectl.find(context="site").options == ("--context=site",)
     assert kubectl.Kubectl.find().program == "oc"
+
+
+# --- status and uninstall ---------------------------------------------------------------------------------------------
+
+
+def statuses(bundle: Path, cluster: FakeCluster, registry: str = ELSEWHERE) -> dict[str, Status]:
+    return {found.check: found.status for found in status.run(bundle, registry, cluster).findings}
+
+
+def test_after_an_install_everything_is_well(bundle: Path, cluster: FakeCluster) -> None:
+    run(bundle, cluster)
+    assert statuses(bundle, cluster) == dict.fromkeys(("record", "serving", "cron-job"), Status.PASS)
+
+
+def test_before_an_install_nothing_is(bundle: Path, cluster: FakeCluster) -> None:
+    found = status.run(bundle, ELSEWHERE, cluster)
+    assert found.failed
+    assert "no install has come to its end" in found.findings[0].evidence[0]
+    assert "no Deployment yet" in found.findings[1].evidence[0]
+
+
+def test_another_bundle_or_registry_is_told_apart(bundle: Path, cluster: FakeCluster) -> None:
+    run(bundle, cluster)
+    found = statuses(bundle, cluster, "third.site/feast")
+    assert (found["record"], found["serving"]) == (Status.FAIL, Status.FAIL)
+    cluster.objects["ConfigMap", "feast", "bundler-driver-stats"]["data"]["digest"] = "sha256:" + "0" * 64
+    assert statuses(bundle, cluster)["record"] == Status.FAIL
+
+
+def test_a_cron_job_that_succeeded_by_itself_counts_and_one_that_never_did_does_not(
+    bundle: Path, cluster: FakeCluster
+) -> None:
+    run(bundle, cluster, first_run=False)
+    assert statuses(bundle, cluster)["cron-job"] == Status.FAIL
+    cluster.objects["CronJob", "feast", "feast-driver-stats"]["status"] = {"lastSuccessfulTime": "2026-01-01T00:00:00Z"}
+    assert statuses(bundle, cluster)["cron-job"] == Status.PASS
+    del cluster.objects["CronJob", "feast", "feast-driver-stats"]
+    assert statuses(bundle, cluster)["cron-job"] == Status.NOT_APPLICABLE
+
+
+def test_uninstalling_deletes_what_the_bundle_brought_and_nothing_of_the_sites(
+    tmp_path: Path, cluster: FakeCluster
+) -> None:
+    bundle = made(tmp_path, MANIFESTS | OPERATOR)
+    run(bundle, cluster)
+    asked = uninstall.plan(bundle)
+    assert [line.partition("/")[0] for line in asked.lines()] == [
+        "Service",
+        "FeatureStore",
+        "Job",
+        "Secret",
+        "ServiceAccount",
+        "ConfigMap",
+    ]
+    done = uninstall.run(asked, cluster, SilentProgress(), timeout=1)
+    assert len(done.deleted) == 6
+    left = {kind for kind, _, name in cluster.objects if name != "feast-driver-stats"}
+    assert left == {"Secret", "Namespace", "CustomResourceDefinition", "Deployment", "ServiceAccount", "Pod"}
+    assert CREDENTIALS in cluster.objects
+    assert uninstall.run(asked, cluster, SilentProgress(), timeout=1).deleted == ()

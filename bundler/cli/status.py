@@ -1,0 +1,39 @@
+"""``bundler status``: what of a bundle is installed, and whether it serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bundler.cli import options, report
+from bundler.errors import ExitCode
+
+
+@click.command(name="status")
+@options.bundle_argument
+@click.option("--registry", required=True, metavar="HOST[:PORT][/PREFIX]", help="Where the images were pushed.")
+@options.cluster
+@options.output_format
+@options.verbosity
+def command(
+    *,
+    bundle: Path,
+    registry: str,
+    program: str | None,
+    kubeconfig: str | None,
+    context: str | None,
+    output: str,
+    verbose: bool,
+    quiet: bool,
+) -> int:
+    """Say whether BUNDLE is what was installed last, whether its feature stores serve, and what stops them.
+
+    Reads only. Exit code 0 where all is well, 8 where it is not.
+    """
+    from bundler.effects.kubectl import Kubectl  # noqa: PLC0415  (help stays quick)
+    from bundler.steps import status  # noqa: PLC0415
+
+    options.progress(quiet=quiet, verbose=verbose)  # --verbose shows what kubectl is asked
+    found = status.run(bundle, registry, Kubectl.find(program, kubeconfig=kubeconfig, context=context))
+    return report.show(found, output, good="Serving.", bad="NOT SERVING as it should.", status=ExitCode.CLUSTER)

@@ -1,0 +1,52 @@
+"""``bundler uninstall``: delete what a bundle brought to the cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bundler.cli import console, options
+
+
+@click.command(name="uninstall")
+@options.bundle_argument
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--timeout", type=click.FloatRange(1), default=120, show_default=True, help="Seconds, for each object.")
+@options.cluster
+@options.output_format
+@options.verbosity
+def command(
+    *,
+    bundle: Path,
+    yes: bool,
+    timeout: float,
+    program: str | None,
+    kubeconfig: str | None,
+    context: str | None,
+    output: str,
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """Delete the feature stores of BUNDLE and what was applied for them.
+
+    Namespaces, Secrets that the site filled in, volumes, the operator and CRDs stay, and so does all data. Asks first,
+    unless told not to.
+    """
+    from bundler.effects.kubectl import Kubectl  # noqa: PLC0415  (help stays quick)
+    from bundler.steps import uninstall  # noqa: PLC0415
+
+    kubectl = Kubectl.find(program, kubeconfig=kubeconfig, context=context)
+    asked = uninstall.plan(bundle)
+    if not yes:
+        click.echo("\n".join(("These are deleted:", *(f"  {line}" for line in asked.lines()))), err=True)
+        click.confirm("Go on?", abort=True, err=True)
+    done = uninstall.run(asked, kubectl, options.progress(quiet=quiet, verbose=verbose), timeout=timeout)
+    if output == "json":
+        console.show_json(done.to_json())
+        return
+    for line in done.deleted:
+        console.show(f"deleted   {line}")
+    for line in done.kept:
+        console.show(f"kept      {line}")
+    console.show(f"{done.title}: uninstalled" if done.deleted else f"{done.title}: nothing was there")
