@@ -12,18 +12,7 @@ from pathlib import Path
 from typing import Final
 
 # Commands that work on the disconnected side; those whose module exists are taken.
-COMMANDS: Final = (
-    "inspect",
-    "verify",
-    "push",
-    "serve",
-    "install",
-    "load",
-    "preflight",
-    "install",
-    "status",
-    "uninstall",
-)
+COMMANDS: Final = ("inspect", "verify", "push", "serve", "load", "preflight", "install", "status", "uninstall")
 # Distribution -> the package it brings. Their own dependencies are not needed for what is used of them.
 VENDORED: Final = {"click": "click", "pyyaml": "yaml", "rich": "rich", "urllib3": "urllib3"}
 DISTRIBUTION: Final = "feast-airgap-bundler"

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundler.effects.archive import Bundle
 from bundler.effects.kubectl import Kubectl
-from bundler.effects.registry.endpoint import Destination
 from bundler.errors import ClusterError
-from bundler.model import layout
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.progress import Progress
-from bundler.render import references
 from bundler.render.kustomized import Object
 from bundler.steps import install_plan, readiness
-from bundler.steps.bundled_images import check_metadata
 from bundler.steps.install_plan import InstallPlan, SecretWanted
-
-RECORD_LABEL = "bundler.feast.dev/bundle"
-"""On the ConfigMap that says what was installed last; its value is the bundle's name."""
+from bundler.steps.install_subject import Subject, first_run, identity, record
 
 
 @dataclass(frozen=True)
@@ -118,67 +111,8 @@ def run(bundle: Path, options: InstallOptions, kubectl: Kubectl, progress: Progr
     work.apply("What leads to them", plan.after)
     runs = () if options.dry_run else tuple(work.serve(plan.stores, digest))
     if plan.stores:
-        work.apply("Record", [_record(subject, options.registry, plan)])
-    return Installed(subject.title, digest, options.registry, options.dry_run, tuple(work.done), runs)
-
-
-def first_run(store: str, digest: Digest) -> str:
-    """Return the name of the Job that runs a feature store's CronJob once for a bundle."""
-    return f"feast-{store}"[:40] + f"-first-{digest.hex[:10]}"
-
-
-@dataclass(frozen=True)
-class Subject:
-    """The bundle that is installed, or asked after; ``manifests`` are path below ``manifests/`` -> text."""
-
-    name: str
-    version: str
-    digest: Digest
-    manifests: Mapping[str, str]
-
-    @property
-    def title(self) -> str:
-        """What it is, for people."""
-        return f"{self.name} {self.version}"
-
-    @property
-    def record(self) -> str:
-        """The name of the ConfigMap that says what was installed last."""
-        return f"bundler-{self.name}"
-
-    @classmethod
-    def of(cls, path: Path, registry: str | None = None) -> Subject:
-        """Read a bundle's manifests, with images named for a registry, where one is given.
-
-        Raises:
-            VerificationError: the bundle is damaged.
-            UsageError: the registry is none.
-        """
-        with Bundle.open(path) as bundle:
-            check_metadata(bundle)
-            manifest = bundle.manifest
-            mapping = install_plan.registry_mapping(manifest, str(Destination.parse(registry))) if registry else {}
-            paths = [entry.path for entry in manifest.files if entry.path.startswith(layout.MANIFESTS)]
-            texts = {path.removeprefix(layout.MANIFESTS): bundle.read(path).decode() for path in paths}
-            relocated = {path: references.relocate_text(text, mapping)[0] for path, text in texts.items()}
-            return cls(manifest.name, manifest.version, Digest.of(bundle.read(layout.MANIFEST)), relocated)
-
-
-def _record(subject: Subject, registry: str, plan: InstallPlan) -> Object:
-    """Return the ConfigMap, beside the first feature store, that says what was installed last."""
-    objects = "".join(f"{'/'.join(identity(one))}\n" for one in plan.objects)
-    metadata: dict[str, Json] = {
-        "name": subject.record,
-        "namespace": identity(plan.stores[0])[1],
-        "labels": {RECORD_LABEL: subject.name},
-    }
-    data: dict[str, Json] = {
-        "bundle": subject.title,
-        "digest": str(subject.digest),
-        "registry": registry,
-        "objects": objects,
-    }
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+        work.apply("Record", [record(subject, plan)])
+    return Installed(subject.title, digest, subject.registry, options.dry_run, tuple(work.done), runs)
 
 
 @dataclass(frozen=True)
@@ -304,10 +238,3 @@ def _wanted(found: Object) -> Object:
         key: value for key, value in (metadata if isinstance(metadata, dict) else {}).items() if key not in counted
     }
     return {**{key: value for key, value in found.items() if key != "status"}, "metadata": held}
-
-
-def identity(found: Object) -> tuple[str, str, str]:
-    """Return kind, namespace (empty where it has none) and name."""
-    metadata = found.get("metadata")
-    held = metadata if isinstance(metadata, dict) else {}
-    return str(found.get("kind")), str(held.get("namespace") or ""), str(held.get("name"))

@@ -9,7 +9,7 @@ from bundler.effects.kubectl import Kubectl
 from bundler.model.findings import Finding, Report, Section, Status
 from bundler.render.kustomized import Object
 from bundler.steps import install_plan, readiness
-from bundler.steps.install import Subject, first_run, identity
+from bundler.steps.install_subject import Subject, first_run, identity
 
 
 def run(bundle: Path, registry: str, kubectl: Kubectl) -> Report:
@@ -21,29 +21,29 @@ def run(bundle: Path, registry: str, kubectl: Kubectl) -> Report:
     """
     subject = Subject.of(bundle, registry)
     plan = install_plan.plan(subject.manifests)
-    sections = [Section("The bundle", tuple(_installed(subject, registry, plan.stores, kubectl)))]
+    sections = [Section("The bundle", tuple(_installed(subject, plan.stores, kubectl)))]
     for store in plan.stores:
         _, namespace, name = identity(store)
         sections.append(Section(f"{namespace}/{name}", tuple(_store(subject, store, kubectl))))
     return Report(f"Status of {subject.title}", tuple(sections))
 
 
-def _installed(subject: Subject, registry: str, stores: tuple[Object, ...], kubectl: Kubectl) -> Iterator[Finding]:
+def _installed(subject: Subject, stores: tuple[Object, ...], kubectl: Kubectl) -> Iterator[Finding]:
     title = "This bundle was installed last"
     again = "bundler install BUNDLE --registry HOST[:PORT]/PREFIX"
     if not stores:
         return
-    record = kubectl.get("configmaps", subject.record, identity(stores[0])[1])
+    record = kubectl.get("configmaps", subject.record_name, identity(stores[0])[1])
     data = record.get("data") if record else None
     if not isinstance(data, dict):
-        evidence = (f"there is no ConfigMap {subject.record}: no install has come to its end",)
+        evidence = (f"there is no ConfigMap {subject.record_name}: no install has come to its end",)
         yield Finding("record", title, Status.FAIL, evidence, "Install it.", again)
         return
     found = (f"{data.get('bundle')}, {data.get('digest')}", f"images from {data.get('registry')}")
-    if (data.get("digest"), data.get("registry")) == (str(subject.digest), registry):
+    if (data.get("digest"), data.get("registry")) == (str(subject.digest), subject.registry):
         yield Finding("record", title, Status.PASS, found)
     else:
-        remedy = f"Asked after was {subject.title}, {subject.digest}, with images from {registry}."
+        remedy = f"Asked after was {subject.title}, {subject.digest}, with images from {subject.registry}."
         yield Finding("record", title, Status.FAIL, found, remedy, again)
 
 

@@ -10,7 +10,7 @@ from bundler.model.descriptor import Json
 from bundler.model.progress import Progress
 from bundler.render.kustomized import Object
 from bundler.steps import install_plan
-from bundler.steps.install import Subject, first_run, identity
+from bundler.steps.install_subject import Subject, first_run, identity
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def plan(bundle: Path) -> UninstallPlan:
     runs = [
         _named("batch/v1", "Job", _namespace(one), first_run(identity(one)[2], subject.digest)) for one in found.stores
     ]
-    record = [_named("v1", "ConfigMap", _namespace(one), subject.record) for one in found.stores[:1]]
+    record = [_named("v1", "ConfigMap", _namespace(one), subject.record_name) for one in found.stores[:1]]
     kept = (
         *(f"namespace {identity(one)[2]}: other things may live there" for one in found.namespaces),
         *(f"Secret {one.namespace}/{one.name}: the site filled it in" for one in found.secrets),

@@ -13,9 +13,10 @@ import pytest
 from bundler.effects import kubectl
 from bundler.effects.blobs import BlobStore
 from bundler.errors import BundlerError, ClusterError, ToolFailedError, UsageError, VerificationError
+from bundler.model.digest import Digest
 from bundler.model.findings import Status
 from bundler.model.progress import SilentProgress
-from bundler.steps import install, install_plan, pack, readiness, status, uninstall
+from bundler.steps import install, install_plan, install_subject, pack, readiness, status, uninstall
 from bundler.steps.install import InstallOptions
 from tests.support.fake_cluster import FakeCluster, named
 from tests.unit import packed
@@ -411,6 +412,18 @@ def test_before_an_install_nothing_is(bundle: Path, cluster: FakeCluster) -> Non
     assert found.failed
     assert "no install has come to its end" in found.findings[0].evidence[0]
     assert "no Deployment yet" in found.findings[1].evidence[0]
+
+
+def test_a_slash_too_many_is_no_other_registry(bundle: Path, cluster: FakeCluster) -> None:
+    run(bundle, cluster, registry=f"{ELSEWHERE}/")
+    assert statuses(bundle, cluster)["record"] == Status.PASS
+
+
+def test_feature_stores_whose_long_names_begin_alike_get_runs_of_their_own() -> None:
+    digest = Digest.of(b"bundle")
+    names = {install_subject.first_run("a" * 50 + end, digest) for end in ("b", "c")}
+    assert len(names) == 2
+    assert all(len(name) <= 63 for name in names)
 
 
 def test_another_bundle_or_registry_is_told_apart(bundle: Path, cluster: FakeCluster) -> None:
