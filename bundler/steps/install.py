@@ -128,21 +128,12 @@ class _Install:
         """Apply objects by server-side apply and note what became of each."""
         if not objects:
             return
-        before = {identity(one): one for one in self._existing(objects)}
+        before = {identity(one): one for one in self.kubectl.existing(objects)}
         after = self.kubectl.apply(objects, dry_run=self.options.dry_run, force=self.options.force_conflicts)
         rows = [Applied(*identity(one), _outcome(before.get(identity(one)), one)) for one in after]
         self.done.extend(rows)
         changed = sum(row.outcome != "unchanged" for row in rows)
         self.progress.say(f"{title}: {changed} of {len(rows)} objects changed")
-
-    def _existing(self, objects: Sequence[Object]) -> tuple[Object, ...]:
-        try:
-            return self.kubectl.existing(objects)
-        except ClusterError as error:
-            # Before a first install neither the kinds nor the namespaces need be there.
-            if self.options.dry_run or any("no matches for kind" in line for line in error.details):
-                raise
-            return ()
 
     def operator(self, plan: InstallPlan) -> None:
         """Apply the operator, its definitions first, and wait until it works."""
@@ -199,14 +190,19 @@ class _Install:
 
     def _run_once(self, namespace: str, name: str, digest: Digest) -> Iterator[str]:
         job_name = first_run(name, digest)
-        if self.kubectl.get("jobs.batch", job_name, namespace) is None:
+        look = readiness.completed(self.kubectl, namespace, job_name)
+        job = self.kubectl.get("jobs.batch", job_name, namespace)
+        if job is not None and look().failed:
+            self.kubectl.delete([job], timeout=self.options.timeout)
+            job = None
+        if job is None:
             cron_job = self.kubectl.get("cronjobs.batch", f"feast-{name}", namespace)
             if cron_job is None:
                 self.progress.say(f"feature store {name} has no CronJob: nothing was applied or materialized")
                 return
             self.kubectl.apply([readiness.job_of(cron_job, job_name)])
             yield f"{namespace}/{job_name}"
-        self._wait(f"first run {job_name} complete", readiness.completed(self.kubectl, namespace, job_name))
+        self._wait(f"first run {job_name} complete", look)
 
     def _wait(self, what: str, look: Callable[[], readiness.State]) -> None:
         """Look until it is so; raise ``ClusterError`` with what the cluster says where it is not in time."""

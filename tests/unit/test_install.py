@@ -289,6 +289,15 @@ def test_a_first_run_that_fails_is_told_at_once_with_its_log(bundle: Path, clust
     )
 
 
+def test_a_first_run_that_failed_is_run_anew(bundle: Path, cluster: FakeCluster) -> None:
+    cluster.set(job_condition="Failed")
+    with pytest.raises(ClusterError):
+        run(bundle, cluster)
+    cluster.set(job_condition="Complete")
+    assert len(run(bundle, cluster).runs) == 1
+    assert run(bundle, cluster).unchanged
+
+
 def test_the_first_run_is_left_out_where_asked(bundle: Path, cluster: FakeCluster) -> None:
     assert run(bundle, cluster, first_run=False).runs == ()
     assert ["Job"] not in cluster.applied
