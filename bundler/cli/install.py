@@ -22,7 +22,13 @@ _FILE = click.Path(path_type=Path)
     metavar="[NAMESPACE/]NAME=FILE",
     help="Fill in a Secret from a file: a Secret's manifest, or KEY=VALUE lines; repeatable. Others must be there.",
 )
-@click.option("--no-operator", is_flag=True, help="Leave operator and CRDs out: an admin has installed them.")
+@click.option(
+    "--part",
+    type=click.Choice(["all", "admin", "tenant"]),
+    default="all",
+    show_default=True,
+    help="admin: CRDs, operator, namespaces; tenant: all else, with rights over its namespaces only.",
+)
 @click.option("--no-first-run", is_flag=True, help="Do not run the CronJob once.")
 @click.option("--force-conflicts", is_flag=True, help="Take over fields that somebody else manages.")
 @click.option("--dry-run", is_flag=True, help="Let the server say what would change, and change nothing.")
@@ -36,7 +42,7 @@ def command(
     bundle: Path,
     registry: str,
     secrets: tuple[str, ...],
-    no_operator: bool,
+    part: str,
     no_first_run: bool,
     force_conflicts: bool,
     dry_run: bool,
@@ -62,7 +68,7 @@ def command(
     asked = install.InstallOptions(
         registry=registry,
         secrets=secrets,
-        operator=not no_operator,
+        part=part,
         dry_run=dry_run,
         force_conflicts=force_conflicts,
         first_run=not no_first_run,

@@ -22,13 +22,14 @@ from bundler.steps.install_subject import Subject, first_run, identity, record
 class InstallOptions:
     """What ``bundler install`` was asked.
 
+    ``part`` is "admin" (what needs rights over the cluster: CRDs, operator, namespaces), "tenant" (all else) or "all".
     ``secrets`` are ``[NAMESPACE/]NAME=FILE``; ``timeout`` in seconds, for each wait. ``pause`` is the time in seconds
     between two looks at the cluster.
     """
 
     registry: str
     secrets: tuple[str, ...] = ()
-    operator: bool = True
+    part: str = "all"
     dry_run: bool = False
     force_conflicts: bool = False
     first_run: bool = True
@@ -61,6 +62,7 @@ class Installed:
     bundle: str
     digest: Digest
     registry: str
+    part: str
     dry_run: bool
     objects: tuple[Applied, ...]
     runs: tuple[str, ...]
@@ -74,7 +76,9 @@ class Installed:
         """Return the outcome in a line."""
         if self.unchanged:
             return f"{self.bundle}: nothing {'would change' if self.dry_run else 'changed'}"
-        return f"{self.bundle}: {'not installed, this was a dry run' if self.dry_run else 'installed, and it serves'}"
+        if self.dry_run:
+            return f"{self.bundle}: not installed, this was a dry run"
+        return f"{self.bundle}: {'the admin part is installed' if self.part == 'admin' else 'installed, and it serves'}"
 
     def to_json(self) -> dict[str, Json]:
         """Return the receipt."""
@@ -82,6 +86,7 @@ class Installed:
             "bundle": self.bundle,
             "digest": str(self.digest),
             "registry": self.registry,
+            "part": self.part,
             "dryRun": self.dry_run,
             "unchanged": self.unchanged,
             "objects": [one.to_json() for one in self.objects],
@@ -98,21 +103,25 @@ def run(bundle: Path, options: InstallOptions, kubectl: Kubectl, progress: Progr
         ClusterError: the cluster refused, a Secret is missing, or something did not become ready in time.
     """
     subject = Subject.of(bundle, options.registry)
-    plan, digest = install_plan.plan(subject.manifests, operator=options.operator), subject.digest
-    filled = install_plan.given(plan.secrets, options.secrets)
+    plan, digest = install_plan.plan(subject.manifests), subject.digest
+    admin, tenant = (options.part in ("all", part) for part in ("admin", "tenant"))
+    filled = install_plan.given(plan.secrets, options.secrets) if tenant else {}
     work = _Install(kubectl, options, progress, [])
-    work.check_kinds(plan)
-    work.check_secrets([one for one in plan.secrets if one not in filled])
-    work.operator(plan)
-    work.apply("Namespaces", plan.namespaces)
-    work.apply("Secrets", list(filled.values()))
-    work.apply("What the feature stores refer to", plan.before)
-    work.apply("Feature stores", plan.stores)
-    work.apply("What leads to them", plan.after)
-    runs = () if options.dry_run else tuple(work.serve(plan.stores, digest))
-    if plan.stores:
-        work.apply("Record", [record(subject, plan)])
-    return Installed(subject.title, digest, subject.registry, options.dry_run, tuple(work.done), runs)
+    if tenant:
+        work.check_kinds(plan.stores, plan.definitions if admin else ())
+        work.check_secrets([one for one in plan.secrets if one not in filled])
+    if admin:
+        work.operator(plan)
+        work.apply("Namespaces", plan.namespaces)
+    runs: tuple[str, ...] = ()
+    if tenant:
+        work.apply("Secrets", list(filled.values()))
+        work.apply("What the feature stores refer to", plan.before)
+        work.apply("Feature stores", plan.stores)
+        work.apply("What leads to them", plan.after)
+        runs = () if options.dry_run else tuple(work.serve(plan.stores, digest))
+        work.apply("Record", [record(subject, plan)] if plan.stores else [])
+    return Installed(subject.title, digest, subject.registry, options.part, options.dry_run, tuple(work.done), runs)
 
 
 @dataclass(frozen=True)
@@ -149,14 +158,14 @@ class _Install:
                     _, namespace, name = identity(one)
                     self._wait(f"deployment {name} available", readiness.rolled_out(self.kubectl, namespace, name))
 
-    def check_kinds(self, plan: InstallPlan) -> None:
-        """See, before anything changes, that the cluster knows feature stores where the bundle does not define them."""
-        defined = any(one["kind"] == "CustomResourceDefinition" for one in plan.definitions)
-        version = str(plan.stores[0].get("apiVersion")) if plan.stores else ""
-        if plan.stores and not defined and not self.kubectl.serves(version, "featurestores"):
+    def check_kinds(self, stores: Sequence[Object], definitions: Sequence[Object]) -> None:
+        """See, before anything changes, that the cluster knows feature stores where no definition is applied first."""
+        defined = any(one["kind"] == "CustomResourceDefinition" for one in definitions)
+        version = str(stores[0].get("apiVersion")) if stores else ""
+        if stores and not defined and not self.kubectl.serves(version, "featurestores"):
             raise ClusterError(
                 f"The cluster has no Feast operator that serves FeatureStores of {version}. Nothing was changed.",
-                remedy="Let an admin install the operator; where the bundle has it, run install without --no-operator.",
+                remedy="Let an admin install the operator; where the bundle has it: bundler install --part admin.",
             )
 
     def check_secrets(self, wanted: Sequence[SecretWanted]) -> None:

@@ -59,14 +59,14 @@ class InstallPlan:
         return (*self.definitions, *self.operator, *self.namespaces, *self.before, *self.stores, *self.after)
 
 
-def plan(manifests: Mapping[str, str], *, operator: bool = True) -> InstallPlan:
-    """Order the objects of manifests (path below ``manifests/`` -> text); without ``operator`` leave its out.
+def plan(manifests: Mapping[str, str]) -> InstallPlan:
+    """Order the objects of manifests (path below ``manifests/`` -> text).
 
     Raises:
         SpecError: a file is not YAML.
         VerificationError: what the manifests say is nothing that a bundle has.
     """
-    has_operator = operator and f"{_OPERATOR}install.yaml" in manifests
+    has_operator = f"{_OPERATOR}install.yaml" in manifests
     of_operator = tuple(kustomized.objects(manifests, "operator")) if has_operator else ()
     own = tuple(_stored(one) for one in kustomized.objects(manifests))
     stores = [number for number, one in enumerate(own) if one["kind"] == "FeatureStore"]

@@ -213,9 +213,27 @@ def test_the_operator_comes_first_with_its_definitions_and_pull_secret(tmp_path:
     assert cluster.objects["Deployment", "feast", "operator"]["spec"]["image"] == f"{ELSEWHERE}/driver-stats:0.1.0"
 
 
-def test_the_operator_is_left_alone_where_an_admin_has_installed_it(tmp_path: Path, cluster: FakeCluster) -> None:
-    run(made(tmp_path, MANIFESTS | OPERATOR), cluster, operator=False)
-    assert ("Deployment", "feast", "operator") not in cluster.objects
+def test_admin_and_tenant_share_the_work(tmp_path: Path) -> None:
+    bundle, cluster = made(tmp_path, MANIFESTS | OPERATOR), FakeCluster()
+    cluster.served.clear()
+    with pytest.raises(ClusterError, match="no Feast operator") as caught:
+        run(bundle, cluster, part="tenant")
+    assert "--part admin" in caught.value.remedy
+    done = run(bundle, cluster, part="admin")  # needs no Secret of the tenant
+    assert {row.kind for row in done.objects} == {
+        "Namespace",
+        "CustomResourceDefinition",
+        "ServiceAccount",
+        "Deployment",
+    }
+    assert "admin part is installed" in done.summary()
+    cluster.served.add("feast.dev/v1")
+    cluster.put(core("Secret", "credentials", data={"PASSWORD": "eA==", "USER": "eA=="}))
+    before = len(cluster.applied)
+    run(bundle, cluster, part="tenant")
+    kinds = {kind for call in cluster.applied[before:] for kind in call}
+    assert kinds.isdisjoint({"Namespace", "CustomResourceDefinition", "Deployment"})
+    assert run(bundle, cluster).unchanged
 
 
 def test_a_dry_run_changes_nothing_and_waits_for_nothing(bundle: Path, cluster: FakeCluster) -> None:
