@@ -20,7 +20,8 @@ _FILE = click.Path(path_type=Path)
     "secrets",
     multiple=True,
     metavar="[NAMESPACE/]NAME=FILE",
-    help="Fill in a Secret from a file: a Secret's manifest, or KEY=VALUE lines; repeatable. Others must be there.",
+    help="Fill in a Secret from a file: its manifest, KEY=VALUE lines, or, to pull images, what `skopeo login` wrote; "
+    "repeatable. Others must be there.",
 )
 @click.option(
     "--part",

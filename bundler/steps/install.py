@@ -105,17 +105,18 @@ def run(bundle: Path, options: InstallOptions, kubectl: Kubectl, progress: Progr
     subject = Subject.of(bundle, options.registry)
     plan, digest = install_plan.plan(subject.manifests), subject.digest
     admin, tenant = (options.part in ("all", part) for part in ("admin", "tenant"))
-    filled = install_plan.given(plan.secrets, options.secrets) if tenant else {}
+    wanted = [one for one in plan.secrets if (admin if one.of_operator else tenant)]
+    filled = install_plan.given(wanted, options.secrets)
     work = _Install(kubectl, options, progress, [])
     if tenant:
         work.check_kinds(plan.stores, plan.definitions if admin else ())
-        work.check_secrets([one for one in plan.secrets if one not in filled])
+    work.check_secrets([one for one in wanted if one not in filled])
     if admin:
-        work.operator(plan)
+        work.operator(plan, [found for one, found in filled.items() if one.of_operator])
         work.apply("Namespaces", plan.namespaces)
     runs: tuple[str, ...] = ()
     if tenant:
-        work.apply("Secrets", list(filled.values()))
+        work.apply("Secrets", [found for one, found in filled.items() if not one.of_operator])
         work.apply("What the feature stores refer to", plan.before)
         work.apply("Feature stores", plan.stores)
         work.apply("What leads to them", plan.after)
@@ -144,13 +145,14 @@ class _Install:
         changed = sum(row.outcome != "unchanged" for row in rows)
         self.progress.say(f"{title}: {changed} of {len(rows)} objects changed")
 
-    def operator(self, plan: InstallPlan) -> None:
+    def operator(self, plan: InstallPlan, secrets: Sequence[Object]) -> None:
         """Apply the operator, its definitions first, and wait until it works."""
         self.apply("Definitions", plan.definitions)
         if not self.options.dry_run:
             for one in plan.definitions:
                 if one["kind"] == "CustomResourceDefinition":
                     self._wait(f"{identity(one)[2]} established", readiness.established(self.kubectl, identity(one)[2]))
+        self.apply("Secrets of the operator", secrets)
         self.apply("Operator", plan.operator)
         if not self.options.dry_run:
             for one in plan.operator:
@@ -181,7 +183,7 @@ class _Install:
     def _lacking(self, wanted: SecretWanted) -> Iterator[str]:
         found = self.kubectl.get("secrets", wanted.name, wanted.namespace)
         if found is None:
-            yield f"Secret {wanted.namespace}/{wanted.name} is not there; its template is {wanted.path}"
+            yield f"Secret {wanted.namespace}/{wanted.name} is not there; {wanted.hint}"
             return
         data = found.get("data")
         held = data if isinstance(data, dict) else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +18,30 @@ from bundler.render.kustomized import Object
 
 _OPERATOR: Final = "operator/"
 _SECRETS: Final = "secrets/"
+_PULL_TYPE: Final = "kubernetes.io/dockerconfigjson"
+_PULL_KEY: Final = ".dockerconfigjson"
 _FIRST: Final = frozenset({"CustomResourceDefinition", "Namespace"})
 
 
 @dataclass(frozen=True)
 class SecretWanted:
-    """A Secret that a site fills in: the template's identity and type, the keys that must be there."""
+    """A Secret that a site fills in: its identity and type, and the keys that must be there.
+
+    ``template`` is its path in the bundle, empty for a Secret that images are pulled with. ``of_operator`` says that it
+    is the operator that needs it.
+    """
 
     namespace: str
     name: str
     type: str
     keys: tuple[str, ...]
-    path: str
+    template: str = ""
+    of_operator: bool = False
+
+    @property
+    def hint(self) -> str:
+        """Where a person sees what belongs into it."""
+        return f"its template is {self.template}" if self.template else "images are pulled with it (skopeo login)"
 
     @property
     def identity(self) -> Object:
@@ -75,7 +88,7 @@ def plan(manifests: Mapping[str, str]) -> InstallPlan:
         definitions=tuple(one for one in of_operator if one["kind"] in _FIRST),
         operator=tuple(one for one in of_operator if one["kind"] not in _FIRST),
         namespaces=tuple(one for one in own if one["kind"] == "Namespace"),
-        secrets=tuple(_wanted(manifests)),
+        secrets=(*_wanted(manifests), *_pull_secrets(own), *_pull_secrets(of_operator, of_operator=True)),
         before=tuple(one for one in own[:first] if one["kind"] != "Namespace"),
         stores=tuple(own[number] for number in stores),
         after=tuple(one for one in own[first:] if one["kind"] not in ("FeatureStore", "Namespace")),
@@ -107,6 +120,20 @@ def _wanted(manifests: Mapping[str, str]) -> Iterator[SecretWanted]:
                     yield SecretWanted(namespace, name, str(rest.get("type", "Opaque")), found, layout.manifest(path))
 
 
+def _pull_secrets(objects: Sequence[Object], *, of_operator: bool = False) -> tuple[SecretWanted, ...]:
+    """Return the Secrets that ServiceAccounts pull images with, each once."""
+    found: dict[tuple[str, str], SecretWanted] = {}
+    for one in objects:
+        match one:
+            case {"kind": "ServiceAccount", "metadata": {"namespace": str(namespace)}, "imagePullSecrets": list(rows)}:
+                names = [row["name"] for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
+                for name in map(str, names):
+                    found[namespace, name] = SecretWanted(
+                        namespace, name, _PULL_TYPE, (_PULL_KEY,), of_operator=of_operator
+                    )
+    return tuple(found.values())
+
+
 def registry_mapping(manifest: BundleManifest, registry: str) -> Mapping[str, str]:
     """Return reference -> reference for another registry, of every image, with and without its digest."""
     old, new = manifest.registry.rstrip("/"), registry.rstrip("/")
@@ -121,7 +148,9 @@ def registry_mapping(manifest: BundleManifest, registry: str) -> Mapping[str, st
 
 
 def given(wanted: Sequence[SecretWanted], arguments: Sequence[str]) -> Mapping[SecretWanted, Object]:
-    """Read ``[NAMESPACE/]NAME=FILE`` arguments; a file is a Secret's manifest, or has KEY=VALUE lines.
+    """Read ``[NAMESPACE/]NAME=FILE`` arguments.
+
+    A file is a Secret's manifest, or has KEY=VALUE lines, or, for pulling images, is what ``skopeo login`` writes.
 
     Raises:
         UsageError: no such Secret is asked for, the file cannot be read, or a key that is needed is not in it.
@@ -135,23 +164,30 @@ def given(wanted: Sequence[SecretWanted], arguments: Sequence[str]) -> Mapping[S
         if not matching:
             known = ", ".join(f"{one.namespace}/{one.name}" for one in wanted) or "none"
             raise UsageError(f"--secret {name}: the bundle asks for no such Secret.", remedy=f"It asks for: {known}.")
-        values = _values(Path(file))
+        text = _read(Path(file))
         for one in matching:
+            values = _values(text, Path(file), one)
             if missing := sorted(key for key in one.keys if not values.get(key)):
                 raise UsageError(
-                    f"{file}: {', '.join(missing)} is not there, or empty.", remedy=f"{one.path} lists what is needed."
+                    f"{file}: {', '.join(missing)} is not there, or empty.",
+                    remedy=f"{one.namespace}/{one.name}: {one.hint}.",
                 )
             found[one] = one.filled(values)
     return found
 
 
-def _values(file: Path) -> Mapping[str, str]:
+def _read(file: Path) -> str:
     try:
-        text = file.read_text("utf-8")
+        return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"Cannot read {file}: {error}.") from error
+
+
+def _values(text: str, file: Path, wanted: SecretWanted) -> Mapping[str, str]:
     if any(line.startswith("kind:") for line in text.splitlines()):
         return _of_manifest(text, file)
+    if wanted.type == _PULL_TYPE:
+        return {_PULL_KEY: _logins(text, file)}
     values: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.lstrip().startswith("#"):
@@ -162,6 +198,16 @@ def _values(file: Path) -> Mapping[str, str]:
                 )
             values[key.strip()] = value
     return values
+
+
+def _logins(text: str, file: Path) -> str:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not isinstance(found.get("auths"), dict):
+        raise UsageError(f"{file}: no logins of registries.", remedy="Make it: skopeo login --authfile FILE HOST")
+    return text
 
 
 def _of_manifest(text: str, file: Path) -> Mapping[str, str]:

@@ -53,7 +53,7 @@ def plan(bundle: Path) -> UninstallPlan:
     record = [_named("v1", "ConfigMap", _namespace(one), subject.record_name) for one in found.stores[:1]]
     kept = (
         *(f"namespace {identity(one)[2]}: other things may live there" for one in found.namespaces),
-        *(f"Secret {one.namespace}/{one.name}: the site filled it in" for one in found.secrets),
+        *(f"Secret {one.namespace}/{one.name}: the site filled it in" for one in found.secrets if not one.of_operator),
         "PersistentVolumeClaims, and what is in databases and online stores: data",
         "operator and CRDs: deleting a CRD deletes every feature store of the cluster",
     )

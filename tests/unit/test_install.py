@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -91,9 +92,13 @@ def made(folder: Path, documents: dict[str, bytes]) -> Path:
     return pack.run(plan, folder, store, progress=SilentProgress()).path
 
 
+LOGINS = '{"auths": {"registry.site:5000": {"auth": "aHVudGVyMg=="}}}'
+
+
 @pytest.fixture
 def cluster() -> FakeCluster:
     found = FakeCluster()
+    found.put(core("Secret", "pull", data={".dockerconfigjson": "e30="}))
     found.put(core("Secret", "credentials", data={"PASSWORD": "eA==", "USER": "eA=="}))
     return found
 
@@ -213,8 +218,9 @@ def test_the_operator_comes_first_with_its_definitions_and_pull_secret(tmp_path:
     assert cluster.objects["Deployment", "feast", "operator"]["spec"]["image"] == f"{ELSEWHERE}/driver-stats:0.1.0"
 
 
-def test_admin_and_tenant_share_the_work(tmp_path: Path) -> None:
-    bundle, cluster = made(tmp_path, MANIFESTS | OPERATOR), FakeCluster()
+def test_admin_and_tenant_share_the_work(tmp_path: Path, cluster: FakeCluster) -> None:
+    bundle = made(tmp_path, MANIFESTS | OPERATOR)
+    credentials = cluster.objects.pop(CREDENTIALS)
     cluster.served.clear()
     with pytest.raises(ClusterError, match="no Feast operator") as caught:
         run(bundle, cluster, part="tenant")
@@ -228,7 +234,7 @@ def test_admin_and_tenant_share_the_work(tmp_path: Path) -> None:
     }
     assert "admin part is installed" in done.summary()
     cluster.served.add("feast.dev/v1")
-    cluster.put(core("Secret", "credentials", data={"PASSWORD": "eA==", "USER": "eA=="}))
+    cluster.put(credentials)
     before = len(cluster.applied)
     run(bundle, cluster, part="tenant")
     kinds = {kind for call in cluster.applied[before:] for kind in call}
@@ -236,10 +242,29 @@ def test_admin_and_tenant_share_the_work(tmp_path: Path) -> None:
     assert run(bundle, cluster).unchanged
 
 
+def test_a_secret_that_images_are_pulled_with_must_be_there_or_be_given(tmp_path: Path, cluster: FakeCluster) -> None:
+    bundle = made(tmp_path, MANIFESTS | OPERATOR)
+    del cluster.objects["Secret", "feast", "pull"]
+    with pytest.raises(ClusterError) as caught:
+        run(bundle, cluster)
+    assert caught.value.details == ("Secret feast/pull is not there; images are pulled with it (skopeo login)",)
+    assert cluster.applied == []
+    file = tmp_path / "auth.json"
+    file.write_text('{"no": "logins"}')
+    with pytest.raises(UsageError, match="no logins of registries"):
+        run(bundle, cluster, secrets=(f"pull={file}",))
+    file.write_text(LOGINS)
+    run(bundle, cluster, secrets=(f"pull={file}",))
+    given = cluster.objects["Secret", "feast", "pull"]
+    assert given["type"] == "kubernetes.io/dockerconfigjson"
+    assert base64.b64decode(given["data"][".dockerconfigjson"]).decode() == LOGINS
+    assert cluster.applied[1:3] == [["Secret"], ["ServiceAccount", "Deployment"]]
+
+
 def test_a_dry_run_changes_nothing_and_waits_for_nothing(bundle: Path, cluster: FakeCluster) -> None:
     done = run(bundle, cluster, dry_run=True)
     assert cluster.applied == []
-    assert list(cluster.objects) == [CREDENTIALS]
+    assert {kind for kind, _, _ in cluster.objects} == {"Secret"}
     assert not done.unchanged
     assert "dry run" in done.summary()
 
