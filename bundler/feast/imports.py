@@ -22,6 +22,12 @@ class Import:
     how: str
     name: str
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a class of the site's own, which may also lie in the feature repo: Feast looks there, too."""
+        kind = self.name.partition(":")[2]
+        return kind.rpartition(".")[2][:1].isupper() and "." in kind and not kind.startswith("feast.")
+
 
 # What `feast serve` and its siblings import only once they start.
 _SERVERS: Final = (

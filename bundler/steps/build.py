@@ -105,7 +105,7 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
     found = locking.gathered(loaded, existing, store, progress, engine=request.engine, access=request.access)
     pinned = locking.fitting(loaded, existing, found, store, progress, epoch=request.epoch)
     servers = _bake(loaded, found, pinned, store, progress)
-    imported = import_check.run(loaded, found.bases, servers[0], store, progress)
+    imported = import_check.run(loaded, found.bases, servers, store, progress)
     to_pack = (*(_server_to_pack(server, store) for server in servers), *_to_pack(found.images, loaded))
     described = pack.describe(to_pack, store).images
     subject = Subject(loaded, found, pinned, described, servers, imported, signed=request.sign_key is not None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +19,7 @@ from bundler.model.platform import Platform
 from bundler.model.progress import Progress
 from bundler.oci.image import Image
 from bundler.oci.layer import Layer
+from bundler.steps import bake
 from bundler.steps.bake import BakedServer
 from bundler.steps.lock import Base
 from bundler.steps.project import Project
@@ -30,31 +31,41 @@ _PROBE: Final = "rehearsal/imports.py"
 _PATIENCE: Final = 600.0  # seconds; the first import of everything takes half a minute on a slow disk
 
 
-def wanted(project: Project) -> tuple[Import, ...]:
-    """Return what the images of a project must be able to import, for all its feature repos together."""
-    found: set[Import] = set()
+def wanted(project: Project) -> Mapping[str | None, frozenset[Import]]:
+    """Return what images must be able to import, by whose feature repo is in them (None: the bundle's)."""
+    found: dict[str | None, frozenset[Import]] = {}
     for member in topology.members(project.spec):
         auth, engine = member.deployment.auth, member.deployment.batch_engine
+        owner = member.deployment.name if member.deployment.name in project.own else None
         config = project.own.get(member.deployment.name, project.repo).config
-        found |= imports_for(
+        needed = imports_for(
             config, auth=auth.type if auth else config.auth, engine=str(engine.config["type"]) if engine else None
         )
-    return tuple(sorted(found))
+        found[owner] = found.get(owner, frozenset()) | needed
+    return found
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """An image on its base, and what it must import."""
+    """An image on its base, and what it must import; ``with_repo``: its feature repo may bring that."""
 
     platform: Platform
     image: Image
     base: Base
     needed: tuple[Import, ...]
+    with_repo: bool = False
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """All but the last, the feature repo's: it brings no package, and the images of tenants differ in it."""
-        return self.image.layers[:-1]
+        """What is unpacked; without the last layer, the feature repo's, it is the same for all tenants."""
+        return self.image.layers if self.with_repo else self.image.layers[:-1]
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The image's environment; Feast finds modules in the feature repo as well."""
+        env = self.image.config.env
+        paths = [path for path in (env.get("PYTHONPATH"), bake.REPO_FOLDER) if path]
+        return {**env, "PYTHONPATH": ":".join(paths)} if self.with_repo else env
 
     @property
     def key(self) -> str:
@@ -64,16 +75,28 @@ class _Trial:
 
 
 def run(
-    project: Project, bases: Mapping[Platform, Base], server: BakedServer, store: BlobStore, progress: Progress
+    project: Project,
+    bases: Mapping[Platform, Base],
+    servers: Sequence[BakedServer],
+    store: BlobStore,
+    progress: Progress,
 ) -> tuple[Finding, ...]:
     """Try the imports on each platform that this machine can run, and say which it cannot.
+
+    What packages bring is tried once for all ``servers`` (the bundle's first), a site's own classes in each.
 
     Raises:
         SpecError: something cannot be imported; each is a line of its details.
         ToolFailedError: the image could not be unpacked, or its Python does not run.
     """
     needed = wanted(project)
-    trials = [_Trial(platform, server.images[platform], base, needed) for platform, base in bases.items()]
+    shared = tuple(sorted({one for every in needed.values() for one in every if not one.is_own}))
+    trials: list[_Trial] = []
+    for platform, base in bases.items():
+        trials.append(_Trial(platform, servers[0].images[platform], base, shared))
+        for server in servers:
+            own = tuple(sorted(one for one in needed.get(server.tenant, ()) if one.is_own))
+            trials += [_Trial(platform, server.images[platform], base, own, with_repo=True)] if own else []
     return tuple(_checked(trial, store, progress) for trial in trials)
 
 
@@ -113,7 +136,7 @@ def _tried(trial: _Trial, store: BlobStore, progress: Progress) -> tuple[str, ..
             task.advance(1)
             task.note("importing")
             purpose = "importing what the deployment needs"
-            output = image_root.run(root, command, trial.image.config.env, purpose=purpose, timeout=_PATIENCE)
+            output = image_root.run(root, command, trial.environment, purpose=purpose, timeout=_PATIENCE)
             task.advance(1)
     return _answer(output, len(trial.needed))
 

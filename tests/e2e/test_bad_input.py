@@ -148,15 +148,25 @@ def test_a_full_cache_disk_is_named(project: Path, small_disk: Path) -> None:
     assert not list((project.parent / "dist").glob("*.tar"))
 
 
-def test_a_store_whose_package_nobody_asked_for_is_found_by_importing_it_in_the_image(
-    project: Path, build: Build
+def test_a_store_of_the_sites_own_is_looked_for_in_the_image_and_in_the_repo(
+    project: Path, build: Build, tmp_path: Path
 ) -> None:
-    # A class of the site's own, which no table can know.
+    # A class that no table can know.
     edit(
         project / "feature_repo" / "feature_store.yaml",
-        lambda text: re.sub(r"type: redis", "type: ours.stores.OurOnlineStore", text),
+        lambda text: re.sub(r"type: redis", "type: ours.OurOnlineStore", text),
     )
     ran = build()
-    assert_refused(ran, 3, "cannot import", r"online_store ours\.stores\.OurOnlineStore: ModuleNotFoundError.*'ours'")
+    assert_refused(ran, 3, "cannot import", r"online_store ours\.OurOnlineStore: ModuleNotFoundError.*'ours'")
     assert "'packages' or 'requirements'" in ran.stderr
-    assert not list((project.parent / "dist").glob("*.tar*"))
+    assert not list((tmp_path / "dist").glob("*.tar*"))
+
+    (project / "feature_repo" / "ours.py").write_text(
+        "from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig\n\n\n"
+        "class OurOnlineStore(RedisOnlineStore):\n    pass\n\n\n"
+        "class OurOnlineStoreConfig(RedisOnlineStoreConfig):\n    type: str = 'ours.OurOnlineStore'\n"
+    )
+    edit(project / "requirements.txt", lambda text: f"{text}redis\n")
+    (project / "bundle.lock").unlink(missing_ok=True)
+    ran = build()
+    assert ran.status == 0, ran.stderr

@@ -49,6 +49,21 @@ def test_a_class_of_the_sites_own_stands_for_itself() -> None:
     assert "feast.repo_config.ONLINE_STORE_CLASS_FOR_TYPE:ours.store.OurOnlineStore" in found
 
 
+@pytest.mark.parametrize(
+    ("kind", "own"),
+    [
+        ("ours.store.OurOnlineStore", True),
+        ("redis", False),
+        ("snowflake.online", False),
+        ("feast.infra.online_stores.redis.RedisOnlineStore", False),
+    ],
+)
+def test_only_a_class_of_the_sites_own_may_lie_in_the_repo(kind: str, *, own: bool) -> None:
+    config = feature_store.parse(f"project: a\nregistry: /r.db\nonline_store: {{type: {kind}}}\n", "f")
+    found = [one for one in imports_for(config, auth="no_auth") if ":" in one.name and one.name.endswith(kind)]
+    assert [one.is_own for one in found] == [own]
+
+
 def test_authentication_and_engine_are_those_of_the_deployment() -> None:
     assert {"kubernetes_token_parser", "kubernetes_auth_client_manager"} <= names("registry: /r.db", auth="kubernetes")
     assert "oidc_token_parser" in names("registry: /r.db", auth="oidc")
