@@ -11,7 +11,6 @@ from bundler import resources
 from bundler.effects import image_root
 from bundler.effects.blobs import BlobStore
 from bundler.errors import SpecError, ToolFailedError
-from bundler.feast import topology
 from bundler.feast.imports import Import, imports_for
 from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Status
@@ -34,14 +33,9 @@ _PATIENCE: Final = 600.0  # seconds; the first import of everything takes half a
 def wanted(project: Project) -> Mapping[str | None, frozenset[Import]]:
     """Return what images must be able to import, by whose feature repo is in them (None: the bundle's)."""
     found: dict[str | None, frozenset[Import]] = {}
-    for member in topology.members(project.spec):
-        auth, engine = member.deployment.auth, member.deployment.batch_engine
-        owner = member.deployment.name if member.deployment.name in project.own else None
-        config = project.own.get(member.deployment.name, project.repo).config
-        needed = imports_for(
-            config, auth=auth.type if auth else config.auth, engine=str(engine.config["type"]) if engine else None
-        )
-        found[owner] = found.get(owner, frozenset()) | needed
+    for need in project.needs():
+        needed = imports_for(need.config, auth=need.auth, engine=need.engine)
+        found[need.owner] = found.get(need.owner, frozenset()) | needed
     return found
 
 

@@ -13,7 +13,6 @@ from bundler.effects import feast_release, uv, wheelhouse
 from bundler.effects.blobs import BlobStore
 from bundler.effects.uv import Resolution
 from bundler.errors import SpecError, UsageError
-from bundler.feast import topology
 from bundler.feast.extras import extras_for
 from bundler.model import spec_reader
 from bundler.model.lock import BundleLock, LockedImage, LockedPlatform
@@ -153,15 +152,9 @@ def asked(project: Project) -> Requirements:
     """Return what a spec asks for, with the extras of Feast that stores and servers of all its repos need."""
     spec = project.spec
     extras = set(spec.feast.extras)
-    for member in topology.members(spec):
-        auth, engine = member.deployment.auth, member.deployment.batch_engine
-        config = project.own.get(member.deployment.name, project.repo).config
+    for need in project.needs():
         extras |= extras_for(
-            config,
-            servers=SERVERS,
-            auth=auth.type if auth else config.auth,
-            engine=str(engine.config["type"]) if engine else None,
-            release=spec.feast.version,
+            need.config, servers=SERVERS, auth=need.auth, engine=need.engine, release=spec.feast.version
         )
     return requirements.read(spec, project.folder, sorted(extras))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -10,13 +10,24 @@ from typing import Final
 from bundler.effects import feature_repo
 from bundler.effects.feature_repo import RepoContents
 from bundler.errors import SpecError
-from bundler.feast.feature_store import refuse_credentials
+from bundler.feast import topology
+from bundler.feast.feature_store import FeatureStoreConfig, refuse_credentials
 from bundler.model import lock, spec_reader
 from bundler.model.digest import Digest
 from bundler.model.lock import BundleLock
 from bundler.model.spec import BundleSpec
 
 LOCK_NAME: Final = "bundle.lock"
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a deployment runs with: ``config`` is that of ``owner``'s feature repo (None: the bundle's)."""
+
+    owner: str | None
+    config: FeatureStoreConfig
+    auth: str
+    engine: str | None
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,18 @@ class Project:
             return self.repo.fingerprint
         lines = [f"{name} {one.fingerprint}\n" for name, one in sorted(self.own.items())]
         return Digest.of(f"{self.repo.fingerprint}\n{''.join(lines)}".encode())
+
+    def needs(self) -> Iterator[Need]:
+        """Yield what each deployment needs; its own settings come before those of feature_store.yaml."""
+        for member in topology.members(self.spec):
+            name, auth, engine = member.deployment.name, member.deployment.auth, member.deployment.batch_engine
+            config = self.own.get(name, self.repo).config
+            yield Need(
+                name if name in self.own else None,
+                config,
+                auth.type if auth else config.auth,
+                str(engine.config["type"]) if engine else None,
+            )
 
     @property
     def folder(self) -> Path:

@@ -9,6 +9,7 @@ from typing import Final
 from bundler.effects.kubectl import Kubectl
 from bundler.model.descriptor import Json
 from bundler.render.kustomized import Object
+from bundler.steps.install_subject import identity
 
 # Reasons for which a container waits that pass by themselves.
 _STARTING: Final = frozenset({"ContainerCreating", "PodInitializing", ""})
@@ -58,9 +59,7 @@ def serving(kubectl: Kubectl, store: Object) -> Callable[[], State]:
     Its phase alone says too little: Ready may be of an earlier generation, and is said before pods crash. So the
     Deployment must have the images of the resource, and all its pods must be available.
     """
-    metadata = store["metadata"]
-    held = metadata if isinstance(metadata, dict) else {}
-    namespace, name = str(held.get("namespace")), str(held.get("name"))
+    _, namespace, name = identity(store)
     wanted = frozenset(_images(store.get("spec")))
 
     def look() -> State:
