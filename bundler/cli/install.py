@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bundler.cli import console, options
+
+if TYPE_CHECKING:
+    from bundler.effects.kubectl import Kubectl
 
 _FILE = click.Path(path_type=Path)
 
 
 @click.command(name="install")
 @options.bundle_argument
-@click.option("--registry", required=True, metavar="HOST[:PORT][/PREFIX]", help="Where the images were pushed.")
+@options.pushed_registry
 @click.option(
     "--secret",
     "secrets",
@@ -48,9 +52,7 @@ def command(
     force_conflicts: bool,
     dry_run: bool,
     timeout: float,
-    program: str | None,
-    kubeconfig: str | None,
-    context: str | None,
+    kubectl: Kubectl,
     receipt: Path | None,
     output: str,
     verbose: bool,
@@ -63,7 +65,6 @@ def command(
     same command again. Needs kubectl or oc, and nothing else.
     """
     from bundler.effects import files  # noqa: PLC0415  (help stays quick)
-    from bundler.effects.kubectl import Kubectl  # noqa: PLC0415
     from bundler.steps import install  # noqa: PLC0415
 
     asked = install.InstallOptions(
@@ -75,7 +76,6 @@ def command(
         first_run=not no_first_run,
         timeout=timeout,
     )
-    kubectl = Kubectl.find(program, kubeconfig=kubeconfig, context=context)
     done = install.run(bundle, asked, kubectl, options.progress(quiet=quiet, verbose=verbose))
     if receipt:
         files.write(receipt, (json.dumps(done.to_json(), indent=2) + "\n").encode())

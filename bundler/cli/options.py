@@ -86,8 +86,16 @@ def registry_access(command: Callable[..., _Result]) -> Callable[..., _Result]:
     return found
 
 
-def cluster(command: _Command) -> _Command:
-    """Which cluster, and by which program."""
+def cluster(command: Callable[..., _Result]) -> Callable[..., _Result]:
+    """Which cluster, and by which program; the command gets it as ``kubectl``."""
+
+    @functools.wraps(command)
+    def with_kubectl(*, program: str | None, kubeconfig: str | None, context: str | None, **others: object) -> _Result:
+        from bundler.effects.kubectl import Kubectl  # noqa: PLC0415  (help stays quick)
+
+        return command(kubectl=Kubectl.find(program, kubeconfig=kubeconfig, context=context), **others)
+
+    found: Callable[..., _Result] = with_kubectl
     for option in (
         click.option("--context", metavar="NAME", help="As for kubectl."),
         click.option("--kubeconfig", metavar="FILE", help="As for kubectl."),
@@ -95,8 +103,15 @@ def cluster(command: _Command) -> _Command:
             "--kubectl", "program", metavar="PROGRAM", help="kubectl or oc; else what is on PATH, kubectl first."
         ),
     ):
-        command = option(command)
-    return command
+        found = option(found)
+    return found
+
+
+def pushed_registry(command: _Command) -> _Command:
+    """``--registry`` of commands that find the images there."""
+    return click.option(
+        "--registry", required=True, metavar="HOST[:PORT][/PREFIX]", help="Where the images were pushed."
+    )(command)
 
 
 def store_images(command: Callable[..., _Result]) -> Callable[..., _Result]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bundler.cli import options, report
 from bundler.errors import ExitCode
 
+if TYPE_CHECKING:
+    from bundler.effects.kubectl import Kubectl
+
 
 @click.command(name="status")
 @options.bundle_argument
-@click.option("--registry", required=True, metavar="HOST[:PORT][/PREFIX]", help="Where the images were pushed.")
+@options.pushed_registry
 @options.cluster
 @options.output_format
 @options.verbosity
@@ -20,9 +24,7 @@ def command(
     *,
     bundle: Path,
     registry: str,
-    program: str | None,
-    kubeconfig: str | None,
-    context: str | None,
+    kubectl: Kubectl,
     output: str,
     verbose: bool,
     quiet: bool,
@@ -31,9 +33,8 @@ def command(
 
     Reads only. Exit code 0 where all is well, 8 where it is not.
     """
-    from bundler.effects.kubectl import Kubectl  # noqa: PLC0415  (help stays quick)
-    from bundler.steps import status  # noqa: PLC0415
+    from bundler.steps import status  # noqa: PLC0415  (help stays quick)
 
     options.progress(quiet=quiet, verbose=verbose)  # --verbose shows what kubectl is asked
-    found = status.run(bundle, registry, Kubectl.find(program, kubeconfig=kubeconfig, context=context))
+    found = status.run(bundle, registry, kubectl)
     return report.show(found, output, good="Serving.", bad="NOT SERVING as it should.", status=ExitCode.CLUSTER)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bundler.cli import console, options
+
+if TYPE_CHECKING:
+    from bundler.effects.kubectl import Kubectl
 
 
 @click.command(name="uninstall")
@@ -21,9 +25,7 @@ def command(
     bundle: Path,
     yes: bool,
     timeout: float,
-    program: str | None,
-    kubeconfig: str | None,
-    context: str | None,
+    kubectl: Kubectl,
     output: str,
     verbose: bool,
     quiet: bool,
@@ -33,10 +35,8 @@ def command(
     Namespaces, Secrets that the site filled in, volumes, the operator and CRDs stay, and so does all data. Asks first,
     unless told not to.
     """
-    from bundler.effects.kubectl import Kubectl  # noqa: PLC0415  (help stays quick)
-    from bundler.steps import uninstall  # noqa: PLC0415
+    from bundler.steps import uninstall  # noqa: PLC0415  (help stays quick)
 
-    kubectl = Kubectl.find(program, kubeconfig=kubeconfig, context=context)
     asked = uninstall.plan(bundle)
     if not yes:
         click.echo("\n".join(("These are deleted:", *(f"  {line}" for line in asked.lines()))), err=True)

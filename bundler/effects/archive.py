@@ -130,6 +130,11 @@ class Bundle:
         with self.open_member(path) as stream:
             return stream.read()
 
+    def manifests(self) -> Mapping[str, str]:
+        """Return every Kubernetes manifest: path below ``manifests/`` -> text."""
+        paths = [entry.path for entry in self.manifest.files if entry.path.startswith(layout.MANIFESTS)]
+        return {path.removeprefix(layout.MANIFESTS): self.read(path).decode() for path in paths}
+
     def open_member(self, path: str) -> BinaryIO:
         """Open a file for reading; it has a position of its own and can be read while others are."""
         return io.BufferedReader(_Window(self.member(path), self.path), _BUFFER)

@@ -63,9 +63,8 @@ class Subject:
             manifest = bundle.manifest
             place = str(Destination.parse(registry)) if registry else manifest.registry
             mapping = install_plan.registry_mapping(manifest, place)
-            paths = [entry.path for entry in manifest.files if entry.path.startswith(layout.MANIFESTS)]
-            texts = {path.removeprefix(layout.MANIFESTS): bundle.read(path).decode() for path in paths}
-            relocated = {path: references.relocate_text(text, mapping)[0] for path, text in texts.items()}
+            texts = bundle.manifests().items()
+            relocated = {path: references.relocate_text(text, mapping)[0] for path, text in texts}
             return cls(manifest.name, manifest.version, Digest.of(bundle.read(layout.MANIFEST)), place, relocated)
 
 

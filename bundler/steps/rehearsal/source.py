@@ -56,12 +56,7 @@ class BundleSource:
     @property
     def manifests(self) -> Mapping[str, str]:
         """Every Kubernetes manifest in it."""
-        paths = [entry.path for entry in self.bundle.manifest.files if entry.path.startswith(layout.MANIFESTS)]
-        return {
-            path.removeprefix(layout.MANIFESTS): self.bundle.read(path).decode()
-            for path in paths
-            if path.endswith(".yaml")
-        }
+        return self.bundle.manifests()
 
     @property
     def operator_version(self) -> str:
