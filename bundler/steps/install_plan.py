@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from bundler.errors import UsageError
-from bundler.model import layout
+from bundler.model import assignments, layout
 from bundler.model.descriptor import Json
 from bundler.model.manifest import BundleManifest
 from bundler.render import kustomized, yaml_text
@@ -188,16 +188,7 @@ def _values(text: str, file: Path, wanted: SecretWanted) -> Mapping[str, str]:
         return _of_manifest(text, file)
     if wanted.type == _PULL_TYPE:
         return {_PULL_KEY: _logins(text, file)}
-    values: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip() and not line.lstrip().startswith("#"):
-            key, equals, value = line.partition("=")
-            if not equals or not key.strip():
-                raise UsageError(
-                    f"{file}:{number}: no KEY=VALUE.", remedy="Write one key a line, or a Secret's manifest."
-                )
-            values[key.strip()] = value
-    return values
+    return assignments.parse(text, file, form="KEY=VALUE", remedy="Write one key a line, or a Secret's manifest.")
 
 
 def _logins(text: str, file: Path) -> str:

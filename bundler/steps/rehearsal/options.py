@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from bundler.errors import UsageError
+from bundler.model import assignments
 
 ANY_USER: Final = "1000730000:0"
 """A user as OpenShift chooses one: nobody's UID, with group 0."""
@@ -40,14 +41,7 @@ def read_values(path: Path) -> Mapping[str, str]:
         UsageError: the file cannot be read, or a line is neither.
     """
     try:
-        lines = path.read_text("utf-8").splitlines()
+        text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"Cannot read {path}: {error}.") from error
-    found: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        if line.strip() and not line.lstrip().startswith("#"):
-            name, equals, value = line.partition("=")
-            if not equals or not name.strip():
-                raise UsageError(f"{path}:{number}: no NAME=VALUE.", remedy="Write one variable a line.")
-            found[name.strip()] = value
-    return found
+    return assignments.parse(text, path, form="NAME=VALUE", remedy="Write one variable a line.")
