@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,12 +60,12 @@ def extras_for(
                 "feature_server.type", config.section("feature_server").get("type"), known_types.FEATURE_SERVER
             ),
             asked.brought_by("auth.type", auth, known_types.AUTH),
-            *asked.children("online_store", config.online_store, known_types.ONLINE),
-            *asked.children("offline_store", config.offline_store, known_types.OFFLINE),
+            *asked.all_by("online_store.type", config.children("online_store"), known_types.ONLINE),
+            *asked.all_by("offline_store.type", config.children("offline_store"), known_types.OFFLINE),
             *_registry_drivers(config),
             *(_SERVERS.get(server) for server in servers),
             *(extra for name, extra in _SWITCHED_ON.items() if config.section(name).get("enabled") is True),
-            "mcp" if _has_mcp(config.registry) else None,
+            "mcp" if config.has_mcp else None,
         )
         if extra is not None
     )
@@ -94,12 +94,9 @@ class _Search:
             remedy=f"Known: {', '.join(sorted(kinds.extras))}{own}.",
         )
 
-    def children(self, place: str, store: Mapping[str, Json], kinds: Kinds) -> Iterator[str | None]:
-        """Yield the extras of the stores that a hybrid store delegates to."""
-        children = store.get(f"{place}s")
-        for child in children if isinstance(children, list) else []:
-            if isinstance(child, dict):
-                yield self.brought_by(f"{place}.type", child.get("type"), kinds)
+    def all_by(self, place: str, values: Iterable[Json], kinds: Kinds) -> Iterator[str | None]:
+        """Yield the extra of each of several that stand in a place."""
+        return (self.brought_by(place, value, kinds) for value in values)
 
     def _check_release(self, place: str, value: str) -> None:
         since = known_types.SINCE.get((place, value))
@@ -108,11 +105,6 @@ class _Search:
                 f"{FILE_NAME}: {place}: Feast {self.release} has no {value!r}, Feast {since} is the first that has.",
                 remedy="Set feast.version to a later release, or choose another type.",
             )
-
-
-def _has_mcp(registry: Mapping[str, Json]) -> bool:
-    mcp = registry.get("mcp")
-    return isinstance(mcp, dict) and mcp.get("enabled") is True
 
 
 def _registry_drivers(config: FeatureStoreConfig) -> Iterator[str | None]:

@@ -79,6 +79,17 @@ class FeatureStoreConfig:
         """Type of the registry; Feast's default is a file."""
         return _kind(self.registry, "registry")
 
+    @property
+    def has_mcp(self) -> bool:
+        """Whether the registry server offers MCP as well."""
+        mcp = self.registry.get("mcp")
+        return isinstance(mcp, dict) and mcp.get("enabled") is True
+
+    def children(self, name: str) -> tuple[Json, ...]:
+        """Return the types of the stores that a hybrid ``online_store`` or ``offline_store`` delegates to."""
+        found = self.section(name).get(f"{name}s")
+        return tuple(one.get("type") for one in found if isinstance(one, dict)) if isinstance(found, list) else ()
+
     def section(self, name: str) -> Mapping[str, Json]:
         """Return another section, empty where the file has none; a bare text stands for its type, as in Feast."""
         return _section(self.document, name)

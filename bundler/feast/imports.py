@@ -74,19 +74,15 @@ def _classes(config: FeatureStoreConfig, engine: str | None) -> Iterator[Import]
         ("registry's store", _REGISTRY_STORES, registry_store),
         ("batch_engine", _TABLES + "BATCH_ENGINE_CLASS_FOR_TYPE", engine or config.section("batch_engine").get("type")),
         ("provider", "feast.infra.provider.PROVIDERS_CLASS_FOR_TYPE", config.provider),
-        *(("online_store", _TABLES + "ONLINE_STORE_CLASS_FOR_TYPE", kind) for kind in _children(config, "online")),
-        *(("offline_store", _TABLES + "OFFLINE_STORE_CLASS_FOR_TYPE", kind) for kind in _children(config, "offline")),
+        *(("online_store", _TABLES + "ONLINE_STORE_CLASS_FOR_TYPE", kind) for kind in config.children("online_store")),
+        *(
+            ("offline_store", _TABLES + "OFFLINE_STORE_CLASS_FOR_TYPE", kind)
+            for kind in config.children("offline_store")
+        ),
     )
     for what, table, kind in rows:
         if isinstance(kind, str) and (what, kind) != ("online_store", "none"):
             yield Import(f"{FILE_NAME}: {what} {kind}", "class", f"{table}:{kind}")
-
-
-def _children(config: FeatureStoreConfig, place: str) -> Iterator[Json]:
-    """Yield the types of the stores that a hybrid store delegates to."""
-    children = config.section(f"{place}_store").get(f"{place}_stores")
-    for child in children if isinstance(children, list) else []:
-        yield child.get("type") if isinstance(child, dict) else None
 
 
 def _bucket(config: FeatureStoreConfig) -> str | None:
@@ -109,6 +105,5 @@ def _switched_on(config: FeatureStoreConfig) -> Iterator[Import]:
     for name, module in _SWITCHED_ON.items():
         if config.section(name).get("enabled") is True:
             yield Import(f"{FILE_NAME}: {name}", "module", module)
-    mcp = config.registry.get("mcp")
-    if config.section("feature_server").get("type") == "mcp" or (isinstance(mcp, dict) and mcp.get("enabled") is True):
+    if config.section("feature_server").get("type") == "mcp" or config.has_mcp:
         yield Import(f"{FILE_NAME}: mcp", "module", "fastapi_mcp")
