@@ -82,3 +82,11 @@ class ClusterError(BundlerError):
     """The cluster is not reachable or not ready."""
 
     exit_code = ExitCode.CLUSTER
+
+
+class ForbiddenError(ClusterError):
+    """The cluster is there, and does not let this person do that."""
+
+
+class UnreachableError(ClusterError):
+    """The cluster does not answer, or does not know this person: nothing can be asked of it."""

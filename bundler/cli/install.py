@@ -19,21 +19,8 @@ _FILE = click.Path(path_type=Path)
 @click.command(name="install")
 @options.bundle_argument
 @options.pushed_registry
-@click.option(
-    "--secret",
-    "secrets",
-    multiple=True,
-    metavar="[NAMESPACE/]NAME=FILE",
-    help="Fill in a Secret from a file: its manifest, KEY=VALUE lines, or, to pull images, what `skopeo login` wrote; "
-    "repeatable. Others must be there.",
-)
-@click.option(
-    "--part",
-    type=click.Choice(["all", "admin", "tenant"]),
-    default="all",
-    show_default=True,
-    help="admin: CRDs, operator, namespaces; tenant: all else, with rights over its namespaces only.",
-)
+@options.secret_files
+@options.install_part
 @click.option("--no-first-run", is_flag=True, help="Do not run the CronJob once.")
 @click.option("--force-conflicts", is_flag=True, help="Take over fields that somebody else manages.")
 @click.option("--dry-run", is_flag=True, help="Let the server say what would change, and change nothing.")

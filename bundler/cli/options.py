@@ -114,6 +114,29 @@ def pushed_registry(command: _Command) -> _Command:
     )(command)
 
 
+def secret_files(command: _Command) -> _Command:
+    """``--secret``, repeatable; the command gets ``secrets``."""
+    return click.option(
+        "--secret",
+        "secrets",
+        multiple=True,
+        metavar="[NAMESPACE/]NAME=FILE",
+        help="Fill in a Secret from a file: its manifest, KEY=VALUE lines, or, to pull images, what `skopeo login` "
+        "wrote; repeatable. Others must be there.",
+    )(command)
+
+
+def install_part(command: _Command) -> _Command:
+    """``--part all|admin|tenant``."""
+    return click.option(
+        "--part",
+        type=click.Choice(["all", "admin", "tenant"]),
+        default="all",
+        show_default=True,
+        help="admin: CRDs, operator, namespaces; tenant: all else, with rights over its namespaces only.",
+    )(command)
+
+
 def store_images(command: Callable[..., _Result]) -> Callable[..., _Result]:
     """Images of the servers beside a rehearsal; the command gets kind of store -> image as ``store_images``."""
 

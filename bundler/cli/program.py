@@ -26,6 +26,7 @@ _COMMANDS = {
     "inspect": "Say what is in a bundle.",
     "verify": "Recompute every digest of a bundle.",
     "push": "Push a bundle's images to a registry, straight from the file.",
+    "preflight": "Find everything that would stop an install, before anything changes.",
     "install": "Apply a bundle's manifests, wait until it serves, run the CronJob once.",
     "status": "Say what of a bundle is installed, and whether it serves.",
     "uninstall": "Delete what a bundle brought to the cluster; data stays.",

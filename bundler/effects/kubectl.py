@@ -10,21 +10,23 @@ from dataclasses import dataclass
 from typing import Final
 
 from bundler.effects import process
-from bundler.errors import ClusterError, ToolFailedError, ToolMissingError
+from bundler.errors import ClusterError, ForbiddenError, ToolFailedError, ToolMissingError, UnreachableError
 from bundler.model.descriptor import Json
 
 FIELD_MANAGER: Final = "bundler"
 """Who sets the fields, in the words of server-side apply."""
 _PATIENCE: Final = 120.0  # seconds for one request
 _ABSENT: Final = re.compile(r"\(NotFound\)|could not find the requested resource")
-_FAULTS: Final = (
+_FAULTS: Final[tuple[tuple[re.Pattern[str], type[ClusterError], str, str], ...]] = (
     (
         re.compile(r"Unauthorized|must be logged in|certificate has expired|token is expired", re.IGNORECASE),
+        UnreachableError,
         "The cluster does not know you, or no longer.",
         "Log in again (oc login, or a new kubeconfig), and repeat.",
     ),
     (
         re.compile(r"Forbidden|cannot (get|list|create|patch|update|delete|watch) resource", re.IGNORECASE),
+        ForbiddenError,
         "The cluster does not let you do this.",
         "Let somebody with the rights run it, or have them granted; the details name verb, resource and namespace.",
     ),
@@ -34,16 +36,19 @@ _FAULTS: Final = (
             r"|x509:|context deadline",
             re.IGNORECASE,
         ),
+        UnreachableError,
         "The cluster cannot be reached.",
         "Try: kubectl version. Is this the right --context, and the proxy off for it?",
     ),
     (
         re.compile(r"Apply failed with \d+ conflict|conflicts? with ", re.IGNORECASE),
+        ClusterError,
         "Somebody else manages fields that the bundle sets.",
         "See who in the details; to take them over repeat with --force-conflicts.",
     ),
     (
         re.compile(r"no matches for kind|the server doesn't have a resource type", re.IGNORECASE),
+        ClusterError,
         "The cluster does not know a kind of object that the bundle has.",
         "Is the operator installed, in a version that serves feast.dev/v1? An admin runs install with the operator.",
     ),
@@ -81,26 +86,58 @@ class Kubectl:
         arguments = ["get", kind, name, "--ignore-not-found", "--output=json", *_within(namespace)]
         return _object(self._run(arguments, purpose=f"reading {kind} {name}"))
 
-    def listed(self, kind: str, namespace: str, selector: str = "") -> tuple[dict[str, Json], ...]:
-        """Return the objects of a kind in a namespace, those with the labels of ``selector`` where there is one."""
+    def listed(self, kind: str, namespace: str | None, selector: str = "") -> tuple[dict[str, Json], ...]:
+        """Return the objects of a kind in a namespace (None: in the cluster), those with the labels of ``selector``."""
         arguments = [
             "get",
             kind,
             "--output=json",
-            *_within(namespace),
+            *(_within(namespace) or ["--all-namespaces"]),
             *([f"--selector={selector}"] if selector else []),
         ]
         return _items(self._run(arguments, purpose=f"listing {kind}"))
 
-    def serves(self, version: str, resource: str) -> bool:
-        """Tell whether the cluster serves a resource in a version of its group, e.g. ``feast.dev/v1``."""
+    def version(self) -> str:
+        """Return the version of the API server, e.g. ``v1.32.1``."""
+        return str(json.loads(self._run(["get", "--raw", "/version"], purpose="asking who is there")).get("gitVersion"))
+
+    def resources(self, version: str) -> Mapping[str, str]:
+        """Return kind -> resource (plural) that the cluster serves in an API version, e.g. ``feast.dev/v1`` or ``v1``.
+
+        Nothing where it does not serve that version.
+        """
+        path = f"/apis/{version}" if "/" in version else f"/api/{version}"
         try:
-            found = json.loads(self._run(["get", "--raw", f"/apis/{version}"], purpose="asking what the cluster knows"))
+            found = json.loads(self._run(["get", "--raw", path], purpose="asking what the cluster knows"))
         except ClusterError as error:
             if any(_ABSENT.search(line) for line in error.details):
-                return False
+                return {}
             raise
-        return any(one.get("name") == resource for one in found.get("resources", ()))
+        rows = [one for one in found.get("resources", ()) if "/" not in one["name"]]
+        return {one["kind"]: one["name"] for one in rows}
+
+    def reviewed(self, reviews: Sequence[Mapping[str, Json]]) -> tuple[bool, ...]:
+        """Ask what this person may do: for each of the ``resourceAttributes`` whether it is allowed.
+
+        The question of ``kubectl auth can-i`` (SelfSubjectAccessReview), many at a time.
+        """
+        api: dict[str, Json] = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
+        objects: list[dict[str, Json]] = [{**api, "spec": {"resourceAttributes": dict(one)}} for one in reviews]
+        arguments = ["create", "--validate=false", "--output=json", "--filename=-"]
+        answers = _items(self._run(arguments, purpose="asking what you may do", objects=objects))
+        allowed = tuple(bool(_status(answer).get("allowed")) for answer in answers)
+        if len(allowed) != len(reviews):
+            raise ClusterError(f"The cluster answered {len(allowed)} of {len(reviews)} questions about your rights.")
+        return allowed
+
+    def post(self, path: str, body: Json) -> str:
+        """POST a JSON body to a path of the API server, e.g. one that leads to a Service, and return the answer."""
+        arguments = ["create", "--raw", path, "--filename=-"]
+        return self._run(arguments, purpose=f"asking {path}", stdin=json.dumps(body).encode())
+
+    def read(self, path: str) -> str:
+        """GET a path of the API server, and return the answer."""
+        return self._run(["get", "--raw", path], purpose=f"asking {path}")
 
     def existing(self, objects: Sequence[Mapping[str, Json]]) -> tuple[dict[str, Json], ...]:
         """Return those of the objects that are there, as the cluster has them."""
@@ -149,25 +186,30 @@ class Kubectl:
         *,
         purpose: str,
         objects: Sequence[Mapping[str, Json]] | None = None,
+        stdin: bytes | None = None,
         patience: float = _PATIENCE,
     ) -> str:
         # Objects only on standard input: a Secret would be seen in the list of processes.
-        content = None
         if objects is not None:
-            content = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}).encode()
+            stdin = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}).encode()
         command = [self.program, *self.options, "--request-timeout=60s", *arguments]
         try:
-            return process.run(command, purpose=purpose, stdin=content, timeout=patience).stdout
+            return process.run(command, purpose=purpose, stdin=stdin, timeout=patience).stdout
         except ToolFailedError as error:
             raise _explained(error) from error
 
 
 def _explained(error: ToolFailedError) -> ClusterError:
     said = "\n".join(error.details)
-    for pattern, sentence, remedy in _FAULTS:
+    for pattern, kind, sentence, remedy in _FAULTS:
         if pattern.search(said):
-            return ClusterError(sentence, remedy=remedy, details=error.details)
+            return kind(sentence, remedy=remedy, details=error.details)
     return ClusterError(str(error), details=error.details)
+
+
+def _status(found: Mapping[str, Json]) -> Mapping[str, Json]:
+    status = found.get("status")
+    return status if isinstance(status, dict) else {}
 
 
 def _within(namespace: str | None) -> list[str]:

@@ -13,7 +13,7 @@ from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.progress import Progress
 from bundler.render.kustomized import Object
-from bundler.steps import install_plan, readiness
+from bundler.steps import install_plan, readiness, site_secrets
 from bundler.steps.install_plan import InstallPlan, SecretWanted
 from bundler.steps.install_subject import Subject, first_run, identity, record
 
@@ -164,7 +164,7 @@ class _Install:
         """See, before anything changes, that the cluster knows feature stores where no definition is applied first."""
         defined = any(one["kind"] == "CustomResourceDefinition" for one in definitions)
         version = str(stores[0].get("apiVersion")) if stores else ""
-        if stores and not defined and not self.kubectl.serves(version, "featurestores"):
+        if stores and not defined and "FeatureStore" not in self.kubectl.resources(version):
             raise ClusterError(
                 f"The cluster has no Feast operator that serves FeatureStores of {version}. Nothing was changed.",
                 remedy="Let an admin install the operator; where the bundle has it: bundler install --part admin.",
@@ -172,24 +172,13 @@ class _Install:
 
     def check_secrets(self, wanted: Sequence[SecretWanted]) -> None:
         """See, before anything changes, that the Secrets that a site made itself are there with every key."""
-        missing = [line for one in wanted for line in self._lacking(one)]
+        missing = [line for one in wanted for line in site_secrets.lacking(self.kubectl, one)]
         if missing:
             raise ClusterError(
                 "Secrets are not there, or lack keys; nothing was changed.",
                 remedy="Give their values with --secret NAME=FILE, or fill in a copy of each template and apply it.",
                 details=tuple(missing),
             )
-
-    def _lacking(self, wanted: SecretWanted) -> Iterator[str]:
-        found = self.kubectl.get("secrets", wanted.name, wanted.namespace)
-        if found is None:
-            yield f"Secret {wanted.namespace}/{wanted.name} is not there; {wanted.hint}"
-            return
-        data = found.get("data")
-        held = data if isinstance(data, dict) else {}
-        for key in wanted.keys:
-            if not held.get(key):
-                yield f"Secret {wanted.namespace}/{wanted.name} lacks the key {key}, or it is empty"
 
     def serve(self, stores: Sequence[Object], digest: Digest) -> Iterator[str]:
         """Wait for each feature store, and run its CronJob once for this bundle; yield the runs that were started."""

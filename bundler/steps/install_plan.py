@@ -18,8 +18,8 @@ from bundler.render.kustomized import Object
 
 _OPERATOR: Final = "operator/"
 _SECRETS: Final = "secrets/"
-_PULL_TYPE: Final = "kubernetes.io/dockerconfigjson"
-_PULL_KEY: Final = ".dockerconfigjson"
+PULL_TYPE: Final = "kubernetes.io/dockerconfigjson"
+PULL_KEY: Final = ".dockerconfigjson"
 _FIRST: Final = frozenset({"CustomResourceDefinition", "Namespace"})
 
 
@@ -129,7 +129,7 @@ def _pull_secrets(objects: Sequence[Object], *, of_operator: bool = False) -> tu
                 names = [row["name"] for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
                 for name in map(str, names):
                     found[namespace, name] = SecretWanted(
-                        namespace, name, _PULL_TYPE, (_PULL_KEY,), of_operator=of_operator
+                        namespace, name, PULL_TYPE, (PULL_KEY,), of_operator=of_operator
                     )
     return tuple(found.values())
 
@@ -186,8 +186,8 @@ def _read(file: Path) -> str:
 def _values(text: str, file: Path, wanted: SecretWanted) -> Mapping[str, str]:
     if any(line.startswith("kind:") for line in text.splitlines()):
         return _of_manifest(text, file)
-    if wanted.type == _PULL_TYPE:
-        return {_PULL_KEY: _logins(text, file)}
+    if wanted.type == PULL_TYPE:
+        return {PULL_KEY: _logins(text, file)}
     return assignments.parse(text, file, form="KEY=VALUE", remedy="Write one key a line, or a Secret's manifest.")
 
 

@@ -11,6 +11,7 @@ from bundler.effects.registry.endpoint import Destination
 from bundler.model import layout
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
+from bundler.model.manifest import BundledImage
 from bundler.render import references
 from bundler.render.kustomized import Object
 from bundler.steps import install_plan
@@ -31,7 +32,8 @@ def first_run(store: str, digest: Digest) -> str:
 class Subject:
     """The bundle that is installed, or asked after; ``manifests`` are path below ``manifests/`` -> text.
 
-    ``registry`` is HOST[:PORT][/PREFIX], where the images are for the cluster.
+    ``registry`` is HOST[:PORT][/PREFIX], where the images are for the cluster; ``relocated`` leads from the name of an
+    image in the bundle's manifests to the one there, for those that differ.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Subject:
     digest: Digest
     registry: str
     manifests: Mapping[str, str]
+    images: tuple[BundledImage, ...]
+    relocated: Mapping[str, str]
 
     @property
     def title(self) -> str:
@@ -65,7 +69,15 @@ class Subject:
             mapping = install_plan.registry_mapping(manifest, place)
             texts = bundle.manifests().items()
             relocated = {path: references.relocate_text(text, mapping)[0] for path, text in texts}
-            return cls(manifest.name, manifest.version, Digest.of(bundle.read(layout.MANIFEST)), place, relocated)
+            return cls(
+                manifest.name,
+                manifest.version,
+                Digest.of(bundle.read(layout.MANIFEST)),
+                place,
+                relocated,
+                manifest.images,
+                mapping,
+            )
 
 
 def record(subject: Subject, plan: InstallPlan) -> Object:

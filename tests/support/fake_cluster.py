@@ -28,6 +28,10 @@ class FakeCluster(Kubectl):
             applied=[],
             versions=itertools.count(1),
             served={"feast.dev/v1"},
+            refused=set(),
+            server_version="v1.32.1",
+            answers={},
+            posted=[],
             operates=True,
             job_condition="Complete",
             logs_of={},
@@ -38,6 +42,10 @@ class FakeCluster(Kubectl):
     applied: list[list[str]]
     versions: itertools.count[int]
     served: set[str]
+    refused: set[tuple[str, str]]
+    server_version: str
+    answers: dict[str, str | ClusterError]
+    posted: list[tuple[str, Json]]
     operates: bool
     job_condition: str
     logs_of: dict[str, tuple[str, ...]]
@@ -59,24 +67,45 @@ class FakeCluster(Kubectl):
         return copy.deepcopy(self.objects[key])
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> dict[str, Json] | None:
-        plural = kind.partition(".")[0]
+        wanted = (kind.partition(".")[0], namespace or "", name)
         for (have, where, called), found in self.objects.items():
-            if (f"{have.lower()}s", where, called) == (plural, namespace or "", name):
+            if (plural(have), where, called) == wanted:
                 return copy.deepcopy(found)
         return None
 
-    def listed(self, kind: str, namespace: str, selector: str = "") -> tuple[dict[str, Json], ...]:
+    def listed(self, kind: str, namespace: str | None, selector: str = "") -> tuple[dict[str, Json], ...]:
         wanted = dict(part.split("=", 1) for part in selector.split(",") if part)
         return tuple(
             copy.deepcopy(found)
             for (have, where, _), found in self.objects.items()
-            if f"{have.lower()}s" == kind
-            and where == namespace
+            if plural(have) == kind.partition(".")[0]
+            and namespace in (None, where)
             and wanted.items() <= found["metadata"].get("labels", {}).items()
         )
 
-    def serves(self, version: str, resource: str) -> bool:
-        return version in self.served and resource == "featurestores"
+    def version(self) -> str:
+        return self.server_version
+
+    def resources(self, version: str) -> Mapping[str, str]:
+        if version == "feast.dev/v1":
+            return {"FeatureStore": "featurestores"} if version in self.served else {}
+        return {kind: plural(kind) for kind in _KINDS}
+
+    def reviewed(self, reviews: Sequence[Mapping[str, Json]]) -> tuple[bool, ...]:
+        return tuple((str(one["verb"]), str(one["resource"])) not in self.refused for one in reviews)
+
+    def read(self, path: str) -> str:
+        return self._answer(path)
+
+    def post(self, path: str, body: Json) -> str:
+        self.posted.append((path, body))
+        return self._answer(path)
+
+    def _answer(self, path: str) -> str:
+        found = self.answers.get(path.partition("/proxy")[2], "{}")
+        if isinstance(found, ClusterError):
+            raise found
+        return found
 
     def existing(self, objects: Sequence[Mapping[str, Json]]) -> tuple[dict[str, Json], ...]:
         keys = [identity(cast("Object", one)) for one in objects]
@@ -139,6 +168,14 @@ class FakeCluster(Kubectl):
         self.put(named("batch/v1", "CronJob", f"feast-{name}", namespace, {"spec": job}))
         conditions = [{"type": "FeatureStore", "status": "Unknown", "message": "Deployment is not available"}]
         self.put({**found, "status": {"phase": phase, "conditions": conditions}})
+
+
+_KINDS = ("Namespace", "ServiceAccount", "Secret", "Service", "ConfigMap", "Deployment", "CustomResourceDefinition")
+
+
+def plural(kind: str) -> str:
+    """Return the resource of a kind."""
+    return f"{kind.lower()}es" if kind.endswith("s") else f"{kind.lower()}s"
 
 
 def available() -> Object:

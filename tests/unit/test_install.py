@@ -92,13 +92,14 @@ def made(folder: Path, documents: dict[str, bytes]) -> Path:
     return pack.run(plan, folder, store, progress=SilentProgress()).path
 
 
+PULL_LOGINS = base64.b64encode(b'{"auths": {}}').decode()
 LOGINS = '{"auths": {"registry.site:5000": {"auth": "aHVudGVyMg=="}}}'
 
 
 @pytest.fixture
 def cluster() -> FakeCluster:
     found = FakeCluster()
-    found.put(core("Secret", "pull", data={".dockerconfigjson": "e30="}))
+    found.put(core("Secret", "pull", data={".dockerconfigjson": PULL_LOGINS}))
     found.put(core("Secret", "credentials", data={"PASSWORD": "eA==", "USER": "eA=="}))
     return found
 

@@ -50,6 +50,8 @@ def find(
         UsageError: a file that was named is missing, or any file is no JSON.
     """
     ask = ask_helper or _ask_helper
+    if connection.logins is not None:
+        return _look_up({"auths": dict(connection.logins)}, host, repository, "the logins given", ask)
     for path, required in _files(connection):
         config = _read(path, required=required)
         if config and (found := _look_up(config, host, repository, str(path), ask)):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bundler.errors import UsageError
+from bundler.model.descriptor import Json
 from bundler.model.reference import DOCKER_HUB
 
 # Docker Hub's references name another host than the one that answers.
@@ -77,8 +78,12 @@ def _this_environment() -> Mapping[str, str]:
 
 @dataclass(frozen=True)
 class Connection:
-    """How a registry is used: as whom, through what, with how much patience (seconds)."""
+    """How a registry is used: as whom, through what, with how much patience (seconds).
 
+    ``logins`` (the ``auths`` of a file of logins) stand in the place of all files.
+    """
+
+    logins: Mapping[str, Json] | None = field(default=None, repr=False)
     auth_file: Path | None = None
     parallel: int = 8
     attempts: int = 6

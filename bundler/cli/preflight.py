@@ -1,0 +1,51 @@
+"""``bundler preflight``: everything that would stop an install, at once, before anything changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bundler.cli import options, report
+from bundler.errors import ExitCode
+
+if TYPE_CHECKING:
+    from bundler.effects.kubectl import Kubectl
+    from bundler.effects.registry.endpoint import Access
+
+
+@click.command(name="preflight")
+@options.bundle_argument
+@options.pushed_registry
+@options.secret_files
+@options.install_part
+@options.cluster
+@options.registry_access
+@options.output_format
+@options.verbosity
+def command(
+    *,
+    bundle: Path,
+    registry: str,
+    secrets: tuple[str, ...],
+    part: str,
+    kubectl: Kubectl,
+    access: Access,
+    output: str,
+    verbose: bool,
+    quiet: bool,
+) -> int:
+    """Find everything that would stop an install of BUNDLE, and say what to do about each.
+
+    Looks at the cluster (version, rights, operator, objects as the server would take them, Secrets, nodes, storage,
+    quotas) and at the registry (every image by digest, the login of the pull secrets). Changes nothing. Exit code 0
+    where an install can begin, 8 where it cannot.
+    """
+    from bundler.steps.preflight import run  # noqa: PLC0415  (help stays quick)
+
+    asked = run.PreflightOptions(registry, access, secrets, part)
+    found = run.run(bundle, asked, kubectl, options.progress(quiet=quiet, verbose=verbose))
+    return report.show(
+        found, output, good="Nothing stops an install.", bad="An install would fail.", status=ExitCode.CLUSTER
+    )

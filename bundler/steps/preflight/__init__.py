@@ -1,0 +1,1 @@
+"""Preflight: everything that would stop an install, found before anything is changed."""
