@@ -12,6 +12,7 @@ from bundler.cli import console, options
 
 if TYPE_CHECKING:
     from bundler.effects.kubectl import Kubectl
+    from bundler.steps.answers import Read
 
 _FILE = click.Path(path_type=Path)
 
@@ -22,6 +23,7 @@ _FILE = click.Path(path_type=Path)
 @options.secret_files
 @options.install_part
 @click.option("--no-first-run", is_flag=True, help="Do not run the CronJob once.")
+@options.read_features
 @click.option("--force-conflicts", is_flag=True, help="Take over fields that somebody else manages.")
 @click.option("--dry-run", is_flag=True, help="Let the server say what would change, and change nothing.")
 @click.option("--timeout", type=click.FloatRange(1), default=600, show_default=True, help="Seconds, for each wait.")
@@ -36,6 +38,7 @@ def command(
     secrets: tuple[str, ...],
     part: str,
     no_first_run: bool,
+    read: Read | None,
     force_conflicts: bool,
     dry_run: bool,
     timeout: float,
@@ -45,11 +48,12 @@ def command(
     verbose: bool,
     quiet: bool,
 ) -> None:
-    """Apply BUNDLE's manifests in the order that works, wait until features can be served, run the CronJob once.
+    """Apply BUNDLE's manifests in the order that works, wait until it serves, run the CronJob once.
 
     First operator and CRDs, then namespaces, Secrets, accounts, feature stores; references to images lead to the
-    registry given. What is there already stays as it is: after a break, or to see that nothing has drifted, run the
-    same command again. Needs kubectl or oc, and nothing else.
+    registry given. At the end the online server is asked, through the API server, for its health and for the features
+    of --feature; what only the bundle before had is removed. What is there already stays as it is: after a break, or to
+    see that nothing has drifted, run the same command again. Needs kubectl or oc, and nothing else.
     """
     from bundler.effects import files  # noqa: PLC0415  (help stays quick)
     from bundler.steps import install  # noqa: PLC0415
@@ -61,6 +65,7 @@ def command(
         dry_run=dry_run,
         force_conflicts=force_conflicts,
         first_run=not no_first_run,
+        read=read,
         timeout=timeout,
     )
     done = install.run(bundle, asked, kubectl, options.progress(quiet=quiet, verbose=verbose))
@@ -74,4 +79,8 @@ def command(
             console.show(str(row))
     for job in done.runs:
         console.show(f"ran       Job {job}")
+    for one in done.removed:
+        console.show(f"removed   {one}")
+    for line in done.answers:
+        console.show(f"answers   {line}")
     console.show(done.summary())

@@ -137,6 +137,28 @@ def install_part(command: _Command) -> _Command:
     )(command)
 
 
+def read_features(command: Callable[..., _Result]) -> Callable[..., _Result]:
+    """What to ask of the online server; the command gets it as ``read``."""
+
+    @functools.wraps(command)
+    def with_read(*, features: tuple[str, ...], entity: tuple[str, ...], **others: object) -> _Result:
+        from bundler.steps.answers import Read  # noqa: PLC0415  (help stays quick)
+
+        return command(read=Read.parse(features, entity), **others)
+
+    found: Callable[..., _Result] = with_read
+    found = click.option("--entity", multiple=True, metavar="JOIN_KEY=VALUE", help="Of which entity; repeatable.")(
+        found
+    )
+    return click.option(
+        "--feature",
+        "features",
+        multiple=True,
+        metavar="VIEW:FEATURE",
+        help="Read this feature through the online server at the end; repeatable.",
+    )(found)
+
+
 def store_images(command: Callable[..., _Result]) -> Callable[..., _Result]:
     """Images of the servers beside a rehearsal; the command gets kind of store -> image as ``store_images``."""
 

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bundler.effects.kubectl import Kubectl
-from bundler.errors import ClusterError
+from bundler.errors import ClusterError, UsageError
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.progress import Progress
 from bundler.render.kustomized import Object
-from bundler.steps import install_plan, readiness, site_secrets
+from bundler.steps import answers, install_plan, previous, readiness, site_secrets
+from bundler.steps.answers import Read
 from bundler.steps.install_plan import InstallPlan, SecretWanted
 from bundler.steps.install_subject import Subject, first_run, identity, record
+from bundler.steps.previous import Previous
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class InstallOptions:
 
     ``part`` is "admin" (what needs rights over the cluster: CRDs, operator, namespaces), "tenant" (all else) or "all".
     ``secrets`` are ``[NAMESPACE/]NAME=FILE``; ``timeout`` in seconds, for each wait. ``pause`` is the time in seconds
-    between two looks at the cluster.
+    between two looks at the cluster. ``read`` is what is asked of the online server at the end.
     """
 
     registry: str
@@ -33,6 +35,7 @@ class InstallOptions:
     dry_run: bool = False
     force_conflicts: bool = False
     first_run: bool = True
+    read: Read | None = None
     timeout: float = 600.0
     pause: float = 2.0
 
@@ -57,7 +60,10 @@ class Applied:
 
 @dataclass(frozen=True)
 class Installed:
-    """What an install did; ``runs`` are the first runs of CronJobs that were started, as NAMESPACE/JOB."""
+    """What an install did; ``runs`` are the first runs of CronJobs that were started, as NAMESPACE/JOB.
+
+    ``removed`` are objects that only the bundle before had; ``answers`` say how each online server answered.
+    """
 
     bundle: str
     digest: Digest
@@ -66,11 +72,13 @@ class Installed:
     dry_run: bool
     objects: tuple[Applied, ...]
     runs: tuple[str, ...]
+    removed: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
 
     @property
     def unchanged(self) -> bool:
         """Whether the cluster had all of it already."""
-        return not self.runs and all(one.outcome == "unchanged" for one in self.objects)
+        return not self.runs and not self.removed and all(one.outcome == "unchanged" for one in self.objects)
 
     def summary(self) -> str:
         """Return the outcome in a line."""
@@ -91,6 +99,8 @@ class Installed:
             "unchanged": self.unchanged,
             "objects": [one.to_json() for one in self.objects],
             "firstRuns": list(self.runs),
+            "removed": list(self.removed),
+            "answers": list(self.answers),
         }
 
 
@@ -99,7 +109,7 @@ def run(bundle: Path, options: InstallOptions, kubectl: Kubectl, progress: Progr
 
     Raises:
         VerificationError: the bundle is damaged.
-        UsageError: a Secret that was given does not fit.
+        UsageError: a Secret that was given does not fit, or features are asked of several feature stores.
         ClusterError: the cluster refused, a Secret is missing, or something did not become ready in time.
     """
     subject = Subject.of(bundle, options.registry)
@@ -107,6 +117,12 @@ def run(bundle: Path, options: InstallOptions, kubectl: Kubectl, progress: Progr
     admin, tenant = (options.part in ("all", part) for part in ("admin", "tenant"))
     wanted = [one for one in plan.secrets if (admin if one.of_operator else tenant)]
     filled = install_plan.given(wanted, options.secrets)
+    if options.read and len(plan.stores) > 1:
+        raise UsageError(
+            "The bundle has several feature stores; --feature asks one.",
+            remedy="Install without it, and ask each: docs/install.md says how.",
+        )
+    last = previous.find(kubectl, subject, plan) if tenant else None
     work = _Install(kubectl, options, progress, [])
     if tenant:
         work.check_kinds(plan.stores, plan.definitions if admin else ())
@@ -115,14 +131,30 @@ def run(bundle: Path, options: InstallOptions, kubectl: Kubectl, progress: Progr
         work.operator(plan, [found for one, found in filled.items() if one.of_operator])
         work.apply("Namespaces", plan.namespaces)
     runs: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    answered: tuple[str, ...] = ()
     if tenant:
         work.apply("Secrets", [found for one, found in filled.items() if not one.of_operator])
         work.apply("What the feature stores refer to", plan.before)
         work.apply("Feature stores", plan.stores)
         work.apply("What leads to them", plan.after)
-        runs = () if options.dry_run else tuple(work.serve(plan.stores, digest))
+        if not options.dry_run:
+            again = last is not None and last.digest != str(digest)
+            runs = tuple(work.serve(plan.stores, digest, again=again))
+            answered = tuple(work.ask(plan.stores))
+        removed = work.remove(last, plan)
         work.apply("Record", [record(subject, plan)] if plan.stores else [])
-    return Installed(subject.title, digest, subject.registry, options.part, options.dry_run, tuple(work.done), runs)
+    return Installed(
+        subject.title,
+        digest,
+        subject.registry,
+        options.part,
+        options.dry_run,
+        tuple(work.done),
+        runs,
+        removed,
+        answered,
+    )
 
 
 @dataclass(frozen=True)
@@ -180,19 +212,48 @@ class _Install:
                 details=tuple(missing),
             )
 
-    def serve(self, stores: Sequence[Object], digest: Digest) -> Iterator[str]:
-        """Wait for each feature store, and run its CronJob once for this bundle; yield the runs that were started."""
+    def serve(self, stores: Sequence[Object], digest: Digest, *, again: bool) -> Iterator[str]:
+        """Wait for each feature store, and run its CronJob once for this bundle; yield the runs that were started.
+
+        ``again``: another bundle was installed since, so that a run of before counts for nothing.
+        """
         for store in stores:
             _, namespace, name = identity(store)
             self._wait(f"feature store {name} ready", readiness.serving(self.kubectl, store))
             if self.options.first_run:
-                yield from self._run_once(namespace, name, digest)
+                yield from self._run_once(namespace, name, digest, again=again)
 
-    def _run_once(self, namespace: str, name: str, digest: Digest) -> Iterator[str]:
+    def ask(self, stores: Sequence[Object]) -> Iterator[str]:
+        """Ask each online server for its health, and for the features until it has them; yield what it said."""
+        for store in stores:
+            _, namespace, name = identity(store)
+            # No answer is no failure: its pods are ready, and a NetworkPolicy may well keep the API server out.
+            yield f"{namespace}/{name}: health: {answers.healthy(self.kubectl, store)().seen}"
+            if self.options.read:
+                look = answers.answered(self.kubectl, store, self.options.read)
+                seen = self._wait(f"features of {name} served", look)
+                yield f"{namespace}/{name}: {', '.join(self.options.read.features)}: {seen}"
+
+    def remove(self, last: Previous | None, plan: InstallPlan) -> tuple[str, ...]:
+        """Delete what only the bundle before had; yet no feature store, because volumes of it would go with it."""
+        if last is None:
+            return ()
+        gone = last.without(plan)
+        for store in (one for one in gone if one["kind"] == "FeatureStore"):
+            _, namespace, name = identity(store)
+            self.progress.say(f"feature store {namespace}/{name} is not in this bundle; it stays until you delete it")
+        objects = [one for one in gone if one["kind"] != "FeatureStore"]
+        if not objects:
+            return ()
+        if self.options.dry_run:
+            return tuple("/".join(filter(None, identity(one))) for one in self.kubectl.existing(objects))
+        return self.kubectl.delete(objects, timeout=self.options.timeout)
+
+    def _run_once(self, namespace: str, name: str, digest: Digest, *, again: bool) -> Iterator[str]:
         job_name = first_run(name, digest)
         look = readiness.completed(self.kubectl, namespace, job_name)
         job = self.kubectl.get("jobs.batch", job_name, namespace)
-        if job is not None and look().failed:
+        if job is not None and (again or look().failed):
             self.kubectl.delete([job], timeout=self.options.timeout)
             job = None
         if job is None:
@@ -204,8 +265,12 @@ class _Install:
             yield f"{namespace}/{job_name}"
         self._wait(f"first run {job_name} complete", look)
 
-    def _wait(self, what: str, look: Callable[[], readiness.State]) -> None:
-        """Look until it is so; raise ``ClusterError`` with what the cluster says where it is not in time."""
+    def _wait(self, what: str, look: Callable[[], readiness.State]) -> str:
+        """Look until it is so, and return what was seen.
+
+        Raises:
+            ClusterError: it is not so in time; its details are what the cluster says.
+        """
         end = time.monotonic() + self.options.timeout
         with self.progress.task(f"Waiting: {what}") as task:
             while not (state := look()).reached:
@@ -218,6 +283,7 @@ class _Install:
                     )
                 task.note(state.seen)
                 time.sleep(self.options.pause)
+            return state.seen
 
 
 def _outcome(before: Object | None, after: Object) -> str:

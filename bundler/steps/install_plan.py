@@ -67,9 +67,9 @@ class InstallPlan:
     after: tuple[Object, ...]
 
     @property
-    def objects(self) -> tuple[Object, ...]:
-        """All that the bundle itself brings."""
-        return (*self.definitions, *self.operator, *self.namespaces, *self.before, *self.stores, *self.after)
+    def of_stores(self) -> tuple[Object, ...]:
+        """The tenant's part: feature stores, and what is applied for them."""
+        return (*self.before, *self.stores, *self.after)
 
 
 def plan(manifests: Mapping[str, str]) -> InstallPlan:

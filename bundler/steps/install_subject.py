@@ -82,7 +82,7 @@ class Subject:
 
 def record(subject: Subject, plan: InstallPlan) -> Object:
     """Return the ConfigMap, beside the first feature store, that says what was installed last."""
-    objects = "".join(f"{'/'.join(identity(one))}\n" for one in plan.objects)
+    objects = "".join(f"{one['apiVersion']} {' '.join(identity(one))}\n" for one in plan.of_stores)
     metadata: dict[str, Json] = {
         "name": subject.record_name,
         "namespace": identity(plan.stores[0])[1],

@@ -13,11 +13,20 @@ import pytest
 
 from bundler.effects import kubectl
 from bundler.effects.blobs import BlobStore
-from bundler.errors import BundlerError, ClusterError, ToolFailedError, UsageError, VerificationError
+from bundler.errors import (
+    BundlerError,
+    ClusterError,
+    ForbiddenError,
+    ToolFailedError,
+    UnreachableError,
+    UsageError,
+    VerificationError,
+)
 from bundler.model.digest import Digest
 from bundler.model.findings import Status
 from bundler.model.progress import SilentProgress
-from bundler.steps import install, install_plan, install_subject, pack, readiness, status, uninstall
+from bundler.steps import answers, install, install_plan, install_subject, pack, readiness, status, uninstall
+from bundler.steps.answers import Read
 from bundler.steps.install import InstallOptions
 from tests.support.fake_cluster import FakeCluster, named
 from tests.unit import packed
@@ -35,7 +44,7 @@ def core(kind: str, name: str, **rest: Any) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "feast"}, **rest}
 
 
-STORE = {
+STORE: dict[str, Any] = {
     "apiVersion": "feast.dev/v1",
     "kind": "FeatureStore",
     "metadata": {"name": "driver-stats", "namespace": "feast"},
@@ -128,7 +137,7 @@ def test_everything_is_applied_in_order_and_named_for_the_registry_given(bundle:
     assert {row.outcome for row in done.objects} == {"created"}
     record = cluster.objects["ConfigMap", "feast", f"bundler-{done.bundle.split()[0]}"]["data"]
     assert record["digest"] == str(done.digest)
-    assert "FeatureStore/feast/driver-stats\n" in record["objects"]
+    assert "feast.dev/v1 FeatureStore feast driver-stats\n" in record["objects"]
 
 
 def test_a_second_install_changes_nothing_and_says_so(bundle: Path, cluster: FakeCluster) -> None:
@@ -518,3 +527,155 @@ def test_uninstalling_deletes_what_the_bundle_brought_and_nothing_of_the_sites(
     assert left == {"Secret", "Namespace", "CustomResourceDefinition", "Deployment", "ServiceAccount", "Pod"}
     assert CREDENTIALS in cluster.objects
     assert uninstall.run(asked, cluster, SilentProgress(), timeout=1).deleted == ()
+
+
+ONLINE = {"serviceHostnames": {"onlineStore": "feast-driver-stats-online.feast.svc.cluster.local:80"}}
+SERVED = {"metadata": {"feature_names": ["driver_id", "conv_rate"]}, "results": [{"statuses": ["PRESENT"]}] * 2}
+
+
+def with_online(cluster: FakeCluster, **answers: Any) -> FakeCluster:
+    """Let the operator name an online server that answers so."""
+    operate = cluster.operate
+
+    def named_operate(found: dict[str, Any], **status: object) -> None:
+        operate(found, **status)  # type: ignore[arg-type]
+        store = cluster.objects["FeatureStore", "feast", "driver-stats"]
+        store["status"] = {**store["status"], **ONLINE}
+
+    return cluster.set(
+        operate=named_operate, answers={f"/{key.replace('_', '-')}": one for key, one in answers.items()}
+    )
+
+
+READ = Read(("driver_hourly_stats:conv_rate",), {"driver_id": 1001})
+
+
+def test_features_are_read_through_the_online_server_at_the_end(bundle: Path, cluster: FakeCluster) -> None:
+    with_online(cluster, get_online_features=json.dumps(SERVED))
+    done = run(bundle, cluster, read=READ)
+    assert done.answers == (
+        "feast/driver-stats: health: it answers",
+        "feast/driver-stats: driver_hourly_stats:conv_rate: it answers",
+    )
+    path = "/api/v1/namespaces/feast/services/feast-driver-stats-online:80/proxy/get-online-features"
+    body = {"features": ["driver_hourly_stats:conv_rate"], "entities": {"driver_id": [1001]}}
+    assert cluster.posted == [(path, body)]
+    assert run(bundle, cluster, read=READ).unchanged
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (json.dumps({**SERVED, "results": [{"statuses": ["NOT_FOUND"]}] * 2}), "conv_rate is NOT_FOUND"),
+        (json.dumps({"metadata": {"feature_names": []}, "results": []}), "conv_rate is not in the answer"),
+        ("<html>", "not that of an online server"),
+        (ClusterError("No.", details=("no endpoints available for service",)), "no endpoints available"),
+    ],
+)
+def test_an_install_whose_features_are_not_served_fails_and_keeps_what_was_applied(
+    bundle: Path, cluster: FakeCluster, answer: str | ClusterError, said: str
+) -> None:
+    with_online(cluster, get_online_features=answer)
+    with pytest.raises(ClusterError, match="features of driver-stats served") as caught:
+        run(bundle, cluster, read=READ)
+    assert said in str(caught.value)
+    with_online(cluster, get_online_features=json.dumps(SERVED))
+    assert run(bundle, cluster, read=READ).answers
+
+
+@pytest.mark.parametrize("error", [ForbiddenError, UnreachableError])
+def test_what_may_not_be_asked_is_said_and_fails_nothing(
+    bundle: Path, cluster: FakeCluster, error: type[ClusterError]
+) -> None:
+    with_online(cluster, health=error("No.", details=("cannot get services/proxy",)))
+    assert run(bundle, cluster).answers == ("feast/driver-stats: health: not asked: cannot get services/proxy",)
+
+
+def test_a_server_with_tls_is_asked_by_https(bundle: Path, cluster: FakeCluster) -> None:
+    with_online(cluster, get_online_features=json.dumps(SERVED))
+    run(bundle, cluster)
+    status = cluster.objects["FeatureStore", "feast", "driver-stats"]["status"]
+    status["serviceHostnames"] = {"onlineStore": "feast-driver-stats-online.feast.svc.cluster.local:443"}
+    assert answers.answered(cluster, STORE, READ)().reached
+    assert "/services/https:feast-driver-stats-online:443/proxy/" in cluster.posted[-1][0]
+
+
+@pytest.mark.parametrize(
+    ("features", "entity", "said"),
+    [
+        (["conv_rate"], ["driver_id=1"], "not VIEW:FEATURE"),
+        (["a:b"], ["driver_id"], "not JOIN_KEY=VALUE"),
+        (["a:b"], [], "Give both"),
+        ([], ["driver_id=1"], "Give both"),
+    ],
+)
+def test_what_to_read_is_checked(features: list[str], entity: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Read.parse(features, entity)
+
+
+def test_entities_are_numbers_or_texts() -> None:
+    found = Read.parse(["a:b"], ["n=7", "t=x7", 's="7"', "l=[7]"])
+    assert found is not None
+    assert found.entity == {"n": 7, "t": "x7", "s": "7", "l": "[7]"}
+
+
+@pytest.fixture(scope="module")
+def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A later bundle: another Service leads to the feature store, and another account is there."""
+    changed = {
+        **MANIFESTS,
+        "manifests/team/serviceaccounts.yaml": yaml(core("ServiceAccount", "feast-b")),
+        "manifests/team/entrances.yaml": yaml(core("Service", "front")),
+    }
+    return made(tmp_path_factory.mktemp("newer"), changed)
+
+
+def names(cluster: FakeCluster, kind: str) -> set[str]:
+    return {name for have, _, name in cluster.objects if have == kind}
+
+
+def test_an_upgrade_removes_what_only_the_older_bundle_had_and_a_rollback_what_only_the_newer(
+    bundle: Path, newer: Path, cluster: FakeCluster
+) -> None:
+    run(bundle, cluster)
+    done = run(newer, cluster)
+    assert set(done.removed) == {"ServiceAccount/feast/feast-a", "Secret/feast/stores", "Service/feast/entrance"}
+    assert (names(cluster, "ServiceAccount"), names(cluster, "Service")) == ({"feast-b"}, {"front"})
+    assert names(cluster, "Secret") == {"credentials", "pull"}
+    assert run(newer, cluster).unchanged
+    back = run(bundle, cluster)
+    assert (names(cluster, "ServiceAccount"), names(cluster, "Service")) == ({"feast-a"}, {"entrance"})
+    # The registry has what the newer one applied: the older one's run of before counts for nothing.
+    assert len(back.runs) == 1
+    assert run(bundle, cluster).unchanged
+
+
+def test_a_dry_run_says_what_would_be_removed(bundle: Path, newer: Path, cluster: FakeCluster) -> None:
+    run(bundle, cluster)
+    before = json.dumps(list(cluster.objects.values()), sort_keys=True)
+    assert "Service/feast/entrance" in run(newer, cluster, dry_run=True).removed
+    assert json.dumps(list(cluster.objects.values()), sort_keys=True) == before
+
+
+def test_a_feature_store_that_is_not_in_the_newer_bundle_stays(bundle: Path, cluster: FakeCluster) -> None:
+    run(bundle, cluster)
+    record = next(found for (kind, _, _), found in cluster.objects.items() if kind == "ConfigMap")
+    record["data"]["objects"] += "feast.dev/v1 FeatureStore feast other\nv1 PersistentVolumeClaim feast data\n"
+    for kind, name in (("FeatureStore", "other"), ("PersistentVolumeClaim", "data")):
+        cluster.put(core(kind, name))
+    assert run(bundle, cluster).removed == ()
+    assert names(cluster, "FeatureStore") == {"driver-stats", "other"}
+    assert names(cluster, "PersistentVolumeClaim") == {"data"}
+
+
+@pytest.mark.parametrize("line", ["v1 Secret kube-system token", "v1 Secret", "", "v1 Secret  nowhere", "x" * 99])
+def test_a_record_that_somebody_wrote_into_deletes_nothing_elsewhere(
+    bundle: Path, cluster: FakeCluster, line: str
+) -> None:
+    run(bundle, cluster)
+    cluster.put(named("v1", "Secret", "token", "kube-system", {}))
+    record = next(found for (kind, _, _), found in cluster.objects.items() if kind == "ConfigMap")
+    record["data"]["objects"] += f"{line}\n"
+    assert run(bundle, cluster).removed == ()
+    assert ("Secret", "kube-system", "token") in cluster.objects
