@@ -51,7 +51,7 @@ def command(
     """Apply BUNDLE's manifests in the order that works, wait until it serves, run the CronJob once.
 
     First operator and CRDs, then namespaces, Secrets, accounts, feature stores; references to images lead to the
-    registry given. At the end the online server is asked, through the API server, for its health and for the features
+    registry given. At the end the online server is asked, inside its pod, for its health and for the features
     of --feature; what only the bundle before had is removed. What is there already stays as it is: after a break, or to
     see that nothing has drifted, run the same command again. Needs kubectl or oc, and nothing else.
     """

@@ -130,14 +130,11 @@ class Kubectl:
             raise ClusterError(f"The cluster answered {len(allowed)} of {len(reviews)} questions about your rights.")
         return allowed
 
-    def post(self, path: str, body: Json) -> str:
-        """POST a JSON body to a path of the API server, e.g. one that leads to a Service, and return the answer."""
-        arguments = ["create", "--raw", path, "--filename=-"]
-        return self._run(arguments, purpose=f"asking {path}", stdin=json.dumps(body).encode())
-
-    def read(self, path: str) -> str:
-        """GET a path of the API server, and return the answer."""
-        return self._run(["get", "--raw", path], purpose=f"asking {path}")
+    def execute(self, pod: str, container: str, namespace: str, command: Sequence[str], stdin: bytes) -> str:
+        """Run a command in a container of ``pod`` (a pod, or ``deployments/NAME``), and return what it printed."""
+        place = [f"--container={container}", *_within(namespace)]
+        arguments = ["exec", "--stdin", pod, *place, "--", *command]
+        return self._run(arguments, purpose=f"running a program in {pod}", stdin=stdin)
 
     def existing(self, objects: Sequence[Mapping[str, Json]]) -> tuple[dict[str, Json], ...]:
         """Return those of the objects that are there, as the cluster has them."""

@@ -1,22 +1,24 @@
-"""Whether a feature store answers: its online server, asked through the API server, so no other way need be open."""
+"""Whether a feature store answers: its online server, asked from inside its pod, so that no way to it need be open."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
+from bundler import resources
 from bundler.effects.kubectl import Kubectl
-from bundler.errors import ClusterError, ForbiddenError, UnreachableError, UsageError
+from bundler.errors import ClusterError, ForbiddenError, UsageError
 from bundler.model.descriptor import Json
 from bundler.render.kustomized import Object
 from bundler.steps.install_subject import identity
 from bundler.steps.readiness import State
 
-_HOST: Final = re.compile(r"(?P<service>[a-z0-9-]+)\.[a-z0-9-]+\.svc[a-z0-9.-]*:(?P<port>[0-9]+)")
-_TLS_PORT: Final = "443"  # the operator's, where the server has TLS; else it is 80
+_CONTAINER: Final = "online"
+_TLS_PORT: Final = ":443"  # of the Service, where the server has TLS; else it is 80
+_LOGIN: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _SERVED: Final = "PRESENT"
 
 
@@ -57,72 +59,65 @@ class Read:
 
 def healthy(kubectl: Kubectl, store: Object) -> Callable[[], State]:
     """Look whether the online server says that it is healthy."""
-
-    def look() -> State:
-        return _through(kubectl, store, lambda path: kubectl.read(f"{path}/health"), lambda _: "")
-
-    return look
+    return lambda: _asked(kubectl, store, "/health", None, ())
 
 
 def answered(kubectl: Kubectl, store: Object, asked: Read) -> Callable[[], State]:
-    """Look whether the online server has every feature that is asked for; no value is kept or shown.
+    """Look whether the online server has every feature that is asked for; no value leaves the pod.
 
     Until a server reads the registry again (``cache_ttl_seconds``) it knows nothing of what was just applied, so a
     refusal may pass.
     """
-
-    def look() -> State:
-        body = asked.to_json()
-        return _through(
-            kubectl,
-            store,
-            lambda path: kubectl.post(f"{path}/get-online-features", body),
-            lambda text: _lacking(text, asked),
-        )
-
-    return look
+    return lambda: _asked(kubectl, store, "/get-online-features", asked.to_json(), asked.features)
 
 
-def _through(kubectl: Kubectl, store: Object, ask: Callable[[str], str], lacks: Callable[[str], str]) -> State:
-    """Ask by the Service that the operator names; what this person may not ask counts as reached, and says so."""
+def _asked(kubectl: Kubectl, store: Object, path: str, body: Json, features: Sequence[str]) -> State:
+    """Ask from inside the pod; what this person may not ask counts as reached, and says so."""
     _, namespace, name = identity(store)
-    path = _path(kubectl.get("featurestores.feast.dev", name, namespace), namespace)
-    if path is None:
+    address = _address(kubectl.get("featurestores.feast.dev", name, namespace))
+    if address is None:
         return State(reached=True, seen="not asked: the operator names no online server")
+    question = json.dumps({"url": f"{address}{path}", "body": body}).encode()
+    # In the pod, because there neither NetworkPolicies nor Routes stand between.
+    command = ["python3", "-I", "-c", resources.read("online_probe.py").decode()]
     try:
-        lacking = lacks(ask(path))
-    except (ForbiddenError, UnreachableError) as error:
-        # Through the API server a 401 of the feature server looks like one of its own.
-        said = error.details[-1] if error.details else str(error)
-        return State(reached=True, seen=f"not asked: {said}")
+        text = kubectl.execute(f"deployments/feast-{name}", _CONTAINER, namespace, command, question)
+    except ForbiddenError as error:
+        return State(reached=True, seen=f"not asked: {_last(error)}")
     except ClusterError as error:
-        details = error.details or (str(error),)
-        return State(reached=False, seen=details[-1][:200], explain=lambda: details)
-    return State(not lacking, lacking or "it answers")
+        details = error.details
+        return State(reached=False, seen=_last(error), explain=lambda: details)
+    return _judged(text, features)
 
 
-def _path(store: Object | None, namespace: str) -> str | None:
-    """Return where the API server leads on to the online server, as the operator's status names it."""
-    match (store or {}).get("status"):
-        case {"serviceHostnames": {"onlineStore": str(host)}}:
-            if found := _HOST.fullmatch(host):
-                scheme = "https:" if found["port"] == _TLS_PORT else ""
-                service = f"{scheme}{found['service']}:{found['port']}"
-                return f"/api/v1/namespaces/{namespace}/services/{service}/proxy"
-    return None
-
-
-def _lacking(text: str, asked: Read) -> str:
-    """Return what an answer of the online server lacks, nothing where every feature is there."""
+def _judged(text: str, features: Sequence[str]) -> State:
     try:
         answer = json.loads(text)
-        rows = zip(answer["metadata"]["feature_names"], answer["results"], strict=True)
-        statuses = {name: result["statuses"][0] for name, result in rows}
-    except (ValueError, KeyError, TypeError, IndexError):
-        return "the answer is not that of an online server"
-    names = [name.partition(":")[2] for name in asked.features]
+        status, statuses = answer.get("status"), dict(answer.get("statuses") or {})
+    except (ValueError, AttributeError, TypeError):
+        return State(reached=False, seen=f"the probe said {text[:100]!r}")
+    if status is None:
+        return State(reached=False, seen=f"no answer: {answer.get('error')}")
+    if status in _LOGIN:
+        return State(reached=True, seen=f"not asked: the server wants a login of its own (HTTP {status})")
+    if status != HTTPStatus.OK:
+        return State(reached=False, seen=f"HTTP {status}")
+    names = [name.partition(":")[2] for name in features]
     absent = [f"{name} is {statuses.get(name, 'not in the answer')}" for name in names if statuses.get(name) != _SERVED]
-    return ", ".join(absent)
+    return State(not absent, ", ".join(absent) or "it answers")
+
+
+def _last(error: ClusterError) -> str:
+    return error.details[-1][:200] if error.details else str(error)
+
+
+def _address(store: Object | None) -> str | None:
+    """Return the URL of the online server inside its pod; the operator says whether there is one, and with TLS."""
+    match (store or {}).get("status"):
+        case {"serviceHostnames": {"onlineStore": str(host)}} if host:
+            with_tls = host.endswith(_TLS_PORT)
+            return "https://127.0.0.1:6567" if with_tls else "http://127.0.0.1:6566"
+    return None
 
 
 def _value(text: str) -> Json:

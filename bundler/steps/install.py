@@ -227,7 +227,7 @@ class _Install:
         """Ask each online server for its health, and for the features until it has them; yield what it said."""
         for store in stores:
             _, namespace, name = identity(store)
-            # No answer is no failure: its pods are ready, and a NetworkPolicy may well keep the API server out.
+            # No answer is no failure: the kubelet, who asks the same, says that its pods are ready.
             yield f"{namespace}/{name}: health: {answers.healthy(self.kubectl, store)().seen}"
             if self.options.read:
                 look = answers.answered(self.kubectl, store, self.options.read)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -31,7 +32,7 @@ class FakeCluster(Kubectl):
             refused=set(),
             server_version="v1.32.1",
             answers={},
-            posted=[],
+            executed=[],
             operates=True,
             job_condition="Complete",
             logs_of={},
@@ -45,7 +46,7 @@ class FakeCluster(Kubectl):
     refused: set[tuple[str, str]]
     server_version: str
     answers: dict[str, str | ClusterError]
-    posted: list[tuple[str, Json]]
+    executed: list[tuple[str, Json]]
     operates: bool
     job_condition: str
     logs_of: dict[str, tuple[str, ...]]
@@ -94,15 +95,11 @@ class FakeCluster(Kubectl):
     def reviewed(self, reviews: Sequence[Mapping[str, Json]]) -> tuple[bool, ...]:
         return tuple((str(one["verb"]), str(one["resource"])) not in self.refused for one in reviews)
 
-    def read(self, path: str) -> str:
-        return self._answer(path)
-
-    def post(self, path: str, body: Json) -> str:
-        self.posted.append((path, body))
-        return self._answer(path)
-
-    def _answer(self, path: str) -> str:
-        found = self.answers.get(path.partition("/proxy")[2], "{}")
+    def execute(self, pod: str, container: str, namespace: str, command: Sequence[str], stdin: bytes) -> str:
+        assert command[0] == "python3"
+        question = json.loads(stdin)
+        self.executed.append((f"{namespace}/{pod}/{container}", question))
+        found = self.answers.get(question["url"].rpartition("/")[2], '{"status": 200}')
         if isinstance(found, ClusterError):
             raise found
         return found

@@ -18,7 +18,6 @@ from bundler.errors import (
     ClusterError,
     ForbiddenError,
     ToolFailedError,
-    UnreachableError,
     UsageError,
     VerificationError,
 )
@@ -530,7 +529,7 @@ def test_uninstalling_deletes_what_the_bundle_brought_and_nothing_of_the_sites(
 
 
 ONLINE = {"serviceHostnames": {"onlineStore": "feast-driver-stats-online.feast.svc.cluster.local:80"}}
-SERVED = {"metadata": {"feature_names": ["driver_id", "conv_rate"]}, "results": [{"statuses": ["PRESENT"]}] * 2}
+SERVED = {"status": 200, "statuses": {"driver_id": "PRESENT", "conv_rate": "PRESENT"}}
 
 
 def with_online(cluster: FakeCluster, **answers: Any) -> FakeCluster:
@@ -542,9 +541,7 @@ def with_online(cluster: FakeCluster, **answers: Any) -> FakeCluster:
         store = cluster.objects["FeatureStore", "feast", "driver-stats"]
         store["status"] = {**store["status"], **ONLINE}
 
-    return cluster.set(
-        operate=named_operate, answers={f"/{key.replace('_', '-')}": one for key, one in answers.items()}
-    )
+    return cluster.set(operate=named_operate, answers={key.replace("_", "-"): one for key, one in answers.items()})
 
 
 READ = Read(("driver_hourly_stats:conv_rate",), {"driver_id": 1001})
@@ -557,19 +554,21 @@ def test_features_are_read_through_the_online_server_at_the_end(bundle: Path, cl
         "feast/driver-stats: health: it answers",
         "feast/driver-stats: driver_hourly_stats:conv_rate: it answers",
     )
-    path = "/api/v1/namespaces/feast/services/feast-driver-stats-online:80/proxy/get-online-features"
     body = {"features": ["driver_hourly_stats:conv_rate"], "entities": {"driver_id": [1001]}}
-    assert cluster.posted == [(path, body)]
+    question = {"url": "http://127.0.0.1:6566/get-online-features", "body": body}
+    assert cluster.executed[-1] == ("feast/deployments/feast-driver-stats/online", question)
     assert run(bundle, cluster, read=READ).unchanged
 
 
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (json.dumps({**SERVED, "results": [{"statuses": ["NOT_FOUND"]}] * 2}), "conv_rate is NOT_FOUND"),
-        (json.dumps({"metadata": {"feature_names": []}, "results": []}), "conv_rate is not in the answer"),
-        ("<html>", "not that of an online server"),
-        (ClusterError("No.", details=("no endpoints available for service",)), "no endpoints available"),
+        (json.dumps({"status": 200, "statuses": {"conv_rate": "NOT_FOUND"}}), "conv_rate is NOT_FOUND"),
+        (json.dumps({"status": 200, "statuses": {}}), "conv_rate is not in the answer"),
+        (json.dumps({"status": 404}), "HTTP 404"),
+        (json.dumps({"error": "Connection refused"}), "Connection refused"),
+        ("<html>", "the probe said '<html>'"),
+        (ClusterError("No.", details=('exec: "python3": not found',)), '"python3": not found'),
     ],
 )
 def test_an_install_whose_features_are_not_served_fails_and_keeps_what_was_applied(
@@ -583,12 +582,21 @@ def test_an_install_whose_features_are_not_served_fails_and_keeps_what_was_appli
     assert run(bundle, cluster, read=READ).answers
 
 
-@pytest.mark.parametrize("error", [ForbiddenError, UnreachableError])
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (ForbiddenError("No.", details=("cannot create pods/exec",)), "cannot create pods/exec"),
+        (json.dumps({"status": 401}), "the server wants a login of its own (HTTP 401)"),
+    ],
+)
 def test_what_may_not_be_asked_is_said_and_fails_nothing(
-    bundle: Path, cluster: FakeCluster, error: type[ClusterError]
+    bundle: Path, cluster: FakeCluster, answer: str | ClusterError, why: str
 ) -> None:
-    with_online(cluster, health=error("No.", details=("cannot get services/proxy",)))
-    assert run(bundle, cluster).answers == ("feast/driver-stats: health: not asked: cannot get services/proxy",)
+    with_online(cluster, health=answer, get_online_features=answer)
+    assert run(bundle, cluster, read=READ).answers == (
+        f"feast/driver-stats: health: not asked: {why}",
+        f"feast/driver-stats: driver_hourly_stats:conv_rate: not asked: {why}",
+    )
 
 
 def test_a_server_with_tls_is_asked_by_https(bundle: Path, cluster: FakeCluster) -> None:
@@ -597,7 +605,7 @@ def test_a_server_with_tls_is_asked_by_https(bundle: Path, cluster: FakeCluster)
     status = cluster.objects["FeatureStore", "feast", "driver-stats"]["status"]
     status["serviceHostnames"] = {"onlineStore": "feast-driver-stats-online.feast.svc.cluster.local:443"}
     assert answers.answered(cluster, STORE, READ)().reached
-    assert "/services/https:feast-driver-stats-online:443/proxy/" in cluster.posted[-1][0]
+    assert cluster.executed[-1][1]["url"].startswith("https://127.0.0.1:6567/")
 
 
 @pytest.mark.parametrize(

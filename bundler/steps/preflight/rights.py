@@ -21,8 +21,7 @@ _FOLLOW = (
     ("delete", "batch", "jobs"),
     ("list", "", "pods"),
     ("get", "", "pods/log"),
-    ("get", "", "services/proxy"),
-    ("create", "", "services/proxy"),
+    ("create", "", "pods/exec"),
 )
 
 
