@@ -223,7 +223,10 @@ def test_an_operator_that_does_not_run_is_found(bundle: Path, cluster: FakeClust
     assert "operators/feast-operator" in only(run(bundle, cluster), "operator")
 
 
-def test_what_the_server_refuses_is_found_without_anything_kept(bundle: Path, cluster: FakeCluster) -> None:
+@pytest.mark.parametrize("error", [ClusterError, ForbiddenError])
+def test_what_the_server_refuses_is_found_without_anything_kept(
+    bundle: Path, cluster: FakeCluster, error: type[ClusterError]
+) -> None:
     def refuse(kinds: list[str]) -> None:
         assert "FeatureStore" in kinds
         raise ClusterError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from bundler.errors import ForbiddenError
 from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Status
 from bundler.steps import site_secrets
@@ -69,7 +70,13 @@ def check_objects(case: Case) -> Iterator[Finding]:
     if not ready:
         yield Finding("objects", title, Status.NOT_APPLICABLE, rest)
         return
-    case.kubectl.apply(ready, dry_run=True)
+    try:
+        case.kubectl.apply(ready, dry_run=True)
+    except ForbiddenError as error:
+        # Not only for want of rights, which are a finding of their own: quotas and admission refuse so, too.
+        remedy = "The details name the object and who refuses it: rights, a quota, or an admission policy."
+        yield Finding("objects", title, Status.FAIL, tuple(error.details), remedy)
+        return
     yield Finding("objects", title, Status.PASS, (f"{len(ready)} objects, tried without keeping them", *rest))
 
 
