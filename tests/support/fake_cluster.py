@@ -46,7 +46,7 @@ class FakeCluster(Kubectl):
     refused: set[tuple[str, str]]
     server_version: str
     answers: dict[str, str | ClusterError]
-    executed: list[tuple[str, Json]]
+    executed: list[tuple[str, Any]]
     operates: bool
     job_condition: str
     logs_of: dict[str, tuple[str, ...]]

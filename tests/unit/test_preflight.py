@@ -229,9 +229,7 @@ def test_what_the_server_refuses_is_found_without_anything_kept(
 ) -> None:
     def refuse(kinds: list[str]) -> None:
         assert "FeatureStore" in kinds
-        raise ClusterError(
-            "It refused.", details=(".spec.services.disableInitContainers: field not declared in schema",)
-        )
+        raise error("It refused.", details=(".spec.services.disableInitContainers: field not declared in schema",))
 
     cluster.set(before_apply=refuse)
     assert "field not declared in schema" in only(run(bundle, cluster), "objects")
