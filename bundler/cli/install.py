@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--timeout", type=click.FloatRange(1), default=600, show_default=True, help="Seconds, for each wait.")
 @options.cluster
 @click.option("--receipt", type=_FILE, help="Also write the receipt (JSON) here.")
+@click.option("--checklist", type=_FILE, metavar="FOLDER", help="Write the checklist again here, with what was seen.")
 @options.output_format
 @options.verbosity
 def command(
@@ -44,6 +46,7 @@ def command(
     timeout: float,
     kubectl: Kubectl,
     receipt: Path | None,
+    checklist: Path | None,
     output: str,
     verbose: bool,
     quiet: bool,
@@ -56,7 +59,10 @@ def command(
     see that nothing has drifted, run the same command again. Needs kubectl or oc, and nothing else.
     """
     from bundler.effects import files  # noqa: PLC0415  (help stays quick)
-    from bundler.steps import install  # noqa: PLC0415
+    from bundler.steps import install, site_checklist  # noqa: PLC0415
+
+    if checklist and dry_run:
+        raise click.UsageError("A dry run is no evidence: leave out --checklist, or --dry-run.")
 
     asked = install.InstallOptions(
         registry=registry,
@@ -71,6 +77,8 @@ def command(
     done = install.run(bundle, asked, kubectl, options.progress(quiet=quiet, verbose=verbose))
     if receipt:
         files.write(receipt, (json.dumps(done.to_json(), indent=2) + "\n").encode())
+    if checklist:
+        site_checklist.write(bundle, checklist, done, dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"))
     if output == "json":
         console.show_json(done.to_json())
         return

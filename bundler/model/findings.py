@@ -53,6 +53,21 @@ class Finding:
             "command": self.command,
         }
 
+    @classmethod
+    def from_json(cls, value: Json) -> Finding:
+        """Read a finding; raise ``ValueError`` where it is malformed."""
+        match value:
+            case {
+                "check": str(check),
+                "title": str(title),
+                "status": str(status),
+                "evidence": list(evidence),
+                "remedy": str(remedy),
+                "command": str(command),
+            }:
+                return cls(check, title, Status(status), tuple(map(str, evidence)), remedy, command)
+        raise ValueError(f"not a finding: {value!r:.100}")
+
 
 @dataclass(frozen=True)
 class Section:
@@ -86,3 +101,18 @@ class Report:
             for section in self.sections
         ]
         return {"title": self.title, "failed": self.failed, "sections": sections}
+
+    @classmethod
+    def from_json(cls, value: Json) -> Report:
+        """Read a report; raise ``ValueError`` where it is malformed."""
+        match value:
+            case {"title": str(title), "sections": list(sections)}:
+                return cls(title, tuple(_section(section) for section in sections))
+        raise ValueError(f"not a report: {value!r:.100}")
+
+
+def _section(value: Json) -> Section:
+    match value:
+        case {"title": str(title), "findings": list(findings)}:
+            return Section(title, tuple(Finding.from_json(finding) for finding in findings))
+    raise ValueError(f"not a section: {value!r:.100}")

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from bundler.errors import VerificationError
 from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Report, Status
 from bundler.model.manifest import BundledImage
@@ -44,6 +45,32 @@ def to_json(report: Report, cover: Cover) -> str:
         "report": report.to_json(),
     }
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def parse(content: bytes) -> tuple[Report, Cover]:
+    """Read what ``to_json`` wrote.
+
+    Raises:
+        VerificationError: it is no checklist of this format.
+    """
+    try:
+        match json.loads(content):
+            case {
+                "format": 1,
+                "name": str(name),
+                "version": str(version),
+                "created": str(created),
+                "facts": dict(facts),
+                "images": list(images),
+                "notes": list(notes),
+                "report": report,
+            }:
+                rows = tuple((str(key), str(value)) for key, value in facts.items())
+                bundled = tuple(BundledImage.from_json(image) for image in images)
+                return Report.from_json(report), Cover(name, version, created, rows, bundled, tuple(map(str, notes)))
+    except (ValueError, RecursionError) as error:  # also bytes that are no text
+        raise VerificationError(f"The bundle's checklist cannot be read: {error}.") from error
+    raise VerificationError("The bundle's checklist is none of this format.")
 
 
 def count_of(report: Report) -> dict[str, int]:

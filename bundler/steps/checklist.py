@@ -119,9 +119,10 @@ def _afterwards(facts: ChecklistFacts, emitted: Emitted) -> Iterator[Finding]:
     yield manual(
         "apply",
         "Install",
-        f"{layout.INSTALL_SCRIPT} keeps the order: CRD, operator, namespace, FeatureStore once its Secrets are there.",
-        f"mkdir {facts.name} && tar -xf {facts.file_name} -C {facts.name}\n"
-        f"sh {facts.name}/{layout.INSTALL_SCRIPT} apply {facts.registry}",
+        f"preflight finds what would stop it; install keeps the order, and waits. Or, without Python: "
+        f"{layout.INSTALL_SCRIPT} apply.",
+        f"{OFFLINE} preflight {facts.file_name} --registry {facts.registry}\n"
+        f"{OFFLINE} install {facts.file_name} --registry {facts.registry} --checklist signed-here",
     )
     for store in emitted.stores:
         yield from _after_apply(store)
