@@ -69,6 +69,11 @@ def test_it_asks_the_cluster_by_the_real_kubectl_on_a_bare_python(made: Packed, 
     )
     options = ("--registry", "registry.site:5000/feast", "--kubeconfig", nowhere, "--verbose")
     done = run(python, program, "install", made.path, *options)
+    looked = run(python, program, "preflight", made.path, *options, "--retry-times", "0")
+    assert looked.returncode == 8, looked.stdout + looked.stderr
+    assert "The cluster cannot be reached." in looked.stdout
+    assert "An install would fail." in looked.stdout
+    assert "hunter2" not in looked.stdout + looked.stderr
     nowhere.unlink()
     assert done.returncode == 8, done.stdout + done.stderr
     assert "The cluster cannot be reached." in done.stderr
