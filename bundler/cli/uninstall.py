@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 @click.command(name="uninstall")
 @options.bundle_argument
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--delete-volumes", is_flag=True, help="Also delete the volumes that the operator made, with their data.")
 @click.option("--timeout", type=click.FloatRange(1), default=120, show_default=True, help="Seconds, for each object.")
 @options.cluster
 @options.output_format
@@ -24,6 +25,7 @@ def command(
     *,
     bundle: Path,
     yes: bool,
+    delete_volumes: bool,
     timeout: float,
     kubectl: Kubectl,
     output: str,
@@ -32,16 +34,20 @@ def command(
 ) -> None:
     """Delete the feature stores of BUNDLE and what was applied for them.
 
-    Namespaces, Secrets that the site filled in, volumes, the operator and CRDs stay, and so does all data. Asks first,
-    unless told not to.
+    Namespaces, Secrets that the site filled in, the operator and CRDs stay, and so does all data: volumes that the
+    operator made for a feature store are taken from it first, and found again by the next install. Asks first, unless
+    told not to.
     """
     from bundler.steps import uninstall  # noqa: PLC0415  (help stays quick)
 
     asked = uninstall.plan(bundle)
     if not yes:
         click.echo("\n".join(("These are deleted:", *(f"  {line}" for line in asked.lines()))), err=True)
+        if delete_volumes:
+            click.echo("and the volumes of the feature stores, with what is in them.", err=True)
         click.confirm("Go on?", abort=True, err=True)
-    done = uninstall.run(asked, kubectl, options.progress(quiet=quiet, verbose=verbose), timeout=timeout)
+    progress = options.progress(quiet=quiet, verbose=verbose)
+    done = uninstall.run(asked, kubectl, progress, timeout=timeout, delete_volumes=delete_volumes)
     if output == "json":
         console.show_json(done.to_json())
         return

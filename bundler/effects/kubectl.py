@@ -167,6 +167,19 @@ class Kubectl:
         output = self._run(arguments, purpose="deleting objects", objects=objects, patience=timeout + _PATIENCE)
         return tuple(output.split())
 
+    def disown(self, kind: str, name: str, namespace: str) -> bool:
+        """Take an object from its owners, so that it stays when they go; False where it is not there.
+
+        Raises:
+            ClusterError: the cluster refused or cannot be reached.
+        """
+        if self.get(kind, name, namespace) is None:
+            return False
+        patch = json.dumps({"metadata": {"ownerReferences": None}})
+        arguments = ["patch", kind, name, "--type=merge", f"--patch={patch}", *_within(namespace)]
+        self._run(arguments, purpose=f"keeping {kind} {name}")
+        return True
+
     def logs(self, pod: str, container: str, namespace: str, *, previous: bool) -> tuple[str, ...]:
         """Return the last lines of a container, none where it has none yet."""
         arguments = ["logs", pod, f"--container={container}", "--tail=15", *_within(namespace)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def plan(bundle: Path) -> UninstallPlan:
     kept = (
         *(f"namespace {identity(one)[2]}: other things may live there" for one in found.namespaces),
         *(f"Secret {one.namespace}/{one.name}: the site filled it in" for one in found.secrets if not one.of_operator),
-        "PersistentVolumeClaims, and what is in databases and online stores: data",
+        "what is in databases and online stores: data",
         "operator and CRDs: deleting a CRD deletes every feature store of the cluster",
     )
     # The operator cleans up after a feature store with the rights of its accounts, so that goes before them.
@@ -69,16 +70,32 @@ def _namespace(found: Object) -> str:
     return identity(found)[1]
 
 
-def run(asked: UninstallPlan, kubectl: Kubectl, progress: Progress, *, timeout: float) -> Uninstalled:
+def run(
+    asked: UninstallPlan, kubectl: Kubectl, progress: Progress, *, timeout: float, delete_volumes: bool = False
+) -> Uninstalled:
     """Delete what a plan says; what is gone already is no error.
+
+    The operator makes its feature store the owner of the volumes' claims, so these would go with it: they are taken
+    from it first, unless ``delete_volumes``. An operator that finds such a claim later uses it again.
 
     Raises:
         ClusterError: an object was not gone in ``timeout`` seconds, or the cluster refused; the next run goes on.
     """
     deleted: list[str] = []
+    kept: list[str] = []
     with progress.task("Deleting", total=len(asked.objects)) as task:
         for one in asked.objects:
             task.note("/".join(identity(one)))
+            if one["kind"] == "FeatureStore" and not delete_volumes:
+                kept += _keep_volumes(kubectl, one)
             deleted += kubectl.delete([one], timeout=timeout)
             task.advance(1)
-    return Uninstalled(asked.title, tuple(deleted), asked.kept)
+    return Uninstalled(asked.title, tuple(deleted), (*kept, *asked.kept))
+
+
+def _keep_volumes(kubectl: Kubectl, store: Object) -> Iterator[str]:
+    _, namespace, name = identity(store)
+    for server in ("online", "offline", "registry"):
+        claim = f"feast-{name}-{server}"
+        if kubectl.disown("persistentvolumeclaims", claim, namespace):
+            yield f"PersistentVolumeClaim {namespace}/{claim}: data; the next install finds it again"

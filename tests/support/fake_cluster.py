@@ -131,7 +131,19 @@ class FakeCluster(Kubectl):
 
     def delete(self, objects: Sequence[Mapping[str, Json]], *, timeout: float) -> tuple[str, ...]:  # noqa: ARG002
         keys = [identity(cast("Object", one)) for one in objects]
-        return tuple("/".join(key) for key in keys if self.objects.pop(key, None))
+        gone = tuple("/".join(key) for key in keys if self.objects.pop(key, None))
+        for key, found in tuple(self.objects.items()):  # the garbage collector's part
+            owners = {(row["kind"], key[1], row["name"]) for row in found["metadata"].get("ownerReferences", ())}
+            if owners.intersection(keys):
+                del self.objects[key]
+        return gone
+
+    def disown(self, kind: str, name: str, namespace: str) -> bool:
+        for (have, where, called), found in self.objects.items():
+            if (plural(have), where, called) == (kind, namespace, name):
+                found["metadata"].pop("ownerReferences", None)
+                return True
+        return False
 
     def logs(self, pod: str, container: str, namespace: str, *, previous: bool) -> tuple[str, ...]:  # noqa: ARG002
         return self.logs_of.get(container, ())

@@ -687,3 +687,18 @@ def test_a_record_that_somebody_wrote_into_deletes_nothing_elsewhere(
     record["data"]["objects"] += f"{line}\n"
     assert run(bundle, cluster).removed == ()
     assert ("Secret", "kube-system", "token") in cluster.objects
+
+
+@pytest.mark.parametrize("delete_volumes", [False, True])
+def test_uninstalling_keeps_the_volumes_that_the_operator_made_unless_asked(
+    bundle: Path, cluster: FakeCluster, *, delete_volumes: bool
+) -> None:
+    run(bundle, cluster)
+    claim = core("PersistentVolumeClaim", "feast-driver-stats-registry")
+    claim["metadata"]["ownerReferences"] = [{"kind": "FeatureStore", "name": "driver-stats"}]
+    cluster.put(claim)
+    asked = uninstall.plan(bundle)
+    done = uninstall.run(asked, cluster, SilentProgress(), timeout=1, delete_volumes=delete_volumes)
+    assert names(cluster, "PersistentVolumeClaim") == (set() if delete_volumes else {"feast-driver-stats-registry"})
+    assert any("feast-driver-stats-registry" in line for line in done.kept) is not delete_volumes
+    assert names(cluster, "FeatureStore") == set()
