@@ -13,7 +13,7 @@ TEST_PROGRAMS   := $(BUNDLE_PROGRAMS) umoci dockerd=docker.io docker=docker.io p
                    docker-registry redis-server psql=postgresql kubectl=kubernetes-client openssl shellcheck git
 
 .DEFAULT_GOAL := help
-.PHONY: help bundle test check unit integration format bench lock-tools schema clean
+.PHONY: help bundle test test-cluster check unit integration format bench lock-tools schema clean
 
 help:  ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -25,6 +25,10 @@ bundle: .venv/run.stamp  ## Build the bundle of CONFIG (default: the example) in
 test: check  ## Run every check and every test, with real programs
 	@sh tests/setup/programs.sh $(TEST_PROGRAMS)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered
+
+test-cluster: .venv/dev.stamp  ## Run installs against a real API server, built from Debian's sources (ten minutes, as root)
+	@sh tests/setup/programs.sh $(TEST_PROGRAMS)
+	@sh tests/setup/cluster.sh $(or $(CLUSTER),build/cluster) $(BIN)/bundler $(BIN)/python
 
 check: .venv/dev.stamp  ## Run the static checks: style, types, layers, dependencies
 	$(BIN)/ruff check

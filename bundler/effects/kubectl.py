@@ -149,8 +149,8 @@ class Kubectl:
         Raises:
             ClusterError: what the server said is in its details. Earlier objects of the same call may be applied.
         """
-        # Server-side apply itself refuses unknown fields. What kubectl checks besides is no help: for servers before
-        # 1.25 it refuses resources that leave out what has a default.
+        # What kubectl checks itself is no help: for servers before 1.25 it refuses resources that leave out what has a
+        # default. Fields that a CRD does not know are found by preflight, and by lint before.
         arguments = ["apply", "--server-side", "--validate=false", f"--field-manager={FIELD_MANAGER}"]
         arguments += ["--output=json", "--filename=-"]
         arguments += ["--dry-run=server"] if dry_run else []

@@ -63,13 +63,22 @@ def load(text: str, file: str) -> FeatureStoreCrd:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise SpecError(f"{file}: not YAML: {error}.", remedy="Give the operator release's install.yaml.") from error
     for document in documents:
-        crd = _feature_store_crd(document)
-        if crd is not None:
-            return FeatureStoreCrd(_served_schema(crd, file), file)
+        if (found := of(document, file)) is not None:
+            return found
     raise SpecError(
         f"{file}: holds no CustomResourceDefinition {NAME}.",
         remedy=f"Give the operator release's install.yaml, or the output of `kubectl get crd {NAME} -o yaml`.",
     )
+
+
+def of(document: Json, file: str) -> FeatureStoreCrd | None:
+    """Return the FeatureStore CRD that a document is, or that is in a list of objects; None where there is none.
+
+    Raises:
+        SpecError: it does not serve v1.
+    """
+    crd = _feature_store_crd(document)
+    return None if crd is None else FeatureStoreCrd(_served_schema(crd, file), file)
 
 
 def _feature_store_crd(document: Json) -> dict[str, Json] | None:

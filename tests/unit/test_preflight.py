@@ -268,3 +268,22 @@ def test_a_cluster_that_does_not_answer_is_one_finding_and_the_registry_is_still
     report = run(bundle, cluster)
     assert only(report, "version").startswith("The cluster does not know you")
     assert [one.check for one in report.findings] == ["version", "images"]
+
+
+def definition(**services: object) -> dict[str, Any]:
+    """A CRD whose services have an online store and what is given."""
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    properties = {"services": {"type": "object", "properties": {"onlineStore": anything, **services}}}
+    schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": properties}}}
+    versions = [{"name": "v1", "served": True, "schema": {"openAPIV3Schema": schema}}]
+    name = "featurestores.feast.dev"
+    return named("apiextensions.k8s.io/v1", "CustomResourceDefinition", name, "", {"spec": {"versions": versions}})
+
+
+def test_a_definition_of_an_older_operator_is_found(bundle: Path, cluster: FakeCluster) -> None:
+    cluster.put(definition())
+    assert "spec.services.registry" in only(run(bundle, cluster), "definition")
+    cluster.put(definition(registry={"type": "object", "x-kubernetes-preserve-unknown-fields": True}))
+    report = run(bundle, cluster)
+    assert failed(report) == {}
+    assert "fit feast.dev/v1" in next(one for one in report.findings if one.check == "definition").evidence[0]

@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from bundler.errors import ForbiddenError
+from bundler.feast import crd, structural_schema
+from bundler.feast.crd import FeatureStoreCrd
 from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Status
+from bundler.render.kustomized import Object
 from bundler.steps import site_secrets
 from bundler.steps.install_subject import identity
 from bundler.steps.preflight.case import Case
@@ -52,11 +55,35 @@ def check_operator(case: Case) -> Iterator[Finding]:
         yield Finding("operator", title, Status.PASS, evidence)
 
 
-def check_objects(case: Case) -> Iterator[Finding]:
-    """Yield whether the server would take every object, as far as it can say before any is there.
+def check_definition(case: Case) -> Iterator[Finding]:
+    """Yield whether the cluster's CRD has every field that the feature stores set: that of an older operator may not.
 
-    This is what finds an operator that is too old: its CRD knows no field that the bundle sets.
+    The server itself does not always say: it may drop what it does not know.
     """
+    title = "The cluster's definition has every field of the feature stores"
+    found = case.kubectl.get("customresourcedefinitions.apiextensions.k8s.io", crd.NAME)
+    definition = crd.of(found, "the cluster's CRD")
+    if case.brings_operator or not case.plan.stores or definition is None:
+        reason = "it comes with the install" if case.brings_operator else "there is none"
+        yield Finding("definition", title, Status.NOT_APPLICABLE, (reason,))
+        return
+    lines = tuple(
+        f"{identity(store)[2]}: {problem}"
+        for store in case.plan.stores
+        for problem in structural_schema.problems(_filled(store, definition), definition.schema)
+    )
+    if lines:
+        remedy = "Have the operator upgraded to the release that the bundle was built for, or build for the cluster's."
+        command = f"kubectl get crd {crd.NAME} -o yaml > crd.yaml; bundler lint --operator-manifest crd.yaml ..."
+        yield Finding("definition", title, Status.FAIL, lines, remedy, command)
+    else:
+        yield Finding(
+            "definition", title, Status.PASS, (f"{len(case.plan.stores)} feature stores fit {crd.API_VERSION}",)
+        )
+
+
+def check_objects(case: Case) -> Iterator[Finding]:
+    """Yield whether the server would take every object, as far as it can say before any is there."""
     title = "The server would take every object as it is"
     there = {identity(one)[2] for one in case.kubectl.existing(_namespaces(case))}
     served = {version: case.kubectl.resources(version) for version in {str(one["apiVersion"]) for one in case.applied}}
@@ -134,6 +161,11 @@ def check_quota(case: Case) -> Iterator[Finding]:
         else:
             remedy = "Compare what is left with the requests and limits of the servers in featurestore.yaml."
             yield Finding(f"quota-{namespace}", title, Status.MANUAL, tuple(evidence), remedy)
+
+
+def _filled(store: Object, definition: FeatureStoreCrd) -> Json:
+    # As the server does before it judges.
+    return structural_schema.with_defaults(store, definition.schema)
 
 
 def _namespaces(case: Case) -> list[dict[str, Json]]:

@@ -62,6 +62,7 @@ def _sections(case: Case, access: Access) -> Iterator[Section]:
         [
             ("rights", "You may do what an install does", lambda: rights.check(case)),
             ("operator", "One Feast operator looks after feature stores", lambda: cluster.check_operator(case)),
+            ("definition", "The cluster's definition has every field", lambda: cluster.check_definition(case)),
             ("objects", "The server would take every object as it is", lambda: cluster.check_objects(case)),
         ],
     )
