@@ -9,7 +9,7 @@ set -eu
 folder=$1
 [ -x "$folder/kube-apiserver" ] && exit 0
 here=$(dirname "$0")
-sh "$here/programs.sh" go=golang-go etcd=etcd-server xz=xz-utils unshare=util-linux
+sh "$here/programs.sh" go=golang-go etcd=etcd-server xz=xz-utils unshare=util-linux ip=iproute2
 sh "$here/programs.sh" --package golang-github-modern-go-reflect2-dev
 
 mkdir -p "$folder/apt/lists/partial" "$folder/go/src/k8s.io"
@@ -22,7 +22,8 @@ apt() {
         -o Dir::State::Lists="$folder/apt/lists" -o APT::Sandbox::User=root "$@"
 }
 apt update
-(cd "$folder" && apt source --download-only kubernetes=1.20*)
+(cd "$folder" && apt source --download-only kubernetes)
+ls "$folder"/kubernetes_1.20*.orig.tar.gz >/dev/null || { echo "error: this needs Debian bookworm's package sources" >&2; exit 4; }
 
 tree=$folder/go/src/k8s.io/kubernetes
 mkdir -p "$tree"
