@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -14,6 +14,10 @@ from bundler.cli import console, options
 if TYPE_CHECKING:
     from bundler.effects.registry.endpoint import Access
     from bundler.steps.rehearsal.options import RehearseOptions
+
+
+_READERS: Final = ("skopeo",)
+_BAKERS: Final = ("docker", "podman")
 
 
 @click.command(name="build")
@@ -30,10 +34,12 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="List the images that would be fetched, with their bytes, and stop.")
 @click.option(
     "--engine",
-    type=click.Choice(["bundler", "skopeo"]),
-    default="bundler",
-    show_default=True,
-    help="Who reads registries; skopeo honours the host's signature policy.",
+    "engines",
+    type=click.Choice(["bundler", *_READERS, *_BAKERS]),
+    multiple=True,
+    help="Who does the work; 'bundler' (default): no other program. 'skopeo' reads registries, and honours the host's "
+    "signature policy. 'docker' or 'podman' bakes the image, from a Dockerfile that is kept in the bundle, and comes "
+    "before 'engine' of the spec. Name skopeo and one of these to have both.",
 )
 @click.option(
     "--sign-key", type=click.Path(path_type=Path), help="Private key (PEM, ECDSA P-256) to sign the bundle with."
@@ -56,7 +62,7 @@ def command(
     output_dir: Path,
     locked: bool,
     dry_run: bool,
-    engine: str,
+    engines: tuple[str, ...],
     sign_key: Path | None,
     rehearse: bool,
     rehearse_engine: str | None,
@@ -71,7 +77,8 @@ def command(
     """Bake the feature-server image, mirror every other image, emit the manifests, pack one bundle.
 
     Uses bundle.lock beside the spec where it fits, refuses it where it is stale, makes it where it is absent. Needs
-    no container engine. An interrupted build goes on where it stopped when it is run again.
+    no container engine, and uses one where it is told to. An interrupted build goes on where it stopped when it is run
+    again.
     """
     from bundler.effects.blobs import BlobStore  # noqa: PLC0415  (help must not load the program)
     from bundler.steps import build  # noqa: PLC0415
@@ -92,7 +99,9 @@ def command(
         epoch=options.source_date_epoch(),
         locked=locked,
         sign_key=sign_key,
-        engine=engine,
+        engine=_one_of(_READERS, engines) or "bundler",
+        baker=_one_of(_BAKERS, engines) or ("none" if "bundler" in engines else None),
+        environment=os.environ,
         rehearsal=_rehearsal(rehearse_engine, store_images) if rehearse else None,
         volume_size=volume_size,
         access=access,
@@ -109,3 +118,11 @@ def _rehearsal(engine: str | None, store_images: Mapping[str, str]) -> RehearseO
     from bundler.steps.rehearsal.options import RehearseOptions  # noqa: PLC0415  (help must not load the program)
 
     return RehearseOptions(engine, os.environ, store_images)
+
+
+def _one_of(names: tuple[str, ...], given: tuple[str, ...]) -> str | None:
+    """Return the one of the names that was given; raise ``UsageError`` where two were."""
+    found = sorted({*given} & {*names})
+    if len(found) > 1:
+        raise click.UsageError(f"--engine {' and --engine '.join(found)}: only one of them can do it.")
+    return found[0] if found else None

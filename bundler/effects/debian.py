@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Final
 
 from bundler.effects import debian_host, process
 from bundler.effects import debian_recipe as recipe
 from bundler.effects.blobs import BlobStore
 from bundler.effects.debian_recipe import Recipe
-from bundler.errors import RegistryError, ToolFailedError, VerificationError
+from bundler.errors import RegistryError, SpecError, ToolFailedError, VerificationError
 from bundler.model.descriptor import Descriptor, Json
 from bundler.model.digest import Digest
 from bundler.model.platform import Platform
@@ -23,6 +24,8 @@ from bundler.oci.rewrite import rewrite
 
 _RECORD: Final = "debian"
 _REMEDY: Final = "Check that apt works on this machine (sudo apt-get update), and that Debian has the suite."
+_UNKNOWN: Final = re.compile(r"Unable to locate package (\S+)|Version '\S+' for '(\S+)' was not found")
+_NOT_A_NAME: Final = re.compile(r"[:=].*")
 _UNREACHABLE: Final = ("Temporary failure resolving", "Could not resolve", "Could not connect", "Unable to connect")
 
 
@@ -61,19 +64,23 @@ def base(
     progress: Progress,
     mirrors: Sequence[str] = (),
     refresh: bool = False,
+    packages: Sequence[str] = (),
 ) -> DebianBase:
     """Make the base of a feature server: Python and what wheels need, a user 1001 of group 0, nothing else.
 
     What was made before of the same recipe for the same suite and platform is taken from the store; ``refresh`` makes
     it again, of the packages that Debian has now. ``mirrors`` are archives (URLs, or lines of ``sources.list``) to take
-    packages from instead of those that apt of this machine uses; neither becomes part of the image.
+    packages from instead of those that apt of this machine uses; neither becomes part of the image. ``packages`` are
+    further ones, as apt names them.
 
     Raises:
         ToolMissingError: mmdebstrap, a right, or an emulator for a foreign platform is missing.
         RegistryError: Debian's archive cannot be reached.
+        SpecError: it does not have one of ``packages``.
         ToolFailedError: mmdebstrap failed.
     """
-    return _made(_Order(recipe.BASE, suite, platform, tuple(mirrors)), store, progress, refresh=refresh)
+    full = replace(recipe.BASE, packages=(*recipe.BASE.packages, *packages))
+    return _made(_Order(full, suite, platform, tuple(mirrors)), store, progress, refresh=refresh)
 
 
 def kubectl(
@@ -108,7 +115,7 @@ def _made(order: _Order, store: BlobStore, progress: Progress, *, refresh: bool)
         created=recipe.EPOCH,
     )
     packages = rootfs.inspect(made, store.open).debian_packages
-    if not set(order.recipe.packages) <= set(packages):
+    if not {_NOT_A_NAME.sub("", name) for name in order.recipe.packages} <= set(packages):
         raise ToolFailedError(f"mmdebstrap made {order}, but not with the packages that were asked for.")
     store.put(made.config_bytes())
     store.put(made.manifest_bytes())
@@ -183,6 +190,12 @@ def _root_file_system(order: _Order, task: Task) -> Iterator[BinaryIO]:
             raise RegistryError(
                 "Debian's package archive cannot be reached.",
                 remedy="Check network and proxy of this machine's apt (sudo apt-get update).",
+                details=error.details,
+            ) from error
+        if unknown := [match[1] or match[2] for line in error.details if (match := _UNKNOWN.search(line))]:
+            raise SpecError(
+                f"Debian {order.suite} has no package {', '.join(unknown)}.",
+                remedy="Correct 'system_packages'; the names are those of Debian, not of pip.",
                 details=error.details,
             ) from error
         raise

@@ -20,13 +20,14 @@ from docker.types import Ulimit
 from bundler.errors import ToolFailedError
 from bundler.model.platform import Platform
 
-_LABEL: Final = "io.feast-airgap-bundler.run"
+LABEL: Final = "io.feast-airgap-bundler.run"
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 _WAIT: Final = 0.1
 _LOG = logging.getLogger(__name__)
 # Podman asks for more than a process without CAP_SYS_RESOURCE may give; these are below every usual hard limit.
 _PODMAN_LIMITS: Final = {"nofile": 1024, "nproc": 4096}
 _STEERING: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")  # ECMA-48, control sequences
+_IDENTITY: Final = re.compile(r"[0-9a-f]{11,64}")
 _NO_SPACE: Final = "no space left on device"
 
 
@@ -87,8 +88,9 @@ class Engine:
     """A connection to an engine; what is made through it goes with :meth:`close`, also when interrupted."""
 
     def __init__(self, api: docker.APIClient, run: str) -> None:
-        self._api = api
-        self._run = run
+        self.api = api
+        """For the modules beside this one."""
+        self.run = run
         self._containers: list[Container] = []
         self._volumes: list[str] = []
         self._images: list[str] = []
@@ -110,16 +112,21 @@ class Engine:
         """Remove every container, volume and image that was made here, the last one first."""
         for container in reversed(self._containers):
             with suppress(docker.errors.APIError, OSError):
-                self._api.remove_container(container.identity, force=True, v=True)
+                self.api.remove_container(container.identity, force=True, v=True)
         for volume in self._volumes:
             with suppress(docker.errors.APIError, OSError):
-                self._api.remove_volume(volume, force=True)
-        for image in self._images:
+                self.api.remove_volume(volume, force=True)
+        for image in reversed(self._images):
             with suppress(docker.errors.APIError, OSError):
-                self._api.remove_image(image, force=True)
+                if not _IDENTITY.fullmatch(image) or not self._tags(image):
+                    self.api.remove_image(image, force=True)
         if self._folder:
             self._folder.cleanup()
-        self._api.close()
+        self.api.close()
+
+    def _tags(self, image: str) -> list[str]:
+        found = self.api.inspect_image(image)  # type: ignore[no-untyped-call]  # not in its stubs
+        return found.get("RepoTags") or []
 
     @contextmanager
     def explained(self, purpose: str) -> Iterator[None]:
@@ -141,17 +148,30 @@ class Engine:
         """Return the diff ids of an image, None where there is none of the name."""
         with self.explained(f"looking for the image {name}"):
             try:
-                found = self._api.inspect_image(name)  # type: ignore[no-untyped-call]  # not in its stubs
+                found = self.api.inspect_image(name)  # type: ignore[no-untyped-call]  # not in its stubs
             except docker.errors.ImageNotFound:
                 return None
         return tuple(found["RootFS"].get("Layers") or ())
 
+    def adopt_image(self, name: str) -> None:
+        """Remember an image that was made, by name or id: it goes with :meth:`close`.
+
+        One that is known by its id alone stays where somebody gave it a name since, or had before.
+        """
+        if name not in self._images:
+            self._images.append(name)
+
+    @property
+    def image_ids(self) -> tuple[str, ...]:
+        """The images that were made here and are known by their ids, which may be shortened."""
+        return tuple(image for image in self._images if _IDENTITY.fullmatch(image))
+
     def load(self, name: str, archive: Iterable[bytes], *, keep: bool) -> None:
         """Load an archive that holds the image ``name``; with ``keep`` it stays in the engine."""
         if not keep:
-            self._images.append(name)
+            self.adopt_image(name)
         with self.explained(f"loading {name}"):
-            said = self._api.load_image(archive, quiet=True)  # type: ignore[no-untyped-call]  # not in its stubs
+            said = self.api.load_image(archive, quiet=True)  # type: ignore[no-untyped-call]  # not in its stubs
             for line in said or ():
                 _LOG.debug("  %s", line)
 
@@ -159,16 +179,16 @@ class Engine:
 
     def volume(self, name: str) -> str:
         """Make an empty volume and return its full name."""
-        full = f"{self._run}-{name}"
+        full = f"{self.run}-{name}"
         with self.explained(f"making the volume {name}"):
-            self._api.create_volume(full, labels={_LABEL: self._run})
+            self.api.create_volume(full, labels={LABEL: self.run})
         self._volumes.append(full)
         return full
 
     def create(self, plan: ContainerPlan) -> Container:
         """Make a container, not started yet."""
         with self.explained(f"making the container {plan.name}"):
-            made = self._api.create_container(
+            made = self.api.create_container(
                 plan.image,
                 # Where a container has an entry point, it is the whole of its command.
                 entrypoint=list(plan.command[:1]),
@@ -176,11 +196,11 @@ class Engine:
                 environment=dict(plan.environment),
                 working_dir=plan.working_folder or None,
                 user=plan.user or None,
-                name=f"{self._run}-{plan.name}",
-                labels={_LABEL: self._run},
+                name=f"{self.run}-{plan.name}",
+                labels={LABEL: self.run},
                 host_config=self._host_config(plan),
             )
-        container = Container(self._api, self, plan, str(made["Id"]))
+        container = Container(self.api, self, plan, str(made["Id"]))
         self._containers.append(container)
         return container
 
@@ -206,7 +226,7 @@ class Engine:
             options |= {"cap_drop": ["ALL"], "security_opt": ["no-new-privileges"]}
         if self.podman:
             options["ulimits"] = [Ulimit(name=name, soft=most, hard=most) for name, most in _PODMAN_LIMITS.items()]
-        return self._api.create_host_config(**options)
+        return self.api.create_host_config(**options)
 
     def _hosts_file(self, plan: ContainerPlan) -> Path:
         if self._folder is None:

@@ -23,6 +23,7 @@ OFFLINE_PROGRAM: Final = "bundler.pyz"
 LOCK: Final = "bundle.lock"
 MANIFESTS: Final = "manifests/"
 SBOM: Final = "sbom/"
+BUILD: Final = "build/"
 BLOBS: Final = "blobs/sha256/"
 SUFFIX: Final = ".bundle.tar"
 
@@ -70,6 +71,11 @@ def manifest(name: str) -> str:
 def sbom(name: str) -> str:
     """Return the path of a bill of materials."""
     return SBOM + name
+
+
+def build(name: str) -> str:
+    """Return the path of a file that a container engine built an image from."""
+    return BUILD + name
 
 
 def file_name(name: str, version: str) -> str:

@@ -5,7 +5,7 @@ Connected half only (pydantic is compiled). Paths stay as written; they are rela
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -24,6 +24,7 @@ from bundler.model.spec_parts import (
     Reference,
     Repository,
     RequirementText,
+    SystemPackage,
     VersionText,
 )
 
@@ -153,6 +154,10 @@ class BundleSpec(Part):
     """Further requirements, e.g. pandas>=2."""
     wheels: str = "wheels"
     """Folder of wheels to prefer over the index; need not exist."""
+    system_packages: tuple[SystemPackage, ...] = Field(default=(), strict=False)
+    """Packages of the base's own kind (Debian's, or Red Hat's) that the image gets; an image as base needs 'engine'."""
+    engine: Literal["none", "docker", "podman"] = "none"
+    """Container engine that bakes the image by dockerfiles/Dockerfile.j2; by default it is baked without one."""
     platforms: Annotated[tuple[PlatformText, ...], Field(min_length=1, strict=False)] = ("linux/amd64",)
     """Platforms that the image is built for and that are mirrored."""
     registry: Registry

@@ -41,6 +41,9 @@ QUANTITY = r"^[0-9]+(\.[0-9]+)?([KMGTPE]i?|[numk]|[eE][0-9]+)?$"
 KEY = r"^[-._a-zA-Z0-9]{1,253}$"
 VIEW = r"^\w+$"
 
+# Of apt, dnf or microdnf, with a version where one is wanted; it becomes a word of a shell's command.
+SYSTEM_PACKAGE = r"^[A-Za-z0-9][A-Za-z0-9+._:~=-]*$"
+
 # Pattern -> what it asks for, in words that finish the sentence "VALUE is not ...".
 PATTERNS: Final = {
     DNS_LABEL: "a DNS label (at most 63 of a-z, 0-9 and '-', not at an end)",
@@ -56,6 +59,7 @@ PATTERNS: Final = {
     QUANTITY: "a quantity (e.g. 500m, 2, 512Mi)",
     KEY: "a key of a ConfigMap or Secret (letters, digits, '-', '_' and '.')",
     VIEW: "the name of a feature view",
+    SYSTEM_PACKAGE: "a package of the base's package manager (e.g. libgeos-c1v5, or NAME=VERSION)",
     TAG: "a version that can be an image tag (at most 128 of A-Z, a-z, 0-9, '_', '.' and '-')",
 }
 
@@ -103,6 +107,7 @@ DnsSubdomain = Annotated[str, Field(pattern=DNS_SUBDOMAIN)]
 Repository = Annotated[str, Field(pattern=REPOSITORY)]
 Place = Annotated[str, Field(pattern=PLACE)]
 Extra = Annotated[str, Field(pattern=EXTRA)]
+SystemPackage = Annotated[str, Field(pattern=SYSTEM_PACKAGE)]
 Schedule = Annotated[str, Field(pattern=CRON), AfterValidator(cron.checked)]
 
 

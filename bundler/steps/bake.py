@@ -18,6 +18,9 @@ from bundler.oci.image import Image
 from bundler.oci.layer import COMPRESSOR, Layer, write_layer
 from bundler.steps import cached_layer
 
+# Time of the files in layers: fixed, so that the same files are the same layer in every bundle and nothing is pushed
+# twice. Not zero, which some programs take for "unknown"; when an image was made is said by its config.
+LAYER_EPOCH: Final = 315532800  # 1980-01-01, the oldest that a zip file can say
 # Never below /feast-data: the operator mounts an empty volume over that.
 REPO_FOLDER: Final = "/opt/feast/feature_repo"
 # The folder above is the home of the Debian base's user, writable for its group; said here as it is there, because a

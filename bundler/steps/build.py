@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING
 
 from bundler.effects import files, wheelhouse
 from bundler.effects.blobs import BlobStore
@@ -20,11 +21,13 @@ from bundler.model.platform import Platform
 from bundler.model.progress import Progress
 from bundler.model.reference import ImageRef
 from bundler.model.spec import BundleSpec
+from bundler.oci.image import Image
 from bundler.oci.layer import Layer
 from bundler.render import relocation
 from bundler.steps import bake, documents, gather, import_check, lock, locking, pack, project, wheel_layers
-from bundler.steps.bake import BakedServer, ImageIdentity
+from bundler.steps.bake import LAYER_EPOCH, BakedServer, ImageIdentity
 from bundler.steps.documents import FEATURE_SERVER, Rehearse, Subject
+from bundler.steps.engine_order import Order
 from bundler.steps.gather import GatheredImage
 from bundler.steps.lock import Base
 from bundler.steps.locking import Gathered
@@ -35,16 +38,16 @@ from bundler.steps.rehearsal.options import RehearseOptions
 from bundler.steps.rehearsal.source import BuiltSource
 from bundler.wheels.install import InstallTarget
 
-# Time of the files in layers: fixed, so that the same files are the same layer in every bundle and nothing is pushed
-# twice. Not zero, which some programs take for "unknown"; when an image was made is said by its config.
-LAYER_EPOCH: Final = 315532800  # 1980-01-01, the oldest that a zip file can say
+if TYPE_CHECKING:
+    from bundler.steps.engine_bake import Oven
 
 
 @dataclass(frozen=True)
 class BuildRequest:
     """What ``bundler build`` was asked; ``epoch`` in seconds, None means now; ``engine`` reads registries.
 
-    ``rehearsal`` says how to play the result before it is packed, None that it is not.
+    ``baker`` is the container engine that bakes (``none``: without one), None what the spec says; ``environment`` tells
+    where it is. ``rehearsal`` says how to play the result before it is packed, None that it is not.
     """
 
     spec_file: Path
@@ -53,6 +56,8 @@ class BuildRequest:
     locked: bool = False
     sign_key: Path | None = None
     engine: str = "bundler"
+    baker: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
     rehearsal: RehearseOptions | None = None
     volume_size: int | None = None
     access: Access = field(default_factory=Access)
@@ -97,6 +102,7 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
         BundlerError: of the kind that each step documents; nothing has the bundle's name then.
     """
     loaded = project.load(request.spec_file)
+    baker = _baker(request, loaded.spec)
     _check_output(request.output_dir)
     store.sweep()
     existing = project.read_lock(loaded)
@@ -104,11 +110,22 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
         raise LockError(f"There is no {loaded.lock_file}.", remedy=f"Make it: bundler lock -f {loaded.file.name}")
     found = locking.gathered(loaded, existing, store, progress, engine=request.engine, access=request.access)
     pinned = locking.fitting(loaded, existing, found, store, progress, epoch=request.epoch)
-    servers = _bake(loaded, found, pinned, store, progress)
+    with ExitStack() as stack:
+        oven = stack.enter_context(_oven(baker, request, loaded.spec, store, progress)) if baker else None
+        servers = _bake(loaded, found, pinned, store, progress, oven=oven)
     imported = import_check.run(loaded, found.bases, servers, store, progress)
     to_pack = (*(_server_to_pack(server, store) for server in servers), *_to_pack(found.images, loaded))
     described = pack.describe(to_pack, store).images
-    subject = Subject(loaded, found, pinned, described, servers, imported, signed=request.sign_key is not None)
+    subject = Subject(
+        loaded,
+        found,
+        pinned,
+        described,
+        servers,
+        (*(oven.findings() if oven else ()), *imported),
+        signed=request.sign_key is not None,
+        kitchen=oven.work if oven else None,
+    )
     plan = PackPlan(
         name=loaded.spec.name,
         version=loaded.spec.version,
@@ -160,8 +177,33 @@ def _check_output(folder: Path) -> None:
         probe.unlink()
 
 
+def _baker(request: BuildRequest, spec: BundleSpec) -> str | None:
+    """Return the container engine that is to bake, None for none; raise ``SpecError`` where one is needed."""
+    name = request.baker or spec.engine
+    if name == "none" and spec.system_packages and spec.base.debian is None:
+        raise SpecError(
+            "system_packages: only a container engine can install them on an image.",
+            remedy="Set 'engine: docker' or 'engine: podman' in the spec, or use --engine docker or --engine podman.",
+        )
+    return None if name == "none" else name
+
+
+def _oven(
+    baker: str, request: BuildRequest, spec: BundleSpec, store: BlobStore, progress: Progress
+) -> AbstractContextManager[Oven]:
+    from bundler.steps import engine_bake  # noqa: PLC0415  (docker's client, which most builds do not need)
+
+    return engine_bake.oven(spec, baker, request.environment, store, progress)
+
+
 def _bake(
-    loaded: Project, found: Gathered, pinned: BundleLock, store: BlobStore, progress: Progress
+    loaded: Project,
+    found: Gathered,
+    pinned: BundleLock,
+    store: BlobStore,
+    progress: Progress,
+    *,
+    oven: Oven | None,
 ) -> tuple[BakedServer, ...]:
     """Bake a feature server for the bundle's repo and for each tenant's own; they differ in their last layer."""
     spec, lock_digest = loaded.spec, Digest.of(pinned.to_text().encode())
@@ -179,20 +221,23 @@ def _bake(
             progress=progress,
             options=asked.index_options,
         )
-        layers[platform] = wheel_layers.build(
-            row.wheels, _target(base), store, epoch=LAYER_EPOCH, requested=asked.names, progress=progress
-        )
+        if oven is None:
+            layers[platform] = wheel_layers.build(
+                row.wheels, _target(base), store, epoch=LAYER_EPOCH, requested=asked.names, progress=progress
+            )
+
+    def baked(tenant: str | None, repo: RepoContents, platform: Platform, identity: ImageIdentity) -> Image:
+        base = found.bases[platform]
+        if oven is not None:
+            return oven.bake(Order(tenant, platform, base, rows[str(platform)], repo, identity, pinned.created))
+        last = bake.repo_layer(repo, store, epoch=LAYER_EPOCH)
+        return bake.assemble(base.image, (*layers[platform], last), identity, store, epoch=pinned.created)
+
     servers: list[BakedServer] = []
     for tenant, repo in [(None, loaded.repo), *loaded.own.items()]:
-        repository, last = _repository(spec, tenant), bake.repo_layer(repo, store, epoch=LAYER_EPOCH)
+        repository = _repository(spec, tenant)
         images = {
-            platform: bake.assemble(
-                base.image,
-                (*layers[platform], last),
-                _identity(spec, repository, repo, base, lock_digest),
-                store,
-                epoch=pinned.created,
-            )
+            platform: baked(tenant, repo, platform, _identity(spec, repository, repo, base, lock_digest))
             for platform, base in found.bases.items()
         }
         source = ImageRef.parse(f"localhost/{repository}:{spec.version}")

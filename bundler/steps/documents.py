@@ -24,6 +24,7 @@ from bundler.render import image_check, manifests, mirror_config, references, re
 from bundler.steps import bake, checklist, gather, lint
 from bundler.steps.bake import BakedServer
 from bundler.steps.checklist_facts import ChecklistFacts, OperatorFacts, PythonFacts, RepoFacts
+from bundler.steps.engine_order import EngineWork
 from bundler.steps.locking import Gathered
 from bundler.steps.project import Project
 
@@ -45,6 +46,8 @@ class Subject:
     imported: tuple[Finding, ...]
     """What trying its imports showed, on each platform."""
     signed: bool
+    kitchen: EngineWork | None = None
+    """What a container engine baked the images from, where one did."""
 
     @property
     def created(self) -> str:
@@ -85,6 +88,7 @@ def write(subject: Subject, rehearse: Rehearse | None = None) -> Mapping[str, by
         **{layout.manifest(name): text for name, text in emitted.items()},
         **{_MIRRORS + name: text for name, text in _mirrors(subject).items()},
         **{layout.sbom(name): text for name, text in _bills(subject)},
+        **{layout.build(name): text for name, text in (subject.kitchen.files if subject.kitchen else {}).items()},
         layout.LOCK: subject.lock.to_text(),
         layout.CHECKLIST_HTML: checklist_text.to_html(report, cover),
         layout.CHECKLIST_JSON: checklist_text.to_json(report, cover),
@@ -137,10 +141,10 @@ def _bill(subject: Subject, server: BakedServer, platform: Platform, image: Imag
     )
     packages = [sbom.PythonPackage(wheel.name, wheel.version, wheel.filename, wheel.sha256) for wheel in row.wheels]
     packages += [sbom.PythonPackage(name, version) for name, version in held.distributions.items()]
+    in_image = subject.kitchen.held(platform, held) if subject.kitchen else held.debian_packages
     suite = held.os_release.get("VERSION_CODENAME", "")
     debian = [
-        sbom.DebianPackage(name, version, platform.debian_architecture, suite)
-        for name, version in held.debian_packages.items()
+        sbom.DebianPackage(name, version, platform.debian_architecture, suite) for name, version in in_image.items()
     ]
     files = tuple(sbom.RepoFile(file.path, file.digest) for file in repo.files)
     described = sbom.FeatureRepo(repo.config.project, repo.fingerprint, files)

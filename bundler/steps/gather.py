@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 from bundler.effects import base_image, debian, skopeo_source
@@ -92,7 +93,8 @@ class Gathering:
             images = base_image.of_platforms(pulled[0].root, base.image, platforms, self.store)
         else:
             suite = base.debian or ""
-            images = {platform: self._debian(debian.base, suite, platform).image for platform in platforms}
+            make = partial(debian.base, packages=self.spec.system_packages)
+            images = {platform: self._debian(make, suite, platform).image for platform in platforms}
         missing = [str(platform) for platform in platforms if platform not in images]
         if missing:
             raise SpecError(f"The base has no image for {', '.join(missing)}.", remedy="Change platforms or the base.")

@@ -28,7 +28,7 @@ from bundler.wheels.install import InstalledFile, InstallTarget, OpenWheel
 _RECIPE: Final = 4
 _RECORD: Final = "wheel-layer"
 # Feast's UI server before 0.66 writes this file of its own package when it starts; servers run in group 0.
-_WRITTEN_AT_START: Final = "/feast/ui/build/projects-list.json"
+WRITTEN_AT_START: Final = "feast/ui/build/projects-list.json"
 # A third of all Python code in these wheels; nobody imports it in a server, and without byte code it would still run.
 _TESTS: Final = frozenset({"tests", "test"})
 _THREADS: Final = 2
@@ -146,7 +146,7 @@ def _write_wheel(files: Sequence[InstalledFile], job: _Job, writer: LayerWriter,
             raise _StoppedError
         _write_folders(file.path, job.epoch, writer, folders)
         mode = 0o755 if file.executable else 0o644
-        if file.path.endswith(_WRITTEN_AT_START):
+        if file.path.endswith("/" + WRITTEN_AT_START):
             mode |= 0o020
         with file.open() as content:
             writer.add(tar.Member(file.path, tar.Kind.FILE, mode, 0, 0, file.size, job.epoch), content)

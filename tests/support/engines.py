@@ -77,6 +77,9 @@ def docker() -> Iterator[Engine]:
             patience=_PATIENCE,
         ):
             yield Engine(client, "docker-daemon:", ("--dest-daemon-host", socket))
+        # A build with the host's network leaves that mounted here.
+        if (folder / "exec/netns/default").exists():
+            call(["umount", folder / "exec/netns/default"])
 
 
 @contextmanager

@@ -1,0 +1,36 @@
+"""The pip that this program was installed with, as files to copy into an image that may have none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from bundler.errors import ToolMissingError
+
+_PACKAGE: Final = "pip"
+
+
+def version() -> str:
+    """Return its version."""
+    return _distribution().version
+
+
+def files() -> Iterator[tuple[str, Path]]:
+    """Yield path below the package's folder and place of every file that pip needs to run, sorted."""
+    found = _distribution().files or []
+    for file in sorted(found, key=str):
+        parts = file.parts
+        # Launchers are for Windows.
+        if parts[0] == _PACKAGE and "__pycache__" not in parts and file.suffix != ".exe":
+            yield "/".join(parts[1:]), Path(str(file.locate()))
+
+
+def _distribution() -> metadata.Distribution:
+    try:
+        return metadata.distribution(_PACKAGE)
+    except metadata.PackageNotFoundError as error:
+        raise ToolMissingError(
+            "pip is not installed, which installs packages in a container engine.", remedy="Install it beside bundler."
+        ) from error

@@ -1,0 +1,111 @@
+"""Make layers of what a container engine built: the same content becomes the same bytes, whenever it was built."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import BinaryIO, Final
+
+from bundler.model.digest import Digest
+from bundler.oci import layer_format, tar, tar_reader
+from bundler.oci.image import Image
+from bundler.oci.layer import Layer, Sink, writing
+from bundler.oci.layer_format import Readable
+
+_CHUNK: Final = 1 << 20
+# What engines put into a container while a step runs, and what package managers leave that varies or is of no use.
+_LEFT_OUT: Final = re.compile(
+    r"(dev|proc|sys|run|tmp|var/tmp|var/log|var/cache|var/lib/apt/lists|root/\.cache)/.+"
+    r"|\.dockerenv|run/\.containerenv|etc/(hosts|hostname|resolv\.conf|mtab|machine-id|\.pwd\.lock)"
+    r"|etc/(passwd|group|shadow|gshadow|subuid|subgid)-|var/lib/dpkg/([^/]+-old|lock.*)|var/lib/apt/extended_states"
+)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What a layer says of a folder."""
+
+    mode: int
+    uid: int
+    gid: int
+
+
+class Settling:
+    """Settles the layers of one image, from the lowest up; knows every folder that is below."""
+
+    def __init__(self, base: Image, open_blob: Callable[[Digest], BinaryIO], epoch: int) -> None:
+        self._epoch = epoch
+        self._known: dict[str, Folder] = {}
+        for layer in base.layers:
+            with open_blob(layer.descriptor.digest) as stream:
+                self._learn(layer_format.unpacked(stream, layer.descriptor.media_type))
+
+    def layer(self, stream: Readable, diff_id: Digest, sink: Sink, *, created_by: str, copied: bool) -> Layer | None:
+        """Write a layer anew: one time for all files, no folder that is below already, nothing that running left.
+
+        ``copied`` says that an instruction COPY made it, which sets owner and mode of folders that are there already:
+        that is not meant, and left out. None where nothing remains.
+
+        Raises:
+            ValueError: the tar is damaged, is not that of ``diff_id``, or has a hard link to what is left out.
+        """
+        hashed = _Hashed(stream)
+        written: set[str] = set()
+        with writing(sink, created_by=created_by) as writer:
+            for member, content in tar_reader.members(iter(hashed)):
+                if not self._is_kept(member, copied=copied):
+                    continue
+                if member.kind is tar.Kind.HARD_LINK and member.target not in written:
+                    raise ValueError(f"the hard link {member.path!r:.200} leads to {member.target!r:.200}, not a file")
+                if member.path in written:
+                    raise ValueError(f"the tar names {member.path!r:.200} twice")
+                fixed = replace(member, mtime=self._epoch)
+                writer.add(fixed, content if member.kind is tar.Kind.FILE else None)
+                written.add(member.path)
+        if hashed.digest != diff_id:
+            raise ValueError(f"a layer has the digest {hashed.digest}, not {diff_id}")
+        return writer.layer if written else None
+
+    def _learn(self, pieces: Iterator[bytes]) -> None:
+        for member, _ in tar_reader.members(pieces):
+            if member.kind is tar.Kind.DIRECTORY:
+                self._known[member.path] = _folder(member)
+
+    def _is_kept(self, member: tar.Member, *, copied: bool) -> bool:
+        if not member.path or _LEFT_OUT.fullmatch(member.path):
+            return False
+        match member.kind:
+            case tar.Kind.CHARACTER_DEVICE | tar.Kind.BLOCK_DEVICE | tar.Kind.FIFO:
+                return False
+            case tar.Kind.DIRECTORY:
+                known = self._known.get(member.path)
+                if known is not None and (copied or known == _folder(member)):
+                    return False
+                self._known[member.path] = _folder(member)
+        return True
+
+
+def _folder(member: tar.Member) -> Folder:
+    return Folder(member.mode, member.uid, member.gid)
+
+
+class _Hashed:
+    """A stream in pieces, hashed as it is read; its digest is that of all of it."""
+
+    def __init__(self, stream: Readable) -> None:
+        self._stream = stream
+        self._state = hashlib.sha256()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while piece := self._stream.read(_CHUNK):
+            self._state.update(piece)
+            yield piece
+
+    @property
+    def digest(self) -> Digest:
+        """The digest; what the reader of the tar left unread behind its end is read first."""
+        for _ in self:
+            pass
+        return Digest(self._state.hexdigest())

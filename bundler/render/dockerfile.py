@@ -1,0 +1,97 @@
+"""The Dockerfile of a feature server, for those who let a container engine bake it, and what it reads beside wheels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import jinja2
+
+from bundler import resources
+from bundler.errors import SpecError
+from bundler.model.lock import LockedWheel
+
+SYSTEM_STAGE: Final = "system"
+"""The stage that a network is given to."""
+_TEMPLATE: Final = "Dockerfile.j2"
+_PLAIN_PATH: Final = re.compile(r"(/[A-Za-z0-9._+-]+)+")
+_USER: Final = re.compile(r"[A-Za-z0-9._-]*(:[A-Za-z0-9._-]+)?")
+_NOT_IN_LABELS: Final = re.compile(r"[\x00-\x1f]")
+
+
+@dataclass(frozen=True)
+class SystemPackages:
+    """What the base's package manager, ``apt`` or ``rpm``, is to install."""
+
+    manager: str
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a Dockerfile is written from; paths are absolute and the image's.
+
+    ``base`` is the name under which the engine has the base, ``user`` the base's own (empty for root), ``epoch`` the
+    time of what is made, in seconds. ``writable`` is a file below ``site_packages`` that group 0 may write, ``sources``
+    are names of distributions that are built from source.
+    """
+
+    title: str
+    base: str
+    base_name: str
+    user: str
+    python: str
+    site_packages: str
+    home: str
+    repo_folder: str
+    epoch: int
+    labels: Mapping[str, str]
+    packages: bool = True
+    writable: str = ""
+    system: SystemPackages | None = None
+    sources: tuple[str, ...] = ()
+
+
+def render(recipe: Recipe) -> str:
+    """Return the Dockerfile.
+
+    Raises:
+        SpecError: the base, or what the image says of itself, holds what no Dockerfile can.
+    """
+    paths = (recipe.python, recipe.site_packages, recipe.home, recipe.repo_folder)
+    strange = [path for path in paths if not _PLAIN_PATH.fullmatch(path)]
+    strange += [] if _USER.fullmatch(recipe.user) else [recipe.user]
+    strange += [
+        value for value in (recipe.title, recipe.base_name, *recipe.labels.values()) if _NOT_IN_LABELS.search(value)
+    ]
+    if strange:
+        raise SpecError(
+            f"No Dockerfile can be written for {strange[0]!r:.200}.",
+            remedy="Bake without an engine ('engine: none'), or change it: it is of the base, or of the spec.",
+        )
+    template = _environment().get_template(_TEMPLATE)
+    return template.render(vars(recipe), below=SYSTEM_STAGE if recipe.system else "base")
+
+
+def requirements(wheels: Sequence[LockedWheel]) -> str:
+    """Return the requirement file that pip installs: each release with the hash of its one file."""
+    return "".join(f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n" for wheel in wheels)
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(  # noqa: S701  (a Dockerfile, not HTML: what enters it is checked above)
+        loader=jinja2.FileSystemLoader(resources.folder("dockerfiles")),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["quoted"] = _quoted
+    return environment
+
+
+def _quoted(value: str) -> str:
+    """Return a value as a Dockerfile takes it: in double quotes, nothing in it replaced."""
+    return '"' + re.sub(r'([\\"$])', r"\\\1", value) + '"'
