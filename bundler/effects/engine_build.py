@@ -40,6 +40,14 @@ _REMEDIES: Final = (
         "Correct the name in 'system_packages': the package sources of the base do not have it.",
     ),
     (
+        re.compile(r"no matching distribution found for|has requirement|which is not installed", re.IGNORECASE),
+        "A source distribution does not say all that it needs: name that in 'packages', or build a wheel of it once.",
+    ),
+    (
+        re.compile(r"error: command '?[^ ]*(gcc|cc|g\+\+|cargo|rustc)", re.IGNORECASE),
+        "A source distribution is compiled: name the compiler and headers in 'system_packages' (gcc, python3-dev).",
+    ),
+    (
         re.compile(r"not found|no such file", re.IGNORECASE),
         "The base lacks a program that this step needs: use another base.",
     ),

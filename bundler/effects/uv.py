@@ -34,6 +34,8 @@ class Resolution:
     constraints: tuple[str, ...] = ()
     preferences: Mapping[str, str] = field(default_factory=dict)
     wheels: Path | None = None
+    stand_ins: Path | None = None
+    """A folder of wheels in the place of what is built from source."""
     dependencies: bool = True
     sources: bool = False
     """Ask for source distributions, which only Feast's release lock is read from."""
@@ -149,6 +151,7 @@ def _command(wanted: Resolution, folder: Path) -> list[str | Path]:
     command += [] if wanted.dependencies else ["--no-deps"]
     if wanted.wheels is not None and wanted.wheels.is_dir():
         command += ["--find-links", wanted.wheels]
+    command += ["--find-links", wanted.stand_ins] if wanted.stand_ins else []
     return command
 
 

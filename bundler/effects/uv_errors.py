@@ -27,7 +27,8 @@ def wheel_remedy(requirement: str) -> str:
     """Return how to get a wheel that the index does not have."""
     return (
         f"Build it once on a machine like the image (pip wheel --no-deps '{requirement}' -w wheels) and keep it in the "
-        "folder 'wheels' beside the spec, or ask for a release that has one."
+        "folder 'wheels' beside the spec, name it in 'sdists' for a container engine to build it, or ask for a release "
+        "that has one."
     )
 
 

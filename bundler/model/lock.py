@@ -22,6 +22,7 @@ _Size = Annotated[int, Field(ge=0)]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # A wheel's file name (PEP 427) becomes part of a path: nothing else may pass.
 _WheelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._+!-]+\.whl$")]
+_SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._+!-]+\.tar\.gz$")]
 
 
 class _Record(BaseModel):
@@ -51,6 +52,16 @@ class LockedWheel(_Record):
         return self
 
 
+class LockedSource(_Record):
+    """One source distribution, which a container engine builds; ``size`` in bytes."""
+
+    name: str
+    version: str
+    filename: _SourceName
+    size: _Size
+    sha256: _Sha256
+
+
 class LockedImage(_Record):
     """One image; ``digest`` is what enters the bundle, ``source_digest`` what the source registry calls it."""
 
@@ -73,10 +84,19 @@ class LockedPlatform(_Record):
     base_packages: dict[str, str]
     """Debian package -> version, for a base made from Debian's packages."""
     wheels: Annotated[tuple[LockedWheel, ...], Field(strict=False)]
+    sources: Annotated[tuple[LockedSource, ...], Field(strict=False)] = ()
+    """What is built from source, because the spec says so."""
+    tools: Annotated[tuple[LockedWheel, ...], Field(strict=False)] = ()
+    """What those are built with; it does not enter the image."""
+
+    @property
+    def installed(self) -> tuple[LockedWheel | LockedSource, ...]:
+        """Everything that enters the image, sorted by name."""
+        return tuple(sorted((*self.wheels, *self.sources), key=lambda one: one.name))
 
     @model_validator(mode="after")
     def _has_each_once(self) -> LockedPlatform:
-        _check_unique("wheel", [wheel.name for wheel in self.wheels])
+        _check_unique("wheel", [one.name for one in self.installed])
         return self
 
 
@@ -113,12 +133,15 @@ class BundleLock(_Record):
 
 
 def _platform(platform: LockedPlatform) -> str:
-    row = platform.model_dump(exclude={"wheels", "base_packages"})
+    row = platform.model_dump(exclude={"wheels", "base_packages", "sources", "tools"})
     inner = [f"      {json.dumps(key)}: {json.dumps(item)}" for key, item in row.items()]
     packages = sorted(platform.base_packages.items())
     named = [f"{json.dumps(name)}: {json.dumps(version)}" for name, version in packages]
     inner.append('      "base_packages": ' + _rows(named, 6, "{}"))
     inner.append('      "wheels": ' + _rows([json.dumps(wheel.model_dump()) for wheel in platform.wheels], 6))
+    if platform.sources:
+        inner.append('      "sources": ' + _rows([json.dumps(one.model_dump()) for one in platform.sources], 6))
+        inner.append('      "tools": ' + _rows([json.dumps(one.model_dump()) for one in platform.tools], 6))
     return "{\n" + ",\n".join(inner) + "\n    }"
 
 
@@ -181,8 +204,7 @@ def _facts(lock: BundleLock) -> list[str]:
         at = platform.platform
         rows += [f"{at}: Python {platform.python}, glibc {platform.glibc}", f"{at}: base {platform.base_digest}"]
         rows += [f"{at}: {name} {version} (Debian)" for name, version in sorted(platform.base_packages.items())]
-        rows += [
-            f"{at}: {wheel.name} {wheel.version} ({wheel.filename}, {wheel.sha256[:12]})" for wheel in platform.wheels
-        ]
+        rows += [f"{at}: {one.name} {one.version} ({one.filename}, {one.sha256[:12]})" for one in platform.installed]
+        rows += [f"{at}: built with {one.filename} ({one.sha256[:12]})" for one in platform.tools]
     rows += [f"image {image.reference} {image.digest}" for image in lock.images]
     return rows

@@ -156,6 +156,8 @@ class BundleSpec(Part):
     """Folder of wheels to prefer over the index; need not exist."""
     system_packages: tuple[SystemPackage, ...] = Field(default=(), strict=False)
     """Packages of the base's own kind (Debian's, or Red Hat's) that the image gets; an image as base needs 'engine'."""
+    sdists: tuple[RequirementText, ...] = Field(default=(), strict=False)
+    """Requirements that exist as source only (docopt==0.6.2): an engine builds them; needs 'engine'."""
     engine: Literal["none", "docker", "podman"] = "none"
     """Container engine that bakes the image by dockerfiles/Dockerfile.j2; by default it is baked without one."""
     platforms: Annotated[tuple[PlatformText, ...], Field(min_length=1, strict=False)] = ("linux/amd64",)

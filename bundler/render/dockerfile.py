@@ -11,7 +11,7 @@ import jinja2
 
 from bundler import resources
 from bundler.errors import SpecError
-from bundler.model.lock import LockedWheel
+from bundler.model.lock import LockedSource, LockedWheel
 
 SYSTEM_STAGE: Final = "system"
 """The stage that a network is given to."""
@@ -75,9 +75,9 @@ def render(recipe: Recipe) -> str:
     return template.render(vars(recipe), below=SYSTEM_STAGE if recipe.system else "base")
 
 
-def requirements(wheels: Sequence[LockedWheel]) -> str:
+def requirements(files: Sequence[LockedWheel | LockedSource]) -> str:
     """Return the requirement file that pip installs: each release with the hash of its one file."""
-    return "".join(f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n" for wheel in wheels)
+    return "".join(f"{one.name}=={one.version} --hash=sha256:{one.sha256}\n" for one in files)
 
 
 def _environment() -> jinja2.Environment:

@@ -24,12 +24,24 @@ from bundler.model.spec import BundleSpec
 from bundler.oci.image import Image
 from bundler.oci.layer import Layer
 from bundler.render import relocation
-from bundler.steps import bake, documents, gather, import_check, lock, locking, pack, project, wheel_layers
+from bundler.steps import (
+    bake,
+    documents,
+    gather,
+    import_check,
+    lock,
+    lock_sources,
+    locking,
+    pack,
+    project,
+    wheel_layers,
+)
 from bundler.steps.bake import LAYER_EPOCH, BakedServer, ImageIdentity
 from bundler.steps.documents import FEATURE_SERVER, Rehearse, Subject
 from bundler.steps.engine_order import Order
 from bundler.steps.gather import GatheredImage
 from bundler.steps.lock import Base
+from bundler.steps.lock_sources import Asking
 from bundler.steps.locking import Gathered
 from bundler.steps.mirror import MirrorPlan
 from bundler.steps.pack import ImageToPack, Packed, PackPlan, SigningKey
@@ -180,12 +192,17 @@ def _check_output(folder: Path) -> None:
 def _baker(request: BuildRequest, spec: BundleSpec) -> str | None:
     """Return the container engine that is to bake, None for none; raise ``SpecError`` where one is needed."""
     name = request.baker or spec.engine
-    if name == "none" and spec.system_packages and spec.base.debian is None:
+    if name != "none":
+        return name
+    needs = ["sdists: only a container engine builds them"] if spec.sdists else []
+    if spec.system_packages and spec.base.debian is None:
+        needs.append("system_packages: only a container engine installs them on an image")
+    if needs:
         raise SpecError(
-            "system_packages: only a container engine can install them on an image.",
+            f"{'; '.join(needs)}.",
             remedy="Set 'engine: docker' or 'engine: podman' in the spec, or use --engine docker or --engine podman.",
         )
-    return None if name == "none" else name
+    return None
 
 
 def _oven(
@@ -221,6 +238,7 @@ def _bake(
             progress=progress,
             options=asked.index_options,
         )
+        lock_sources.fetch(row, Asking(python, asked.index_options, store, progress), loaded.folder / spec.wheels)
         if oven is None:
             layers[platform] = wheel_layers.build(
                 row.wheels, _target(base), store, epoch=LAYER_EPOCH, requested=asked.names, progress=progress

@@ -139,7 +139,7 @@ def _bill(subject: Subject, server: BakedServer, platform: Platform, image: Imag
         # Packages of another kind than Debian's (UBI's rpm database) are not read.
         complete=bool(held.debian_packages),
     )
-    packages = [sbom.PythonPackage(wheel.name, wheel.version, wheel.filename, wheel.sha256) for wheel in row.wheels]
+    packages = [sbom.PythonPackage(wheel.name, wheel.version, wheel.filename, wheel.sha256) for wheel in row.installed]
     packages += [sbom.PythonPackage(name, version) for name, version in held.distributions.items()]
     in_image = subject.kitchen.held(platform, held) if subject.kitchen else held.debian_packages
     suite = held.os_release.get("VERSION_CODENAME", "")
@@ -171,7 +171,7 @@ def _facts(subject: Subject, emitted: Mapping[str, str]) -> ChecklistFacts:
         ),
         operator=OperatorFacts(spec.operator.version, spec.operator.preinstalled),
         python=tuple(
-            PythonFacts(row.platform, row.python, len(row.wheels), held[row.platform]) for row in lock.platforms
+            PythonFacts(row.platform, row.python, len(row.installed), held[row.platform]) for row in lock.platforms
         ),
         images=subject.images,
         manifests=emitted,

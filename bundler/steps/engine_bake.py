@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,6 +21,7 @@ from bundler.errors import SpecError, VerificationError
 from bundler.model import layout
 from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Status
+from bundler.model.lock import LockedSource, LockedWheel
 from bundler.model.progress import Progress, Task
 from bundler.model.spec import BundleSpec
 from bundler.oci import docker_archive, saved_image
@@ -65,7 +66,7 @@ class Oven:
     stack: ExitStack
     """Closes the connection."""
     work: EngineWork = field(default_factory=EngineWork)
-    _titles: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _baked: dict[str, Recipe] = field(default_factory=dict)
     _engine: Engine | None = None
 
     def bake(self, order: Order) -> Image:
@@ -89,12 +90,12 @@ class Oven:
         self._check_packages(image, order)
         folder = f"{order.tenant}/" if order.tenant else ""
         self.work.files.update({folder + name: text for name, text in files.items()})
-        self._titles[title] = recipe.system.packages if recipe.system else ()
+        self._baked[title] = recipe
         return image
 
     def findings(self) -> tuple[Finding, ...]:
         """Return what the checklist says of the images."""
-        return tuple(_finding(title, network) for title, network in self._titles.items())
+        return tuple(_finding(title, recipe) for title, recipe in self._baked.items())
 
     def _connected(self) -> Engine:
         if self._engine is None:
@@ -174,7 +175,8 @@ class Oven:
             repo_folder=bake.REPO_FOLDER,
             epoch=bake.LAYER_EPOCH,
             labels=order.identity.labels(),
-            packages=bool(order.row.wheels),
+            packages=bool(order.row.installed),
+            sources=tuple(source.name for source in order.row.sources),
             writable=self._written_at_start(order),
             system=_system(self.spec, order.base),
         )
@@ -193,7 +195,7 @@ class Oven:
         contents = base_image.contents(image, self.store, progress=self.progress)
         self.work.contents[order.platform] = contents
         found = contents.distributions
-        expected = {**order.base.contents.distributions, **{one.name: one.version for one in order.row.wheels}}
+        expected = {**order.base.contents.distributions, **{one.name: one.version for one in order.row.installed}}
         wrong = [f"- {name} {version}" for name, version in expected.items() if found.get(name) != version]
         wrong += [f"+ {name} {version}" for name, version in found.items() if expected.get(name) != version]
         if wrong:
@@ -204,10 +206,12 @@ class Oven:
             )
 
 
-def _finding(engine: str, network: tuple[str, ...]) -> Finding:
+def _finding(engine: str, recipe: Recipe) -> Finding:
+    network = recipe.system.packages if recipe.system else ()
     lines = [f"baked by {engine} from {layout.build(engine_build.DOCKERFILE)}"]
     lines += [f"WITH A NETWORK, and not locked: system package {name}" for name in network]
     lines += ["without a network: every Python package, by its hash from the lock"]
+    lines += [f"built from source, without a network, by tools of the lock: {name}" for name in recipe.sources]
     lines += [
         "times of files, folders of the base and what running left are set by bundler, the rest is as the steps make it"
         + (": another day's system packages make another image" if network else ": the same steps, the same image")
@@ -236,6 +240,8 @@ def _texts(recipe: Recipe, order: Order) -> Iterator[tuple[str, str]]:
     yield engine_build.DOCKERFILE, dockerfile.render(recipe)
     if recipe.packages:
         yield "requirements.txt", dockerfile.requirements(order.row.wheels)
+    if recipe.sources:
+        yield "sources.txt", dockerfile.requirements(order.row.sources)
 
 
 def _context(texts: Mapping[str, str], order: Order, store: BlobStore) -> Iterator[ContextFile]:
@@ -243,9 +249,15 @@ def _context(texts: Mapping[str, str], order: Order, store: BlobStore) -> Iterat
         yield _in_memory(name, text.encode())
     for path, place in pip_source.files():
         yield _in_memory(f"pip/{path}", place.read_bytes())
-    for wheel in order.row.wheels:
-        digest = Digest(wheel.sha256)
-        yield ContextFile(f"wheels/{wheel.filename}", wheel.size, partial(store.open, digest), digest)
+    folders: Mapping[str, Sequence[LockedWheel | LockedSource]] = {
+        "wheels": order.row.wheels,
+        "sources": order.row.sources,
+        "tools": order.row.tools,
+    }
+    for folder, files in folders.items():
+        for one in files:
+            digest = Digest(one.sha256)
+            yield ContextFile(f"{folder}/{one.filename}", one.size, partial(store.open, digest), digest)
     for file in order.repo.files:
         yield ContextFile(
             f"feature_repo/{file.path}",

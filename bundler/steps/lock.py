@@ -22,7 +22,8 @@ from bundler.model.spec import BundleSpec
 from bundler.oci.image import Image
 from bundler.oci.layer import COMPRESSOR
 from bundler.oci.rootfs import BaseContents
-from bundler.steps import requirements
+from bundler.steps import lock_sources, requirements
+from bundler.steps.lock_sources import Asking
 from bundler.steps.project import Project
 from bundler.steps.requirements import Requirements
 from bundler.wheels.compatibility import ImagePython
@@ -74,7 +75,7 @@ def run(inputs: LockInputs, store: BlobStore, progress: Progress) -> BundleLock:
             row, source = _platform(inputs, platform, kept, store, progress)
             rows.append(row)
             sources.append(source)
-            preferences |= {wheel.name: wheel.version for wheel in row.wheels}
+            preferences |= {one.name: one.version for one in (*row.tools, *row.installed)}
             task.advance(1)
     lock = BundleLock(
         tool=f"bundler {__version__}",
@@ -172,18 +173,21 @@ def _platform(
         release = feast_release.release_lock(spec.feast.version, python, store, progress=progress)
     wanted = asked(project)
     bounds = requirements.bounds(wanted, held, release, python)
-    found = uv.resolve(
-        Resolution(
-            python,
-            requirements=(str(wanted.asked[0].requirement), *spec.packages),
-            files=tuple(requirements.file(project.folder, name) for name in spec.requirements),
-            constraints=bounds.lines,
-            preferences=preferences,
-            wheels=project.folder / spec.wheels,
-            pins=bounds.source,
+    asking = Asking(python, wanted.index_options, store, progress)
+    with lock_sources.resolved(spec.sdists, held, asking, preferences) as sources:
+        found = uv.resolve(
+            Resolution(
+                python,
+                requirements=(str(wanted.asked[0].requirement), *spec.packages, *sources.requirements),
+                files=tuple(requirements.file(project.folder, name) for name in spec.requirements),
+                constraints=bounds.lines,
+                preferences=preferences,
+                wheels=project.folder / spec.wheels,
+                stand_ins=sources.folder,
+                pins=bounds.source,
+            )
         )
-    )
-    new = [candidate for candidate in found if candidate.name not in held]
+    new = [candidate for candidate in found if candidate.name not in held.keys() | sources.names]
     row = LockedPlatform(
         platform=str(platform),
         python=python.full_version,
@@ -191,6 +195,8 @@ def _platform(
         base_digest=str(base.image.descriptor.digest),
         base_packages=dict(sorted(base.contents.debian_packages.items())),
         wheels=wheelhouse.lock(new, store, progress=progress, options=wanted.index_options),
+        sources=sources.locked,
+        tools=lock_sources.tools(sources, asking, preferences),
     )
     return row, bounds.source
 
@@ -208,15 +214,16 @@ def _kept(old: BundleLock | None, upgrade: frozenset[str] | None, platform: Plat
     """Return the versions of an earlier lock that are kept where they still fit."""
     if old is None or upgrade is None:
         return {}
-    wheels = [wheel for row in old.platforms if row.platform == str(platform) for wheel in row.wheels]
-    return {wheel.name: wheel.version for wheel in wheels if wheel.name not in upgrade}
+    rows = [row for row in old.platforms if row.platform == str(platform)]
+    pinned = [one for row in rows for one in (*row.tools, *row.installed)]
+    return {one.name: one.version for one in pinned if one.name not in upgrade}
 
 
 def _normalised(upgrade: frozenset[str] | None, old: BundleLock | None) -> frozenset[str] | None:
     """Return the names of packages to upgrade; raise ``UsageError`` for one that the lock does not have."""
     if not upgrade:
         return upgrade
-    known = {wheel.name for row in old.platforms for wheel in row.wheels} if old else set()
+    known = {one.name for row in old.platforms for one in (*row.tools, *row.installed)} if old else set()
     names = frozenset(str(canonicalize_name(name)) for name in upgrade)
     for name in sorted(names - known):
         near = difflib.get_close_matches(name, sorted(known), n=1)

@@ -99,6 +99,7 @@ def read(spec: BundleSpec, folder: Path, extras: Sequence[str]) -> Requirements:
     feast = Requirement(f"feast[{','.join(sorted(extras))}]=={spec.feast.version}")
     asked = [Asked(feast, "feast.version of the spec")]
     asked += [Asked(Requirement(line), "packages of the spec") for line in spec.packages]
+    asked += [Asked(Requirement(line), "sdists of the spec") for line in spec.sdists]
     rows = [row for name in spec.requirements for row in _lines(file(folder, name), name, frozenset())]
     found = [(_parsed(line), place, line) for place, line in rows]
     asked += [Asked(requirement, place) for requirement, place, _ in found if requirement is not None]

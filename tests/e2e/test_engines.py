@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bundler.effects.archive import Bundle
+from bundler.effects.blobs import BlobStore
 from bundler.model import layout, media_types
+from bundler.model.digest import Digest
 from bundler.oci import layer_format, tar_reader
 from bundler.oci.image import Image
 from bundler.oci.tar import Kind
-from tests.e2e.conftest import Built, bundler
+from tests.e2e.conftest import Built, bundler, copy_example, run
 from tests.support import engines
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("bundle")]
@@ -75,49 +79,105 @@ def document(bundle: Path, path: str) -> str:
         return opened.read(path).decode()
 
 
-@pytest.fixture(scope="module")
-def native(built: Built) -> tuple[Image, Mapping[str, FileFacts]]:
-    return server(built.bundle)
+def findings(bundle: Path, check: str) -> list[dict[str, Any]]:
+    """Return what the bundle's checklist says of a kind of check, the rehearsal's sections included."""
+    checklist = json.loads(document(bundle, "checklist.json"))
+    rows = [one for section in checklist["report"]["sections"] for one in section["findings"]]
+    return [one for one in rows if one["check"] == check]
 
 
-@pytest.fixture(scope="module", params=["docker"])
-def by_engine(request: pytest.FixtureRequest, built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of the same lock, baked in an engine."""
-    folder = tmp_path_factory.mktemp(request.param)
-    command: list[str | Path] = ["build", "-f", built.project / "bundle.yaml", "-o", folder, "--cache-dir", built.cache]
-    with running(request.param, folder) as environment:
-        ran = bundler(*command, "--locked", "--engine", request.param, "--output", "json", environment=environment)
-        assert ran.status == 0, ran.stderr
+def baked(project: Path, cache: Path, folder: Path, engine: str, *options: str) -> Path:
+    """Build a bundle whose image an engine bakes; return its path."""
+    command: list[str | Path] = ["build", "-f", project / "bundle.yaml", "-o", folder, "--cache-dir", cache]
+    with running(engine, folder) as environment:
+        ran = bundler(*command, "--engine", engine, "--output", "json", *options, environment=environment)
+    assert ran.status == 0, ran.stderr
     return Path(json.loads(ran.stdout)["bundle"])
 
 
-def test_the_image_is_the_one_that_is_baked_without_an_engine(
-    by_engine: Path, native: tuple[Image, Mapping[str, FileFacts]]
-) -> None:
-    (image, files), (expected, expected_files) = server(by_engine), native
-    assert image.config.runtime == expected.config.runtime  # user, environment, entry point, working folder, labels
-    assert image.annotations == expected.annotations
+def assert_same(one: Path, other: Path, *, but_labels: frozenset[str] = frozenset()) -> None:
+    """Compare the feature servers of two bundles: what they say of themselves, and every file that matters."""
+    (image, files), (expected, expected_files) = server(one), server(other)
+    runtimes = []
+    for config in (image.config, expected.config):
+        runtime = dict(config.runtime)  # user, environment, entry point, working folder, labels
+        labels = runtime.pop("Labels")
+        assert isinstance(labels, dict)
+        runtimes.append((runtime, {key: value for key, value in labels.items() if key not in but_labels}))
+    assert runtimes[0] == runtimes[1]
     assert image.layers[0] == expected.layers[0]
     compared = {path for path in files.keys() | expected_files.keys() if not _OWN_WAY.fullmatch(path)}
     assert {path: files.get(path) for path in compared} == {path: expected_files.get(path) for path in compared}
     assert len(compared) > 10_000
-    scripts, byte_code = ({path for path in files if path.startswith("usr/local/bin/")}, ".pyc")
-    assert scripts == {path for path in expected_files if path.startswith("usr/local/bin/")}
-    assert {path for path in files if path.endswith(byte_code)} == {
-        path for path in expected_files if path.endswith(byte_code)
-    }
+    for own in (re.compile(r"usr/local/bin/.*"), re.compile(r".*\.pyc")):
+        named = {path for path in files if own.fullmatch(path)}
+        assert named == {path for path in expected_files if own.fullmatch(path)} != set()
+
+
+@pytest.fixture(scope="module", params=["docker", "podman"])
+def by_engine(request: pytest.FixtureRequest, built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of the same lock, baked in an engine."""
+    return baked(built.project, built.cache, tmp_path_factory.mktemp(request.param), request.param, "--locked")
+
+
+def test_the_image_is_the_one_that_is_baked_without_an_engine(by_engine: Path, built: Built) -> None:
+    assert_same(by_engine, built.bundle)
+    assert server(by_engine)[0].annotations == server(built.bundle)[0].annotations
 
 
 def test_the_bundle_keeps_what_the_image_was_built_from(by_engine: Path, built: Built) -> None:
-    text = document(by_engine, "build/Dockerfile")
-    assert "No step needs a network" in text
+    assert "No step needs a network" in document(by_engine, "build/Dockerfile")
     lock = json.loads((built.project / "bundle.lock").read_text())
     wheels = [
         f"{row['name']}=={row['version']} --hash=sha256:{row['sha256']}\n" for row in lock["platforms"][0]["wheels"]
     ]
     assert document(by_engine, "build/requirements.txt") == "".join(wheels)
-    checklist = json.loads(document(by_engine, "checklist.json"))
-    findings = [one for section in checklist["report"]["sections"] for one in section["findings"]]
-    (found,) = [one for one in findings if one["check"] == "engine-build"]
+    (found,) = findings(by_engine, "engine-build")
     assert found["status"] == "pass"
     assert "build/Dockerfile" in found["evidence"][0]
+
+
+@pytest.fixture(scope="module")
+def needy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the example with a system package and a distribution that exists as source only."""
+    return copy_example(tmp_path_factory.mktemp("needy"), "native-deps")
+
+
+@pytest.fixture(scope="module")
+def rehearsed(needy: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its bundle, baked and rehearsed in Podman."""
+    folder = tmp_path_factory.mktemp("rehearsed")
+    return baked(needy, cache, folder, "podman", "--rehearse", "--rehearse-engine", "podman")
+
+
+def test_what_a_source_and_a_system_package_bring_is_served(rehearsed: Path) -> None:
+    (built,) = findings(rehearsed, "engine-build")
+    assert "built from source, without a network, by tools of the lock: metaphone" in built["evidence"]
+    (online,) = findings(rehearsed, "online")
+    assert online["status"] == "pass"
+    assert "Alexanderplatz" in str(online["evidence"])
+    bill = json.loads(document(rehearsed, "sbom/native-deps-feature-server-linux-amd64.cdx.json"))
+    assert {"metaphone", "libgeos-c1v5"} <= {one["name"].lower() for one in bill["components"]}
+
+
+def test_docker_makes_the_same_image_to_the_byte(rehearsed: Path, needy: Path, cache: Path, tmp_path: Path) -> None:
+    made = baked(needy, cache, tmp_path, "docker", "--locked")
+    assert server(made)[0].descriptor == server(rehearsed)[0].descriptor
+
+
+def test_an_image_with_a_source_is_the_one_with_a_wheel_of_it(
+    rehearsed: Path, needy: Path, cache: Path, tmp_path: Path
+) -> None:
+    row = json.loads((needy / "bundle.lock").read_text())["platforms"][0]
+    store = BlobStore(cache)
+    for one in (*row["sources"], *row["tools"]):
+        (tmp_path / one["filename"]).write_bytes(store.path(Digest(one["sha256"])).read_bytes())
+    project = copy_example(tmp_path, "native-deps")
+    wanted = [tmp_path / row["sources"][0]["filename"], "--wheel-dir", project / "wheels"]
+    run([sys.executable, "-m", "pip", "wheel", "--no-index", "--find-links", tmp_path, "--no-deps", *wanted])
+    spec = project / "bundle.yaml"
+    spec.write_text(spec.read_text().replace("sdists:", "packages:").replace("engine: docker", "engine: none"))
+    native = bundler("build", "-f", spec, "-o", tmp_path, "--cache-dir", cache, "--output", "json")
+    assert native.status == 0, native.stderr
+    labels = {"dev.feast.bundler.lock.digest"}
+    assert_same(rehearsed, Path(json.loads(native.stdout)["bundle"]), but_labels=frozenset(labels))

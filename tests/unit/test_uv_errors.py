@@ -45,6 +45,7 @@ def test_what_has_no_wheel_is_named_with_the_command_that_makes_one() -> None:
     assert isinstance(error, LockError)
     assert error.problem.startswith("pyspark==3.5.3 has no wheel")
     assert "pip wheel --no-deps 'pyspark==3.5.3' -w wheels" in error.remedy
+    assert "'sdists'" in error.remedy
 
 
 def test_our_temporary_folder_warnings_and_logins_are_not_shown() -> None:
