@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import docker
+import urllib3
 from docker.types import Ulimit
 
 from bundler.errors import ToolFailedError
@@ -137,7 +138,8 @@ class Engine:
             said = str(error.explanation or error)
             remedy = "Free some space where the engine keeps its data." if _NO_SPACE in said.lower() else ""
             raise ToolFailedError(f"The engine failed while {purpose}: {said.strip()}", remedy=remedy) from error
-        except (docker.errors.DockerException, OSError) as error:  # also what the HTTP library raises
+        # OSError is what requests raises; what it leaves to be read as a stream, urllib3 reads.
+        except (docker.errors.DockerException, OSError, urllib3.exceptions.HTTPError) as error:
             raise ToolFailedError(
                 f"The engine does not answer while {purpose}: {error}.", remedy="Is it still running?"
             ) from error

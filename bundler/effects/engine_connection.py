@@ -69,16 +69,16 @@ def _docker(environment: Mapping[str, str]) -> dict[str, Any] | None:
         if context is None:
             raise ToolMissingError(f"There is no docker context {name!r}.", remedy="See: docker context ls")
         return {"base_url": context.Host, "tls": context.TLSConfig}
-    return {"base_url": f"unix://{_SOCKET}"} if _SOCKET.exists() else None
+    return {"base_url": f"unix://{_SOCKET}"} if not _is_absent(_SOCKET) else None
 
 
 def _podman(environment: Mapping[str, str]) -> str | None:
-    """Return the address of an API of Podman that is there already."""
+    """Return the address of an API of Podman that is there already, and that this user may use."""
     if environment.get("CONTAINER_HOST", "").startswith("unix://"):
         return environment["CONTAINER_HOST"]
     folder = Path(environment.get("XDG_RUNTIME_DIR", "/run")) if os.geteuid() else Path("/run")
     socket = folder / "podman" / "podman.sock"
-    return f"unix://{socket}" if socket.exists() else None
+    return f"unix://{socket}" if os.access(socket, os.W_OK) else None
 
 
 @contextmanager
@@ -100,8 +100,7 @@ def _podman_service() -> Iterator[str]:
 
 def _client(settings: dict[str, Any]) -> docker.APIClient:
     address = settings["base_url"] or f"unix://{_SOCKET}"
-    path = str(address).removeprefix("unix://")
-    if str(address).startswith("unix://") and not Path(path).exists():
+    if str(address).startswith("unix://") and _is_absent(Path(str(address).removeprefix("unix://"))):
         raise ToolFailedError(f"The engine at {address} cannot be used: there is no such socket.", remedy=_START)
     try:
         return docker.APIClient(version="auto", timeout=_TIMEOUT, **settings)
@@ -109,10 +108,20 @@ def _client(settings: dict[str, Any]) -> docker.APIClient:
         raise ToolFailedError(f"The engine at {address} cannot be used: {error}.", remedy=_remedy(error)) from error
 
 
+def _is_absent(socket: Path) -> bool:
+    try:
+        socket.stat()
+    except PermissionError:  # which connecting will say, with what to do
+        return False
+    except OSError:
+        return True
+    return False
+
+
 def _remedy(error: Exception) -> str:
     said = str(error)
     if "Permission denied" in said:
         return "Let this user use it (the group docker, or rootless Podman), or be root."
-    if "too old" in said or ("API version" in said and "not supported" in said):
-        return "Upgrade the engine."
+    if "no longer supported" in said:
+        return "Upgrade the engine: Docker 20.10 and Podman 4 are the oldest that are tried out."
     return _START

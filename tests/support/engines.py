@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,24 +63,42 @@ class Engine:
 
 
 @contextmanager
-def docker() -> Iterator[Engine]:
-    """Start a dockerd that touches nothing of the host's network; stop it and remove its data."""
+def docker(space: int | None = None) -> Iterator[Engine]:
+    """Start a dockerd that touches nothing of the host's network; stop it and remove its data.
+
+    ``space`` is how much that may be, in MB; its process id is in the file ``pid`` beside its socket.
+    """
     daemon = require_root("dockerd")
     with tempfile.TemporaryDirectory(prefix="dkr-") as name:  # a short path: sockets allow 108 characters
         folder = Path(name)
+        if space:
+            (folder / "data").mkdir()
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={space}m", "tmpfs", folder / "data"], check=True)
         socket = f"unix://{folder}/docker.sock"
         options = [f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--pidfile={folder}/pid"]
         client = (require("docker"), "-H", socket)
-        with serving(
-            [daemon, "--iptables=false", "--bridge=none", f"--host={socket}", *options],
-            folder / "log",
-            lambda: call([*client, "info"]).status == 0,
-            patience=_PATIENCE,
-        ):
-            yield Engine(client, "docker-daemon:", ("--dest-daemon-host", socket))
-        # A build with the host's network leaves that mounted here.
-        if (folder / "exec/netns/default").exists():
-            call(["umount", folder / "exec/netns/default"])
+        try:
+            with serving(
+                [daemon, "--iptables=false", "--bridge=none", f"--host={socket}", *options],
+                folder / "log",
+                lambda: call([*client, "info"]).status == 0,
+                patience=_PATIENCE,
+            ):
+                yield Engine(client, "docker-daemon:", ("--dest-daemon-host", socket))
+        finally:
+            _clear(folder)
+
+
+def _clear(folder: Path) -> None:
+    """End what a daemon left running where it was killed itself, and take away what is mounted below its folder."""
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if f"{folder}/".encode() in process.read_bytes():
+                os.kill(int(process.parent.name), signal.SIGKILL)
+    mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for place in reversed(mounted):
+        if place.startswith(f"{folder}/"):
+            call(["umount", "--lazy", place])
 
 
 @contextmanager
