@@ -21,7 +21,7 @@ from docker.types import Ulimit
 from bundler.errors import ToolFailedError
 from bundler.model.platform import Platform
 
-LABEL: Final = "io.feast-airgap-bundler.run"
+_LABEL: Final = "io.feast-airgap-bundler.run"
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 _WAIT: Final = 0.1
 _LOG = logging.getLogger(__name__)
@@ -183,7 +183,7 @@ class Engine:
         """Make an empty volume and return its full name."""
         full = f"{self.run}-{name}"
         with self.explained(f"making the volume {name}"):
-            self.api.create_volume(full, labels={LABEL: self.run})
+            self.api.create_volume(full, labels={_LABEL: self.run})
         self._volumes.append(full)
         return full
 
@@ -199,7 +199,7 @@ class Engine:
                 working_dir=plan.working_folder or None,
                 user=plan.user or None,
                 name=f"{self.run}-{plan.name}",
-                labels={LABEL: self.run},
+                labels={_LABEL: self.run},
                 host_config=self._host_config(plan),
             )
         container = Container(self.api, self, plan, str(made["Id"]))

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from bundler.effects import podman_leftovers
-from bundler.effects.engine import LABEL, Engine
+from bundler.effects.engine import Engine
 from bundler.errors import ToolFailedError
 from bundler.model.digest import Digest
 from bundler.model.progress import Task
 from bundler.oci import tar
 from bundler.oci.tar import Kind, Member
 
-DOCKERFILE: Final = "Dockerfile"
 _STEP: Final = re.compile(r"step (\d+)/(\d+)\s*: (.+)", re.IGNORECASE)
 _IMAGE: Final = re.compile(r"-{2,3}>\s+(?:Using cache\s+)?([0-9a-f]{11,64})$")
 _TAIL: Final = 20
@@ -67,15 +66,15 @@ class ContextFile:
 
 @dataclass(frozen=True)
 class Build:
-    """What to build: the files of a context, ``Dockerfile`` among them, and the name that the image gets.
+    """What to build: the files of a context, ``dockerfile`` among them, and the name that the image gets.
 
-    ``network`` is the engine's: ``none``, or ``host`` for steps that need one; ``target`` a stage to stop at.
+    ``network`` is the engine's, for every step: ``none`` or ``host``.
     """
 
     files: tuple[ContextFile, ...]
     name: str
     network: str
-    target: str | None = None
+    dockerfile: str = "Dockerfile"
     arguments: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -128,12 +127,10 @@ def _said(engine: Engine, build: Build, network: str) -> Iterator[dict[str, obje
     rows: Iterator[dict[str, object]] = engine.api.build(
         fileobj=_context(build.files),  # type: ignore[arg-type]  # any iterable of bytes is sent
         custom_context=True,
-        dockerfile=DOCKERFILE,
+        dockerfile=build.dockerfile,
         tag=build.name,
-        target=build.target,
         network_mode=network,
         buildargs=dict(build.arguments),
-        labels={LABEL: engine.run},
         rm=True,
         forcerm=True,
         decode=True,

@@ -13,9 +13,9 @@ from bundler import resources
 from bundler.errors import SpecError
 from bundler.model.lock import LockedSource, LockedWheel
 
-SYSTEM_STAGE: Final = "system"
-"""The stage that a network is given to."""
-_TEMPLATE: Final = "Dockerfile.j2"
+MAIN: Final = "Dockerfile"
+SYSTEM: Final = "Dockerfile.system"
+"""The one that a network is given to."""
 _PLAIN_PATH: Final = re.compile(r"(/[A-Za-z0-9._+-]+)+")
 _USER: Final = re.compile(r"[A-Za-z0-9._-]*(:[A-Za-z0-9._-]+)?")
 _NOT_IN_LABELS: Final = re.compile(r"[\x00-\x1f]")
@@ -54,8 +54,10 @@ class Recipe:
     sources: tuple[str, ...] = ()
 
 
-def render(recipe: Recipe) -> str:
-    """Return the Dockerfile.
+def render(recipe: Recipe) -> Mapping[str, str]:
+    """Return file name -> text: ``MAIN``, and ``SYSTEM`` before it where there are system packages.
+
+    They are two files because engines give a network to all steps of a build or to none.
 
     Raises:
         SpecError: the base, or what the image says of itself, holds what no Dockerfile can.
@@ -71,8 +73,9 @@ def render(recipe: Recipe) -> str:
             f"No Dockerfile can be written for {strange[0]!r:.200}.",
             remedy="Bake without an engine ('engine: none'), or change it: it is of the base, or of the spec.",
         )
-    template = _environment().get_template(_TEMPLATE)
-    return template.render(vars(recipe), below=SYSTEM_STAGE if recipe.system else "base")
+    environment = _environment()
+    names = [SYSTEM, MAIN] if recipe.system else [MAIN]
+    return {name: environment.get_template(f"{name}.j2").render(vars(recipe), system_file=SYSTEM) for name in names}
 
 
 def requirements(files: Sequence[LockedWheel | LockedSource]) -> str:

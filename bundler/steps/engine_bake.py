@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
-from bundler.effects import base_image, engine_build, engine_connection, pip_source
+from bundler.effects import base_image, engine_build, engine_connection
 from bundler.effects.blobs import BlobStore
-from bundler.effects.engine import LABEL, Engine
+from bundler.effects.engine import Engine
 from bundler.effects.engine_build import Build, ContextFile
 from bundler.effects.engine_connection import EngineChoice
 from bundler.errors import SpecError, VerificationError
 from bundler.model import layout
 from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Status
-from bundler.model.lock import LockedSource, LockedWheel
 from bundler.model.progress import Progress, Task
 from bundler.model.spec import BundleSpec
 from bundler.oci import docker_archive, saved_image
@@ -31,17 +28,13 @@ from bundler.oci.layer import COMPRESSOR, Layer
 from bundler.oci.saved_image import SavedImage
 from bundler.oci.settle import Settling
 from bundler.render import dockerfile
-from bundler.render.dockerfile import Recipe, SystemPackages
-from bundler.steps import bake, wheel_layers
+from bundler.render.dockerfile import Recipe
+from bundler.steps import bake, engine_context
 from bundler.steps.engine_order import EngineWork, Order
-from bundler.steps.lock import Base
-from bundler.wheels.archive import WheelArchive
 
 # Raise where the same Dockerfile and context would become other layers than before.
 _VERSION: Final = 1
 _RECORD: Final = "engine-layers"
-_APT: Final = frozenset({"debian", "ubuntu"})
-_RPM: Final = frozenset({"rhel", "fedora", "centos"})
 _SHELL: Final = re.compile(r"^(\|\d+ .*?)?/bin/sh -c (#\(nop\)\s*)?")
 _CONTENT: Final = re.compile(r"\b(dir|file|multi):[0-9a-f]{64} ")
 
@@ -78,10 +71,10 @@ class Oven:
             ToolFailedError: the engine does not answer or a step failed.
             VerificationError: what the engine made is not what was asked for.
         """
-        recipe = self._recipe(order)
-        files = dict(_texts(recipe, order))
-        context = tuple(_context(files, order, self.store))
-        unlabelled = dockerfile.render(replace(recipe, labels={}))  # labels are no part of any layer
+        recipe = engine_context.recipe(order, self.spec, self.store)
+        files = dict(engine_context.texts(recipe, order))
+        context = tuple(engine_context.files(files, order, self.store))
+        unlabelled = dockerfile.render(replace(recipe, labels={}))[dockerfile.MAIN]  # they are no part of any layer
         key = _key(self.choice, unlabelled, context, order.base.image)
         record = self.store.recall(_RECORD, key)
         layers, title = _recalled(record, self.store) or self._built(recipe, context, order)
@@ -114,13 +107,10 @@ class Oven:
             base, name = f"localhost/{engine.run}/base:latest", f"localhost/{engine.run}/server:latest"
             task.note("loading the base")
             engine.load(base, docker_archive.stream(order.base.image, [base], self.store.open), keep=False)
-            arguments = {"BASE": base}
             if recipe.system:
-                # The stages that need none are built without a network, on what is then there already.
-                first = f"localhost/{engine.run}/system:latest"
-                stage = dockerfile.SYSTEM_STAGE
-                engine_build.run(engine, Build(context, first, "host", stage, arguments), task)
-            engine_build.run(engine, Build(context, name, "none", None, arguments), task)
+                bare, base = base, f"localhost/{engine.run}/base-system:latest"
+                engine_build.run(engine, Build(context, base, "host", dockerfile.SYSTEM, {"BASE": bare}), task)
+            engine_build.run(engine, Build(context, name, "none", dockerfile.MAIN, {"BASE": base}), task)
             with self.store.temporary_folder() as folder:
                 task.note("taking the image out")
                 engine_build.save(engine, name, folder / "saved.tar")
@@ -159,37 +149,6 @@ class Oven:
             if layer is not None:
                 yield layer
 
-    def _recipe(self, order: Order) -> Recipe:
-        python = order.base.contents.python
-        if python is None:
-            raise AssertionError("the lock was made for a base that has Python")
-        base = order.base.image
-        return Recipe(
-            title=f"{order.identity.title} {order.identity.version}",
-            base=f"localhost/bundler/base:{str(base.descriptor.digest).replace(':', '-')}",
-            base_name=f"{order.identity.base_name or 'an archive'}, {base.descriptor.digest}",
-            user=base.config.user,
-            python=python.executable,
-            site_packages=python.site_packages,
-            home=str(Path(bake.REPO_FOLDER).parent),
-            repo_folder=bake.REPO_FOLDER,
-            epoch=bake.LAYER_EPOCH,
-            labels=order.identity.labels(),
-            packages=bool(order.row.installed),
-            sources=tuple(source.name for source in order.row.sources),
-            writable=self._written_at_start(order),
-            system=_system(self.spec, order.base),
-        )
-
-    def _written_at_start(self, order: Order) -> str:
-        """Return the file of Feast's that its server writes, empty where this release has none."""
-        feast = next((wheel for wheel in order.row.wheels if wheel.name == "feast"), None)
-        if feast is None:
-            return ""
-        with self.store.open(Digest(feast.sha256)) as stream:
-            wanted = wheel_layers.WRITTEN_AT_START
-            return wanted if wanted in WheelArchive(stream, feast.filename).entries else ""
-
     def _check_packages(self, image: Image, order: Order) -> None:
         """Compare what the image's Python finds with the lock."""
         contents = base_image.contents(image, self.store, progress=self.progress)
@@ -208,8 +167,8 @@ class Oven:
 
 def _finding(engine: str, recipe: Recipe) -> Finding:
     network = recipe.system.packages if recipe.system else ()
-    lines = [f"baked by {engine} from {layout.build(engine_build.DOCKERFILE)}"]
-    lines += [f"WITH A NETWORK, and not locked: system package {name}" for name in network]
+    lines = [f"baked by {engine} from {layout.build(dockerfile.MAIN)}"]
+    lines += [f"WITH A NETWORK, by {layout.build(dockerfile.SYSTEM)}, not locked: {name}" for name in network]
     lines += ["without a network: every Python package, by its hash from the lock"]
     lines += [f"built from source, without a network, by tools of the lock: {name}" for name in recipe.sources]
     lines += [
@@ -219,65 +178,8 @@ def _finding(engine: str, recipe: Recipe) -> Finding:
     return Finding("engine-build", "The image was baked by a container engine", Status.PASS, tuple(lines))
 
 
-def _system(spec: BundleSpec, base: Base) -> SystemPackages | None:
-    """Return what the base's package manager installs; a base made here of Debian's packages has them already."""
-    if not spec.system_packages or spec.base.debian is not None:
-        return None
-    release = base.contents.os_release
-    family = {release.get("ID", ""), *release.get("ID_LIKE", "").split()}
-    if family & _APT:
-        return SystemPackages("apt", spec.system_packages)
-    if family & _RPM:
-        return SystemPackages("rpm", spec.system_packages)
-    title = release.get("PRETTY_NAME", "of an unknown system")
-    raise SpecError(
-        f"system_packages: the base is {title}, whose package manager is not known here.",
-        remedy="Use a base of Debian's, Ubuntu's or Red Hat's family, or one that has the packages.",
-    )
-
-
-def _texts(recipe: Recipe, order: Order) -> Iterator[tuple[str, str]]:
-    yield engine_build.DOCKERFILE, dockerfile.render(recipe)
-    if recipe.packages:
-        yield "requirements.txt", dockerfile.requirements(order.row.wheels)
-    if recipe.sources:
-        yield "sources.txt", dockerfile.requirements(order.row.sources)
-
-
-def _context(texts: Mapping[str, str], order: Order, store: BlobStore) -> Iterator[ContextFile]:
-    for name, text in texts.items():
-        yield _in_memory(name, text.encode())
-    for path, place in pip_source.files():
-        yield _in_memory(f"pip/{path}", place.read_bytes())
-    folders: Mapping[str, Sequence[LockedWheel | LockedSource]] = {
-        "wheels": order.row.wheels,
-        "sources": order.row.sources,
-        "tools": order.row.tools,
-    }
-    for folder, files in folders.items():
-        for one in files:
-            digest = Digest(one.sha256)
-            yield ContextFile(f"{folder}/{one.filename}", one.size, partial(store.open, digest), digest)
-    for file in order.repo.files:
-        yield ContextFile(
-            f"feature_repo/{file.path}",
-            file.size,
-            partial(_opened, file.source),
-            file.digest,
-            executable=file.executable,
-        )
-
-
-def _opened(path: Path) -> BinaryIO:
-    return path.open("rb")
-
-
-def _in_memory(path: str, content: bytes) -> ContextFile:
-    return ContextFile(path, len(content), lambda: io.BytesIO(content), Digest.of(content))
-
-
 def _key(choice: EngineChoice, text: str, context: tuple[ContextFile, ...], base: Image) -> str:
-    rows = [f"{file.path} {file.executable} {file.digest}" for file in context if file.path != engine_build.DOCKERFILE]
+    rows = [f"{file.path} {file.executable} {file.digest}" for file in context if file.path != dockerfile.MAIN]
     content = Digest.of("\n".join((text, *rows)).encode())
     return f"{_VERSION} {COMPRESSOR} {choice.name} {base.descriptor.digest} {content}"
 
@@ -313,4 +215,4 @@ def _check_config(made: ImageConfig, expected: ImageConfig) -> None:
 
 
 def _own_labels(config: ImageConfig) -> dict[str, str]:
-    return {name: text for name, text in config.labels.items() if name not in (LABEL, "io.buildah.version")}
+    return {name: text for name, text in config.labels.items() if name != "io.buildah.version"}

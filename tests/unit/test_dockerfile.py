@@ -25,9 +25,9 @@ RECIPE = Recipe(
 )
 
 
-def instructions(recipe: Recipe) -> list[str]:
-    """Return the instructions, continued lines joined."""
-    text = dockerfile.render(recipe).replace("\\\n", " ")
+def instructions(recipe: Recipe, name: str = dockerfile.MAIN) -> list[str]:
+    """Return the instructions of a file, continued lines joined."""
+    text = dockerfile.render(recipe)[name].replace("\\\n", " ")
     return [" ".join(line.split()) for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 
@@ -45,25 +45,27 @@ def test_packages_are_installed_from_the_context_by_hash_and_only_what_was_insta
 
 
 def test_without_system_packages_no_step_asks_for_a_network() -> None:
-    text = dockerfile.render(RECIPE)
+    (text,) = dockerfile.render(RECIPE).values()
     assert "No step needs a network" in text
     assert "WITH A NETWORK" not in text
     assert "apt-get" not in text
 
 
-def test_system_packages_are_the_one_stage_with_a_network_and_below_all_others() -> None:
+def test_system_packages_have_a_file_of_their_own_that_is_the_only_one_with_a_network() -> None:
     recipe = replace(RECIPE, system=SystemPackages("apt", ("libgeos-c1v5", "tzdata=2024a-0+deb12u1")))
-    text = dockerfile.render(recipe)
-    assert text.count("WITH A NETWORK") == 1
-    lines = instructions(recipe)
-    stages = [line for line in lines if line.startswith("FROM")]
-    assert stages == ["FROM ${BASE} AS base", "FROM base AS system", "FROM system AS packages", "FROM system"]
+    texts = dockerfile.render(recipe)
+    assert list(texts) == [dockerfile.SYSTEM, dockerfile.MAIN]
+    assert ["WITH A NETWORK" in text for text in texts.values()] == [True, False]
+    lines = instructions(recipe, dockerfile.SYSTEM)
+    assert lines[0] == f"ARG BASE={RECIPE.base}"
+    assert lines[-1] == "USER 1001:0"
     (install,) = [line for line in lines if "apt-get install" in line]
     assert "--no-install-recommends libgeos-c1v5 tzdata=2024a-0+deb12u1 &&" in install
+    assert instructions(recipe)[0] == f"ARG BASE={RECIPE.base}-system"
 
 
 def test_a_base_of_red_hats_family_uses_dnf_or_microdnf() -> None:
-    lines = instructions(replace(RECIPE, system=SystemPackages("rpm", ("geos",))))
+    lines = instructions(replace(RECIPE, system=SystemPackages("rpm", ("geos",))), dockerfile.SYSTEM)
     (install,) = [line for line in lines if "microdnf" in line]
     assert '"$manager" install -y --setopt=install_weak_deps=0 geos && "$manager" clean all' in install
 
