@@ -32,7 +32,7 @@ _IDENTITY: Final = re.compile(r"[0-9a-f]{11,64}")
 _NO_SPACE: Final = "no space left on device"
 
 
-def _lines(text: str) -> tuple[str, ...]:
+def plain_lines(text: str) -> tuple[str, ...]:
     """Return the lines that are not empty, without colours and the like."""
     return tuple(line.rstrip() for line in _STEERING.sub("", text).splitlines() if line.strip())
 
@@ -48,7 +48,7 @@ class Ran:
     @property
     def last_lines(self) -> tuple[str, ...]:
         """The end of the output, as much as a report shows."""
-        return _lines(self.output)[-12:]
+        return plain_lines(self.output)[-12:]
 
 
 @dataclass(frozen=True)
@@ -299,7 +299,7 @@ class Container:
         """Return the last lines of its output."""
         with self._engine.explained(f"reading what {self.plan.name} said"):
             said: bytes = self._api.logs(self.identity, tail=lines)
-        return _lines(said.decode(errors="replace"))
+        return plain_lines(said.decode(errors="replace"))
 
     def remove(self) -> None:
         """End and remove it."""

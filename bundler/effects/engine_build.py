@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from bundler.effects import podman_leftovers
-from bundler.effects.engine import Engine
+from bundler.effects.engine import Engine, plain_lines
 from bundler.errors import ToolFailedError
 from bundler.model.digest import Digest
 from bundler.model.progress import Task
@@ -182,8 +182,8 @@ class _Story:
 
     def take(self, row: Mapping[str, object]) -> None:
         if "error" in row:
-            self._error = str(row["error"]).strip()
-        for line in str(row.get("stream", "")).splitlines():
+            self._error = "\n".join(plain_lines(str(row["error"])))
+        for line in plain_lines(str(row.get("stream", ""))):
             self._line(line.strip())
 
     def _line(self, line: str) -> None:
@@ -193,7 +193,7 @@ class _Story:
             self._task.note(f"{found[1]}/{found[2]} {self._instruction[:100]}")
         elif found := _IMAGE.search(line):
             self._engine.adopt_image(found[1])
-        elif line:
+        else:
             self._tail.append(line)
 
     def check(self) -> None:
