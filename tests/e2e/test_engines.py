@@ -21,7 +21,9 @@ from bundler.oci import layer_format, tar_reader
 from bundler.oci.image import Image
 from bundler.oci.tar import Kind
 from tests.e2e.conftest import Built, bundler, copy_example, run
+from tests.integration.package_index import PackageIndex
 from tests.support import engines
+from tests.unit.sample_wheels import wheel
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("bundle")]
 
@@ -30,6 +32,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("bundle")]
 _OWN_WAY = re.compile(
     r".*\.dist-info/(INSTALLER|RECORD|REQUESTED|direct_url\.json)|.*\.pyc|usr/local/bin/.*|usr/(local/)?include/.*"
 )
+_PASSWORD = "hunter2-of-the-index"
 FileFacts = tuple[int, int, int, str]
 
 
@@ -86,10 +89,13 @@ def findings(bundle: Path, check: str) -> list[dict[str, Any]]:
     return [one for one in rows if one["check"] == check]
 
 
-def baked(project: Path, cache: Path, folder: Path, engine: str, *options: str) -> Path:
+def baked(
+    project: Path, cache: Path, folder: Path, engine: str, *options: str, variables: Mapping[str, str] | None = None
+) -> Path:
     """Build a bundle whose image an engine bakes; return its path."""
     command: list[str | Path] = ["build", "-f", project / "bundle.yaml", "-o", folder, "--cache-dir", cache]
-    with running(engine, folder) as environment:
+    with running(engine, folder) as found:
+        environment = {**found, **(variables or {})}
         ran = bundler(*command, "--engine", engine, "--output", "json", *options, environment=environment)
     assert ran.status == 0, ran.stderr
     return Path(json.loads(ran.stdout)["bundle"])
@@ -139,15 +145,22 @@ def test_the_bundle_keeps_what_the_image_was_built_from(by_engine: Path, built: 
 
 @pytest.fixture(scope="module")
 def needy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the example with a system package and a distribution that exists as source only."""
-    return copy_example(tmp_path_factory.mktemp("needy"), "native-deps")
+    """A copy of the example with a system package and a source distribution, and a package of a private index."""
+    project = copy_example(tmp_path_factory.mktemp("needy"), "native-deps")
+    spec = project / "bundle.yaml"
+    spec.write_text(f"{spec.read_text()}\npackages: [private-thing]\n")
+    return project
 
 
 @pytest.fixture(scope="module")
 def rehearsed(needy: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its bundle, baked and rehearsed in Podman."""
     folder = tmp_path_factory.mktemp("rehearsed")
-    return baked(needy, cache, folder, "podman", "--rehearse", "--rehearse-engine", "podman")
+    content = wheel({"private_thing.py": ""}, name="private_thing", version="1.0").getvalue()
+    private = PackageIndex({"private_thing-1.0-py3-none-any.whl": content}, login=("someone", _PASSWORD))
+    with private.running() as index:
+        variables = {"UV_INDEX": index.url_with_login}
+        return baked(needy, cache, folder, "podman", "--rehearse", "--rehearse-engine", "podman", variables=variables)
 
 
 def test_what_a_source_and_a_system_package_bring_is_served(rehearsed: Path) -> None:
@@ -158,6 +171,26 @@ def test_what_a_source_and_a_system_package_bring_is_served(rehearsed: Path) -> 
     assert "Alexanderplatz" in str(online["evidence"])
     bill = json.loads(document(rehearsed, "sbom/native-deps-feature-server-linux-amd64.cdx.json"))
     assert {"metaphone", "libgeos-c1v5"} <= {one["name"].lower() for one in bill["components"]}
+
+
+def test_the_login_of_a_private_index_is_nowhere_in_the_bundle(rehearsed: Path) -> None:
+    with Bundle.open(rehearsed) as opened:
+        names = [name for name in opened.members if not name.startswith("blobs/")]
+        for name in names:
+            assert _PASSWORD.encode() not in opened.read(name), name
+        (found,) = [one for one in opened.manifest.images if one.role == "feature-server"]
+        image = Image.from_blobs(found.root, lambda digest: opened.read(layout.blob(digest)))
+        assert _PASSWORD.encode() not in image.config_bytes() + image.manifest_bytes()
+        installed = False
+        for layer in image.layers[1:]:
+            with opened.open_member(layout.blob(layer.descriptor.digest)) as stream:
+                for member, content in tar_reader.members(layer_format.unpacked(stream, media_types.OCI_LAYER_GZIP)):
+                    installed |= "private_thing-1.0.dist-info" in member.path
+                    last = b""
+                    while member.kind is Kind.FILE and (piece := content.read(1 << 20)):
+                        assert _PASSWORD.encode() not in last + piece, member.path
+                        last = piece[-len(_PASSWORD) :]
+        assert installed
 
 
 def test_docker_makes_the_same_image_to_the_byte(rehearsed: Path, needy: Path, cache: Path, tmp_path: Path) -> None:
@@ -177,6 +210,9 @@ def test_an_image_with_a_source_is_the_one_with_a_wheel_of_it(
     run([sys.executable, "-m", "pip", "wheel", "--no-index", "--find-links", tmp_path, "--no-deps", *wanted])
     spec = project / "bundle.yaml"
     spec.write_text(spec.read_text().replace("sdists:", "packages:").replace("engine: docker", "engine: none"))
+    spec.write_text(spec.read_text().replace("- Metaphone==0.6", "- Metaphone==0.6\n  - private-thing"))
+    private = next(one for one in row["wheels"] if one["name"] == "private-thing")
+    (project / "wheels" / private["filename"]).write_bytes(store.path(Digest(private["sha256"])).read_bytes())
     native = bundler("build", "-f", spec, "-o", tmp_path, "--cache-dir", cache, "--output", "json")
     assert native.status == 0, native.stderr
     labels = {"dev.feast.bundler.lock.digest"}
