@@ -24,7 +24,7 @@ bundle: .venv/run.stamp  ## Build the bundle of CONFIG (default: the example) in
 
 test: check  ## Run every check and every test, with real programs
 	@sh tests/setup/programs.sh $(TEST_PROGRAMS)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 test-cluster: .venv/dev.stamp  ## Run installs against a real API server, built from Debian's sources (ten minutes, as root)
 	@sh tests/setup/programs.sh $(TEST_PROGRAMS)
@@ -42,7 +42,7 @@ unit: .venv/dev.stamp  ## Run the tests that start no program
 
 integration: .venv/dev.stamp  ## Run the tests with real programs
 	@sh tests/setup/programs.sh $(TEST_PROGRAMS)
-	$(BIN)/python -m pytest tests/integration tests/e2e -n 2 --dist loadgroup
+	$(BIN)/python -m pytest tests/integration tests/e2e -n 2 --dist loadfile --no-loadscope-reorder
 
 format: .venv/dev.stamp  ## Format the code, and mend what can be mended
 	$(BIN)/ruff check --fix

@@ -6,8 +6,16 @@ import os
 from collections.abc import Generator
 
 import pytest
+from xdist.remote import Producer
 
 from tests.support import programs
+from tests.support.sharing import BySharing
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> BySharing:
+    """Say how tests are given to workers; called by pytest-xdist."""
+    return BySharing(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

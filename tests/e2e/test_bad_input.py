@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.conftest import Built, Ran, bundler, copy_example
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("bundle")]
+pytestmark = pytest.mark.e2e
 
 
 Build = Callable[..., Ran]

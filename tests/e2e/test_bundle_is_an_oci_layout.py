@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.conftest import Built, bundler, run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("bundle")]
+pytestmark = pytest.mark.e2e
 
 
 def references(built: Built) -> list[str]:

@@ -25,7 +25,7 @@ from tests.integration.package_index import PackageIndex
 from tests.support import engines
 from tests.unit.sample_wheels import wheel
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("bundle")]
+pytestmark = pytest.mark.e2e
 
 # What installers do each in their own way: bookkeeping beside the packages, byte code, the texts of scripts, and the
 # folder of C headers, for which pip asks the image's Python.

@@ -13,7 +13,7 @@ from tests.support import engines
 from tests.support.engines import Engine
 from tests.support.unpacked import Unpacked, unpacked
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("bundle")]
+pytestmark = pytest.mark.e2e
 
 NAME = "localhost/driver-stats:test"
 ANY_USER = "1000730000:0"  # as OpenShift chooses one

@@ -21,7 +21,7 @@ from tests.e2e.conftest import ROOT, Built, build, bundler, copy_example, run
 from tests.support import registries
 from tests.support.registries import RunningRegistry
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("bundle")]
+pytestmark = pytest.mark.e2e
 
 INSTALL = ROOT.parent / "shared/feast-operator/0.61.0/install.yaml"
 STAND_INS = {

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.conftest import Built, build, copy_example, run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("bundle")]
+pytestmark = pytest.mark.e2e
 
 
 def test_a_base_out_of_an_archive_is_built_on_and_built_on_again_from_the_lock(built: Built, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from bundler.render import manifests
 from tests.e2e.conftest import Built, Ran, build, bundler, copy_example, run
 from tests.support import engines, host_images
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("rehearsal")]
+pytestmark = pytest.mark.e2e
 NEWEST = "0.67.0"
 OPERATOR = {"0.61.0": "0.61.0", NEWEST: "0.67.0"}
 STORES = "localhost/stores:1"

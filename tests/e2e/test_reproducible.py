@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.conftest import Built, build, bundler, copy_example
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("bundle")]
+pytestmark = pytest.mark.e2e
 
 
 def blobs(bundle: Path) -> dict[str, int]:

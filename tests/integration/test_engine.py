@@ -14,7 +14,7 @@ from bundler.effects.engine_connection import EngineChoice
 from bundler.errors import ToolFailedError
 from tests.support import engines, host_images
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("engine")]
+pytestmark = pytest.mark.integration
 IMAGE = "localhost/busy:1"
 
 

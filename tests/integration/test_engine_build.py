@@ -27,7 +27,7 @@ from tests.support import engines, host_images
 from tests.support.programs import require
 from tests.unit.test_dockerfile import RECIPE
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("engine")]
+pytestmark = pytest.mark.integration
 BASE = "localhost/test-build/base:1"
 
 

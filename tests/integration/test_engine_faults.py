@@ -22,7 +22,7 @@ from tests.integration.test_engine_build import BASE, Notes, build
 from tests.support import engines, host_images
 from tests.support.programs import require_root
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("engine")]
+pytestmark = pytest.mark.integration
 _NOBODY = 65534
 
 

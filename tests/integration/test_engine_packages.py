@@ -32,7 +32,7 @@ from tests.integration.test_debian import HERE
 from tests.support import engines
 from tests.support.programs import require
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("engine")]
+pytestmark = pytest.mark.integration
 SPEC = """
 name: demo
 version: 1.0.0

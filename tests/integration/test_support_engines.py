@@ -10,7 +10,7 @@ from tests.support import engines, images
 from tests.support.engines import Engine
 from tests.support.unpacked import unpacked
 
-pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("engines")]
+pytestmark = pytest.mark.integration
 
 NAME = "localhost/bash:test"
 # Bash alone: it counts the lines of the table of routes, of which the first one is the heading.
