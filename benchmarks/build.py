@@ -1,8 +1,8 @@
-"""Measure building examples/driver-stats beside skopeo + tar and docker build + docker save, in one run.
+"""Measure building examples/driver-stats without an engine, in Docker, in Podman, beside skopeo + tar and docker build.
 
 All ways start from the same base and the same downloaded wheels. A daemon's work is not in the figures of the client
-that asks for it: the Docker row has wall time, and disk as far as it is below the work folder (not the engine's own);
-its processor time, memory and bytes written are the client's alone.
+that asks for it: rows of engines have wall time, and disk with what the engine holds; their processor time, memory and
+bytes written are the client's alone.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ensurepip
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -38,16 +39,16 @@ USER 1001:0
 """
 
 
-def build(project: Path, cache: Path, output: Path) -> list[str | Path]:
+def build(project: Path, cache: Path, output: Path, engine: str = "bundler") -> list[str | Path]:
     """Return the command that builds the bundle."""
-    place: list[str | Path] = ["-f", project / "bundle.yaml", "-o", output, "--cache-dir", cache]
+    place: list[str | Path] = ["-f", project / "bundle.yaml", "-o", output, "--cache-dir", cache, "--engine", engine]
     return [sys.executable, "-m", "bundler", "build", "-q", *place]
 
 
 def without_layers(cache: Path, target: Path) -> None:
     """Copy a cache by hard links, but for what was baked."""
     shutil.copytree(cache, target, copy_function=lambda one, other: Path(other).hardlink_to(one))
-    for kind in ("wheel-layer", "repo-layer"):
+    for kind in ("wheel-layer", "repo-layer", "engine-layers"):
         shutil.rmtree(target / "records" / kind, ignore_errors=True)
 
 
@@ -74,6 +75,9 @@ class Bench:
     cache: Path
     bundle: Path
     docker: engines.Engine
+    environment: Mapping[str, str]
+    storage: tuple[Path, ...]
+    """Where the engines keep what they have."""
 
     def ways(self, number: int) -> Mapping[str, list[list[str | Path]]]:
         """Return the commands of each way, for one round."""
@@ -84,6 +88,8 @@ class Bench:
         options = ("-q", "--no-cache", "--network", "none")
         return {
             "bundler build, every Python layer new": [build(self.project, cold, out / "a")],
+            "bundler build --engine docker, the same": [build(self.project, cold, out / "d", "docker")],
+            "bundler build --engine podman, the same": [build(self.project, cold, out / "p", "podman")],
             "bundler build, nothing new": [build(self.project, self.cache, out / "b")],
             "skopeo into an oci: layout, then tar (packing alone)": [
                 ["mkdir", "-p", out],
@@ -104,7 +110,7 @@ class Bench:
         """Measure each way once."""
         found = {}
         for name, commands in self.ways(number).items():
-            found[name] = measure.run(commands, self.work, {"DOCKER_BUILDKIT": "0"})
+            found[name] = measure.run(commands, self.work, self.environment, self.storage)
             shutil.rmtree(self.work / f"out{number}")
         shutil.rmtree(self.work / f"cold{number}")
         return found
@@ -128,12 +134,26 @@ def import_base(bundle: Path, docker: engines.Engine, work: Path) -> None:
         raise SystemExit(done.output)
 
 
+def storage(docker: engines.Engine, settings: Path) -> tuple[Path, ...]:
+    """Return the folders in which the two engines keep images and containers."""
+    socket = Path(docker.program[-1].removeprefix("unix://"))
+    named = re.search(r'graphroot = "([^"]+)"', (settings / "storage.conf").read_text())
+    if named is None:
+        raise SystemExit("storage.conf names no graphroot")
+    return socket.parent / "data", Path(named[1])
+
+
 def main() -> None:
     """Run all ways in turn and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
-    with tempfile.TemporaryDirectory(prefix="bench-") as name, engines.docker() as docker:
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as name,
+        tempfile.TemporaryDirectory(prefix="bench-podman-") as settings,
+        engines.docker() as docker,
+        engines.podman_home(Path(settings)) as podman,
+    ):
         work = Path(name)
         project, cache = work / "driver-stats", work / "cache"
         shutil.copytree(ROOT / "examples/driver-stats", project, ignore=shutil.ignore_patterns("bundle.lock"))
@@ -141,7 +161,8 @@ def main() -> None:
         bundle = next((work / "first").iterdir())
         import_base(bundle, docker, work)
         docker_context(project, cache, work / "context")
-        bench = Bench(work, project, cache, bundle, docker)
+        environment = {**podman, "DOCKER_BUILDKIT": "0", "DOCKER_HOST": docker.program[-1]}
+        bench = Bench(work, project, cache, bundle, docker, environment, storage(docker, Path(settings)))
         results = [bench.round(number) for number in range(rounds)]
     print(measure.table({way: [result[way] for result in results] for way in results[0]}))
 

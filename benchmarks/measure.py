@@ -28,11 +28,11 @@ class Measured:
 
 
 class DiskWatch:
-    """Watches how large a folder gets while something runs."""
+    """Watches how large folders get together while something runs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folders: Sequence[Path]) -> None:
         self.peak = 0
-        self._folder = folder
+        self._folders = folders
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -50,25 +50,35 @@ class DiskWatch:
             self._look()
 
     def _look(self) -> None:
-        self.peak = max(self.peak, size_of(self._folder))
+        self.peak = max(self.peak, sum(map(size_of, self._folders)))
 
 
 def size_of(folder: Path) -> int:
-    """Return the bytes that a folder takes on disk; what vanishes meanwhile does not count."""
+    """Return the bytes that a folder takes on disk; what vanishes meanwhile, or is mounted below, does not count."""
     total = 0
-    for place, _, names in os.walk(folder):
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not os.path.ismount(f"{place}/{name}")]
         for name in names:
             with suppress(FileNotFoundError):
                 total += (Path(place) / name).lstat().st_blocks * _BLOCK
     return total
 
 
-def run(commands: Sequence[Sequence[str | Path]], work: Path, environment: Mapping[str, str] | None = None) -> Measured:
-    """Run commands one after the other in a folder; all of them must succeed."""
+def run(
+    commands: Sequence[Sequence[str | Path]],
+    work: Path,
+    environment: Mapping[str, str] | None = None,
+    beside: Sequence[Path] = (),
+) -> Measured:
+    """Run commands one after the other in a folder; all of them must succeed.
+
+    ``beside`` are further folders whose growth counts as disk.
+    """
     wall = cpu = 0.0
     memory = written = 0
-    before = size_of(work)
-    with DiskWatch(work) as disk:
+    watched = (work, *beside)
+    before = sum(map(size_of, watched))
+    with DiskWatch(watched) as disk:
         for command in commands:
             start = time.monotonic()
             process = subprocess.Popen(

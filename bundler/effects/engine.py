@@ -21,7 +21,7 @@ from docker.types import Ulimit
 from bundler.errors import ToolFailedError
 from bundler.model.platform import Platform
 
-_LABEL: Final = "io.feast-airgap-bundler.run"
+LABEL: Final = "io.feast-airgap-bundler.run"
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 _WAIT: Final = 0.1
 _LOG = logging.getLogger(__name__)
@@ -101,7 +101,10 @@ class Engine:
             parts = [part.get("Name", "") for part in found.get("Components") or []]
             self.podman = any("podman" in part.lower() for part in parts)
             self.version = str(found.get("Version", ""))
-            machine = str(api.info().get("Architecture", ""))
+            info = api.info()
+            machine = str(info.get("Architecture", ""))
+        self.place = f"{api.base_url} {info.get('DockerRootDir', '')}"
+        """What tells this engine from others: its address, and where it keeps its data."""
         self.platform = Platform("linux", _ARCHITECTURES.get(machine, machine))
 
     @property
@@ -183,7 +186,7 @@ class Engine:
         """Make an empty volume and return its full name."""
         full = f"{self.run}-{name}"
         with self.explained(f"making the volume {name}"):
-            self.api.create_volume(full, labels={_LABEL: self.run})
+            self.api.create_volume(full, labels={LABEL: self.run})
         self._volumes.append(full)
         return full
 
@@ -199,7 +202,7 @@ class Engine:
                 working_dir=plan.working_folder or None,
                 user=plan.user or None,
                 name=f"{self.run}-{plan.name}",
-                labels={_LABEL: self.run},
+                labels={LABEL: self.run},
                 host_config=self._host_config(plan),
             )
         container = Container(self.api, self, plan, str(made["Id"]))

@@ -25,6 +25,8 @@ _SOCKET: Final = Path("/var/run/docker.sock")
 _INSTALL: Final = "Install Docker or Podman, or set DOCKER_HOST."
 _START: Final = "Is it running? Set DOCKER_HOST where it is elsewhere."
 _PATIENCE: Final = 30.0
+# Seconds without a request after which Podman's API ends by itself: where this program was killed, nobody else ends it.
+_IDLE: Final = 1800
 # Long enough for a command that says nothing for a while; every call ends at last.
 _TIMEOUT: Final = 600
 _SETTINGS: Final = frozenset({"base_url", "tls"})
@@ -87,7 +89,7 @@ def _podman_service() -> Iterator[str]:
     program = process.find("podman", remedy=_INSTALL)
     with tempfile.TemporaryDirectory(prefix="podman-") as name:  # short: the path of a socket has at most 107 letters
         socket = Path(name) / "api.sock"
-        command: list[str | Path] = [program, "system", "service", "--time=0", f"unix://{socket}"]
+        command: list[str | Path] = [program, "system", "service", f"--time={_IDLE}", f"unix://{socket}"]
         with process.serving(command, purpose="serving Podman's API") as service:
             end = time.monotonic() + _PATIENCE
             while not socket.exists():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -28,20 +28,25 @@ def removed(engine: Engine) -> Iterator[None]:
     except BaseException:
         with suppress(docker.errors.DockerException, OSError):
             end = time.monotonic() + _PATIENCE
-            while (left := _working(engine)) and time.monotonic() < end:
+            while _working(engine, engine.run, engine.image_ids) and time.monotonic() < end:
                 time.sleep(_PAUSE)
-            for container in left:
-                engine.api.delete(f"{engine.api.base_url}{_API}/{container}", params={"force": "true"})
+            remove(engine, engine.run, engine.image_ids)
         raise
 
 
-def _working(engine: Engine) -> list[str]:
-    """Return the working containers of builds on images that were made through this connection."""
+def remove(engine: Engine, run: str, images: Sequence[str]) -> None:
+    """Remove the working containers of builds on images of a run: those that it named, and ``images`` by their ids."""
+    for container in _working(engine, run, images):
+        engine.api.delete(f"{engine.api.base_url}{_API}/{container}", params={"force": "true"})
+
+
+def _working(engine: Engine, run: str, images: Sequence[str]) -> list[str]:
     answer = engine.api.get(f"{engine.api.base_url}{_API}/json", params={"all": "true", "external": "true"})
     rows = answer.json() if answer.ok else []
-    return [str(row["Id"]) for row in rows or [] if row.get("Command") == ["buildah"] and _is_ours(row, engine)]
+    short = [image.removeprefix("sha256:") for image in images]
+    return [str(row["Id"]) for row in rows or [] if row.get("Command") == ["buildah"] and _is_of(row, run, short)]
 
 
-def _is_ours(row: Mapping[str, object], engine: Engine) -> bool:
+def _is_of(row: Mapping[str, object], run: str, images: Sequence[str]) -> bool:
     identity = str(row.get("ImageID", ""))
-    return f"/{engine.run}/" in str(row.get("Image", "")) or any(map(identity.startswith, engine.image_ids))
+    return f"/{run}/" in str(row.get("Image", "")) or any(map(identity.startswith, images))

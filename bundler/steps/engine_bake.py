@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from bundler.effects import base_image, engine_build, engine_connection
+from bundler.effects import base_image, engine_build, engine_connection, engine_runs
 from bundler.effects.blobs import BlobStore
 from bundler.effects.engine import Engine
 from bundler.effects.engine_build import Build, ContextFile
@@ -35,6 +35,7 @@ from bundler.steps.engine_order import EngineWork, Order
 # Raise where the same Dockerfile and context would become other layers than before.
 _VERSION: Final = 1
 _RECORD: Final = "engine-layers"
+_RUNS: Final = "engine-runs"
 _SHELL: Final = re.compile(r"^(\|\d+ .*?)?/bin/sh -c (#\(nop\)\s*)?")
 _CONTENT: Final = re.compile(r"\b(dir|file|multi):[0-9a-f]{64} ")
 
@@ -94,6 +95,7 @@ class Oven:
         if self._engine is None:
             run = f"bundler-{secrets.token_hex(4)}"
             self._engine = self.stack.enter_context(engine_connection.connected(self.choice, run))
+            self.stack.enter_context(engine_runs.noted(self.store.root / _RUNS, self._engine))
         return self._engine
 
     def _built(self, recipe: Recipe, context: tuple[ContextFile, ...], order: Order) -> tuple[tuple[Layer, ...], str]:
@@ -106,7 +108,8 @@ class Oven:
         with self.progress.task(f"Baking in {engine.title}") as task:
             base, name = f"localhost/{engine.run}/base:latest", f"localhost/{engine.run}/server:latest"
             task.note("loading the base")
-            engine.load(base, docker_archive.stream(order.base.image, [base], self.store.open), keep=False)
+            own = _of_run(order.base.image, engine.run)
+            engine.load(base, docker_archive.stream(own, [base], self.store.open), keep=False)
             if recipe.system:
                 bare, base = base, f"localhost/{engine.run}/base-system:latest"
                 engine_build.run(engine, Build(context, base, "host", dockerfile.SYSTEM, {"BASE": bare}), task)
@@ -176,6 +179,11 @@ def _finding(engine: str, recipe: Recipe) -> Finding:
         + (": another day's system packages make another image" if network else ": the same steps, the same image")
     ]
     return Finding("engine-build", "The image was baked by a container engine", Status.PASS, tuple(lines))
+
+
+def _of_run(base: Image, run: str) -> Image:
+    """Return a base as an image of this run's own: no other build shares what is made from it, or removes it."""
+    return replace(base, config=replace(base.config, document={**base.config.document, "author": run}))
 
 
 def _key(choice: EngineChoice, text: str, context: tuple[ContextFile, ...], base: Image) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects import engine_build, engine_connection
+from bundler.effects import engine_build, engine_connection, engine_runs
 from bundler.effects.engine import Engine
 from bundler.effects.engine_build import Build, ContextFile
 from bundler.effects.engine_connection import EngineChoice
@@ -172,6 +172,41 @@ def test_an_interrupted_build_leaves_no_container_and_no_image(kitchen: Kitchen)
         engine_build.run(engine, build("RUN echo one > /one", "RUN sleep 30", "RUN echo two"), Interrupting())
     _await(lambda: kitchen.everything() == before)
     assert kitchen.everything() == before
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from bundler.effects import engine_build, engine_connection, engine_runs
+from bundler.effects.engine_connection import EngineChoice
+from tests.integration.test_engine_build import BASE, Notes, build
+
+class Telling(Notes):
+    def note(self, text):
+        print(text, flush=True)
+
+with engine_connection.connected(EngineChoice(sys.argv[1], dict(os.environ)), "bundler-killed") as engine:
+    with engine_runs.noted(Path(sys.argv[2]), engine):
+        engine.api.tag(BASE, "localhost/bundler-killed/base", "latest")
+        stages = "RUN echo one > /one", "FROM localhost/bundler-killed/base", "RUN sleep 30", "RUN echo two"
+        engine_build.run(engine, build(*stages), Telling())
+"""
+
+
+def test_what_a_killed_build_left_is_removed_by_the_next_one(kitchen: Kitchen, tmp_path: Path) -> None:
+    before = kitchen.everything()
+    environment = {**os.environ, **kitchen.environment}
+    command = [sys.executable, "-c", KILLED, kitchen.name, str(tmp_path)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert any("sleep" in line for line in process.stdout)
+        process.kill()
+    assert kitchen.everything() > before
+    assert [note.name for note in tmp_path.iterdir()] == ["bundler-killed"]
+    with kitchen.connected() as engine, engine_runs.noted(tmp_path, engine):
+        assert {note.name for note in tmp_path.iterdir()} == {"test-build"}
+    assert kitchen.everything() == before
+    assert not [*tmp_path.iterdir()]
 
 
 def _await(reached: object) -> None:
