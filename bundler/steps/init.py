@@ -47,6 +47,11 @@ base:
   # Or Feast's own: image: quay.io/feastdev/feature-server:{feast_plain}
   debian: bookworm
 {requirements}
+# What wheels do not bring; the second needs a container engine, which an image as base needs for both: docs/engines.md
+# system_packages: [libgeos-c1v5]
+# sdists: ["a-package==1.0"]
+# engine: docker
+
 platforms:
   - linux/amd64
 
