@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import tempfile
@@ -58,8 +59,12 @@ class Engine:
 
     def run(self, name: str, script: str, *options: str) -> Ran:
         """Run a bash script in a container without any network, and remove the container."""
-        command = (*self.program, "run", "--rm", "--network", "none", *self.run_options, *options)
-        return call([*command, "--entrypoint", "bash", name, "-ec", script], self.environment)
+        # Removed afterwards: with --rm, Podman 4.3 may lose the exit code to the removal.
+        container = f"run-{secrets.token_hex(4)}"
+        command = (*self.program, "run", "--name", container, "--network", "none", *self.run_options, *options)
+        ran = call([*command, "--entrypoint", "bash", name, "-ec", script], self.environment)
+        call([*self.program, "rm", "--force", container], self.environment)
+        return ran
 
 
 @contextmanager
