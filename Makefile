@@ -28,7 +28,7 @@ test: check  ## Run every check and every test, with real programs
 
 test-cluster: .venv/dev.stamp  ## Run installs against a real API server, built from Debian's sources (ten minutes, as root)
 	@sh tests/setup/programs.sh $(TEST_PROGRAMS)
-	@sh tests/setup/cluster.sh $(or $(CLUSTER),build/cluster) $(BIN)/bundler $(BIN)/python
+	@sh tests/setup/cluster.sh $(or $(CLUSTER),build/cluster) $(BIN)/python
 
 check: .venv/dev.stamp  ## Run the static checks: style, types, layers, dependencies
 	$(BIN)/ruff check

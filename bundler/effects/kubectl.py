@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import os
 import re
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -79,6 +82,7 @@ class Kubectl:
             )
         options = [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
         options += [f"--context={context}"] if context else []
+        options += [] if os.environ.get("HOME") else [f"--cache-dir={_cache()}"]
         return cls(found, tuple(options))
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> dict[str, Json] | None:
@@ -239,3 +243,10 @@ def _items(output: str) -> tuple[dict[str, Json], ...]:
 
 def _object(output: str) -> dict[str, Json] | None:
     return next(iter(_items(output)), None)
+
+
+def _cache() -> str:
+    """Return a folder for what kubectl keeps of the cluster: without a home it would write into the current one."""
+    folder = tempfile.mkdtemp(prefix="bundler-kubectl-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -118,6 +118,8 @@ on_cluster() { # ARGUMENT...
 apply() { # REGISTRY
     need "${kubectl%% *}" mktemp
     relocate "$1"
+    # Without a home kubectl would keep its cache here, beside files that are all listed.
+    export HOME="${HOME:-$work}"
     manifests=$work/manifests
     if test -d "$manifests/operator"; then
         # Too large for client-side apply, which would keep a second copy in an annotation.

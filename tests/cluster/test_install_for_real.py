@@ -2,7 +2,8 @@
 
 API server, etcd, kubectl and docker-registry are real, and there is no network but loopback. Operator, controllers and
 kubelet are played (tests/support/operator_stand_in.py): no container runs. The CRD is the operator's own without what a
-server of 1.20 does not know: CEL rules, and empty texts as defaults.
+server of 1.20 does not know: CEL rules, empty texts as defaults, and defaults of required fields (kubectl, which checks
+objects itself where the server is that old, misses such fields).
 """
 
 from __future__ import annotations
@@ -111,6 +112,8 @@ def _simplify(value: Any) -> None:
         value.pop("x-kubernetes-validations", None)
         if value.get("default") == "" and "type" in value:
             del value["default"]
+        if isinstance(properties := value.get("properties"), dict) and isinstance(value.get("required"), list):
+            value["required"] = [name for name in value["required"] if "default" not in properties[name]]
         for child in value.values():
             _simplify(child)
     elif isinstance(value, list):
@@ -127,6 +130,115 @@ def failed(report: Any) -> set[str]:
 def store_image(api: RunningApi) -> str:
     store = api.get("featurestores.feast.dev", "driver-stats", "--namespace=feast")
     return str(store["spec"]["services"]["onlineStore"]["server"]["image"])
+
+
+def installed(api: RunningApi) -> dict[str, Any]:
+    """Return what an install made: everything that it applies, as the server has it, without what a server adds."""
+    kinds = "featurestores.feast.dev,namespaces,serviceaccounts,configmaps,roles,rolebindings,networkpolicies"
+    found = {}
+    for one in api.get(kinds, "--all-namespaces")["items"]:
+        metadata = one["metadata"]
+        if not metadata.get("namespace", metadata["name"]).startswith(("kube-", "default")):
+            for key in ("uid", "resourceVersion", "creationTimestamp", "managedFields", "selfLink", "generation"):
+                metadata.pop(key, None)
+            one.pop("status", None)
+            found[f"{one['kind']} {metadata.get('namespace')} {metadata['name']}"] = one
+    return found
+
+
+def test_the_script_alone_reaches_the_same_result(tmp_path: Path, site: Site, api: RunningApi) -> None:
+    with api.running(), operator_stand_in.operating(api):
+        add_definitions(api)
+        site.run("verify", "0.1.0")
+        site.run("push", "0.1.0", "--plain-http")
+        site.run("install", "0.1.0", *site.install_arguments, "--timeout", "60")
+        expected = installed(api)
+    assert expected.pop("ConfigMap feast bundler-driver-stats")  # what it notes for status, upgrade and uninstall
+    folder = tmp_path / "unpacked"
+    folder.mkdir()
+    subprocess.run(["tar", "-xf", site.folder / "driver-stats-0.1.0.bundle.tar", "-C", folder], check=True)
+    verifier = subprocess.run([site.python, "-I", folder / "verify.py", folder], capture_output=True, check=False)
+    assert verifier.returncode == 0, verifier.stderr
+    with (
+        registries.running(tmp_path / "registry-of-the-script") as registry,
+        api_server.set_up(tmp_path / "api-of-the-script", BUILT / "kube-apiserver") as other,
+        other.running(),
+        operator_stand_in.operating(other),
+    ):
+        add_definitions(other)
+        environment = {
+            "PATH": os.environ["PATH"],
+            "KUBECTL": f"kubectl --kubeconfig={other.kubeconfig}",
+            "SKOPEO_OPTIONS": "--dest-tls-verify=false",
+            "TIMEOUT": "60s",
+        }
+        command: list[str | Path] = ["sh", folder / "install.sh", "all", f"{registry.address}/site/feast"]
+        # The Secrets are the site's own; the script says which are missing, and stops before the feature store.
+        early = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert early.returncode == 8, early.stderr
+        assert "driver-stats-credentials" in early.stderr
+        assert other.get("featurestores.feast.dev", "driver-stats", "--namespace=feast") is None
+        for secret in ("driver-stats-credentials", "registry-credentials"):
+            other.apply({**api_secret(secret), "metadata": {"name": secret, "namespace": "feast"}})
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert registry.blobs() == site.registry.blobs()
+        text = json.dumps(installed(other)).replace(registry.address, site.registry.address)
+        assert json.loads(text) == expected
+        assert {"FeatureStore feast driver-stats", "ServiceAccount feast feast-driver-stats"} <= expected.keys()
+
+
+def api_secret(name: str) -> dict[str, Any]:
+    if name == "registry-credentials":
+        content = {".dockerconfigjson": json.dumps({"auths": {}})}
+        return {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/dockerconfigjson", "stringData": content}
+    values = dict(line.split("=", 1) for line in VALUES.splitlines())
+    return {"apiVersion": "v1", "kind": "Secret", "stringData": values}
+
+
+@pytest.mark.parametrize("after", [0.2, 0.4, 0.8])
+def test_a_push_that_is_killed_is_finished_by_the_next(site: Site, after: float) -> None:
+    with subprocess.Popen(site.command("push", "0.1.0", "--plain-http"), stderr=subprocess.DEVNULL) as process:
+        time.sleep(after)
+        process.kill()
+    done = site.run("push", "0.1.0", "--plain-http")
+    again = site.run("push", "0.1.0", "--plain-http")
+    assert again["bytesSent"] == 0, (done, again)
+
+
+def test_a_registry_that_stops_in_a_push_is_told_and_the_next_push_completes(site: Site) -> None:
+    command = site.command("push", "0.1.0", "--plain-http", "--retry-times", "1")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not site.registry.blobs():
+            time.sleep(0.01)
+        site.registry.stop()
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 7, said
+    assert site.registry.address in said
+    site.registry.start()
+    site.run("push", "0.1.0", "--plain-http")
+
+
+def test_an_install_needs_no_registry_and_says_what_preflight_sees_without_one(site: Site, api: RunningApi) -> None:
+    with api.running(), operator_stand_in.operating(api):
+        add_definitions(api)
+        site.run("push", "0.1.0", "--plain-http")
+        site.registry.stop()
+        assert "images" in failed(site.run("preflight", "0.1.0", "--plain-http", *site.install_arguments, status=8))
+        site.run("install", "0.1.0", *site.install_arguments, "--timeout", "60")
+        assert not site.run("status", "0.1.0")["failed"]
+
+
+@pytest.mark.parametrize("after", [0.3, 0.7, 1.2])
+def test_an_uninstall_that_is_killed_is_finished_by_the_next(site: Site, api: RunningApi, after: float) -> None:
+    with api.running(), operator_stand_in.operating(api):
+        add_definitions(api)
+        site.run("install", "0.1.0", *site.install_arguments, "--timeout", "60")
+        with subprocess.Popen(site.command("uninstall", "0.1.0", "--yes"), stderr=subprocess.DEVNULL) as process:
+            time.sleep(after)
+            process.kill()
+        site.run("uninstall", "0.1.0", "--yes")
+        assert api.get("featurestores.feast.dev", "driver-stats", "--namespace=feast") is None
 
 
 def test_from_the_tar_to_an_installed_feature_store_and_away_again(site: Site, api: RunningApi) -> None:
@@ -163,6 +275,7 @@ def test_from_the_tar_to_an_installed_feature_store_and_away_again(site: Site, a
         assert any("feast-driver-stats-registry" in line for line in gone["kept"])
         assert api.get("featurestores.feast.dev", "driver-stats", "--namespace=feast") is None
         assert api.get("secrets", "driver-stats-credentials", "--namespace=feast") is not None
+    assert not (site.folder / ".kube").exists()
 
 
 @pytest.mark.parametrize("after", [0.3, 0.6, 0.9, 1.2, 1.8, 2.5])

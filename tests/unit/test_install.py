@@ -456,6 +456,22 @@ def test_without_kubectl_or_oc_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert kubectl.Kubectl.find().program == "oc"
 
 
+def test_without_a_home_kubectl_keeps_its_cache_out_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "kubectl"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert kubectl.Kubectl.find().options == ()
+    monkeypatch.delenv("HOME")
+    (option,) = kubectl.Kubectl.find().options
+    folder = Path(option.removeprefix("--cache-dir="))
+    assert folder.is_dir()
+    assert tmp_path not in (folder, *folder.parents)
+
+
 # --- status and uninstall ---------------------------------------------------------------------------------------------
 
 
