@@ -33,6 +33,11 @@ def size(amount: int) -> str:
     return f"{value:.2f} GB"
 
 
+def can_ask() -> bool:
+    """Tell whether somebody is there to answer: no script, no pipe, no CI."""
+    return sys.stdin.isatty() and sys.stderr.isatty() and not os.environ.get("CI")
+
+
 @dataclass
 class PlainTask:
     """A task told in lines: at its start, every ten seconds, and at its end."""

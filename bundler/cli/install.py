@@ -14,6 +14,8 @@ from bundler.cli import console, options
 if TYPE_CHECKING:
     from bundler.effects.kubectl import Kubectl
     from bundler.steps.answers import Read
+    from bundler.steps.install import Installed
+    from bundler.steps.install_outline import Outline
 
 _FILE = click.Path(path_type=Path)
 
@@ -26,7 +28,15 @@ _FILE = click.Path(path_type=Path)
 @click.option("--no-first-run", is_flag=True, help="Do not run the CronJob once.")
 @options.read_features
 @click.option("--force-conflicts", is_flag=True, help="Take over fields that somebody else manages.")
-@click.option("--dry-run", is_flag=True, help="Let the server say what would change, and change nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=False,
+    flag_value="server",
+    type=click.Choice(["client", "server"]),
+    help="Change nothing. server (the default): let the cluster say what would change; client: list what would be "
+    "applied, without a cluster. Write it with '=', or last.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask; where nobody can be asked, nobody is.")
 @click.option("--timeout", type=click.FloatRange(1), default=600, show_default=True, help="Seconds, for each wait.")
 @options.cluster
 @click.option("--receipt", type=_FILE, help="Also write the receipt (JSON) here.")
@@ -42,7 +52,8 @@ def command(
     no_first_run: bool,
     read: Read | None,
     force_conflicts: bool,
-    dry_run: bool,
+    dry_run: str | None,
+    yes: bool,
     timeout: float,
     kubectl: Kubectl,
     receipt: Path | None,
@@ -56,19 +67,25 @@ def command(
     First operator and CRDs, then namespaces, Secrets, accounts, feature stores; references to images lead to the
     registry given. At the end the online server is asked, inside its pod, for its health and for the features
     of --feature; what only the bundle before had is removed. What is there already stays as it is: after a break, or to
-    see that nothing has drifted, run the same command again. Needs kubectl or oc, and nothing else.
+    see that nothing has drifted, run the same command again. At a terminal it says first what goes where, and asks.
+    Needs kubectl or oc, and nothing else.
     """
     from bundler.effects import files  # noqa: PLC0415  (help stays quick)
     from bundler.steps import install, site_checklist  # noqa: PLC0415
+    from bundler.steps.install_outline import Outline  # noqa: PLC0415
 
     if checklist and dry_run:
         raise click.UsageError("A dry run is no evidence: leave out --checklist, or --dry-run.")
-
+    if dry_run == "client":
+        _show_outline(Outline.of(bundle, registry, part, secrets), as_json=output == "json")
+        return
+    if not (yes or dry_run) and console.can_ask():
+        _confirm(Outline.of(bundle, registry, part, secrets), kubectl)
     asked = install.InstallOptions(
         registry=registry,
         secrets=secrets,
         part=part,
-        dry_run=dry_run,
+        dry_run=dry_run is not None,
         force_conflicts=force_conflicts,
         first_run=not no_first_run,
         read=read,
@@ -82,6 +99,10 @@ def command(
     if output == "json":
         console.show_json(done.to_json())
         return
+    _show(done)
+
+
+def _show(done: Installed) -> None:
     for row in done.objects:
         if row.outcome != "unchanged":
             console.show(str(row))
@@ -92,3 +113,18 @@ def command(
     for line in done.answers:
         console.show(f"answers   {line}")
     console.show(done.summary())
+
+
+def _show_outline(outline: Outline, *, as_json: bool) -> None:
+    if as_json:
+        console.show_json(outline.to_json())
+        return
+    for line in outline.lines():
+        console.show(line)
+    console.show(f"{outline.bundle}: not installed, and the cluster was not asked")
+
+
+def _confirm(outline: Outline, kubectl: Kubectl) -> None:
+    click.echo("\n".join((f"{outline.bundle} applies:", *(f"  {line}" for line in outline.lines()))), err=True)
+    click.echo(f"to the cluster {kubectl.server()}, with images of {outline.registry}.", err=True)
+    click.confirm("Go on?", abort=True, err=True)

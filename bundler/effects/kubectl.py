@@ -101,6 +101,12 @@ class Kubectl:
         ]
         return _items(self._run(arguments, purpose=f"listing {kind}"))
 
+    def server(self) -> str:
+        """Return the address of the cluster that this leads to, as the kubeconfig has it; nobody is asked."""
+        found = json.loads(self._run(["config", "view", "--minify", "--output=json"], purpose="reading the kubeconfig"))
+        clusters = found.get("clusters") or [{}]
+        return str(clusters[0].get("cluster", {}).get("server", "of no address"))
+
     def version(self) -> str:
         """Return the version of the API server, e.g. ``v1.32.1``."""
         return str(json.loads(self._run(["get", "--raw", "/version"], purpose="asking who is there")).get("gitVersion"))
