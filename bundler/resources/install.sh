@@ -121,6 +121,12 @@ apply() { # REGISTRY
     # Without a home kubectl would keep its cache here, beside files that are all listed.
     export HOME="${HOME:-$work}"
     manifests=$work/manifests
+    # Servers before 1.25 leave it to kubectl to check objects, which misses fields there that have a default.
+    checked=true
+    # shellcheck disable=SC2086
+    case $($kubectl get --raw /version | sed -n 's/.*"minor": *"\([0-9]*\).*/\1/p') in
+    1? | 2[0-4]) checked=false ;;
+    esac
     if test -d "$manifests/operator"; then
         # Too large for client-side apply, which would keep a second copy in an annotation.
         on_cluster apply --server-side --force-conflicts -k "$manifests/operator"
@@ -134,7 +140,7 @@ apply() { # REGISTRY
         $kubectl get -f "$file" -o name >/dev/null 2>&1 ||
             fail 8 "a Secret is not there yet. Copy $here/${file#"$work/"}, fill in its values, and: $kubectl apply -f COPY"
     done
-    on_cluster apply --server-side -k "$manifests"
+    on_cluster apply --server-side --validate=$checked -k "$manifests"
     on_cluster wait --for=jsonpath='{.status.phase}'=Ready --timeout="$timeout" -f "$manifests/featurestore.yaml"
     say "the feature store is ready"
 }

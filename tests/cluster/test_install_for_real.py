@@ -2,8 +2,7 @@
 
 API server, etcd, kubectl and docker-registry are real, and there is no network but loopback. Operator, controllers and
 kubelet are played (tests/support/operator_stand_in.py): no container runs. The CRD is the operator's own without what a
-server of 1.20 does not know: CEL rules, empty texts as defaults, and defaults of required fields (kubectl, which checks
-objects itself where the server is that old, misses such fields).
+server of 1.20 does not know: CEL rules, and empty texts as defaults.
 """
 
 from __future__ import annotations
@@ -112,8 +111,6 @@ def _simplify(value: Any) -> None:
         value.pop("x-kubernetes-validations", None)
         if value.get("default") == "" and "type" in value:
             del value["default"]
-        if isinstance(properties := value.get("properties"), dict) and isinstance(value.get("required"), list):
-            value["required"] = [name for name in value["required"] if "default" not in properties[name]]
         for child in value.values():
             _simplify(child)
     elif isinstance(value, list):

@@ -123,7 +123,7 @@ def test_a_missing_program_is_named(folder: Path, tmp_path: Path) -> None:
 RECORDER = """#!/bin/sh
 echo "$*" >> "$RECORD/calls"
 case $1 in
-get) test -e "$RECORD/secret" ;;
+get) test "$2" != --raw || printf '{"minor": "%s+"}' "${MINOR:-32}"; test -e "$RECORD/secret" ;;
 apply) while test $# -gt 1; do shift; test "$1" = -k && "$REAL" kustomize "$2" >> "$RECORD/applied"; done; : ;;
 esac
 """
@@ -144,13 +144,22 @@ def test_manifests_are_applied_in_order_with_the_registry_that_is_given(
     status, said = install(folder, "apply", "other.example:443/a.b/c", **cluster)
     assert status == 0, said
     calls = [line.split()[0] for line in (tmp_path / "calls").read_text().splitlines()]
-    assert calls == ["apply", "get", "apply", "wait"]
+    assert calls == ["get", "apply", "get", "apply", "wait"]
     applied = (tmp_path / "applied").read_text()
     assert "image: other.example:443/a.b/c/driver-stats:0.1.0" in applied
     # Only the registry's own name is replaced, not what merely looks like it.
     assert "other: registryXexample.internal:5000/feast/no" in applied
     # The bundle itself stays as it was.
     assert install(folder, "verify")[0] == 0
+
+
+@pytest.mark.parametrize(("minor", "checked"), [("19", "false"), ("24", "false"), ("25", "true"), ("32", "true")])
+def test_kubectl_checks_no_object_for_servers_that_do_not_themselves(
+    folder: Path, tmp_path: Path, cluster: dict[str, str], minor: str, checked: str
+) -> None:
+    (tmp_path / "secret").touch()
+    assert install(folder, "apply", packed.REGISTRY, MINOR=minor, **cluster)[0] == 0
+    assert f"--validate={checked} -k" in (tmp_path / "calls").read_text()
 
 
 def test_a_secret_that_is_not_there_stops_before_the_feature_store(
