@@ -96,7 +96,7 @@ class _Rehearsal:
             return roles.role(resource, self.script, default)
         except SpecError as error:
             finding = Finding("pod", "No pod would start", Status.FAIL, (error.problem,), error.remedy)
-            return Section("/".join(script.identity(resource)), (finding,))
+            return Section("/".join(script.place_of(resource)), (finding,))
 
     def _stage(self, found: Cast, playing: Sequence[Role], servers: Sequence[stand_ins.StoreServer]) -> Stage:
         ways = stage.routes({stage.key(role.pod): role.services for role in playing}, servers)

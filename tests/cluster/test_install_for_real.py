@@ -290,6 +290,22 @@ def test_an_install_that_is_killed_is_finished_by_the_next(site: Site, api: Runn
             assert len(api.get("jobs", "--namespace=feast")["items"]) == 1
 
 
+@pytest.mark.parametrize("after", [0.5, 1.0, 1.8])
+def test_an_upgrade_that_is_killed_is_finished_by_the_next(site: Site, api: RunningApi, after: float) -> None:
+    with api.running():
+        add_definitions(api)
+        with operator_stand_in.operating(api):
+            site.run("install", "0.1.0", *site.install_arguments, "--timeout", "60")
+            command = site.command("install", "0.2.0", "--timeout", "60")
+            with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+                time.sleep(after)
+                process.kill()
+            site.run("install", "0.2.0", "--timeout", "60")
+            assert "feature-server:0.2.0" in store_image(api)
+            assert site.run("install", "0.2.0")["unchanged"]
+            assert not site.run("status", "0.2.0")["failed"]
+
+
 def test_an_api_server_that_stops_is_reported_and_the_next_install_completes(site: Site, api: RunningApi) -> None:
     with api.running():
         add_definitions(api)

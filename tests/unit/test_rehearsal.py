@@ -80,7 +80,7 @@ def test_stand_ins_are_read_by_every_container_but_heal_nothing() -> None:
 def test_manifests_without_a_feature_store_cannot_be_played() -> None:
     with pytest.raises(SpecError, match="no FeatureStore"):
         script.interpret({"a.yaml": "kind: Secret"}, "0.61.0", "", {}, AUTHORITY)
-    with pytest.raises(SpecError, match=r"b\.yaml is not YAML"):
+    with pytest.raises(SpecError, match=r"b\.yaml: not YAML"):
         script.interpret({"b.yaml": "a: [1"}, "0.61.0", "", {}, AUTHORITY)
 
 

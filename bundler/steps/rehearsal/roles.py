@@ -16,7 +16,7 @@ from bundler.feast.operator_config import DATA_FOLDER
 from bundler.feast.pods import CronRun, OperatorImages, Pod, Service
 from bundler.feast.wiring import FILE_VARIABLE, REPO_FOLDER_VARIABLE
 from bundler.model.descriptor import Json
-from bundler.steps.rehearsal.script import Script, identity
+from bundler.steps.rehearsal.script import Script, place_of
 
 _VOLUME: Final = "rehearsal-file"
 _FOLDER: Final = "/rehearsal-files"
@@ -45,7 +45,7 @@ def role(resource: dict[str, Json], script: Script, default: str) -> Role:
     Raises:
         SpecError: the operator would make no pod of it, or the pod would never start; why.
     """
-    namespace, _ = identity(resource)
+    namespace, _ = place_of(resource)
     objects, known = script.objects[namespace], script.capabilities
     # An operator of the bundle takes the images that its own manifest names: those of the bundle.
     images = OperatorImages(default, default)

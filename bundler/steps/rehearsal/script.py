@@ -16,6 +16,7 @@ from bundler.feast import crd, pods
 from bundler.feast.capabilities import Capabilities
 from bundler.feast.kubelet import ClusterObjects, Texts
 from bundler.model.descriptor import Json
+from bundler.render import yaml_text
 from bundler.steps.rehearsal.source import Source
 
 _INSTALL: Final = "operator/install.yaml"
@@ -61,7 +62,8 @@ def interpret(
         document
         for path, text in sorted(manifests.items())
         if not path.startswith("operator/")
-        for document in _documents(path, text)
+        for document in yaml_text.documents(text, path)
+        if isinstance(document, dict)
     ]
     found = [document for document in documents if document.get("kind") == "FeatureStore"]
     if not found:
@@ -71,18 +73,11 @@ def interpret(
     return Script(resources, _objects(documents, resources, capabilities, values, authority), capabilities)
 
 
-def identity(document: Mapping[str, Json]) -> tuple[str, str]:
+def place_of(document: Mapping[str, Json]) -> tuple[str, str]:
     """Return namespace and name of an object."""
     found = document.get("metadata")
     metadata = found if isinstance(found, dict) else {}
     return str(metadata.get("namespace") or "default"), str(metadata.get("name"))
-
-
-def _documents(path: str, text: str) -> Iterator[dict[str, Json]]:
-    try:
-        yield from (one for one in yaml.safe_load_all(text) if isinstance(one, dict))
-    except yaml.YAMLError as error:
-        raise SpecError(f"{path} is not YAML: {error}.", remedy="Correct it.") from error
 
 
 def _objects(
@@ -106,9 +101,9 @@ def _objects(
             return {**texts, "tls.crt": certificate, "tls.key": key}
         return {key: text or values.get(key) or made.setdefault(key, _word(key)) for key, text in texts.items()}
 
-    objects: dict[str, ClusterObjects] = {identity(one)[0]: ClusterObjects() for one in resources}
+    objects: dict[str, ClusterObjects] = {place_of(one)[0]: ClusterObjects() for one in resources}
     for document in documents:
-        namespace, name = identity(document)
+        namespace, name = place_of(document)
         held = objects.get(namespace, ClusterObjects())
         if document.get("kind") == "Secret":
             secrets_of = {**held.secrets, name: fill(_texts(document, "stringData"))}
@@ -116,7 +111,7 @@ def _objects(
         elif document.get("kind") == "ConfigMap":
             objects[namespace] = replace(held, config_maps={**held.config_maps, name: _texts(document, "data")})
     for resource in resources:
-        namespace, _ = identity(resource)
+        namespace, _ = place_of(resource)
         for name, key in _authorities(resource):
             held = objects[namespace]
             objects[namespace] = replace(held, config_maps={**held.config_maps, name: {key: authority.pem}})
