@@ -57,7 +57,7 @@ def command(
     """
     from bundler.effects.registry import journal  # noqa: PLC0415  (help stays quick)
     from bundler.effects.registry.endpoint import Destination  # noqa: PLC0415
-    from bundler.steps import push, push_by_skopeo  # noqa: PLC0415
+    from bundler.steps import push  # noqa: PLC0415
 
     asked = push.PushOptions(
         destination=Destination.parse(registry),
@@ -70,8 +70,15 @@ def command(
         receipt_file=receipt,
     )
     progress = options.progress(quiet=quiet, verbose=verbose)
-    pusher = push_by_skopeo if engine == "skopeo" else push
-    done = push.plan(bundle, asked, progress) if dry_run else pusher.run(bundle, asked, progress)
+    done: PushPlan | Receipt
+    if dry_run:
+        done = push.plan(bundle, asked, progress)
+    elif engine == "skopeo":
+        from bundler.steps import push_by_skopeo  # noqa: PLC0415  (serves the bundle, which push does not)
+
+        done = push_by_skopeo.run(bundle, asked, progress)
+    else:
+        done = push.run(bundle, asked, progress)
     if output == "json":
         console.show_json(done.to_json())
     else:

@@ -129,8 +129,11 @@ def store_image(api: RunningApi) -> str:
     return str(store["spec"]["services"]["onlineStore"]["server"]["image"])
 
 
-def installed(api: RunningApi) -> dict[str, Any]:
-    """Return what an install made: everything that it applies, as the server has it, without what a server adds."""
+def installed(api: RunningApi, registry: str = "", instead: str = "") -> dict[str, Any]:
+    """Return what an install made: everything that it applies, as the server has it, without what a server adds.
+
+    With ``instead`` in the place of ``registry``.
+    """
     kinds = "featurestores.feast.dev,namespaces,serviceaccounts,configmaps,roles,rolebindings,networkpolicies"
     found = {}
     for one in api.get(kinds, "--all-namespaces")["items"]:
@@ -140,49 +143,98 @@ def installed(api: RunningApi) -> dict[str, Any]:
                 metadata.pop(key, None)
             one.pop("status", None)
             found[f"{one['kind']} {metadata.get('namespace')} {metadata['name']}"] = one
-    return found
+    text = json.dumps(found)
+    return dict(json.loads(text.replace(registry, instead) if registry else text))
 
 
-def test_the_script_alone_reaches_the_same_result(tmp_path: Path, site: Site, api: RunningApi) -> None:
-    with api.running(), operator_stand_in.operating(api):
-        add_definitions(api)
-        site.run("verify", "0.1.0")
-        site.run("push", "0.1.0", "--plain-http")
-        site.run("install", "0.1.0", *site.install_arguments, "--timeout", "60")
-        expected = installed(api)
-    assert expected.pop("ConfigMap feast bundler-driver-stats")  # what it notes for status, upgrade and uninstall
-    folder = tmp_path / "unpacked"
-    folder.mkdir()
-    subprocess.run(["tar", "-xf", site.folder / "driver-stats-0.1.0.bundle.tar", "-C", folder], check=True)
-    verifier = subprocess.run([site.python, "-I", folder / "verify.py", folder], capture_output=True, check=False)
-    assert verifier.returncode == 0, verifier.stderr
+class Script:
+    """The same person, who trusts nothing but shell: unpacked bundles and install.sh, a cluster and a registry anew."""
+
+    def __init__(self, folder: Path, api: RunningApi, registry: RunningRegistry) -> None:
+        self.folder, self.registry = folder, registry
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "KUBECTL": f"kubectl --kubeconfig={api.kubeconfig}",
+            "SKOPEO_OPTIONS": "--dest-tls-verify=false",
+            "TIMEOUT": "60s",
+        }
+        for version in ("0.1.0", "0.2.0"):
+            (folder / version).mkdir(parents=True)
+            bundle = BUILT / f"driver-stats-{version}.bundle.tar"
+            subprocess.run(["tar", "-xf", bundle, "-C", folder / version], check=True)
+
+    def command(self, version: str) -> list[str]:
+        return ["sh", str(self.folder / version / "install.sh"), "all", f"{self.registry.address}/site/feast"]
+
+    def run(self, version: str, status: int = 0) -> str:
+        done = subprocess.run(self.command(version), env=self.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == status, done.stderr
+        return done.stderr
+
+
+@pytest.fixture
+def script(tmp_path: Path, api: RunningApi) -> Iterator[Script]:
+    with registries.running(tmp_path / "registry-of-the-script") as registry:
+        yield Script(tmp_path / "unpacked", api, registry)
+
+
+def fill_in_secrets(api: RunningApi) -> None:
+    for secret in ("driver-stats-credentials", "registry-credentials"):
+        api.apply({**api_secret(secret), "metadata": {"name": secret, "namespace": "feast"}})
+
+
+def test_the_script_alone_reaches_the_same_result(tmp_path: Path, site: Site, script: Script, api: RunningApi) -> None:
     with (
-        registries.running(tmp_path / "registry-of-the-script") as registry,
-        api_server.set_up(tmp_path / "api-of-the-script", BUILT / "kube-apiserver") as other,
+        api_server.set_up(tmp_path / "other", BUILT / "kube-apiserver") as other,
         other.running(),
         operator_stand_in.operating(other),
     ):
         add_definitions(other)
-        environment = {
-            "PATH": os.environ["PATH"],
-            "KUBECTL": f"kubectl --kubeconfig={other.kubeconfig}",
-            "SKOPEO_OPTIONS": "--dest-tls-verify=false",
-            "TIMEOUT": "60s",
-        }
-        command: list[str | Path] = ["sh", folder / "install.sh", "all", f"{registry.address}/site/feast"]
-        # The Secrets are the site's own; the script says which are missing, and stops before the feature store.
-        early = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert early.returncode == 8, early.stderr
-        assert "driver-stats-credentials" in early.stderr
-        assert other.get("featurestores.feast.dev", "driver-stats", "--namespace=feast") is None
-        for secret in ("driver-stats-credentials", "registry-credentials"):
-            other.apply({**api_secret(secret), "metadata": {"name": secret, "namespace": "feast"}})
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert registry.blobs() == site.registry.blobs()
-        text = json.dumps(installed(other)).replace(registry.address, site.registry.address)
-        assert json.loads(text) == expected
-        assert {"FeatureStore feast driver-stats", "ServiceAccount feast feast-driver-stats"} <= expected.keys()
+        by_program = Site(site.folder, other, site.registry)
+        by_program.run("push", "0.1.0", "--plain-http")
+        by_program.run("install", "0.1.0", *by_program.install_arguments, "--timeout", "60")
+        expected = installed(other)
+    assert expected.pop("ConfigMap feast bundler-driver-stats")  # what it notes for status, upgrade and uninstall
+    assert {"FeatureStore feast driver-stats", "ServiceAccount feast feast-driver-stats"} <= expected.keys()
+    unpacked = script.folder / "0.1.0"
+    verifier = subprocess.run([site.python, "-I", unpacked / "verify.py", unpacked], capture_output=True, check=False)
+    assert verifier.returncode == 0, verifier.stderr
+    with api.running(), operator_stand_in.operating(api):
+        add_definitions(api)
+        # The Secrets are the site's own; the script says which is missing, and stops before the feature store.
+        assert "driver-stats-credentials" in script.run("0.1.0", status=8)
+        assert api.get("featurestores.feast.dev", "driver-stats", "--namespace=feast") is None
+        fill_in_secrets(api)
+        script.run("0.1.0")
+        assert script.registry.blobs() == site.registry.blobs()
+        assert installed(api, script.registry.address, site.registry.address) == expected
+        script.run("0.1.0")  # a second time
+        assert installed(api, script.registry.address, site.registry.address) == expected
+        script.run("0.2.0")
+        assert "feature-server:0.2.0" in store_image(api)
+        script.run("0.1.0")  # and back
+        assert "feature-server:0.1.0" in store_image(api)
+        assert installed(api, script.registry.address, site.registry.address) == expected
+        api.kubectl("delete", "-k", str(unpacked / "manifests"), "--wait=false")
+        deadline = time.monotonic() + 30
+        while api.get("featurestores.feast.dev", "driver-stats", "--namespace=feast") is not None:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+
+@pytest.mark.parametrize("after", [0.3, 1.0, 2.0, 3.0])
+def test_a_script_that_is_killed_is_finished_by_the_next(script: Script, api: RunningApi, after: float) -> None:
+    with api.running(), operator_stand_in.operating(api):
+        add_definitions(api)
+        api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "feast"}})
+        fill_in_secrets(api)
+        with subprocess.Popen(
+            script.command("0.1.0"), env=script.environment, stderr=subprocess.DEVNULL, start_new_session=True
+        ) as process:
+            time.sleep(after)
+            os.killpg(process.pid, signal.SIGKILL)
+        script.run("0.1.0")
+        assert store_image(api).startswith(f"{script.registry.address}/site/feast/driver-stats-feature-server:0.1.0")
 
 
 def api_secret(name: str) -> dict[str, Any]:
