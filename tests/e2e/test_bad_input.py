@@ -156,6 +156,7 @@ def test_a_store_of_the_sites_own_is_looked_for_in_the_image_and_in_the_repo(
         project / "feature_repo" / "feature_store.yaml",
         lambda text: re.sub(r"type: redis", "type: ours.OurOnlineStore", text),
     )
+    edit(project / "requirements.txt", lambda text: f"{text}redis\n")
     ran = build()
     assert_refused(ran, 3, "cannot import", r"online_store ours\.OurOnlineStore: ModuleNotFoundError.*'ours'")
     assert "'packages' or 'requirements'" in ran.stderr
@@ -166,7 +167,6 @@ def test_a_store_of_the_sites_own_is_looked_for_in_the_image_and_in_the_repo(
         "class OurOnlineStore(RedisOnlineStore):\n    pass\n\n\n"
         "class OurOnlineStoreConfig(RedisOnlineStoreConfig):\n    type: str = 'ours.OurOnlineStore'\n"
     )
-    edit(project / "requirements.txt", lambda text: f"{text}redis\n")
     (project / "bundle.lock").unlink(missing_ok=True)
     ran = build()
     assert ran.status == 0, ran.stderr

@@ -96,14 +96,20 @@ def docker(space: int | None = None) -> Iterator[Engine]:
 
 def _clear(folder: Path) -> None:
     """End what a daemon left running where it was killed itself, and take away what is mounted below its folder."""
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            if f"{folder}/".encode() in process.read_bytes():
-                os.kill(int(process.parent.name), signal.SIGKILL)
+    _kill("cmdline", f"{folder}/")
     mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     for place in reversed(mounted):
         if place.startswith(f"{folder}/"):
             call(["umount", "--lazy", place])
+
+
+def _kill(kind: str, text: str) -> None:
+    """Kill the processes that have a text in their ``cmdline`` or ``environ``; but for this one."""
+    for file in Path("/proc").glob(f"[0-9]*/{kind}"):
+        process = int(file.parent.name)
+        with suppress(OSError):
+            if process != os.getpid() and text.encode() in file.read_bytes():
+                os.kill(process, signal.SIGKILL)
 
 
 @contextmanager
@@ -137,6 +143,7 @@ def podman_home(folder: Path) -> Iterator[Mapping[str, str]]:
         try:
             yield environment
         finally:
+            _kill("environ", f"CONTAINERS_STORAGE_CONF={storage}\0")  # services of tests that killed who started them
             call(["podman", "system", "reset", "--force"], environment)
             _await_unmounted(name)
 
