@@ -124,7 +124,7 @@ apply() { # REGISTRY
     # Servers before 1.25 leave it to kubectl to check objects, which misses fields there that have a default.
     checked=true
     # shellcheck disable=SC2086
-    case $($kubectl get --raw /version | sed -n 's/.*"minor": *"\([0-9]*\).*/\1/p') in
+    case $($kubectl get --raw /version | sed -n 's/.*"gitVersion": *"v1\.\([0-9]*\).*/\1/p') in
     1? | 2[0-4]) checked=false ;;
     esac
     if test -d "$manifests/operator"; then

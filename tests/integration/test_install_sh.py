@@ -123,7 +123,7 @@ def test_a_missing_program_is_named(folder: Path, tmp_path: Path) -> None:
 RECORDER = """#!/bin/sh
 echo "$*" >> "$RECORD/calls"
 case $1 in
-get) test "$2" != --raw || printf '{"minor": "%s+"}' "${MINOR:-32}"; test -e "$RECORD/secret" ;;
+get) test "$2" != --raw || printf '{"gitVersion": "v1.%s.1+x"}' "${MINOR:-32}"; test -e "$RECORD/secret" ;;
 apply) while test $# -gt 1; do shift; test "$1" = -k && "$REAL" kustomize "$2" >> "$RECORD/applied"; done; : ;;
 esac
 """
