@@ -101,9 +101,14 @@ def add_definitions(api: RunningApi) -> None:
         _simplify(one)
     api.apply(*definitions)
     deadline = time.monotonic() + 60
-    while not api.serves("/apis/feast.dev/v1/featurestores"):
+    while not (api.serves("/apis/feast.dev/v1/featurestores") and _is_listed(api)):
         assert time.monotonic() < deadline
         time.sleep(0.3)
+
+
+def _is_listed(api: RunningApi) -> bool:
+    """Tell whether the server also says that it has them, which it does a little later."""
+    return '"featurestores"' in api.kubectl("get", "--raw", "/apis/feast.dev/v1")
 
 
 def _simplify(value: Any) -> None:

@@ -41,9 +41,13 @@ typed=$(grep -rlF '+k8s:openapi-gen=' --include=doc.go --include=*.go staging/sr
     sed 's|^staging/src/|vendor/|; s|^|k8s.io/kubernetes/|' | paste -s -d , -)
 "$folder/openapi-gen" --input-dirs "$typed" --output-base "$folder/go/src" --output-file-base zz_generated.openapi \
     --output-package k8s.io/kubernetes/pkg/generated/openapi --go-header-file /dev/null --report-filename "$folder/report"
-version=k8s.io/kubernetes/vendor/k8s.io/component-base/version
-go build -tags providerless,dockerless -gcflags 'all=-N -l' \
-    -ldflags "-s -w -X $version.gitVersion=v1.20.2 -X $version.gitMajor=1 -X $version.gitMinor=20" \
+# The first is what the server says of itself to clients, the second to whoever runs it.
+stamps=''
+for package in client-go/pkg component-base; do
+    stamp=k8s.io/kubernetes/vendor/k8s.io/$package/version
+    stamps="$stamps -X $stamp.gitVersion=v1.20.2 -X $stamp.gitMajor=1 -X $stamp.gitMinor=20"
+done
+go build -tags providerless,dockerless -gcflags 'all=-N -l' -ldflags "-s -w$stamps" \
     -o "$folder/kube-apiserver.part" ./cmd/kube-apiserver
 mv "$folder/kube-apiserver.part" "$folder/kube-apiserver"
 rm -rf "$folder/go" "$folder/cache" "$folder/apt" "$folder"/kubernetes_* "$folder/openapi-gen" "$folder/report"
