@@ -121,7 +121,8 @@ def podman() -> Iterator[Engine]:
         root, run = f"{name}/root", f"{name}/run"
         storage = f"containers-storage:[overlay@{root}+{run}]"
         # runc, as Docker uses it: crun refuses hosts that mount cgroup versions 1 and 2 side by side.
-        program = ("podman", f"--root={root}", f"--runroot={run}", "--cgroup-manager=cgroupfs", "--runtime=runc")
+        places = (f"--root={root}", f"--runroot={run}", f"--tmpdir={name}/tmp")
+        program = ("podman", *places, "--cgroup-manager=cgroupfs", "--runtime=runc")
         try:
             yield Engine(program, storage, run_options=_LIMITS)
         finally:
@@ -136,7 +137,8 @@ def podman_home(folder: Path) -> Iterator[Mapping[str, str]]:
     require("runc")
     with tempfile.TemporaryDirectory(prefix="pod-") as name:  # a short path, and no other file system below it
         engine = folder / "containers.conf"
-        engine.write_text('[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n')
+        own = f'tmp_dir = "{name}/tmp"'  # the common one goes with the first that is reset
+        engine.write_text(f'[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n{own}\n')
         storage = folder / "storage.conf"
         storage.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{name}/root"\nrunroot = "{name}/run"\n')
         environment = {"CONTAINERS_CONF": str(engine), "CONTAINERS_STORAGE_CONF": str(storage)}
