@@ -30,6 +30,7 @@ _PODMAN_LIMITS: Final = {"nofile": 1024, "nproc": 4096}
 _STEERING: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")  # ECMA-48, control sequences
 _IDENTITY: Final = re.compile(r"[0-9a-f]{11,64}")
 _NO_SPACE: Final = "no space left on device"
+FREE_SPACE: Final = "Free some space where the engine keeps its data."
 
 
 def plain_lines(text: str) -> tuple[str, ...]:
@@ -139,7 +140,7 @@ class Engine:
             yield
         except docker.errors.APIError as error:
             said = str(error.explanation or error)
-            remedy = "Free some space where the engine keeps its data." if _NO_SPACE in said.lower() else ""
+            remedy = FREE_SPACE if _NO_SPACE in said.lower() else ""
             raise ToolFailedError(f"The engine failed while {purpose}: {said.strip()}", remedy=remedy) from error
         # OSError is what requests raises; what it leaves to be read as a stream, urllib3 reads.
         except (docker.errors.DockerException, OSError, urllib3.exceptions.HTTPError) as error:

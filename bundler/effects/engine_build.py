@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from bundler.effects import podman_leftovers
-from bundler.effects.engine import Engine, plain_lines
+from bundler.effects.engine import FREE_SPACE, Engine, plain_lines
 from bundler.errors import ToolFailedError
 from bundler.model.digest import Digest
 from bundler.model.progress import Task
@@ -25,7 +25,7 @@ _TAIL: Final = 20
 _CHUNK: Final = 1 << 20
 # What the last lines of a step say -> what to do; the first that fits counts.
 _REMEDIES: Final = (
-    (re.compile(r"no space left on device", re.IGNORECASE), "Free some space where the engine keeps its data."),
+    (re.compile(r"no space left on device", re.IGNORECASE), FREE_SPACE),
     (
         re.compile(
             r"could not resolve|temporary failure|unable to connect|connection (refused|timed out)|unreachable"

@@ -12,11 +12,6 @@ from bundler.errors import ToolMissingError
 _PACKAGE: Final = "pip"
 
 
-def version() -> str:
-    """Return its version."""
-    return _distribution().version
-
-
 def files() -> Iterator[tuple[str, Path]]:
     """Yield path below the package's folder and place of every file that pip needs to run, sorted."""
     found = _distribution().files or []

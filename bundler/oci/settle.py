@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import BinaryIO, Final
 
 from bundler.model.digest import Digest
 from bundler.oci import layer_format, tar, tar_reader
+from bundler.oci.hashing import HashingReader
 from bundler.oci.image import Image
 from bundler.oci.layer import Layer, Sink, writing
 from bundler.oci.layer_format import Readable
@@ -18,7 +19,7 @@ _CHUNK: Final = 1 << 20
 # What engines put into a container while a step runs, and what package managers leave that varies or is of no use.
 _LEFT_OUT: Final = re.compile(
     r"(dev|proc|sys|run|tmp|var/tmp|var/log|var/cache|var/lib/apt/lists|root/\.cache)/.+"
-    r"|\.dockerenv|run/\.containerenv|etc/(hosts|hostname|resolv\.conf|mtab|machine-id|\.pwd\.lock)"
+    r"|\.dockerenv|etc/(hosts|hostname|resolv\.conf|mtab|machine-id|\.pwd\.lock)"
     r"|etc/(passwd|group|shadow|gshadow|subuid|subgid)-|var/lib/dpkg/([^/]+-old|lock.*)|var/lib/apt/extended_states"
 )
 
@@ -51,10 +52,10 @@ class Settling:
         Raises:
             ValueError: the tar is damaged, is not that of ``diff_id``, or has a hard link to what is left out.
         """
-        hashed = _Hashed(stream)
+        hashed = HashingReader(stream)
         written: set[str] = set()
         with writing(sink, created_by=created_by) as writer:
-            for member, content in tar_reader.members(iter(hashed)):
+            for member, content in tar_reader.members(iter(partial(hashed.read, _CHUNK), b"")):
                 if not self._is_kept(member, copied=copied):
                     continue
                 if member.kind is tar.Kind.HARD_LINK and member.target not in written:
@@ -64,6 +65,7 @@ class Settling:
                 fixed = replace(member, mtime=self._epoch)
                 writer.add(fixed, content if member.kind is tar.Kind.FILE else None)
                 written.add(member.path)
+        hashed.drain()  # what lies behind the end of the tar
         if hashed.digest != diff_id:
             raise ValueError(f"a layer has the digest {hashed.digest}, not {diff_id}")
         return writer.layer if written else None
@@ -89,23 +91,3 @@ class Settling:
 
 def _folder(member: tar.Member) -> Folder:
     return Folder(member.mode, member.uid, member.gid)
-
-
-class _Hashed:
-    """A stream in pieces, hashed as it is read; its digest is that of all of it."""
-
-    def __init__(self, stream: Readable) -> None:
-        self._stream = stream
-        self._state = hashlib.sha256()
-
-    def __iter__(self) -> Iterator[bytes]:
-        while piece := self._stream.read(_CHUNK):
-            self._state.update(piece)
-            yield piece
-
-    @property
-    def digest(self) -> Digest:
-        """The digest; what the reader of the tar left unread behind its end is read first."""
-        for _ in self:
-            pass
-        return Digest(self._state.hexdigest())

@@ -12,6 +12,7 @@ from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 from bundler.oci import document, index, layer_format, manifest
 from bundler.oci.config import ImageConfig
+from bundler.oci.hashing import HashingReader
 
 _CHUNK: Final = 1 << 20
 # A gigabyte of gzip can unpack to a terabyte; no layer of a feature server does.
@@ -43,29 +44,6 @@ def examine(root: Descriptor, open_blob: OpenBlob) -> Examination:
     examiner = _Examiner(open_blob)
     examiner.node(root, _DEPTH)
     return Examination(tuple(dict.fromkeys(examiner.problems)), tuple(dict.fromkeys(examiner.not_recomputed)))
-
-
-class _Hashing:
-    """A stream that hashes what is read of it."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._state = hashlib.sha256()
-        self.size = 0
-
-    def read(self, size: int) -> bytes:
-        chunk = self._stream.read(size)
-        self._state.update(chunk)
-        self.size += len(chunk)
-        return chunk
-
-    def drain(self) -> None:
-        while self.read(_CHUNK):
-            pass
-
-    @property
-    def digest(self) -> Digest:
-        return Digest(self._state.hexdigest())
 
 
 class _Examiner:
@@ -132,7 +110,7 @@ class _Examiner:
         self._seen.add(key)
         try:
             with self._open(layer.digest) as stream:
-                hashing = _Hashing(stream)
+                hashing = HashingReader(stream)
                 self._unpack(image, layer, diff_id, hashing)
                 hashing.drain()
         except (FileNotFoundError, KeyError):
@@ -140,7 +118,7 @@ class _Examiner:
             return
         self._matches(layer, hashing.digest, hashing.size)
 
-    def _unpack(self, image: Descriptor, layer: Descriptor, diff_id: Digest | None, stream: _Hashing) -> None:
+    def _unpack(self, image: Descriptor, layer: Descriptor, diff_id: Digest | None, stream: HashingReader) -> None:
         try:
             found = _hash_unpacked(layer_format.unpacked(stream, layer.media_type))
         except layer_format.UnsupportedCompressionError as error:

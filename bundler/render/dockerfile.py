@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import jinja2
-
-from bundler import resources
 from bundler.errors import SpecError
 from bundler.model.lock import LockedSource, LockedWheel
+from bundler.render import jinja
 
 MAIN: Final = "Dockerfile"
 SYSTEM: Final = "Dockerfile.system"
@@ -73,7 +71,7 @@ def render(recipe: Recipe) -> Mapping[str, str]:
             f"No Dockerfile can be written for {strange[0]!r:.200}.",
             remedy="Bake without an engine ('engine: none'), or change it: it is of the base, or of the spec.",
         )
-    environment = _environment()
+    environment = jinja.environment("dockerfiles", {"quoted": _quoted})
     names = [SYSTEM, MAIN] if recipe.system else [MAIN]
     return {name: environment.get_template(f"{name}.j2").render(vars(recipe), system_file=SYSTEM) for name in names}
 
@@ -81,18 +79,6 @@ def render(recipe: Recipe) -> Mapping[str, str]:
 def requirements(files: Sequence[LockedWheel | LockedSource]) -> str:
     """Return the requirement file that pip installs: each release with the hash of its one file."""
     return "".join(f"{one.name}=={one.version} --hash=sha256:{one.sha256}\n" for one in files)
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(  # noqa: S701  (a Dockerfile, not HTML: what enters it is checked above)
-        loader=jinja2.FileSystemLoader(resources.folder("dockerfiles")),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["quoted"] = _quoted
-    return environment
 
 
 def _quoted(value: str) -> str:

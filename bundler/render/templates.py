@@ -7,10 +7,9 @@ from functools import lru_cache
 
 import jinja2
 
-from bundler import resources
 from bundler.errors import BundlerError
 from bundler.model.descriptor import Json
-from bundler.render import yaml_text
+from bundler.render import jinja, yaml_text
 
 
 def document(template: str, value: dict[str, Json], facts: Mapping[str, object] | None = None) -> str:
@@ -35,17 +34,12 @@ def _checked(template: str, text: str, values: list[dict[str, Json]]) -> str:
 
 @lru_cache(maxsize=1)
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(  # noqa: S701  (YAML, not HTML: the filters write scalars and blocks)
-        loader=jinja2.FileSystemLoader(resources.folder("manifests")),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return jinja.environment(
+        "manifests",
+        {
+            "yaml": lambda value: yaml_text.dump(value).rstrip("\n"),
+            "scalar": yaml_text.scalar,
+            "block": yaml_text.block,
+            "comment": yaml_text.comment,
+        },
     )
-    environment.filters |= {
-        "yaml": lambda value: yaml_text.dump(value).rstrip("\n"),
-        "scalar": yaml_text.scalar,
-        "block": yaml_text.block,
-        "comment": yaml_text.comment,
-    }
-    return environment

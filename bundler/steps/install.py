@@ -114,8 +114,8 @@ def run(bundle: Path, options: InstallOptions, kubectl: Kubectl, progress: Progr
     """
     subject = Subject.of(bundle, options.registry)
     plan, digest = install_plan.plan(subject.manifests), subject.digest
-    admin, tenant = (options.part in ("all", part) for part in ("admin", "tenant"))
-    wanted = [one for one in plan.secrets if (admin if one.of_operator else tenant)]
+    admin, tenant = install_plan.parts(options.part)
+    wanted = plan.secrets_of(admin=admin, tenant=tenant)
     filled = install_plan.given(wanted, options.secrets)
     if options.read and len(plan.stores) > 1:
         raise UsageError(

@@ -35,8 +35,8 @@ class Outline:
         """
         subject = Subject.of(bundle, registry)
         plan = install_plan.plan(subject.manifests)
-        admin, tenant = (part in ("all", one) for one in ("admin", "tenant"))
-        wanted = [one for one in plan.secrets if (admin if one.of_operator else tenant)]
+        admin, tenant = install_plan.parts(part)
+        wanted = plan.secrets_of(admin=admin, tenant=tenant)
         filled = install_plan.given(wanted, given)
         groups: list[tuple[str, Sequence[Object]]] = []
         if admin:
@@ -47,12 +47,6 @@ class Outline:
         kept = tuple((title, tuple(objects)) for title, objects in groups if objects)
         secrets = tuple((one, one in filled) for one in wanted)
         return cls(subject.title, subject.digest, subject.registry, kept, secrets)
-
-    @property
-    def namespaces(self) -> tuple[str, ...]:
-        """Where it goes, sorted."""
-        places = {identity(one)[1] for _, objects in self.groups for one in objects}
-        return tuple(sorted(places - {""}))
 
     def lines(self) -> Iterator[str]:
         """Yield it for people."""

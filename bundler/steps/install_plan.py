@@ -71,6 +71,15 @@ class InstallPlan:
         """The tenant's part: feature stores, and what is applied for them."""
         return (*self.before, *self.stores, *self.after)
 
+    def secrets_of(self, *, admin: bool, tenant: bool) -> tuple[SecretWanted, ...]:
+        """Return the Secrets that these parts of the install need."""
+        return tuple(one for one in self.secrets if (admin if one.of_operator else tenant))
+
+
+def parts(name: str) -> tuple[bool, bool]:
+    """Return whether the admin's and the tenant's part are meant by ``admin``, ``tenant`` or ``all``."""
+    return name in ("all", "admin"), name in ("all", "tenant")
+
 
 def plan(manifests: Mapping[str, str]) -> InstallPlan:
     """Order the objects of manifests (path below ``manifests/`` -> text).

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,6 +84,13 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[PackageIndex]:
             distribution("dependency", "2.0"),
         ]
     )
+    with asked_alone(served, monkeypatch) as running:
+        yield running
+
+
+@contextmanager
+def asked_alone(served: Mapping[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[PackageIndex]:
+    """Serve distributions, and Feast's sources, from the one index that uv then asks."""
     with PackageIndex({**served, "feast-0.61.0.tar.gz": feast_sources()}).running() as running:
         monkeypatch.setenv("UV_DEFAULT_INDEX", running.url)
         monkeypatch.setenv("UV_NO_CACHE", "1")

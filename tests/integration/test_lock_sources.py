@@ -21,7 +21,7 @@ from bundler.steps import lock, lock_sources
 from bundler.steps.lock import LockInputs
 from bundler.steps.lock_sources import Asking
 from tests.integration.package_index import PackageIndex
-from tests.integration.test_lock import AMD64, SPEC, base, distribution, feast_sources, inputs
+from tests.integration.test_lock import AMD64, SPEC, asked_alone, base, distribution, inputs
 
 pytestmark = pytest.mark.integration
 BUILT_BY = '[build-system]\nrequires = ["setuptools", "speedy-backend>=1"]\n'
@@ -61,10 +61,7 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[PackageIndex]:
         ]
     )
     served["renamed-1.0.tar.gz"] = served["other-1.0.tar.gz"]
-    with PackageIndex({**served, "feast-0.61.0.tar.gz": feast_sources()}).running() as running:
-        monkeypatch.setenv("UV_DEFAULT_INDEX", running.url)
-        monkeypatch.setenv("UV_NO_CACHE", "1")
-        monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    with asked_alone(served, monkeypatch) as running:
         yield running
 
 

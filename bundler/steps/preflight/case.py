@@ -38,7 +38,7 @@ class Case:
     @property
     def secrets(self) -> tuple[SecretWanted, ...]:
         """The Secrets that this part of the install needs."""
-        return tuple(one for one in self.plan.secrets if (self.admin if one.of_operator else self.tenant))
+        return self.plan.secrets_of(admin=self.admin, tenant=self.tenant)
 
     @property
     def brings_operator(self) -> bool:

@@ -36,8 +36,8 @@ def run(bundle: Path, options: PreflightOptions, kubectl: Kubectl, progress: Pro
     """
     subject = Subject.of(bundle, options.registry)
     plan = install_plan.plan(subject.manifests)
-    admin, tenant = (options.part in ("all", part) for part in ("admin", "tenant"))
-    wanted = [one for one in plan.secrets if (admin if one.of_operator else tenant)]
+    admin, tenant = install_plan.parts(options.part)
+    wanted = plan.secrets_of(admin=admin, tenant=tenant)
     case = Case(subject, plan, kubectl, admin, tenant, install_plan.given(wanted, options.secrets))
     with progress.task("Looking at cluster and registry"):
         return Report(f"Preflight of {subject.title}", tuple(_sections(case, options.access)))
