@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import docker
-from docker.context import Context, ContextAPI
-from docker.context.config import get_current_context_name
 from docker.utils import kwargs_from_env
 
-from bundler.effects import process
+from bundler.effects import docker_context, process
 from bundler.effects.engine import Engine
 from bundler.errors import ToolFailedError, ToolMissingError, UsageError
 
@@ -65,12 +63,8 @@ def _docker(environment: Mapping[str, str]) -> dict[str, Any] | None:
     """Return how Docker is reached, None where there is none."""
     if environment.get("DOCKER_HOST"):
         return {key: value for key, value in kwargs_from_env(environment=dict(environment)).items() if key in _SETTINGS}
-    name = environment.get("DOCKER_CONTEXT") or get_current_context_name()
-    if name not in ("", "default"):
-        context: Context | None = ContextAPI.get_context(name)  # its stubs do not say that there may be none
-        if context is None:
-            raise ToolMissingError(f"There is no docker context {name!r}.", remedy="See: docker context ls")
-        return {"base_url": context.Host, "tls": context.TLSConfig}
+    if found := docker_context.chosen(environment):
+        return found
     return {"base_url": f"unix://{_SOCKET}"} if not _is_absent(_SOCKET) else None
 
 

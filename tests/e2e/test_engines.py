@@ -122,8 +122,10 @@ def assert_same(one: Path, other: Path, *, but_labels: frozenset[str] = frozense
 
 @pytest.fixture(scope="module", params=["docker", "podman"])
 def by_engine(request: pytest.FixtureRequest, built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of the same lock, baked in an engine."""
-    return baked(built.project, built.cache, tmp_path_factory.mktemp(request.param), request.param, "--locked")
+    """The bundle of the same lock, baked in an engine; Docker's is rehearsed, too."""
+    rehearsal = ("--rehearse", "--rehearse-engine", "docker") if request.param == "docker" else ()
+    folder = tmp_path_factory.mktemp(request.param)
+    return baked(built.project, built.cache, folder, request.param, "--locked", *rehearsal)
 
 
 def test_the_image_is_the_one_that_is_baked_without_an_engine(by_engine: Path, built: Built) -> None:
@@ -141,6 +143,11 @@ def test_the_bundle_keeps_what_the_image_was_built_from(by_engine: Path, built: 
     (found,) = findings(by_engine, "engine-build")
     assert found["status"] == "pass"
     assert "build/Dockerfile" in found["evidence"][0]
+
+
+def test_what_docker_baked_serves_features(by_engine: Path) -> None:
+    rows = findings(by_engine, "online")
+    assert [one["status"] for one in rows] == (["pass"] if "docker" in by_engine.parent.name else [])
 
 
 @pytest.fixture(scope="module")

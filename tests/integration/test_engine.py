@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -93,6 +94,21 @@ def _interrupted(choice: EngineChoice, image: str) -> None:
         mounts = {"/v": found.volume("v")}
         found.create(ContainerPlan("c", image, ("/bin/sleep", "60"), mounts=mounts)).start()
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("chosen", ["used", "named"])
+def test_an_engine_is_found_by_docker_context(docker_host: str, busybox: str, chosen: str, tmp_path: Path) -> None:
+    environment = {"DOCKER_CONFIG": str(tmp_path)}
+    context = ["docker", "context"]
+    made = {**os.environ, **environment}
+    subprocess.run([*context, "create", "site", "--docker", f"host={docker_host}"], env=made, check=True)
+    if chosen == "used":
+        subprocess.run([*context, "use", "site"], env=made, check=True)
+    choice = EngineChoice("docker", environment | ({"DOCKER_CONTEXT": "site"} if chosen == "named" else {}))
+    with engine_connection.connected(choice, "by-context") as found:
+        one = found.create(ContainerPlan("c", busybox, ("/bin/sh", "-c", "exit 7")))
+        one.start()
+        assert one.wait(10).exit_code == 7
 
 
 def test_an_image_that_is_not_there_is_an_error_for_people(engine: Engine) -> None:

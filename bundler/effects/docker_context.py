@@ -1,0 +1,70 @@
+"""How Docker's own program knows engines: contexts in its configuration folder.
+
+docker-py reads them only where a config.json lies beside them, and from the process's environment alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from docker.tls import TLSConfig
+
+from bundler.errors import ToolFailedError, ToolMissingError
+
+_DEFAULT: Final = "default"
+
+
+def chosen(environment: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return ``base_url`` and ``tls`` of the context that is chosen, None where that is the default one.
+
+    ``DOCKER_CONTEXT`` names it, else ``currentContext`` of config.json in ``DOCKER_CONFIG`` or ~/.docker.
+
+    Raises:
+        ToolMissingError: there is no such context.
+        ToolFailedError: its file, or config.json, is not what Docker writes.
+    """
+    # Not Path.home(), which fails where a container's user has no home.
+    folder = Path(environment.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker"))  # noqa: PTH111
+    name = environment.get("DOCKER_CONTEXT") or _read(folder / "config.json").get("currentContext") or _DEFAULT
+    if name == _DEFAULT:
+        return None
+    known_as = hashlib.sha256(str(name).encode()).hexdigest()
+    file = folder / "contexts" / "meta" / known_as / "meta.json"
+    try:
+        engine = _read(file)["Endpoints"]["docker"]
+        address = engine["Host"]
+        verify = not engine.get("SkipTLSVerify", False)
+    except (KeyError, TypeError, AttributeError) as error:
+        if not file.exists():
+            raise ToolMissingError(f"There is no docker context {name!r}.", remedy="See: docker context ls") from error
+        raise _damaged(file) from error
+    return {"base_url": address, "tls": _tls(folder / "contexts" / "tls" / known_as / "docker", verify=verify)}
+
+
+def _tls(folder: Path, *, verify: bool) -> TLSConfig | None:
+    authority, certificate, key = (folder / f"{name}.pem" for name in ("ca", "cert", "key"))
+    own = (str(certificate), str(key)) if certificate.exists() and key.exists() else None
+    if verify and not own and not authority.exists():
+        return None
+    return TLSConfig(client_cert=own, ca_cert=str(authority) if authority.exists() else None, verify=verify)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise _damaged(file) from error
+    if not isinstance(found, dict):
+        raise _damaged(file)
+    return found
+
+
+def _damaged(file: Path) -> ToolFailedError:
+    return ToolFailedError(f"{file} cannot be read as what Docker writes there.", remedy="See: docker context inspect")
