@@ -202,8 +202,8 @@ def keep_byte_code(folder: Path) -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = str(folder)
     for program in (PULL, PUSH):
-        imports = "\n".join(line.strip() for line in program.splitlines() if line.strip().startswith(("from", "import")))
-        subprocess.run(python(imports), check=True)
+        imports = [line.strip() for line in program.splitlines() if line.strip().startswith(("from", "import"))]
+        subprocess.run(python("\n".join(imports)), check=True)
 
 
 def python(program: str, *arguments: str | Path) -> list[str]:
