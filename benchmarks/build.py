@@ -150,6 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
+    measure.keep_byte_code()
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as name,
         tempfile.TemporaryDirectory(prefix="bench-podman-") as settings,

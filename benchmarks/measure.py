@@ -53,6 +53,11 @@ class DiskWatch:
         self.peak = max(self.peak, sum(map(size_of, self._folders)))
 
 
+def keep_byte_code() -> None:
+    """Let programs that are measured keep their byte code, as on a user's machine, whatever is set on this one."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
 def size_of(folder: Path) -> int:
     """Return the bytes that a folder takes on disk; what vanishes meanwhile, or is mounted below, does not count."""
     total = 0

@@ -29,6 +29,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import measure  # noqa: E402  (a script's own folder)
+
 from bundler.effects.archive_writer import NewFile  # noqa: E402  (the path is set above)
 from bundler.model import layout, media_types  # noqa: E402
 from bundler.model.descriptor import Descriptor  # noqa: E402
@@ -195,15 +197,6 @@ asked = PushOptions(Destination.parse(address), plain_http=True,
                     connection=Connection(environment={}, parallel=int(parallel)))
 run(Path(bundle), asked, SilentProgress())
 """
-
-
-def keep_byte_code(folder: Path) -> None:
-    """Let the runs find their byte code in a folder, as every run after the first does on a user's machine."""
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    os.environ["PYTHONPYCACHEPREFIX"] = str(folder)
-    for program in (PULL, PUSH):
-        imports = [line.strip() for line in program.splitlines() if line.strip().startswith(("from", "import"))]
-        subprocess.run(python("\n".join(imports)), check=True)
 
 
 def python(program: str, *arguments: str | Path) -> list[str]:
@@ -421,10 +414,10 @@ def main() -> None:
     parser.add_argument("--huge", type=float, default=5.0, metavar="GB", help="size of the one big blob")
     parser.add_argument("--part", action="append", choices=PARTS, help="measure this alone; repeatable")
     arguments = parser.parse_args()
+    measure.keep_byte_code()
     parts, count = arguments.part or PARTS, arguments.rounds
     with tempfile.TemporaryDirectory(prefix="bench-transport-") as name:
         folder = Path(name)
-        keep_byte_code(folder / "bytecode")
         idle = measured([[sys.executable, "-c", "import time; time.sleep(0.2)"]], folder)
         made = images(arguments.scale)
         total = sum(len(blob) for blob in {d: b for one in made.values() for d, b in one.blobs.items()}.values())
