@@ -338,10 +338,16 @@ def pushers(bundle: Path, unpacked: Path) -> dict[str, Contender]:
 def rounds(
     title: str, contenders: dict[str, Contender], count: int, setup: Callable[[], Iterator[RunningRegistry]]
 ) -> dict[str, list[Run]]:
-    """Run every contender once a round, each with a folder and a registry of its own."""
+    """Run every contender once a round, each with a folder and a registry of its own.
+
+    Each round begins with the next one: what ran before decides which memory the kernel has at hand.
+    """
     results: dict[str, list[Run]] = {name: [] for name in contenders}
+    names = list(contenders)
     for number in range(count):
-        for name, contender in contenders.items():
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            contender = contenders[name]
             with contextmanager(setup)() as registry, tempfile.TemporaryDirectory(prefix="bench-") as folder:
                 steps, keeps = contender(Path(folder), registry)
                 os.sync()

@@ -7,7 +7,6 @@ import secrets
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -95,7 +94,11 @@ def docker(space: int | None = None) -> Iterator[Engine]:
 
 
 def _clear(folder: Path) -> None:
-    """End what a daemon left running where it was killed itself, and take away what is mounted below its folder."""
+    """End what an engine left running, and take away what is mounted below its folder.
+
+    A daemon that was killed leaves its containers; Podman's cleanup after a container may outlive a reset, and then
+    makes the storage anew.
+    """
     _kill("cmdline", f"{folder}/")
     mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     for place in reversed(mounted):
@@ -127,7 +130,7 @@ def podman() -> Iterator[Engine]:
             yield Engine(program, storage, run_options=_LIMITS)
         finally:
             call([*program, "system", "reset", "--force"])
-            _await_unmounted(name)
+            _clear(Path(name))
 
 
 @contextmanager
@@ -147,11 +150,4 @@ def podman_home(folder: Path) -> Iterator[Mapping[str, str]]:
         finally:
             _kill("environ", f"CONTAINERS_STORAGE_CONF={storage}\0")  # services of tests that killed who started them
             call(["podman", "system", "reset", "--force"], environment)
-            _await_unmounted(name)
-
-
-def _await_unmounted(folder: str) -> None:
-    """Wait until nothing is mounted below a folder: what Podman leaves to clean up after a container outlives it."""
-    end = time.monotonic() + _PATIENCE
-    while f" {folder}/" in Path("/proc/self/mountinfo").read_text() and time.monotonic() < end:
-        time.sleep(0.1)
+            _clear(Path(name))

@@ -14,7 +14,9 @@ from bundler.effects.registry.repository import Repository
 from bundler.errors import RegistryError, VerificationError
 from bundler.model.descriptor import Descriptor
 
-_PART = 1 << 20  # bytes
+# Bytes read and written at once. Measured with eight blobs at once on two cores: 1 MB takes half as long again, nearly
+# all of it in the kernel, and 128 kB a fifth more.
+_PART = 512 << 10
 
 
 def fetch(repository: Repository, blob: Descriptor, store: BlobStore, meter: Meter) -> None:
