@@ -6,7 +6,8 @@ import os
 import platform as machine
 import pwd
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,9 @@ _EMULATORS: Final = Path("/proc/sys/fs/binfmt_misc")
 _FIELDS: Final = ("REPO_URI", "RELEASE", "CODENAME", "COMPONENT", "ORIGIN", "SOURCESENTRY")
 _SIGNED_BY: Final = re.compile(r"^\s*Signed-By:\s*(/\S+)\s*$|signed-by=(/[^\s\]]+)", re.MULTILINE | re.IGNORECASE)
 _RELEASE: Final = re.compile(r"([a-z]+)(-updates|-security)?")
+# A line of "apt-get --print-uris update": where apt would look for the packages of one component of one release.
+_INDEX: Final = re.compile(r"^'(\S+)/dists/([^/\s]+)/([^/\s]+)/binary-[^/\s]+/Packages\S*' ", re.MULTILINE)
+_APT_SOURCES: Final = (Path("/etc/apt/sources.list"), Path("/etc/apt/sources.list.d"))
 _PROXY: Final = re.compile(r'^Acquire::(https?)::Proxy "([^"]+)";$', re.MULTILINE)
 
 
@@ -90,7 +94,22 @@ def sources(suite: str) -> str | None:
         remedy="A Debian root file system is made with apt: use a Debian or Ubuntu machine, or name 'base.image'.",
     )
     rows = [line.split("|") for line in listed.stdout.splitlines()]
-    return select_sources(rows, suite, _keys_named_in)
+    configured = process.run(
+        ["apt-get", "--print-uris", "update"], purpose="listing this machine's package sources", remedy=_INSTALL
+    )
+    return select_sources([*rows, *unread(configured.stdout, rows, _file_naming)], suite, _keys_named_in)
+
+
+def unread(uris: str, rows: list[list[str]], file: Callable[[str], str]) -> Iterator[list[str]]:
+    """Yield a row for each source that apt is configured with and has not read yet; it has no index targets.
+
+    Without it, a machine that has never read the security archive would silently make images without its updates.
+    ``uris`` is what "apt-get --print-uris update" says; ``file`` tells which file of sources names an address.
+    """
+    read = {(row[0].rstrip("/"), row[1]) for row in rows if len(row) == len(_FIELDS)}
+    for uri, release, component in dict.fromkeys(_INDEX.findall(uris)):
+        if (uri, release) not in read:
+            yield [f"{uri}/", release, "$(CODENAME)", component, "$(ORIGIN)", f"{file(uri)}:1"]
 
 
 def select_sources(rows: list[list[str]], suite: str, keys: Callable[[str], tuple[str, ...]]) -> str | None:
@@ -101,11 +120,12 @@ def select_sources(rows: list[list[str]], suite: str, keys: Callable[[str], tupl
     """
     archives: dict[str, dict[str, None]] = {}
     for uri, release, codename, component, origin, entry in (row for row in rows if len(row) == len(_FIELDS)):
-        # Before the first "apt-get update" nothing is known of an archive, and apt leaves fields as they are.
-        known = origin == "Debian" or origin.startswith("$(")
         name = release if codename.startswith("$(") else codename
         parts = _RELEASE.fullmatch(name)
-        if component != "main" or not known or not parts or not uri.startswith(("http://", "https://")):
+        if component != "main" or not parts or not uri.startswith(("http://", "https://")):
+            continue
+        # Of an archive that apt has not read yet nothing is known but its name.
+        if origin != "Debian" and not (origin.startswith("$(") and ("debian" in uri or parts[2])):
             continue
         signed_by = ",".join(keys(entry.rpartition(":")[0]))
         options = f"[signed-by={signed_by}] " if signed_by else ""
@@ -120,6 +140,16 @@ def lines(mirrors: Sequence[str], suite: str) -> str:
     return "".join(
         f"{mirror}\n" if mirror.startswith("deb ") else f"deb {signed_by}{mirror} {suite} main\n" for mirror in mirrors
     )
+
+
+def _file_naming(uri: str) -> str:
+    """Return the file of apt's sources that names an address, empty where none does."""
+    for place in _APT_SOURCES:
+        for path in sorted(place.glob("*")) if place.is_dir() else (place,):
+            with suppress(OSError):
+                if uri in path.read_text(encoding="utf-8", errors="replace"):
+                    return str(path)
+    return ""
 
 
 def _keys_named_in(file: str) -> tuple[str, ...]:

@@ -60,6 +60,25 @@ def test_sources_that_were_never_updated_are_known_by_their_release() -> None:
     )
 
 
+def test_security_updates_come_along_where_apt_has_not_read_their_archive_yet() -> None:
+    uris = (
+        "'http://mirror.example/debian/dists/bookworm/InRelease' x 0 \n"
+        "'http://mirror.example/debian/dists/bookworm/main/binary-amd64/Packages.xz' x 0 \n"
+        "'http://mirror.example/debian/dists/bookworm/main/binary-all/Packages.xz' x 0 \n"
+        "'http://mirror.example/security/dists/bookworm-security/main/binary-amd64/Packages.xz' x 0 \n"
+        "'https://other.example/dists/nodistro/main/binary-amd64/Packages.xz' x 0 \n"
+        "'https://other.example/dists/bookworm/main/binary-amd64/Packages.xz' x 0 \n"
+    )
+    rows = [HOST[0], *debian_host.unread(uris, HOST[:1], lambda uri: f"/etc/{uri.rpartition('/')[2]}.list")]
+
+    assert [row[1] for row in rows] == ["bookworm", "bookworm-security", "nodistro", "bookworm"]
+    keys = {"/etc/security.list": ("/s.gpg",)}
+    assert debian_host.select_sources(rows, "bookworm", lambda file: keys.get(file, ())) == (
+        "deb http://mirror.example/debian/ bookworm main\n"
+        "deb [signed-by=/s.gpg] http://mirror.example/security/ bookworm-security main\n"
+    )
+
+
 def test_a_symbolic_suite_of_the_machine_is_known_by_its_codename() -> None:
     row = _row("http://mirror.example/debian/", "stable", codename="bookworm")
     assert (
