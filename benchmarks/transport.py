@@ -168,7 +168,7 @@ from bundler.model.manifest import BundledImage
 from bundler.model.platform import Platform
 from bundler.model.progress import SilentProgress
 from bundler.oci import graph
-from bundler.steps import mirror
+from bundler.steps import mirror, verify
 from tests.support import sample_bundles
 address, cache, target, *names = sys.argv[1:]
 store, amd = BlobStore(Path(cache)), Platform.parse("linux/amd64")
@@ -179,7 +179,8 @@ blobs = {blob.digest: NewFile("blobs/sha256/" + blob.digest.hex, blob.size, stor
          for image in found for blob in graph.below(image.root, lambda one: store.read(one.digest)).blobs}
 rows = [BundledImage(image.reference, "mirrored", image.root, (amd,), 0, f"{sample_bundles.REGISTRY}/{name}")
         for image, name in zip(found, names)]
-sample_bundles.pack(Path(target), rows, blobs)
+check = lambda bundle, hashed: verify.require(bundle, progress=SilentProgress(), hashed=hashed)
+sample_bundles.pack(Path(target), rows, blobs, check=check)
 """
 
 PUSH = """

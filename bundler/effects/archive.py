@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 from bundler.effects import archive_header
 from bundler.effects.archive_header import Header
@@ -135,7 +135,7 @@ class Bundle:
         paths = [entry.path for entry in self.manifest.files if entry.path.startswith(layout.MANIFESTS)]
         return {path.removeprefix(layout.MANIFESTS): self.read(path).decode() for path in paths}
 
-    def open_member(self, path: str) -> BinaryIO:
+    def open_member(self, path: str) -> io.BufferedReader:
         """Open a file for reading; it has a position of its own and can be read while others are."""
         return io.BufferedReader(_Window(self.member(path), self.path), _BUFFER)
 

@@ -1,4 +1,4 @@
-"""Hash every file of a bundle where it lies, and the bundle as a whole."""
+"""Hash every file of a bundle where it lies, and the volumes that it lies in."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 from bundler.effects.archive import Bundle, Member
+from bundler.effects.volumes import Volume
 from bundler.model.digest import Digest
 from bundler.model.progress import Progress
 
 # hashlib lets go of the interpreter's lock; two threads keep a disk and a processor busy, and leave others some.
-_THREADS: Final = 2
+THREADS: Final = 2
 _CHUNK: Final = 1 << 20
 
 
@@ -28,42 +29,22 @@ class Hashed:
     fault: str = ""
 
 
-@dataclass(frozen=True)
-class WholeDigests:
-    """What ``sha256sum`` says of a bundle's tar, and of each of its volumes: of the one file where it has none."""
-
-    tar: Digest
-    volumes: tuple[Digest, ...]
+def of_volumes(bundle: Bundle) -> tuple[Digest, ...]:
+    """Hash each file that a bundle lies in, as ``sha256sum`` does; raise ``OSError`` where the disk fails."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        return tuple(pool.map(_of_volume, bundle.volumes.files))
 
 
-def of_whole(bundle: Bundle) -> WholeDigests:
-    """Read all volumes once, in order; raise ``OSError`` where the disk fails."""
-    return of_files([(volume.descriptor, volume.size) for volume in bundle.volumes.files])
-
-
-def of_files(files: Sequence[tuple[int, int]], beyond: Callable[[int], int] | None = None) -> WholeDigests:
-    """Hash files (descriptor, size in bytes), each and all.
-
-    ``beyond`` waits until there is more than so many bytes, over all files, and returns how many there are.
-    """
-    whole, found = hashlib.sha256(), list[Digest]()
+def _of_volume(volume: Volume) -> Digest:
+    state, offset = hashlib.sha256(), 0
     buffer = memoryview(bytearray(_CHUNK))
-    begin = there = 0
-    for descriptor, size in files:
-        state, offset = hashlib.sha256(), 0
-        while offset < size:
-            if begin + offset >= there:
-                there = beyond(begin + offset) if beyond else begin + size
-            count = os.preadv(descriptor, [buffer[: min(size - offset, there - begin - offset)]], offset)
-            if not count:
-                raise OSError(errno.EIO, "it became shorter while it was read")
-            state.update(buffer[:count])
-            if len(files) > 1:
-                whole.update(buffer[:count])
-            offset += count
-        found.append(Digest(state.hexdigest()))
-        begin += size
-    return WholeDigests(Digest(whole.hexdigest()) if len(found) > 1 else found[0], tuple(found))
+    while offset < volume.size:
+        count = os.preadv(volume.descriptor, [buffer], offset)
+        if not count:
+            raise OSError(errno.EIO, "it became shorter while it was read")
+        state.update(buffer[:count])
+        offset += count
+    return Digest(state.hexdigest())
 
 
 def compute(bundle: Bundle, members: Mapping[str, Member], progress: Progress) -> Mapping[str, Hashed]:
@@ -78,8 +59,8 @@ def compute(bundle: Bundle, members: Mapping[str, Member], progress: Progress) -
             with lock:
                 task.advance(amount)
 
-        with ThreadPoolExecutor(_THREADS) as pool:
-            futures = {member.path: pool.submit(_hash, bundle, member, advance, stop) for member in ordered}
+        with ThreadPoolExecutor(THREADS) as pool:
+            futures = {member.path: pool.submit(of_member, bundle, member, advance, stop) for member in ordered}
             try:
                 return {path: future.result() for path, future in futures.items()}
             except BaseException:  # an interrupt: do not first read what is left
@@ -88,13 +69,15 @@ def compute(bundle: Bundle, members: Mapping[str, Member], progress: Progress) -
                 raise
 
 
-def _hash(bundle: Bundle, member: Member, advance: Callable[[int], None], stop: threading.Event) -> Hashed:
+def of_member(bundle: Bundle, member: Member, advance: Callable[[int], None], stop: threading.Event) -> Hashed:
+    """Hash one file of a bundle, telling how many bytes each step took, until ``stop`` is set."""
     state = hashlib.sha256()
+    buffer = memoryview(bytearray(min(_CHUNK, member.size)))
     try:
         with bundle.open_member(member.path) as stream:
-            while not stop.is_set() and (chunk := stream.read(_CHUNK)):
-                state.update(chunk)
-                advance(len(chunk))
+            while not stop.is_set() and (count := stream.readinto(buffer)):
+                state.update(buffer[:count])
+                advance(count)
         if any(bundle.padding(member)):
             return Hashed(Digest(state.hexdigest()), "the padding behind it is not empty")
     except OSError as error:  # a failing disk or stick

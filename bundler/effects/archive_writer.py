@@ -9,15 +9,15 @@ import fcntl
 import glob
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from bundler.effects import archive_follower, archive_header, files
+from bundler.effects import archive_digests, archive_follower, archive_header, files
 from bundler.effects.archive import Bundle
-from bundler.effects.archive_digests import WholeDigests
+from bundler.effects.archive_digests import Hashed
 from bundler.effects.archive_follower import Follower
 from bundler.effects.volumes import Volumes
 from bundler.errors import ToolFailedError, VerificationError
@@ -53,11 +53,10 @@ def size(members: Iterable[NewFile]) -> int:
 
 @dataclass(frozen=True)
 class Written:
-    """A bundle that has its name: its files in order (one, or the volumes), their bytes in all, their digests."""
+    """A bundle that has its name: its files in order (one, or the volumes), and their bytes in all."""
 
     paths: tuple[Path, ...]
     size: int
-    digests: WholeDigests
 
 
 def write(
@@ -65,13 +64,14 @@ def write(
     members: Iterable[NewFile],
     *,
     created: int,
-    check: Callable[[Bundle], None],
+    check: Callable[[Bundle, Mapping[str, Hashed]], None],
     progress: Progress,
     volume_size: int | None = None,
 ) -> Written:
     """Write a bundle under a temporary name, let ``check`` read it, and give it its name when that raises nothing.
 
-    What is checked is the written file, not what was meant to be written. ``created`` is the time of every file, in
+    What is checked is the written file, not what was meant to be written; ``check`` also gets what each of its files
+    hashes to, for they are read back while the next ones are written. ``created`` is the time of every file, in
     seconds. With ``volume_size`` (bytes) it goes into volumes, ``path`` and a number each, the first of which gets its
     name last; a file of their digests lies beside them. What killed runs left beside ``path`` is removed, and so is an
     earlier bundle of that name in the other form.
@@ -98,21 +98,21 @@ def write(
         streams += [stack.enter_context(files.replacing(one)) for one in paths[1:]]
         for stream in streams:
             _lock(stream)
-        begins = range(0, total, volume_size or total)
-        rooms = [
-            (stream.fileno(), min(begins.step, total - begin)) for stream, begin in zip(streams, begins, strict=True)
-        ]
-        with archive_follower.following(rooms) as follower:
+        for stream, begin in zip(streams, range(0, total, volume_size or total), strict=True):
+            os.truncate(stream.fileno(), min(volume_size or total, total - begin))
+        bundle = Bundle(Volumes(path, tuple(zip(paths, streams, strict=True))))
+        with archive_follower.following(bundle) as follower:
             with progress.task(f"Pack {path.name}", total=total, unit="bytes") as task:
-                _write(_Output(rooms, begins.step, follower), ordered, created, task)
-            check(Bundle(Volumes(path, tuple(zip(paths, streams, strict=True)))))
-            digests = follower.settled()
+                _write(_Output(bundle.volumes, follower), ordered, created, task)
+                hashed = follower.hashed()
+            check(bundle, hashed)
+            follower.settle()
         if sums:
-            rows = zip(digests.volumes, paths, strict=True)
+            rows = zip(archive_digests.of_volumes(bundle), paths, strict=True)
             sums.write("".join(f"{digest.hex}  {one.name}\n" for digest, one in rows).encode())
         _forget_earlier(path, paths)
         named += [*paths[1:], *([_sums(path)] if sums else [])]
-    return Written(paths, total, digests)
+    return Written(paths, total)
 
 
 @contextmanager
@@ -153,11 +153,11 @@ def _forget_earlier(path: Path, paths: Sequence[Path]) -> None:
 class _Output:
     """Files written one after the other; positions are explicit, so that the kernel's copies and ours can alternate."""
 
-    def __init__(self, rooms: Sequence[tuple[int, int]], volume_size: int, follower: Follower) -> None:
-        self._descriptors = [descriptor for descriptor, _ in rooms]
-        self._volume_size = volume_size
-        self._follower = follower
+    def __init__(self, place: Volumes, follower: Follower) -> None:
+        self._files = iter(place.files)
+        self._file = next(self._files)
         self._position = 0
+        self._follower = follower
 
     def append(self, content: bytes) -> None:
         view = memoryview(content)
@@ -179,14 +179,19 @@ class _Output:
         self.append(chunk)
         return len(chunk)
 
+    def complete(self, path: str) -> None:
+        """Say that all of a file is there: it can be read back."""
+        self._follower.completed(path)
+
     def _advance(self, count: int) -> None:
         self._position += count
         self._follower.reached(self._position)
 
     def _next(self) -> tuple[int, int, int]:
         """Return the file that is written to, where in it, and for how many bytes it has room."""
-        number, offset = divmod(self._position, self._volume_size)
-        return self._descriptors[number], offset, self._volume_size - offset
+        if self._position == self._file.end:
+            self._file = next(self._files)
+        return self._file.descriptor, self._position - self._file.begin, self._file.end - self._position
 
 
 def _write(output: _Output, members: Sequence[NewFile], created: int, task: Task) -> None:
@@ -199,6 +204,7 @@ def _write(output: _Output, members: Sequence[NewFile], created: int, task: Task
         else:
             _copy(member, member.content, output, task)
         output.append(tar.padding(member.size))
+        output.complete(member.path)
     output.append(tar.END)
 
 

@@ -13,6 +13,7 @@ from bundler.effects.blobs import BlobStore
 from bundler.effects.feature_repo import RepoContents
 from bundler.effects.registry.endpoint import Access
 from bundler.errors import LockError, SpecError
+from bundler.model import layout
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.lock import BundleLock
@@ -100,7 +101,7 @@ class Built:
         )
         count = len(self.packed.volumes)
         return (
-            f"{self.packed.path}  {self.packed.size / 1e6:.1f} MB  {self.packed.digest}",
+            f"{self.packed.path}  {self.packed.size / 1e6:.1f} MB  {layout.MANIFEST} {self.packed.digest}",
             *([f"  in {count} volumes, the last is {self.packed.volumes[-1].name}"] if count else []),
             *images,
             f"  next: bundler inspect {self.packed.path}, and the reviewer's CHECKLIST.html inside",

@@ -10,6 +10,7 @@ from typing import Final
 from bundler import resources
 from bundler.effects import archive_writer, offline_program, signing
 from bundler.effects.archive import Bundle
+from bundler.effects.archive_digests import Hashed
 from bundler.effects.archive_writer import NewFile
 from bundler.effects.blobs import BlobStore
 from bundler.errors import VerificationError
@@ -78,7 +79,11 @@ class SigningKey:
 
 @dataclass(frozen=True)
 class Packed:
-    """A finished bundle; ``digest`` is that of the whole tar, ``size`` its bytes, ``path`` its file or first volume."""
+    """A finished bundle: its bytes, its file or first volume, and the digest of ``bundle.json``, which stands for all.
+
+    So it is the same in one file and in volumes, and before and after it is signed; ``inspect`` and ``verify`` say it
+    too.
+    """
 
     path: Path
     size: int
@@ -112,8 +117,8 @@ def run(
     if key:
         members.append(NewFile.of(layout.SIGNATURE, signing.sign(content, key)))
 
-    def check(bundle: Bundle) -> None:
-        verify.require(bundle, progress=progress)
+    def check(bundle: Bundle, hashed: Mapping[str, Hashed]) -> None:
+        verify.require(bundle, progress=progress, hashed=hashed)
 
     written = archive_writer.write(
         folder / manifest.file_name,
@@ -124,7 +129,7 @@ def run(
         volume_size=volume_size,
     )
     volumes = written.paths if volume_size else ()
-    return Packed(written.paths[0], written.size, written.digests.tar, manifest, volumes)
+    return Packed(written.paths[0], written.size, Digest.of(content), manifest, volumes)
 
 
 def members_of(plan: PackPlan, store: BlobStore) -> tuple[BundleManifest, list[NewFile]]:

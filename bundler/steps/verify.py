@@ -47,8 +47,16 @@ def run(path: Path, *, progress: Progress, public_key: Path | None = None) -> Re
         return check(bundle, progress=progress, public_key=public_key)
 
 
-def check(bundle: Bundle, *, progress: Progress, public_key: Path | None = None) -> Report:
+def check(
+    bundle: Bundle,
+    *,
+    progress: Progress,
+    public_key: Path | None = None,
+    hashed: Mapping[str, Hashed] | None = None,
+) -> Report:
     """Verify an open bundle; its contents are read once, its metadata a few times.
+
+    ``hashed`` is what its files hash to (by path), where they were read already.
 
     Raises:
         ToolMissingError: a public key is given, and there is no openssl.
@@ -56,7 +64,8 @@ def check(bundle: Bundle, *, progress: Progress, public_key: Path | None = None)
     """
     manifest, unreadable = _manifest(bundle)
     structure = list(_structure(bundle, manifest))  # reads every header: what is known is complete only after it
-    seen = _Seen(bundle, manifest, bundle.known, archive_digests.compute(bundle, bundle.known, progress))
+    found = archive_digests.compute(bundle, bundle.known, progress) if hashed is None else hashed
+    seen = _Seen(bundle, manifest, bundle.known, found)
     trust = [*unreadable, *_signature(seen, public_key)]
     files = [*structure, *_files(seen), *_checksums(seen)]
     sections = [Section("Trust", tuple(trust)), Section("Files", tuple(files))]
@@ -68,9 +77,9 @@ def check(bundle: Bundle, *, progress: Progress, public_key: Path | None = None)
     return report
 
 
-def require(bundle: Bundle, *, progress: Progress) -> None:
-    """Verify, and raise ``VerificationError`` with every fault as its details where there is one."""
-    report = check(bundle, progress=progress)
+def require(bundle: Bundle, *, progress: Progress, hashed: Mapping[str, Hashed] | None = None) -> None:
+    """Verify, and raise ``VerificationError`` with every fault as its details where there is one; see ``check``."""
+    report = check(bundle, progress=progress, hashed=hashed)
     if report.failed:
         faults = [finding for finding in report.findings if finding.status is Status.FAIL]
         details = tuple(": ".join((finding.title, *finding.evidence)) for finding in faults)
@@ -84,7 +93,7 @@ def _volumes(bundle: Bundle) -> Iterator[Finding]:
         return
     written_as = {digest: name for name, digest in listed.items()}
     try:
-        found = archive_digests.of_whole(bundle).volumes
+        found = archive_digests.of_volumes(bundle)
     except OSError as error:  # a failing disk or stick
         yield _fault("volumes", "A volume cannot be read", str(error.strerror))
         return

@@ -7,11 +7,13 @@ import io
 import json
 import random
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bundler.effects import archive_writer
+from bundler.effects.archive import Bundle
+from bundler.effects.archive_digests import Hashed
 from bundler.effects.archive_writer import NewFile
 from bundler.model import layout, media_types
 from bundler.model.descriptor import Descriptor, Json
@@ -113,14 +115,18 @@ def write(path: Path, images: Mapping[str, SampleImage], volume_size: int | None
 
 
 def pack(
-    path: Path, images: Iterable[BundledImage], blobs: Mapping[Digest, NewFile], volume_size: int | None = None
+    path: Path,
+    images: Iterable[BundledImage],
+    blobs: Mapping[Digest, NewFile],
+    volume_size: int | None = None,
+    check: Callable[[Bundle, Mapping[str, Hashed]], None] = lambda *_: None,
 ) -> Path:
     """Write a bundle of images whose blobs are given."""
     written = archive_writer.write(
         path,
         members(images, blobs),
         created=0,
-        check=lambda _: None,
+        check=check,
         progress=SilentProgress(),
         volume_size=volume_size,
     )

@@ -5,7 +5,7 @@ import errno
 import io
 import os
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bundler.effects import archive_header, archive_writer
 from bundler.effects.archive import Bundle
+from bundler.effects.archive_digests import Hashed
 from bundler.effects.archive_writer import NewFile
 from bundler.errors import ToolFailedError, UsageError, VerificationError
 from bundler.model import layout
@@ -25,11 +26,11 @@ CREATED = 1700000000
 BLOBS = (b"first blob", b"x" * 3000, b"")
 
 
-def accept(_bundle: Bundle) -> None:
+def accept(_bundle: Bundle, _hashed: Mapping[str, Hashed]) -> None:
     pass
 
 
-def write(path: Path, files: dict[str, bytes], check: Callable[[Bundle], None] = accept) -> Path:
+def write(path: Path, files: dict[str, bytes], check: Callable[[Bundle, Mapping[str, Hashed]], None] = accept) -> Path:
     members = []
     for name, content in files.items():
         if name.startswith("blobs/"):
@@ -114,7 +115,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_bundle_that_fails_its_check_never_gets_its_name(tmp_path: Path) -> None:
-    def refuse(bundle: Bundle) -> None:
+    def refuse(bundle: Bundle, _hashed: Mapping[str, Hashed]) -> None:
         assert bundle.read("oci-layout") == b"{}"
         raise VerificationError("not good")
 
@@ -143,7 +144,7 @@ def test_a_blob_of_another_size_is_refused(tmp_path: Path, found: bytes) -> None
 def test_what_a_killed_run_left_is_removed_and_what_another_run_writes_is_not(tmp_path: Path) -> None:
     (tmp_path / ".a.bundle.tar.dead.part").write_bytes(b"half")
 
-    def second_run(_bundle: Bundle) -> None:
+    def second_run(_bundle: Bundle, _hashed: Mapping[str, Hashed]) -> None:
         write(tmp_path / "a.bundle.tar", {"oci-layout": b"second"})
 
     write(tmp_path / "a.bundle.tar", {"oci-layout": b"first"}, check=second_run)
@@ -182,21 +183,36 @@ def test_a_disk_that_fails_at_the_end_leaves_no_bundle(tmp_path: Path, monkeypat
     assert not list(tmp_path.iterdir())
 
 
-def test_what_was_written_is_hashed_as_it_lies_in_the_file(tmp_path: Path) -> None:
-    content = bytes(range(256)) * 20_000
+@pytest.mark.parametrize("size", [None, 1_000_001, 512])
+def test_what_was_written_is_hashed_as_it_lies_in_the_file(tmp_path: Path, size: int | None) -> None:
+    content = bytes(range(256)) * (20_000 if size != 512 else 12)
+    files = {"a": b"x" * 700, layout.blob(Digest.of(content)): content, layout.blob(Digest.of(b"")): b""}
+    said: dict[str, Hashed] = {}
+
+    def look(bundle: Bundle, hashed: Mapping[str, Hashed]) -> None:
+        said.update(hashed)
+        assert {name: bundle.read(name) for name in bundle.members} == files
+
     (tmp_path / "blob").write_bytes(content)
-    new = NewFile(layout.blob(Digest.of(content)), len(content), tmp_path / "blob")
-    for size in (None, 1_000_001, 512):
-        target = tmp_path / f"{size}.bundle.tar"
-        if size == 512:
-            new = NewFile.of("a", b"x" * 3000)
-        written = archive_writer.write(
-            target, [new], created=0, check=accept, progress=SilentProgress(), volume_size=size
-        )
-        contents = [path.read_bytes() for path in written.paths]
-        assert written.size == sum(map(len, contents))
-        assert written.digests.tar == Digest.of(b"".join(contents))
-        assert written.digests.volumes == tuple(map(Digest.of, contents))
+    new = [NewFile.of(name, held) for name, held in files.items() if held != content]
+    new.append(NewFile(layout.blob(Digest.of(content)), len(content), tmp_path / "blob"))
+    written = archive_writer.write(
+        tmp_path / "a.bundle.tar", new, created=0, check=look, progress=SilentProgress(), volume_size=size
+    )
+    assert written.size == sum(path.stat().st_size for path in written.paths)
+    assert said == {name: Hashed(Digest.of(held)) for name, held in files.items()}
+
+
+def test_a_kernel_that_copies_wrongly_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content, said = b"y" * 100_000, list[Hashed]()
+
+    def wrong(_source: int, target: int, count: int, _begin: int, position: int) -> int:
+        return os.pwrite(target, bytes(count), position)
+
+    monkeypatch.setattr(os, "copy_file_range", wrong)
+    path = layout.blob(Digest.of(content))
+    write(tmp_path / "a.bundle.tar", {path: content}, check=lambda _, hashed: said.append(hashed[path]))
+    assert said == [Hashed(Digest.of(bytes(len(content))))]
 
 
 # Hostile tars: made by the standard library's writer, or by hand.
