@@ -27,7 +27,7 @@ class BlobWriter:
         self._state = hashlib.sha256()
         self.size = 0
 
-    def write(self, chunk: bytes) -> int:
+    def write(self, chunk: bytes | memoryview) -> int:
         """Append to the blob."""
         self._state.update(chunk)
         self.size += len(chunk)

@@ -14,7 +14,7 @@ from typing import Final
 # Commands that work on the disconnected side; those whose module exists are taken.
 COMMANDS: Final = ("inspect", "verify", "push", "serve", "load", "preflight", "install", "status", "uninstall")
 # Distribution -> the package it brings. Their own dependencies are not needed for what is used of them.
-VENDORED: Final = {"click": "click", "pyyaml": "yaml", "rich": "rich", "urllib3": "urllib3"}
+VENDORED: Final = {"click": "click", "pyyaml": "yaml", "rich": "rich"}
 DISTRIBUTION: Final = "feast-airgap-bundler"
 
 _LICENCE_NAMES: Final = ("LICEN", "NOTICE", "COPYING")

@@ -7,17 +7,17 @@ import io
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from email.message import Message
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-import urllib3
-from urllib3.response import BaseHTTPResponse
 
 from bundler.effects.blobs import BlobStore
 from bundler.effects.registry import download
 from bundler.effects.registry.content import BundledBlob
 from bundler.effects.registry.endpoint import Connection, Endpoint
+from bundler.effects.registry.http import Response
 from bundler.effects.registry.journal import Journal
 from bundler.effects.registry.meter import Meter
 from bundler.effects.registry.patience import CallOff
@@ -41,6 +41,17 @@ class Impatient(CallOff):
         self.check()
 
 
+class MemoryBody(io.BytesIO):
+    length: int | None = None
+
+
+def answer(status: int, headers: Mapping[str, str], content: bytes = b"") -> Response:
+    head = Message()
+    for name, value in headers.items():
+        head[name] = value
+    return Response(status, head, MemoryBody(content))
+
+
 class MemorySession(Session):
     """A session whose exchanges go to a registry in memory; ``before`` may break each one."""
 
@@ -50,9 +61,9 @@ class MemorySession(Session):
         self.registry = registry
         self.breaks_after: list[int] = []
         self.urls: list[tuple[str, str, Mapping[str, str]]] = []
-        self.answer: Callable[[str, str], BaseHTTPResponse | None] = lambda method, url: None  # noqa: ARG005
+        self.answer: Callable[[str, str], Response | None] = lambda method, url: None  # noqa: ARG005
 
-    def _once(self, method: str, url: str, headers: Mapping[str, str], body: Body | None) -> BaseHTTPResponse:
+    def _once(self, method: str, url: str, headers: Mapping[str, str], body: Body | None) -> Response:
         self.urls.append((method, url, headers))
         if (own := self.answer(method, url)) is not None:
             return own
@@ -63,14 +74,12 @@ class MemorySession(Session):
             for part in body() if callable(body) else [body or b""]:
                 if breaks_after is not None and passed + len(part) > breaks_after:
                     yield bytes(part)[: breaks_after - passed]
-                    raise urllib3.exceptions.ProtocolError("Connection reset by peer")
+                    raise ConnectionResetError("Connection reset by peer")
                 passed += len(part)
                 yield bytes(part)
 
         reply = self.registry.handle(method, urlsplit(url)._replace(scheme="", netloc="").geturl(), headers, parts())
-        content = io.BytesIO(b"" if method == "HEAD" else reply.body)
-        headers = dict(reply.headers)
-        return urllib3.HTTPResponse(content, headers, reply.status, preload_content=False, request_method=method)
+        return answer(reply.status, reply.headers, b"" if method == "HEAD" else reply.body)
 
 
 class Counting:
@@ -136,12 +145,12 @@ def test_a_blob_whose_answer_was_lost_is_not_sent_again(blob: BundledBlob) -> No
     registry = MemoryRegistry()
     session = MemorySession(registry)
 
-    def lose_once(method: str, url: str) -> BaseHTTPResponse | None:
+    def lose_once(method: str, url: str) -> Response | None:
         if method == "PUT":
             session.answer = lambda method, url: None  # noqa: ARG005
             target = urlsplit(url)._replace(scheme="", netloc="").geturl()
             registry.handle(method, target, {}, [CONTENT])
-            raise urllib3.exceptions.ProtocolError("Connection reset by peer")
+            raise ConnectionResetError("Connection reset by peer")
         return None
 
     session.answer = lose_once
@@ -277,18 +286,17 @@ def test_more_bytes_than_announced_are_refused(tmp_path: Path) -> None:
         fetch(MemorySession(registry), blob, BlobStore(tmp_path))
 
 
-def _redirecting(target: str) -> Callable[[str, str], BaseHTTPResponse | None]:
-    def answer(method: str, url: str) -> BaseHTTPResponse | None:
+def _redirecting(target: str) -> Callable[[str, str], Response | None]:
+    def redirect(method: str, url: str) -> Response | None:
         if "/storage/" in url:
-            return urllib3.HTTPResponse(io.BytesIO(CONTENT), {}, 200, preload_content=False)
+            return answer(200, {}, CONTENT)
         if method == "GET" and "/blobs/" in url:
-            return urllib3.HTTPResponse(io.BytesIO(b""), {"Location": target}, 307, preload_content=False)
+            return answer(307, {"Location": target})
         if url.endswith("/v2/"):
-            headers = {"WWW-Authenticate": 'Basic realm="r"'}
-            return urllib3.HTTPResponse(io.BytesIO(b""), headers, 401, preload_content=False)
+            return answer(401, {"WWW-Authenticate": 'Basic realm="r"'})
         return None
 
-    return answer
+    return redirect
 
 
 @pytest.mark.parametrize(
@@ -338,9 +346,7 @@ def test_a_registry_behind_tls_that_calls_itself_plain_is_still_spoken_to_with_t
 
 def test_an_endless_small_answer_is_refused() -> None:
     session = MemorySession(MemoryRegistry())
-    session.answer = lambda method, url: urllib3.HTTPResponse(  # noqa: ARG005
-        io.BytesIO(b"x" * (17 << 20)), {}, 200, preload_content=False
-    )
+    session.answer = lambda method, url: answer(200, {}, b"x" * (17 << 20))  # noqa: ARG005
     with pytest.raises(RegistryError, match="where few are due"):
         session.check()
 
@@ -349,8 +355,7 @@ def test_a_blob_of_another_digest_in_an_answer_is_refused() -> None:
     registry = MemoryRegistry()
     _stored(registry)
     session = MemorySession(registry)
-    session.answer = lambda method, url: urllib3.HTTPResponse(  # noqa: ARG005
-        io.BytesIO(b""), {"Docker-Content-Digest": f"sha256:{'0' * 64}"}, 200, preload_content=False
-    )
+    wrong = {"Docker-Content-Digest": f"sha256:{'0' * 64}"}
+    session.answer = lambda method, url: answer(200, wrong)  # noqa: ARG005
     with pytest.raises(RegistryError, match="is due"):
         Repository(session, "team/app").has_blob(DIGEST)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import email.utils
 import json
+import ssl
 import time
 from pathlib import Path
 
 import pytest
-import urllib3.exceptions
 
 from bundler.effects.registry import credentials, faults, mirrors, tls
 from bundler.effects.registry.challenge import choose, parse
@@ -346,7 +346,7 @@ def test_retry_after_is_seconds_or_a_date() -> None:
     ],
 )
 def test_each_failure_of_tls_says_what_to_do(text: str, remedy: str, transient: bool) -> None:  # noqa: FBT001
-    error = faults.unreachable(urllib3.exceptions.SSLError(text), doing="pushing", host="r.example")
+    error = faults.unreachable(ssl.SSLError(1, text), doing="pushing", host="r.example")
     assert remedy in error.remedy
     assert error.transient is transient
 

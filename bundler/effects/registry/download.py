@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from urllib3.response import BaseHTTPResponse
-
 from bundler.effects import files
 from bundler.effects.blobs import BlobStore, BlobWriter
 from bundler.effects.registry.faults import UnreachableError
+from bundler.effects.registry.http import Response
 from bundler.effects.registry.meter import Meter
 from bundler.effects.registry.repository import Repository
 from bundler.errors import RegistryError, VerificationError
@@ -59,10 +58,11 @@ def _attempt(
                     f"{response.headers.get('Content-Range')!r}.",
                     remedy="The registry, or a proxy, gets ranges wrong; leave it out.",
                 )
-            while chunk := response.read(_PART):
+            buffer = memoryview(bytearray(min(_PART, blob.size + 1)))  # one more shows that there is too much
+            while count := response.read_into(buffer):
                 repository.session.call_off.check()
-                _write(chunk[skip:], blob, writer, store)
-                skip = max(0, skip - len(chunk))
+                _write(buffer[:count][skip:], blob, writer, store)
+                skip = max(0, skip - count)
                 meter.reached(str(blob.digest), writer.size)
     except RegistryError as error:
         return error
@@ -71,11 +71,11 @@ def _attempt(
     return None
 
 
-def _begins_at(response: BaseHTTPResponse, offset: int) -> bool:
+def _begins_at(response: Response, offset: int) -> bool:
     return response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0] == str(offset)
 
 
-def _write(chunk: bytes, blob: Descriptor, writer: BlobWriter, store: BlobStore) -> None:
+def _write(chunk: memoryview, blob: Descriptor, writer: BlobWriter, store: BlobStore) -> None:
     if writer.size + len(chunk) > blob.size:
         raise VerificationError(f"Expected {blob.size} bytes of {blob.digest}, got more.")
     with files.explained(store.folder):  # a full disk is no fault of the registry

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import email.utils
 import json
+import socket
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
-import urllib3.exceptions
-
+from bundler.effects.registry.http import NotConnectedError
 from bundler.errors import RegistryError
 
 # What passes by itself: request timeout, too early, too many requests, and a server's trouble.
@@ -139,40 +140,37 @@ def _remedy(answer: Answer, codes: frozenset[str], host: str, login: str | None)
 
 def unreachable(error: Exception, *, doing: str, host: str) -> UnreachableError:
     """Make the error for an exchange that did not end in an answer."""
-    reason = _innermost(error)
     where = f"the registry {host} while {doing}"
-    if isinstance(error, urllib3.exceptions.ProxyError):
-        return UnreachableError(
-            f"The proxy did not let us reach {where}: {reason}.",
-            remedy="Correct HTTPS_PROXY, or add the host to NO_PROXY.",
-            transient=False,
-        )
-    if isinstance(reason, urllib3.exceptions.SSLError):
-        return _tls_failed(str(reason), where, host)
-    problem, remedy = _connection_failed(reason, where)
+    match error:
+        case ssl.SSLError():
+            return _tls_failed(str(error), where, host)
+        case NotConnectedError(proxy=True):
+            return UnreachableError(
+                f"The proxy did not let us reach {where}: {_said(error.reason)}.",
+                remedy="Correct HTTPS_PROXY, or add the host to NO_PROXY.",
+                transient=False,
+            )
+        case NotConnectedError():
+            problem, remedy = _not_connected(error.reason, where)
+        case TimeoutError():
+            problem, remedy = f"Waited in vain for {where}.", "Run the same command again, or give more time."
+        case _:
+            problem, remedy = f"Lost {where}: {_said(error)}.", "Run the same command again: it continues."
     return UnreachableError(problem, remedy=remedy)
 
 
-def _connection_failed(reason: Exception, where: str) -> tuple[str, str]:
+def _not_connected(reason: OSError, where: str) -> tuple[str, str]:
     match reason:
-        case urllib3.exceptions.NameResolutionError():
+        case socket.gaierror():
             return f"Cannot find {where}: no address is known for the name.", "Correct the name, or the resolver."
-        case urllib3.exceptions.NewConnectionError():
-            why = str(reason).rpartition(": ")[2]
-            return f"Cannot connect to {where}: {why}.", "Correct host and port; is it running?"
-        case urllib3.exceptions.ConnectTimeoutError():
+        case TimeoutError():
             return f"Cannot connect to {where}: no answer.", "A firewall may be in between."
-        case urllib3.exceptions.TimeoutError() | TimeoutError():
-            return f"Waited in vain for {where}.", "Run the same command again, or give more time."
-    return f"Lost {where}: {reason}.", "Run the same command again: it continues."
+    return f"Cannot connect to {where}: {_said(reason)}.", "Correct host and port; is it running?"
 
 
-def _innermost(error: Exception) -> Exception:
-    if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason:
-        return _innermost(error.reason)
-    if isinstance(error, urllib3.exceptions.ProxyError):
-        return error.original_error
-    return error
+def _said(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (text or type(error).__name__).rstrip(".")
 
 
 def _tls_failed(text: str, where: str, host: str) -> UnreachableError:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlencode
 
-from urllib3.response import BaseHTTPResponse
-
 from bundler.effects.registry.auth import Scope
 from bundler.effects.registry.contents import references
 from bundler.effects.registry.faults import Answer
+from bundler.effects.registry.http import Response
 from bundler.effects.registry.session import Session
 from bundler.errors import RegistryError
 from bundler.model import media_types
@@ -55,7 +54,7 @@ class Repository:
             self.compare(answer, digest, doing)
         return answer.status == HTTPStatus.OK
 
-    def open_blob(self, digest: Digest, offset: int = 0) -> AbstractContextManager[BaseHTTPResponse]:
+    def open_blob(self, digest: Digest, offset: int = 0) -> AbstractContextManager[Response]:
         """Open a blob for reading from ``offset`` on; the registry may answer with all of it (status 200)."""
         return self.session.stream(
             self.blob_path(digest),

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
+from http.client import HTTPException
 from typing import TypeAlias
 from urllib.parse import urljoin, urlsplit
-
-import urllib3
-from urllib3.response import BaseHTTPResponse
 
 from bundler import __version__
 from bundler.effects.registry import credentials, faults, tls
 from bundler.effects.registry.auth import Authenticator, Scope
 from bundler.effects.registry.endpoint import Connection, Endpoint
 from bundler.effects.registry.faults import Answer, RefusedError
+from bundler.effects.registry.http import Connections, Response
 from bundler.effects.registry.patience import CallOff, Patience
 from bundler.effects.registry.proxies import proxy_for
 from bundler.errors import RegistryError
@@ -51,14 +51,16 @@ class Session:
         own = tls.with_host_folders(endpoint.tls, endpoint.host, connection.environment)
         self._tls = {True: own, False: replace(own, client_certificate=None, client_key=None)}
         self._lock = threading.Lock()
-        self._pools: dict[tuple[str | None, bool], urllib3.PoolManager] = {}
-        if not own.verify:
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the user asked for it
+        self._contexts: dict[bool, ssl.SSLContext] = {}
+        self._connections = Connections(
+            kept=connection.parallel,
+            connecting=min(_CONNECT_TIMEOUT, connection.timeout),
+            waiting=connection.timeout,
+        )
 
     def close(self) -> None:
         """Give the connections back."""
-        for pool in self._pools.values():
-            pool.clear()
+        self._connections.close()
 
     def patience(self) -> Patience:
         """Begin to count the failures of one piece of work."""
@@ -129,7 +131,7 @@ class Session:
     @contextmanager
     def stream(
         self, location: str, *, doing: str, scopes: tuple[Scope, ...] = (), headers: Mapping[str, str] | None = None
-    ) -> Iterator[BaseHTTPResponse]:
+    ) -> Iterator[Response]:
         """Open the body of an answer (status 200 or 206) for reading, once.
 
         Raises:
@@ -141,15 +143,13 @@ class Session:
                 raise self.refusal(self._read(response, url), doing=doing, scopes=scopes)
         try:
             yield response
-        except urllib3.exceptions.HTTPError as error:
+        except (HTTPException, OSError) as error:
             response.close()
             raise faults.unreachable(error, doing=doing, host=self.endpoint.host) from error
         except BaseException:
             response.close()  # what is left of the body must not be taken for the next answer
             raise
-        if response.length_remaining:  # read in part, on purpose
-            response.close()
-        response.release_conn()
+        response.release()
 
     def refusal(self, answer: Answer, *, doing: str, scopes: tuple[Scope, ...] = ()) -> RefusedError:
         """Make the error for an answer that says no."""
@@ -161,17 +161,17 @@ class Session:
         self.call_off.check()
         try:
             yield
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+        except (HTTPException, OSError) as error:
             raise faults.unreachable(error, doing=doing, host=self.endpoint.host) from error
 
     def _authenticated(
         self, method: str, url: str, scopes: tuple[Scope, ...], headers: Mapping[str, str], body: Body | None
-    ) -> tuple[BaseHTTPResponse, str]:
+    ) -> tuple[Response, str]:
         sent = self._auth.header(scopes) if self._is_own(url) else None
         response, end = self._following(method, url, headers, body, sent)
         if response.status != HTTPStatus.UNAUTHORIZED or not self._is_own(end):
             return response, end
-        asked = ", ".join(response.headers.getlist("WWW-Authenticate"))
+        asked = ", ".join(response.headers.get_all("WWW-Authenticate", []))
         retry = self._auth.answer(asked, scopes, sent)
         if retry is None:
             return response, end
@@ -180,7 +180,7 @@ class Session:
 
     def _following(
         self, method: str, url: str, headers: Mapping[str, str], body: Body | None, authorization: str | None
-    ) -> tuple[BaseHTTPResponse, str]:
+    ) -> tuple[Response, str]:
         """Make an exchange and follow redirects of reading ones; only the registry itself sees our login."""
         for _ in range(_MOST_REDIRECTS):
             sent = dict(headers)
@@ -204,50 +204,37 @@ class Session:
         there, own = urlsplit(url), urlsplit(self.endpoint.base_url)
         return (there.scheme, there.netloc) == (own.scheme, own.netloc)
 
-    def _once(self, method: str, url: str, headers: Mapping[str, str], body: Body | None) -> BaseHTTPResponse:
+    def _once(self, method: str, url: str, headers: Mapping[str, str], body: Body | None) -> Response:
         begin = time.monotonic()
-        response = self._pool(url).request(
+        sent = {
+            "User-Agent": f"bundler/{__version__}",
+            "Accept-Encoding": "identity",  # blobs are taken as they are
+            **headers,
+        }
+        response = self._connections.send(
             method,
             url,
-            headers={
-                "User-Agent": f"bundler/{__version__}",
-                "Accept-Encoding": "identity",  # blobs are taken as they are
-                **headers,
-            },
-            body=body() if callable(body) else body,
-            redirect=False,
-            retries=False,
-            preload_content=False,
-            decode_content=False,
+            sent,
+            body() if callable(body) else body,
+            proxy=proxy_for(url, self.connection.environment),
+            context=self._context(url),
         )
         # Queries may hold secrets of object stores and upload sessions.
         shown = url.partition("?")[0]
         _LOG.debug("%s %s -> %d (%.0f ms)", method, shown, response.status, (time.monotonic() - begin) * 1000)
         return response
 
-    def _pool(self, url: str) -> urllib3.PoolManager:
-        key = (proxy_for(url, self.connection.environment), self._is_own(url))
+    def _context(self, url: str) -> ssl.SSLContext | None:
+        """Return whom to trust; reading the system's authorities takes longer than a push that has nothing to send."""
+        if not url.startswith("https:"):
+            return None
+        own = self._is_own(url)
         with self._lock:
-            if key not in self._pools:
-                self._pools[key] = self._new_pool(*key)
-            return self._pools[key]
+            if own not in self._contexts:
+                self._contexts[own] = tls.context(self._tls[own])
+            return self._contexts[own]
 
-    def _new_pool(self, proxy: str | None, own: bool) -> urllib3.PoolManager:  # noqa: FBT001  (the pool's key)
-        timeout = urllib3.Timeout(connect=min(_CONNECT_TIMEOUT, self.connection.timeout), read=self.connection.timeout)
-        # Reading the system's authorities takes longer than a push that finds everything there.
-        context = None if self.endpoint.plain_http and own else tls.context(self._tls[own])
-        size = self.connection.parallel
-        if proxy is None:
-            return urllib3.PoolManager(maxsize=size, timeout=timeout, ssl_context=context)
-        login = urlsplit(proxy)
-        proxy_headers = (
-            urllib3.make_headers(proxy_basic_auth=f"{login.username}:{login.password or ''}") if login.username else {}
-        )
-        return urllib3.ProxyManager(
-            proxy, maxsize=size, timeout=timeout, ssl_context=context, proxy_headers=proxy_headers
-        )
-
-    def _read(self, response: BaseHTTPResponse, url: str) -> Answer:
+    def _read(self, response: Response, url: str) -> Answer:
         """Take a small body whole and give the connection back."""
         try:
             body = response.read(_SMALL_BODY + 1)
@@ -260,5 +247,5 @@ class Session:
                 f"The registry {self.endpoint.host} answers with more than {_SMALL_BODY} bytes where few are due.",
                 remedy="What answers there may not be a registry.",
             )
-        response.release_conn()
+        response.release()
         return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, body, url)

@@ -174,7 +174,7 @@ class _Upload:
             self._session.call_off.check()
             part = read_part(self._content, offset, buffer[: end - offset])
             self._hasher.take(offset, part)
-            yield part  # type: ignore[misc]  # urllib3 says bytes, and takes any buffer
+            yield part  # type: ignore[misc]  # the type says bytes; any buffer is sent
             offset += len(part)
             self._meter.reached(str(self._content.digest), offset)
 

@@ -1,0 +1,234 @@
+"""HTTP/1.1 for registries: connections that are kept and shared, proxies, time limits, bodies that stream both ways.
+
+``http.client`` speaks the protocol. A library above it would take as long to import as a push that finds everything in
+place takes to run, and would copy every part of a blob once more.
+"""
+
+from __future__ import annotations
+
+import base64
+import selectors
+import ssl
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from email.message import Message
+from http.client import HTTPConnection, HTTPSConnection, IncompleteRead
+from typing import Final, Protocol
+from urllib.parse import quote, unquote, urlsplit
+
+from bundler.errors import UsageError
+
+_PORTS: Final = {"http": 80, "https": 443}
+# What may stand in a request's target as it is (RFC 3986); a server that sends us somewhere may forget to encode.
+_AS_IT_IS: Final = "/%?=&:;@+$,!~*'()[]"
+
+
+class NotConnectedError(OSError):
+    """No connection was made: to the proxy, where ``proxy`` is set, or to the server."""
+
+    def __init__(self, reason: OSError, *, proxy: bool) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+        self.proxy = proxy
+
+
+class Body(Protocol):
+    """What is left of an answer; ``length`` bytes, or None where the server did not say how many."""
+
+    length: int | None
+
+    def read(self, amount: int = ..., /) -> bytes:
+        """Return at most so many bytes, fewer only at the end."""
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill a buffer; return how many bytes that were, fewer only at the end."""
+
+    def close(self) -> None:
+        """Give up what was not read."""
+
+
+class Response:
+    """An answer whose body was not read yet; ``release`` it in the end, so that its connection is used again."""
+
+    def __init__(
+        self,
+        status: int,
+        headers: Message,
+        body: Body,
+        *,
+        keep: Callable[[], None] = lambda: None,
+        drop: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self._body = body
+        self._keep = keep
+        self._drop = drop
+
+    def read(self, amount: int) -> bytes:
+        """Return at most ``amount`` bytes, none at the end; raise ``IncompleteRead`` where it came too early."""
+        content = self._body.read(amount)
+        self._check_end(len(content))
+        return content
+
+    def read_into(self, buffer: memoryview) -> int:
+        """Fill a buffer without a copy in between; return how many bytes came; raises as ``read``."""
+        count = self._body.readinto(buffer)
+        self._check_end(count)
+        return count
+
+    def release(self) -> None:
+        """Keep the connection for the next request, or close it where the body was not read to its end."""
+        if self._body.length:
+            self.close()
+        else:
+            self._keep()
+
+    def close(self) -> None:
+        """Close the connection: what is left of the body must not be taken for the next answer."""
+        self._body.close()
+        self._drop()
+
+    def _check_end(self, count: int) -> None:
+        if not count and self._body.length:
+            raise IncompleteRead(b"", self._body.length)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a connection leads."""
+
+    scheme: str
+    host: str
+    port: int
+    proxy: str | None
+
+
+class Connections:
+    """Connections to any number of servers, at most ``kept`` idle ones each; threads may share them.
+
+    ``connecting`` and ``waiting`` are seconds: until a connection is made, and between two pieces of an exchange.
+    """
+
+    def __init__(self, *, kept: int, connecting: float, waiting: float) -> None:
+        self._kept, self._connecting, self._waiting = kept, connecting, waiting
+        self._idle: dict[_Place, list[HTTPConnection]] = {}
+        self._lock = threading.Lock()
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | Iterable[bytes] | None,
+        *,
+        proxy: str | None,
+        context: ssl.SSLContext | None,
+    ) -> Response:
+        """Send one request; the answer's head is read, its body is not. ``context`` is for servers with TLS.
+
+        Raises:
+            NotConnectedError, OSError, http.client.HTTPException: no answer came.
+            UsageError: the proxy is of a kind that is not supported.
+        """
+        parts = urlsplit(url)
+        place = _Place(parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0), proxy)
+        connection = self._idle_one(place) or self._new(place, context)
+        target = quote(parts._replace(scheme="", netloc="", fragment="").geturl() or "/", _AS_IT_IS)
+        sent = dict(headers)
+        if proxy and place.scheme == "http":
+            target = f"http://{parts.netloc}{target}"
+            sent |= _login(proxy)
+        try:
+            # A server that refuses answers before it has all of the body, and closes.
+            with suppress(BrokenPipeError):
+                connection.request(method, target, body, sent)
+            answer = connection.getresponse()
+        except BaseException:
+            connection.close()
+            raise
+
+        def keep() -> None:
+            if answer.isclosed() and not answer.will_close:
+                self._give_back(place, connection)
+            else:
+                answer.close()
+                connection.close()
+
+        return Response(answer.status, answer.headers, answer, keep=keep, drop=connection.close)
+
+    def close(self) -> None:
+        """Close all that is idle."""
+        with self._lock:
+            idle, self._idle = self._idle, {}
+        for connection in (one for several in idle.values() for one in several):
+            connection.close()
+
+    def _idle_one(self, place: _Place) -> HTTPConnection | None:
+        while True:
+            with self._lock:
+                several = self._idle.get(place)
+                if not several:
+                    return None
+                connection = several.pop()
+            if not _dropped(connection):
+                return connection
+            connection.close()
+
+    def _give_back(self, place: _Place, connection: HTTPConnection) -> None:
+        with self._lock:
+            several = self._idle.setdefault(place, [])
+            if len(several) < self._kept:
+                several.append(connection)
+                return
+        connection.close()
+
+    def _new(self, place: _Place, context: ssl.SSLContext | None) -> HTTPConnection:
+        host, port = (place.host, place.port) if place.proxy is None else _address(place.proxy)
+        made = (
+            HTTPSConnection(host, port, timeout=self._connecting, context=context)
+            if place.scheme == "https"
+            else HTTPConnection(host, port, timeout=self._connecting)
+        )
+        if place.proxy and place.scheme == "https":
+            made.set_tunnel(place.host, place.port, _login(place.proxy))
+        try:
+            made.connect()
+        except ssl.SSLError:  # an OSError that says more than that there is no connection
+            made.close()
+            raise
+        except OSError as error:
+            made.close()
+            raise NotConnectedError(error, proxy=place.proxy is not None) from error
+        made.auto_open = 0  # what is closed is not to be used again
+        made.sock.settimeout(self._waiting)
+        return made
+
+
+def _dropped(connection: HTTPConnection) -> bool:
+    """Tell whether the server has closed an idle connection; nothing else can be read from one."""
+    if connection.sock is None:
+        return True
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection.sock, selectors.EVENT_READ)
+        return bool(selector.select(0))
+
+
+def _address(proxy: str) -> tuple[str, int]:
+    parts = urlsplit(proxy)
+    if parts.scheme != "http" or not parts.hostname:
+        raise UsageError(
+            f"The proxy for this host is of the kind {parts.scheme!r}, which is not supported for registries.",
+            remedy="Name an HTTP proxy (http://HOST:PORT) in HTTPS_PROXY, or except the host in NO_PROXY.",
+        )
+    return parts.hostname, parts.port or _PORTS["http"]
+
+
+def _login(proxy: str) -> dict[str, str]:
+    parts = urlsplit(proxy)
+    if not parts.username:
+        return {}
+    login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
