@@ -175,10 +175,11 @@ store, amd = BlobStore(Path(cache)), Platform.parse("linux/amd64")
 rules = (Rule("quay.example", (Location(address, insecure=True),), Location("quay.example")),)
 asked = mirror.MirrorOptions((amd,), PullSettings(rules, connection=Connection(environment={}), companions=False))
 found = mirror.run([f"quay.example/{name}" for name in names], asked, store, SilentProgress())
+below = [graph.below(image.root, lambda one: store.read(one.digest)) for image in found]
 blobs = {blob.digest: NewFile("blobs/sha256/" + blob.digest.hex, blob.size, store.path(blob.digest))
-         for image in found for blob in graph.below(image.root, lambda one: store.read(one.digest)).blobs}
-rows = [BundledImage(image.reference, "mirrored", image.root, (amd,), 0, f"{sample_bundles.REGISTRY}/{name}")
-        for image, name in zip(found, names)]
+         for one in below for blob in one.blobs}
+rows = [BundledImage(image.reference, "mirrored", image.root, (amd,), one.size, f"{sample_bundles.REGISTRY}/{name}")
+        for image, one, name in zip(found, below, names)]
 check = lambda bundle, hashed: verify.require(bundle, progress=SilentProgress(), hashed=hashed)
 sample_bundles.pack(Path(target), rows, blobs, check=check)
 """

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from bundler.effects import archive_digests, openssl
+from bundler.effects import archive_digests
 from bundler.effects.archive import Bundle, Member
 from bundler.effects.archive_digests import Hashed
 from bundler.errors import VerificationError
@@ -240,6 +240,8 @@ def _signature(seen: _Seen, public_key: Path | None) -> Iterator[Finding]:
     if public_key and not signed:
         yield _fault("signature", "The bundle is not signed", *facts, remedy="Ask its builder for a signed bundle.")
     elif public_key and digest:
+        from bundler.effects import openssl  # noqa: PLC0415  (a program is started, which most verifications do not need)
+
         content, signature = (seen.bundle.read(path) for path in (layout.MANIFEST, layout.SIGNATURE))
         if wrong := openssl.check_signature(content, signature, public_key):
             title = "The signature does not fit"

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bundler.effects import process
 from bundler.effects.registry.endpoint import Connection
 from bundler.errors import ToolFailedError, UsageError
 from bundler.model.descriptor import Json
@@ -158,6 +157,8 @@ def _from_helper(helper: str, server: str, ask: AskHelper) -> Credential | None:
 
 
 def _ask_helper(helper: str, server: str) -> str:
+    from bundler.effects import process  # noqa: PLC0415  (most logins are in a file)
+
     return process.run(
         [f"docker-credential-{helper}", "get"],
         purpose=f"looking up the login for {server}",

@@ -9,8 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import tomllib
-
 from bundler.errors import UsageError
 from bundler.model.descriptor import Json
 from bundler.model.reference import ImageRef
@@ -117,6 +115,8 @@ def _files(environment: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _read(path: Path) -> Iterator[Rule]:
+    import tomllib  # noqa: PLC0415  (most machines have no such file)
+
     try:
         value = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -16,7 +16,7 @@ from bundler.effects.registry.repository import Repository
 from bundler.errors import RegistryError, VerificationError
 
 _PART = 1 << 20  # bytes read, hashed and handed to the socket at a time
-CHUNK_SIZE = 64 << 20  # bytes in one request; a blob that is longer goes in several
+CHUNK_SIZE = 64 << 20  # bytes in one request, up to half as many more in the last; a longer blob goes in several
 _LEAST_CHUNK = 1 << 20  # what every proxy lets pass (nginx's default limit)
 _WORTH_A_NOTE = 8 << 20  # bytes; a smaller blob is sent anew after the client was killed
 _STREAM = {"Content-Type": "application/octet-stream"}
@@ -130,10 +130,12 @@ class _Upload:
             self._url, self._offset = self._repository.begin_upload(), 0
             self._entry.note(self._url)
         left = self._content.size - self._offset
-        if left == 0 or (self._offset == 0 and left <= self._chunk_size):
+        # A last chunk of few bytes would only keep the others waiting.
+        length = left if left <= self._chunk_size + self._chunk_size // 2 else self._chunk_size
+        if left == 0 or (self._offset == 0 and length == left):
             self._finish(self._url)
             return True
-        self._patch(self._url, min(left, self._chunk_size))
+        self._patch(self._url, length)
         return False
 
     def _patch(self, url: str, length: int) -> None:
@@ -219,8 +221,9 @@ def upload(
 ) -> None:
     """Upload a blob; ``begun`` is the URL of an upload that the registry has begun already.
 
-    A blob up to ``chunk_size`` goes in one request, a longer one in chunks. Where a request breaks, the registry is
-    asked how much it has kept, and only the rest is sent; a registry that does not say gets the blob anew.
+    A blob up to ``chunk_size`` (and half as many bytes more) goes in one request, a longer one in chunks. Where a
+    request breaks, the registry is asked how much it has kept, and only the rest is sent; a registry that does not say
+    gets the blob anew.
 
     Raises:
         VerificationError: the content is not what its digest says. The upload was left incomplete.
