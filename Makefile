@@ -50,7 +50,8 @@ format: .venv/dev.stamp  ## Format the code, and mend what can be mended
 
 bench: .venv/dev.stamp  ## Measure, beside other tools in the same run
 	@sh tests/setup/programs.sh $(TEST_PROGRAMS)
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python benchmarks/build.py
+	$(BIN)/python benchmarks/transport.py
 
 lock-tools: .venv/dev.stamp  ## Resolve requirements/*.txt anew: pinned, hashed, no index named
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header \

@@ -1,4 +1,4 @@
-"""Measure commands as whole processes: seconds, processor time, memory, bytes written, peak of a folder."""
+"""Measure commands as whole processes: seconds, processor time, memory, bytes written, disk."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 _BLOCK = 512  # bytes, the unit of st_blocks and of the kernel's count of blocks written
+_MB = 1e6
+_INTERVAL = 0.05  # seconds between two looks
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,17 @@ class Measured:
     disk: float
 
 
-class DiskWatch:
-    """Watches how large folders get together while something runs."""
+class Watch:
+    """Watches how large folders get together, and the processes below one, while something runs.
+
+    The kernel's own account of a finished child will not do for memory: it begins with what its parent had.
+    """
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        self.peak = 0
+        self.disk = self.memory = 0
+        self.process: subprocess.Popen[bytes] | None = None
         self._folders = folders
+        self._before = sum(map(size_of, folders))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -46,11 +53,26 @@ class DiskWatch:
         self._look()
 
     def _watch(self) -> None:
-        while not self._stop.wait(0.2):
+        while not self._stop.wait(_INTERVAL):
             self._look()
 
     def _look(self) -> None:
-        self.peak = max(self.peak, sum(map(size_of, self._folders)))
+        self.disk = max(self.disk, sum(map(size_of, self._folders)) - self._before)
+        if self.process:
+            self.memory = max(self.memory, _largest(self.process.pid))
+
+
+def _largest(process: int) -> int:
+    """Return the most memory (VmHWM, bytes) that a process or one below it has had."""
+    peak = 0
+    with suppress(OSError, ValueError):
+        folder = Path(f"/proc/{process}")
+        # Before it has become the program that it is to run, it is still this one.
+        if (folder / "cmdline").read_bytes() != Path("/proc/self/cmdline").read_bytes():
+            peak = int((folder / "status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
+        for task in (folder / "task").iterdir():
+            peak = max(peak, *(_largest(int(child)) for child in (task / "children").read_text().split()), 0)
+    return peak
 
 
 def keep_byte_code() -> None:
@@ -80,10 +102,8 @@ def run(
     ``beside`` are further folders whose growth counts as disk.
     """
     wall = cpu = 0.0
-    memory = written = 0
-    watched = (work, *beside)
-    before = sum(map(size_of, watched))
-    with DiskWatch(watched) as disk:
+    written = 0
+    with Watch((work, *beside)) as watch:
         for command in commands:
             start = time.monotonic()
             process = subprocess.Popen(
@@ -92,28 +112,43 @@ def run(
                 env={**os.environ, **(environment or {})},
                 stdout=subprocess.DEVNULL,
             )
+            watch.process = process
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             if process.returncode:
                 raise SystemExit(f"failed: {command}")
             wall += time.monotonic() - start
             cpu += usage.ru_utime + usage.ru_stime
-            memory = max(memory, usage.ru_maxrss * 1024)
             written += usage.ru_oublock * _BLOCK
-    return Measured(wall, cpu, memory, written, disk.peak - before)
+    return Measured(wall, cpu, watch.memory, written, watch.disk)
 
 
-def median(rounds: Sequence[Measured]) -> Measured:
-    """Return the median of each figure."""
-    return Measured(*(statistics.median(column) for column in zip(*map(astuple, rounds), strict=True)))
+def summary(rounds: Sequence[Measured]) -> Measured:
+    """Return the median of times, and the most of everything else."""
+    return Measured(
+        statistics.median(one.wall for one in rounds),
+        statistics.median(one.cpu for one in rounds),
+        max(one.memory for one in rounds),
+        max(one.written for one in rounds),
+        max(one.disk for one in rounds),
+    )
 
 
-def table(rows: Mapping[str, Sequence[Measured]]) -> str:
-    """Return a Markdown table of medians."""
-    lines = ["| way | wall s | cpu s | peak memory MB | written MB | peak disk MB |", "|---|---:|---:|---:|---:|---:|"]
+def table(rows: Mapping[str, Sequence[Measured]], *, kept: float = 0, idle: float = 0) -> str:
+    """Return a Markdown table of ``summary``, and how much longer each row takes than the first.
+
+    ``kept`` bytes of disk are the result, the rest is temporary; ``idle`` bytes of memory are an interpreter's that
+    does nothing.
+    """
+    lines = [
+        "| way | wall s | of the first | cpu s | memory MB | written MB | disk MB |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    first = None
     for name, rounds in rows.items():
-        found = median(rounds)
-        figures = (found.memory, found.written, found.disk)
-        megabytes = " | ".join(f"{figure / 1e6:.0f}" for figure in figures)
-        lines.append(f"| {name} | {found.wall:.2f} | {found.cpu:.2f} | {megabytes} |")
+        found = summary(rounds)
+        first = first or found.wall
+        figures = (found.memory - idle, found.written, found.disk - kept)
+        megabytes = " | ".join(f"{max(0.0, figure) / _MB:.0f}" for figure in figures)
+        lines.append(f"| {name} | {found.wall:.2f} | {found.wall / first:.2f} | {found.cpu:.2f} | {megabytes} |")
     return "\n".join(lines)

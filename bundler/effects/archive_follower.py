@@ -26,8 +26,8 @@ class Follower:
     The bundle's files have their final size from the beginning, so that it can be read before its end is there.
     """
 
-    def __init__(self, pool: ThreadPoolExecutor, bundle: Bundle) -> None:
-        self._pool, self._bundle = pool, bundle
+    def __init__(self, pool: ThreadPoolExecutor, bundle: Bundle, *, reads_back: bool) -> None:
+        self._pool, self._bundle, self._reads_back = pool, bundle, reads_back
         self._grown = threading.Condition()
         self._abandoned = threading.Event()
         self._written = 0
@@ -42,7 +42,8 @@ class Follower:
 
     def completed(self, path: str) -> None:
         """Tell that the file of this path was written, and everything before it."""
-        self._hashed[path] = self._pool.submit(self._hash, path)
+        if self._reads_back:
+            self._hashed[path] = self._pool.submit(self._hash, path)
 
     def hashed(self) -> Mapping[str, Hashed]:
         """Wait until all that was completed is hashed, and return what came out, by path."""
@@ -79,10 +80,10 @@ class Follower:
 
 
 @contextmanager
-def following(bundle: Bundle) -> Iterator[Follower]:
-    """Follow who writes the files of a bundle, one after the other, while the block runs."""
+def following(bundle: Bundle, *, reads_back: bool) -> Iterator[Follower]:
+    """Follow who writes the files of a bundle, one after the other, while the block runs: to disk, and reading back."""
     with ThreadPoolExecutor(_FLUSHERS + archive_digests.THREADS) as pool:
-        follower = Follower(pool, bundle)
+        follower = Follower(pool, bundle, reads_back=reads_back)
         try:
             yield follower
         finally:

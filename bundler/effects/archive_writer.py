@@ -64,17 +64,17 @@ def write(
     members: Iterable[NewFile],
     *,
     created: int,
-    check: Callable[[Bundle, Mapping[str, Hashed]], None],
+    check: Callable[[Bundle, Mapping[str, Hashed]], None] | None,
     progress: Progress,
     volume_size: int | None = None,
 ) -> Written:
     """Write a bundle under a temporary name, let ``check`` read it, and give it its name when that raises nothing.
 
     What is checked is the written file, not what was meant to be written; ``check`` also gets what each of its files
-    hashes to, for they are read back while the next ones are written. ``created`` is the time of every file, in
-    seconds. With ``volume_size`` (bytes) it goes into volumes, ``path`` and a number each, the first of which gets its
-    name last; a file of their digests lies beside them. What killed runs left beside ``path`` is removed, and so is an
-    earlier bundle of that name in the other form.
+    hashes to, for they are read back while the next ones are written. Without ``check`` nothing is read back.
+    ``created`` is the time of every file, in seconds. With ``volume_size`` (bytes) it goes into volumes, ``path`` and a
+    number each, the first of which gets its name last; a file of their digests lies beside them. What killed runs left
+    beside ``path`` is removed, and so is an earlier bundle of that name in the other form.
 
     Raises:
         UsageError: volumes of that size would be too many.
@@ -101,11 +101,12 @@ def write(
         for stream, begin in zip(streams, range(0, total, volume_size or total), strict=True):
             os.truncate(stream.fileno(), min(volume_size or total, total - begin))
         bundle = Bundle(Volumes(path, tuple(zip(paths, streams, strict=True))))
-        with archive_follower.following(bundle) as follower:
+        with archive_follower.following(bundle, reads_back=check is not None) as follower:
             with progress.task(f"Pack {path.name}", total=total, unit="bytes") as task:
                 _write(_Output(bundle.volumes, follower), ordered, created, task)
                 hashed = follower.hashed()
-            check(bundle, hashed)
+            if check:
+                check(bundle, hashed)
             follower.settle()
         if sums:
             rows = zip(archive_digests.of_volumes(bundle), paths, strict=True)

@@ -126,12 +126,12 @@ def test_an_answer_that_ends_too_early_is_noticed(connections: Connections) -> N
 
     with serving(cut) as server:
         response = send(connections, server.url)
-        assert response.read(3) == b"hel"
+        assert response.read(2) == b"he"
         with pytest.raises(IncompleteRead):
             response.read(3)
         response.close()
-        response, buffer = send(connections, server.url), memoryview(bytearray(3))
-        assert response.read_into(buffer) == 3
+        response, buffer = send(connections, server.url), memoryview(bytearray(5))
+        assert response.read_into(buffer) == 3  # what came is not lost
         with pytest.raises(IncompleteRead):
             response.read_into(buffer)
         response.close()

@@ -119,7 +119,7 @@ def pack(
     images: Iterable[BundledImage],
     blobs: Mapping[Digest, NewFile],
     volume_size: int | None = None,
-    check: Callable[[Bundle, Mapping[str, Hashed]], None] = lambda *_: None,
+    check: Callable[[Bundle, Mapping[str, Hashed]], None] | None = None,
 ) -> Path:
     """Write a bundle of images whose blobs are given."""
     written = archive_writer.write(

@@ -68,15 +68,20 @@ class Response:
         self._drop = drop
 
     def read(self, amount: int) -> bytes:
-        """Return at most ``amount`` bytes, none at the end; raise ``IncompleteRead`` where it came too early."""
+        """Return ``amount`` bytes, fewer only at the end; raise ``IncompleteRead`` where that came too early."""
         content = self._body.read(amount)
-        self._check_end(len(content))
+        if len(content) < amount:
+            self._check_end()
         return content
 
     def read_into(self, buffer: memoryview) -> int:
-        """Fill a buffer without a copy in between; return how many bytes came; raises as ``read``."""
+        """Fill a buffer without a copy in between, and return how many bytes came: none at the end.
+
+        Raises ``IncompleteRead`` where that came too early, but only after all that came was returned.
+        """
         count = self._body.readinto(buffer)
-        self._check_end(count)
+        if not count:
+            self._check_end()
         return count
 
     def release(self) -> None:
@@ -91,8 +96,8 @@ class Response:
         self._body.close()
         self._drop()
 
-    def _check_end(self, count: int) -> None:
-        if not count and self._body.length:
+    def _check_end(self) -> None:
+        if self._body.length:
             raise IncompleteRead(b"", self._body.length)
 
 
