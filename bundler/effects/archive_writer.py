@@ -98,9 +98,7 @@ def write(
         streams += [stack.enter_context(files.replacing(one)) for one in paths[1:]]
         for stream in streams:
             _lock(stream)
-        for stream, begin in zip(streams, range(0, total, volume_size or total), strict=True):
-            os.truncate(stream.fileno(), min(volume_size or total, total - begin))
-        bundle = Bundle(Volumes(path, tuple(zip(paths, streams, strict=True))))
+        bundle = _sized(path, tuple(zip(paths, streams, strict=True)), total, volume_size or total)
         with archive_follower.following(bundle, reads_back=check is not None) as follower:
             with progress.task(f"Pack {path.name}", total=total, unit="bytes") as task:
                 _write(_Output(bundle.volumes, follower), ordered, created, task)
@@ -114,6 +112,13 @@ def write(
         _forget_earlier(path, paths)
         named += [*paths[1:], *([_sums(path)] if sums else [])]
     return Written(paths, total)
+
+
+def _sized(path: Path, streams: Sequence[tuple[Path, BinaryIO]], total: int, volume_size: int) -> Bundle:
+    """Give empty files the size that they will have, so that what is written can be read before its end is there."""
+    for (_, stream), begin in zip(streams, range(0, total, volume_size), strict=True):
+        os.truncate(stream.fileno(), min(volume_size, total - begin))
+    return Bundle(Volumes(path, streams))
 
 
 @contextmanager
