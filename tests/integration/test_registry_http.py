@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from http.client import IncompleteRead
+from http.client import IncompleteRead, InvalidURL
 
 import pytest
 
@@ -176,6 +176,14 @@ def test_what_a_server_forgot_to_encode_is_encoded(connections: Connections) -> 
         assert whole(connections, f"{server.url}/a b/é?state=x%2Fy+z==") == b"hello"
         connections.close()
     assert server.heads == ["GET /a%20b/%C3%A9?state=x%2Fy+z== HTTP/1.1"]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://r.example:port/", "http:///v2/", "ftp://r.example/", f"http://{'a' * 70}.example/", "http://[::1/"]
+)
+def test_an_address_that_is_none_is_an_error_like_others(connections: Connections, url: str) -> None:
+    with pytest.raises(InvalidURL):
+        send(connections, url)
 
 
 @pytest.mark.parametrize("proxy", ["https://proxy.example:3128", "socks5://proxy.example"])

@@ -344,6 +344,14 @@ def test_a_registry_behind_tls_that_calls_itself_plain_is_still_spoken_to_with_t
     assert session.url("http://other.example/v2/") == "http://other.example/v2/"
 
 
+def test_a_redirect_to_no_address_is_an_error_that_names_it(tmp_path: Path) -> None:
+    registry = MemoryRegistry()
+    session = MemorySession(registry)
+    session.answer = _redirecting("http://[::1/storage")
+    with pytest.raises(RegistryError, match="no address"):
+        fetch(session, _stored(registry), BlobStore(tmp_path))
+
+
 def test_an_endless_small_answer_is_refused() -> None:
     session = MemorySession(MemoryRegistry())
     session.answer = lambda method, url: answer(200, {}, b"x" * (17 << 20))  # noqa: ARG005

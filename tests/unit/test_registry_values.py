@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import email.utils
 import json
+import re
+import socket
 import ssl
 import time
+from http.client import IncompleteRead, InvalidURL
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from bundler.effects.registry import credentials, faults, mirrors, tls
 from bundler.effects.registry.challenge import choose, parse
 from bundler.effects.registry.endpoint import Connection, Destination, Endpoint, TlsSettings
 from bundler.effects.registry.faults import Answer
+from bundler.effects.registry.http import NotConnectedError
 from bundler.effects.registry.mirrors import Location, Rule
 from bundler.effects.registry.patience import CalledOffError, CallOff, Patience
 from bundler.effects.registry.proxies import proxy_for
@@ -349,6 +353,25 @@ def test_each_failure_of_tls_says_what_to_do(text: str, remedy: str, transient: 
     error = faults.unreachable(ssl.SSLError(1, text), doing="pushing", host="r.example")
     assert remedy in error.remedy
     assert error.transient is transient
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "transient"),
+    [
+        (NotConnectedError(socket.gaierror(-2, "Name or service not known"), proxy=False), "no address is known", True),
+        (NotConnectedError(ConnectionRefusedError(111, "Connection refused"), proxy=False), "Connection refused", True),
+        (NotConnectedError(TimeoutError("timed out"), proxy=False), "no answer", True),
+        (NotConnectedError(OSError("Tunnel connection failed: 403 Forbidden"), proxy=True), "403 Forbidden", False),
+        (TimeoutError("timed out"), "Waited in vain", True),
+        (ConnectionResetError(104, "Connection reset by peer"), "Lost .*: Connection reset by peer", True),
+        (IncompleteRead(b"", 5), "Lost .*: IncompleteRead", True),
+        (InvalidURL("http://r.example:port/x?secret=1"), "no address: http://r.example:port/x$", False),
+    ],
+)
+def test_each_failure_of_a_connection_is_told_apart(error: Exception, said: str, transient: bool) -> None:  # noqa: FBT001
+    found = faults.unreachable(error, doing="pushing", host="r.example")
+    assert re.search(said, found.problem.rstrip("."))
+    assert found.transient is transient
 
 
 class _Instant(CallOff):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from http.client import InvalidURL
 
 from bundler.effects.registry.http import NotConnectedError
 from bundler.errors import RegistryError
@@ -144,6 +145,8 @@ def unreachable(error: Exception, *, doing: str, host: str) -> UnreachableError:
     match error:
         case ssl.SSLError():
             return _tls_failed(str(error), where, host)
+        case InvalidURL():
+            return no_address(str(error), host)
         case NotConnectedError(proxy=True):
             return UnreachableError(
                 f"The proxy did not let us reach {where}: {_said(error.reason)}.",
@@ -157,6 +160,15 @@ def unreachable(error: Exception, *, doing: str, host: str) -> UnreachableError:
         case _:
             problem, remedy = f"Lost {where}: {_said(error)}.", "Run the same command again: it continues."
     return UnreachableError(problem, remedy=remedy)
+
+
+def no_address(shown: str, host: str) -> UnreachableError:
+    """Make the error for a ``Location`` that leads nowhere."""
+    return UnreachableError(
+        f"The registry {host} sends us somewhere that is no address: {shown.partition('?')[0]}.",
+        remedy="Correct the address that it, or the proxy before it, is configured with.",
+        transient=False,
+    )
 
 
 def _not_connected(reason: OSError, where: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
-from http.client import HTTPConnection, HTTPSConnection, IncompleteRead
+from http.client import HTTPConnection, HTTPSConnection, IncompleteRead, InvalidURL
 from typing import Final, Protocol
 from urllib.parse import quote, unquote, urlsplit
 
@@ -138,13 +138,11 @@ class Connections:
             NotConnectedError, OSError, http.client.HTTPException: no answer came.
             UsageError: the proxy is of a kind that is not supported.
         """
-        parts = urlsplit(url)
-        place = _Place(parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0), proxy)
+        place, target = _parsed(url, proxy)
         connection = self._idle_one(place) or self._new(place, context)
-        target = quote(parts._replace(scheme="", netloc="", fragment="").geturl() or "/", _AS_IT_IS)
         sent = dict(headers)
         if proxy and place.scheme == "http":
-            target = f"http://{parts.netloc}{target}"
+            target = f"http://{urlsplit(url).netloc}{target}"
             sent |= _login(proxy)
         try:
             # A server that refuses answers before it has all of the body, and closes.
@@ -210,6 +208,19 @@ class Connections:
         made.auto_open = 0  # what is closed is not to be used again
         made.sock.settimeout(self._waiting)
         return made
+
+
+def _parsed(url: str, proxy: str | None) -> tuple[_Place, str]:
+    """Return where a URL leads, and the target to ask for there; raise ``InvalidURL``: servers send us anywhere."""
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna").decode()
+        place = _Place(parts.scheme, host, parts.port or _PORTS[parts.scheme], proxy)
+    except (ValueError, KeyError) as error:  # a port that is no number, a label that is too long, another scheme
+        raise InvalidURL(url) from error
+    if not host:
+        raise InvalidURL(url)
+    return place, quote(parts._replace(scheme="", netloc="", fragment="").geturl() or "/", _AS_IT_IS)
 
 
 def _dropped(connection: HTTPConnection) -> bool:

@@ -72,8 +72,11 @@ class Session:
         A registry behind a proxy that ends TLS may name itself with ``http``; we stay with the address we were given.
         """
         base = self.endpoint.base_url
-        url = urljoin(at or base, location)
-        parts, own = urlsplit(url), urlsplit(base)
+        try:
+            url = urljoin(at or base, location)
+            parts, own = urlsplit(url), urlsplit(base)
+        except ValueError as error:
+            raise faults.no_address(location, self.endpoint.host) from error
         if parts.scheme == "http" and own.scheme == "https" and parts.hostname == own.hostname:
             return parts._replace(scheme=own.scheme, netloc=own.netloc).geturl()
         return url
