@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pty
+import resource
 import statistics
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -155,8 +155,14 @@ def test_it_starts_in_less_than_half_a_second(program: Path) -> None:
     python = next(iter(SUPPORTED.values()))
     seconds = []
     for _ in range(5):
-        start = time.perf_counter()
+        before = _processor_seconds()
         assert run(python, program, "--help").returncode == 0
-        seconds.append(time.perf_counter() - start)
-    # The best of five: what it needs, not what the machine was busy with.
+        seconds.append(_processor_seconds() - before)
+    # Processor time, and the best of five: what it needs, not what the machine was busy with. It waits for nothing.
     assert min(seconds) < 0.5, statistics.median(seconds)
+
+
+def _processor_seconds() -> float:
+    """Return what all programs that were started here, and have ended, took."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
