@@ -5,13 +5,15 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from http.client import IncompleteRead, InvalidURL
 
 import pytest
 
+from bundler.effects.registry.endpoint import Connection, Endpoint
 from bundler.effects.registry.http import Connections, NotConnectedError, Response
-from bundler.errors import UsageError
+from bundler.effects.registry.session import Session
+from bundler.errors import RegistryError, UsageError
 
 pytestmark = pytest.mark.integration
 
@@ -184,6 +186,22 @@ def test_what_a_server_forgot_to_encode_is_encoded(connections: Connections) -> 
 def test_an_address_that_is_none_is_an_error_like_others(connections: Connections, url: str) -> None:
     with pytest.raises(InvalidURL):
         send(connections, url)
+
+
+def test_a_registry_that_sends_us_nowhere_is_named_at_once() -> None:
+    def nowhere(server: Server, client: socket.socket) -> None:
+        while server.head(client):
+            client.sendall(
+                b"HTTP/1.1 307 Elsewhere\r\nLocation: http://r.example:port/?key=1\r\nContent-Length: 0\r\n\r\n"
+            )
+
+    with serving(nowhere) as server:
+        endpoint = Endpoint(server.url.removeprefix("http://"), plain_http=True)
+        asked = Connection(environment={"http_proxy": "http://127.0.0.1:9"})
+        told = pytest.raises(RegistryError, match=r"no address: http://r\.example:port/\. ")
+        with closing(Session(endpoint, asked)) as session, told:
+            session.check()
+    assert len(server.heads) == 1
 
 
 @pytest.mark.parametrize("proxy", ["https://proxy.example:3128", "socks5://proxy.example"])

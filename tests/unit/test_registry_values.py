@@ -192,6 +192,7 @@ def test_the_proxy_of_the_environment(url: str, no_proxy: str, expected: str | N
 
 def test_a_proxy_is_for_its_scheme_or_for_all() -> None:
     assert proxy_for("http://r.example/", {"https_proxy": PROXY}) is None
+    assert proxy_for("https://r.example:port/", {"https_proxy": PROXY}) is None
     assert proxy_for("http://r.example/", {"ALL_PROXY": "proxy.internal:3128"}) == PROXY
 
 

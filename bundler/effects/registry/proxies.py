@@ -14,9 +14,12 @@ def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
     ``NO_PROXY`` holds hosts, domains, ``host:port``, addresses, networks such as 10.0.0.0/8, or ``*``. Loopback is
     always direct.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
+    except ValueError:  # no address: whoever is to connect there will say so
+        return None
     host = (parts.hostname or "").lower()
-    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
     proxy = _variable(f"{parts.scheme}_proxy", environment) or _variable("all_proxy", environment)
     if not proxy or _is_loopback(host) or _excluded(host, port, _variable("no_proxy", environment) or ""):
         return None
