@@ -4,6 +4,8 @@
 CONFIG ?= examples/driver-stats/bundle.yaml
 OUTPUT ?= dist
 PYTHON ?= python3
+# One more than most machines of CI have processors: tests also wait, for disks, servers and each other.
+WORKERS ?= 3
 BIN    := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -24,7 +26,7 @@ bundle: .venv/run.stamp  ## Build the bundle of CONFIG (default: the example) in
 
 test: check  ## Run every check and every test, with real programs
 	@sh tests/setup/programs.sh $(TEST_PROGRAMS)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 test-cluster: .venv/dev.stamp  ## Run installs against a real API server, built from Debian's sources (ten minutes, as root)
 	@sh tests/setup/programs.sh $(TEST_PROGRAMS)
@@ -38,11 +40,11 @@ check: .venv/dev.stamp  ## Run the static checks: style, types, layers, dependen
 	$(BIN)/deptry .
 
 unit: .venv/dev.stamp  ## Run the tests that start no program
-	$(BIN)/python -m pytest tests/unit -n 2
+	$(BIN)/python -m pytest tests/unit -n $(WORKERS)
 
 integration: .venv/dev.stamp  ## Run the tests with real programs
 	@sh tests/setup/programs.sh $(TEST_PROGRAMS)
-	$(BIN)/python -m pytest tests/integration tests/e2e -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest tests/integration tests/e2e -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 format: .venv/dev.stamp  ## Format the code, and mend what can be mended
 	$(BIN)/ruff check --fix

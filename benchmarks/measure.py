@@ -15,7 +15,7 @@ from typing import Self
 
 _BLOCK = 512  # bytes, the unit of st_blocks and of the kernel's count of blocks written
 _MB = 1e6
-_INTERVAL = 0.05  # seconds between two looks
+_INTERVAL = 0.1  # seconds between two looks; more often would take time from what is measured
 
 
 @dataclass(frozen=True)

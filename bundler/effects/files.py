@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,6 +36,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     The file is flushed to disk before it is renamed, and the folder after, so a crash leaves the old or the new file.
     """
+    import tempfile  # noqa: PLC0415  (it brings half a dozen modules, and a push or a look at a bundle writes nothing)
+
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
