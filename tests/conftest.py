@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -10,6 +11,15 @@ from xdist.remote import Producer
 
 from tests.support import programs
 from tests.support.sharing import BySharing
+
+
+def pytest_configure() -> None:
+    """Let programs that tests start be interrupted also where this run is in the background of a shell.
+
+    Such a shell lets its children ignore the signal, and theirs too; what has a handler here is at its default there.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
