@@ -127,7 +127,7 @@ class Connections:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: bytes | Iterable[bytes] | None,
+        body: bytes | Iterable[bytes | memoryview] | None,
         *,
         proxy: str | None,
         context: ssl.SSLContext | None,

@@ -29,7 +29,7 @@ _MOST_REDIRECTS = 5
 _CONNECT_TIMEOUT = 15.0  # seconds
 _SMALL_BODY = 16 << 20  # bytes; manifests are at most 4 MiB, lists of tags may be longer
 
-Body: TypeAlias = "bytes | Callable[[], Iterable[bytes]]"
+Body: TypeAlias = "bytes | Callable[[], Iterable[memoryview]]"
 """A small body, or what makes the parts of a big one, anew for every attempt."""
 
 

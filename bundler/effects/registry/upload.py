@@ -168,7 +168,7 @@ class _Upload:
             body=lambda: self._parts(offset, length),
         )
 
-    def _parts(self, offset: int, length: int) -> Iterator[bytes]:
+    def _parts(self, offset: int, length: int) -> Iterator[memoryview]:
         """Yield the bytes, hashed; the last of the blob is held back until its digest has proved right."""
         buffer = memoryview(bytearray(min(_PART, length)))
         end = offset + length
@@ -176,7 +176,7 @@ class _Upload:
             self._session.call_off.check()
             part = read_part(self._content, offset, buffer[: end - offset])
             self._hasher.take(offset, part)
-            yield part  # type: ignore[misc]  # the type says bytes; any buffer is sent
+            yield part
             offset += len(part)
             self._meter.reached(str(self._content.digest), offset)
 
