@@ -21,7 +21,9 @@ _FILE = click.Path(path_type=Path)
 @options.bundle_argument
 @click.option("--registry", required=True, metavar="HOST[:PORT][/PREFIX]", help="Where to push; replaces the spec's.")
 @click.option("--only", multiple=True, metavar="IMAGE", help="Push this image only; repeatable.")
-@click.option("--parallel", type=click.IntRange(1, 64), default=8, show_default=True, help="Uploads at a time.")
+@click.option(
+    "--parallel", type=click.IntRange(1, 64), default=8, show_default=True, help="Uploads at a time, at most."
+)
 @click.option(
     "--engine",
     type=click.Choice(["bundler", "skopeo"]),

@@ -26,6 +26,9 @@ from bundler.steps import push_plan
 from bundler.steps.bundled_images import Manifest, check_metadata, choose, name, open_images
 from bundler.steps.push_plan import BlobPlan, ImagePlan, Kind, PushedImage, PushPlan, Question, Receipt
 
+# As many as keep a registry near by busy. Where all begin together, all end together too, and the registry then brings
+# everything to disk while nobody sends.
+_UPLOADS_AT_FIRST = 3
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -136,7 +139,7 @@ class _Push:
         if todo := [blob for blob in plan.blobs if blob.missing]:
             with self._progress.task("Pushing", total=plan.bytes_to_send, unit="bytes") as task:
                 meter = Meter(task)
-                outcomes = self._each(todo, lambda blob: self._blob(blob, meter))
+                outcomes = self._each(todo, lambda blob: self._blob(blob, meter), at_first=_UPLOADS_AT_FIRST)
         self._each(plan.images, self._below_the_root)
         self._each(plan.images, self._root)
         return Receipt(
@@ -189,9 +192,11 @@ class _Push:
     def _repository(self, repository: str) -> Repository:
         return Repository(self._session, repository, write=True)
 
-    def _each(self, items: Iterable[_Item], work: Callable[[_Item], _Result]) -> tuple[_Result, ...]:
+    def _each(
+        self, items: Iterable[_Item], work: Callable[[_Item], _Result], *, at_first: int | None = None
+    ) -> tuple[_Result, ...]:
         workers = self._options.connection.parallel
-        return parallel.each(items, work, workers=workers, call_off=self._session.call_off)
+        return parallel.each(items, work, workers=workers, call_off=self._session.call_off, at_first=at_first)
 
 
 def _mount(repository: Repository, digest: Digest, source: str) -> tuple[bool, str | None]:

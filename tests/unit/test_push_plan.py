@@ -177,6 +177,28 @@ def test_results_come_in_the_order_of_the_items() -> None:
     assert parallel.each([], work, workers=5, call_off=CallOff()) == ()
 
 
+def test_few_begin_and_the_others_join_while_there_is_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_RAMP", 0.2)
+    together = threading.Barrier(4)
+    begun: list[float] = []
+
+    def work(_: int) -> None:
+        begun.append(time.monotonic())
+        together.wait(5)  # until all four work at once
+
+    start = time.monotonic()
+    parallel.each(range(4), work, workers=4, call_off=CallOff(), at_first=2)
+    assert begun[2] - start >= 0.2
+    assert begun[3] - start >= 0.4
+
+
+def test_what_few_have_done_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_RAMP", 60.0)
+    assert parallel.each(range(9), lambda item: item, workers=8, call_off=CallOff(), at_first=1) == tuple(range(9))
+    with pytest.raises(ZeroDivisionError):
+        parallel.each(range(9), lambda item: 1 // item, workers=8, call_off=CallOff(), at_first=1)
+
+
 def test_the_first_error_calls_the_rest_off() -> None:
     call_off = CallOff()
     begun: list[int] = []

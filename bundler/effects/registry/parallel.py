@@ -13,15 +13,22 @@ from bundler.effects.registry.patience import CalledOffError, CallOff
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 _GRACE = 3.0  # seconds that others get to clean up after one has failed
+_RAMP = 0.5  # seconds after which one more joins those that began
 
 
 def each(
-    items: Iterable[_Item], work: Callable[[_Item], _Result], *, workers: int, call_off: CallOff
+    items: Iterable[_Item],
+    work: Callable[[_Item], _Result],
+    *,
+    workers: int,
+    call_off: CallOff,
+    at_first: int | None = None,
 ) -> tuple[_Result, ...]:
     """Do ``work`` on every item, first come first served, and return the results in the order of the items.
 
-    The first error calls the rest off and is raised; so does an interrupt. Threads are daemons: one that hangs on a
-    stalled socket does not keep the program from ending.
+    ``at_first`` of the workers begin at once, and one more joins them every half a second: what is done quickly is done
+    better by few, what takes long soon has all of them. The first error calls the rest off and is raised; so does an
+    interrupt. Threads are daemons: one that hangs on a stalled socket does not keep the program from ending.
     """
     todo: queue.SimpleQueue[tuple[int, _Item]] = queue.SimpleQueue()
     results: dict[int, _Result] = {}
@@ -29,9 +36,11 @@ def each(
     for numbered in enumerate(items):
         todo.put(numbered)
     count = todo.qsize()
+    nothing_left = threading.Event()
 
-    def loop() -> None:
+    def loop(pause: float) -> None:
         try:
+            nothing_left.wait(pause)
             while not errors:
                 number, item = todo.get_nowait()
                 results[number] = work(item)
@@ -40,8 +49,11 @@ def each(
         except BaseException as error:  # noqa: BLE001  (carried to the caller's thread, whatever it is)
             errors.append(error)
             call_off.set()
+        nothing_left.set()
 
-    threads = [threading.Thread(target=loop, daemon=True) for _ in range(min(workers, count))]
+    late = count if at_first is None else at_first
+    pauses = [max(0, number - late + 1) * _RAMP for number in range(min(workers, count))]
+    threads = [threading.Thread(target=loop, args=(pause,), daemon=True) for pause in pauses]
     for thread in threads:
         thread.start()
     _wait(threads, errors, call_off)
