@@ -7,8 +7,8 @@ from typing import Final
 from xdist.scheduler import LoadScopeScheduling
 
 _END_TO_END: Final = "tests/e2e/"
-_ALONE: Final = frozenset({"tests/e2e/test_rehearse.py"})
-"""It makes bundles of its own, for as long as all others together."""
+_ALONE: Final = frozenset({"tests/e2e/test_engines.py", "tests/e2e/test_rehearse.py"})
+"""They take as long as all others together, so that a bundle more to make is worth it."""
 
 
 class BySharing(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
