@@ -65,7 +65,9 @@ def huge(folder: Path, size: int, idle: float) -> None:
             stream.write(random.Random(number).randbytes(50 * MB))  # noqa: S311
     with path.open("rb") as stream:
         blob = Descriptor(media_types.OCI_LAYER, Digest.of_stream(stream), path.stat().st_size)
-    config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}}).encode()
+    config = json.dumps(
+        {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [str(blob.digest)]}}
+    ).encode()
     config_row = Descriptor(media_types.OCI_CONFIG, Digest.of(config), len(config))
     manifest = json.dumps(
         {
