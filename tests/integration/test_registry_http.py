@@ -208,3 +208,9 @@ def test_a_registry_that_sends_us_nowhere_is_named_at_once() -> None:
 def test_a_proxy_of_another_kind_is_named(connections: Connections, proxy: str) -> None:
     with pytest.raises(UsageError, match="is of the kind"):
         connections.send("GET", "https://r.example/", {}, None, proxy=proxy, context=None)
+
+
+def test_a_proxy_whose_port_is_none_is_said_without_its_password(connections: Connections) -> None:
+    with pytest.raises(UsageError, match="no usable address") as raised:
+        connections.send("GET", "https://r.example/", {}, None, proxy="http://me:secret@proxy:x", context=None)
+    assert "secret" not in str(raised.value)

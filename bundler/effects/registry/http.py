@@ -233,13 +233,19 @@ def _dropped(connection: HTTPConnection) -> bool:
 
 
 def _address(proxy: str) -> tuple[str, int]:
-    parts = urlsplit(proxy)
-    if parts.scheme != "http" or not parts.hostname:
+    try:
+        parts = urlsplit(proxy)
+        host, port = parts.hostname, parts.port or _PORTS["http"]
+    except ValueError as error:  # it may hold a password: it is not shown
+        raise UsageError(
+            "The proxy for this host has no usable address.", remedy="Write http://HOST:PORT in HTTPS_PROXY."
+        ) from error
+    if parts.scheme != "http" or not host:
         raise UsageError(
             f"The proxy for this host is of the kind {parts.scheme!r}, which is not supported for registries.",
             remedy="Name an HTTP proxy (http://HOST:PORT) in HTTPS_PROXY, or except the host in NO_PROXY.",
         )
-    return parts.hostname, parts.port or _PORTS["http"]
+    return host, port
 
 
 def _login(proxy: str) -> dict[str, str]:
