@@ -78,22 +78,6 @@ check = lambda bundle, hashed: verify.require(bundle, progress=SilentProgress(),
 sample_bundles.pack(Path(target), rows, blobs, check=check if reads_back == "yes" else None)
 """
 
-PUSH = """
-import sys
-from pathlib import Path
-from bundler.effects.registry.endpoint import Connection, Destination
-from bundler.model.progress import SilentProgress
-engine, bundle, address, parallel = sys.argv[1:]
-if engine == "skopeo":
-    from bundler.steps.push_by_skopeo import run
-else:
-    from bundler.steps.push import run
-from bundler.steps.push import PushOptions
-asked = PushOptions(Destination.parse(address), plain_http=True,
-                    connection=Connection(environment={}, parallel=int(parallel)))
-run(Path(bundle), asked, SilentProgress())
-"""
-
 
 def python(program: str, *arguments: str | Path) -> list[str]:
     """Return the command that runs a program of ours."""
@@ -101,8 +85,9 @@ def python(program: str, *arguments: str | Path) -> list[str]:
 
 
 def pushed(bundle: Path, address: str, *, engine: str = "bundler", parallel: int = 8) -> list[str]:
-    """Return our push."""
-    return python(PUSH, engine, bundle, address, str(parallel))
+    """Return our push, as one calls it."""
+    asked = ["--registry", address, "--plain-http", "--engine", engine, "--parallel", str(parallel), "--quiet"]
+    return [sys.executable, "-m", "bundler", "push", str(bundle), *asked]
 
 
 def skopeo(*arguments: str) -> list[str]:

@@ -65,7 +65,7 @@ class Watch:
 def _largest(process: int) -> int:
     """Return the most memory (VmHWM, bytes) that a process or one below it has had."""
     peak = 0
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, IndexError):  # what ends meanwhile has no memory any more
         folder = Path(f"/proc/{process}")
         # Before it has become the program that it is to run, it is still this one.
         if (folder / "cmdline").read_bytes() != Path("/proc/self/cmdline").read_bytes():

@@ -119,7 +119,7 @@ def main() -> None:
 
         def filled() -> Iterator[RunningRegistry]:
             with tempfile.TemporaryDirectory(prefix="bench-registry-") as place, registries.running(Path(place)) as one:
-                subprocess.run(contenders.pushed(bundle, one.address), check=True)
+                subprocess.run(contenders.pushed(bundle, one.address), stdout=subprocess.DEVNULL, check=True)
                 yield one
 
         def empty() -> Iterator[RunningRegistry]:

@@ -30,9 +30,9 @@ import sys
 if sys.version_info < (3, 10):
     sys.exit("bundler.pyz needs Python 3.10 or newer, this is %d.%d; install.sh needs none." % sys.version_info[:2])
 
-from bundler.cli import program
+from bundler.__main__ import main
 
-program.main()
+main()
 '''
 
 
@@ -62,7 +62,7 @@ def build() -> bytes:
 
 def modules() -> Mapping[str, Path]:
     """Return the modules of the offline half and their files: all that its commands import, also when they run."""
-    entries = [f"{_PACKAGE}.cli.program", *(f"{_PACKAGE}.cli.{command}" for command in COMMANDS)]
+    entries = [f"{_PACKAGE}.__main__", *(f"{_PACKAGE}.cli.{command}" for command in COMMANDS)]
     found: dict[str, Path] = {}
     waiting = [name for name in entries if _file(name)]
     while waiting:
