@@ -102,7 +102,7 @@ def command(
         engine=_one_of(_READERS, engines) or "bundler",
         baker=_one_of(_BAKERS, engines) or ("none" if "bundler" in engines else None),
         environment=os.environ,
-        rehearsal=_rehearsal(rehearse_engine, store_images) if rehearse else None,
+        rehearsal=_rehearsal(rehearse_engine, store_images, cache_dir) if rehearse else None,
         volume_size=volume_size,
         access=access,
     )
@@ -114,10 +114,11 @@ def command(
         console.show(line)
 
 
-def _rehearsal(engine: str | None, store_images: Mapping[str, str]) -> RehearseOptions:
+def _rehearsal(engine: str | None, store_images: Mapping[str, str], cache: Path) -> RehearseOptions:
+    from bundler.effects import engine_runs  # noqa: PLC0415  (help must not load the program)
     from bundler.steps.rehearsal.options import RehearseOptions  # noqa: PLC0415  (help must not load the program)
 
-    return RehearseOptions(engine, os.environ, store_images)
+    return RehearseOptions(engine, os.environ, store_images, notes_folder=engine_runs.folder(cache))
 
 
 def _one_of(names: tuple[str, ...], given: tuple[str, ...]) -> str | None:

@@ -202,6 +202,11 @@ def uploads_dir(command: _Command) -> _Command:
     )
 
 
+def engine_notes_dir(command: _Command) -> _Command:
+    """``--cache-dir`` of what works in an engine only."""
+    return _cache("Where a run is noted while it lasts, so that the next one removes what a killed one left.")(command)
+
+
 def _cache(text: str) -> Callable[[_Command], _Command]:
     return click.option(
         "--cache-dir",

@@ -63,10 +63,7 @@ def command(
 
     asked = push.PushOptions(
         destination=Destination.parse(registry),
-        plain_http=access.plain_http,
-        tls=access.tls,
-        connection=replace(access.connection, parallel=parallel),
-        retry_times=access.retry_times,
+        access=replace(access, connection=replace(access.connection, parallel=parallel)),
         only=only,
         journal_folder=journal.folder(cache_dir),
         receipt_file=receipt,

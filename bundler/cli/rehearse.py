@@ -37,6 +37,7 @@ from bundler.cli import options, report
 @click.option(
     "--report", "report_file", type=click.Path(path_type=Path), help="Also write the report to a file (JSON)."
 )
+@options.engine_notes_dir
 @options.output_format
 @options.verbosity
 def command(
@@ -51,6 +52,7 @@ def command(
     operator_version: str | None,
     keep_images: bool,
     report_file: Path | None,
+    cache_dir: Path,
     output: str,
     verbose: bool,
     quiet: bool,
@@ -62,7 +64,7 @@ def command(
     beside them where an image is in the bundle or given, else files take the stores' place, and the report says so.
     Exit code 3 where anything fails.
     """
-    from bundler.effects import files  # noqa: PLC0415  (help must not load the program)
+    from bundler.effects import engine_runs, files  # noqa: PLC0415  (help must not load the program)
     from bundler.steps import rehearse  # noqa: PLC0415
     from bundler.steps.rehearsal.options import ANY_USER, RehearseOptions, read_values  # noqa: PLC0415
 
@@ -76,6 +78,7 @@ def command(
         operator_version=operator_version,
         values=read_values(values) if values else {},
         keep_images=keep_images,
+        notes_folder=engine_runs.folder(cache_dir),
     )
     found = rehearse.run(bundle, asked, options.progress(quiet=quiet, verbose=verbose))
     if report_file:

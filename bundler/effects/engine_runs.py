@@ -1,4 +1,4 @@
-"""What killed builds left in an engine: each build leaves a note while it runs, by which the next one removes it."""
+"""What killed runs left in an engine: each run leaves a note while it lasts, by which the next one removes it."""
 
 from __future__ import annotations
 
@@ -12,33 +12,51 @@ import docker
 
 from bundler.effects import podman_leftovers
 from bundler.effects.engine import LABEL, Engine
+from bundler.errors import UsageError
 
 _NO_NAME: Final = frozenset({"<none>:<none>"})
 
 
+def folder(cache: Path) -> Path:
+    """Return where the notes lie in a user's cache."""
+    return cache / "engine-runs"
+
+
 @contextmanager
-def noted(folder: Path, engine: Engine) -> Iterator[None]:
-    """Note this run in ``folder`` while the block runs; before, remove from the engine what noted runs left there.
+def noted(notes: Path, engine: Engine) -> Iterator[None]:
+    """Note this run in the folder ``notes`` while the block runs; before, remove what noted runs left in the engine.
 
     A note is locked by its run, so that one without a lock is of a run that was killed. What cannot be removed now
     stays for the next time.
+
+    Raises:
+        UsageError: nothing can be written there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for note in sorted(folder.iterdir()):
+    _tidy(notes, engine)
+    note = notes / engine.run
+    try:
+        notes.mkdir(parents=True, exist_ok=True)
+        stream = note.open("wb", buffering=0)
+    except OSError as error:
+        raise UsageError(
+            f"Cannot note this run in {notes}: {error.strerror}.", remedy="Name another folder with --cache-dir."
+        ) from error
+    with stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        stream.write(engine.place.encode())
+        try:
+            yield
+        finally:
+            note.unlink(missing_ok=True)
+
+
+def _tidy(notes: Path, engine: Engine) -> None:
+    for note in sorted(notes.iterdir()) if notes.is_dir() else ():
         with suppress(OSError, docker.errors.DockerException), note.open("r+b") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if stream.read().decode(errors="replace") == engine.place:
                 _remove(engine, note.name)
                 note.unlink()
-    note = folder / engine.run
-    with note.open("wb") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        stream.write(engine.place.encode())
-        stream.flush()
-        try:
-            yield
-        finally:
-            note.unlink(missing_ok=True)
 
 
 def _remove(engine: Engine, run: str) -> None:

@@ -134,15 +134,17 @@ apply() { # REGISTRY
         on_cluster -n feast-operator-system rollout status --timeout="$timeout" deploy/feast-operator-controller-manager
     fi
     on_cluster apply --server-side -f "$manifests/namespace.yaml"
-    for file in "$manifests"/secrets/*.yaml; do
-        test -e "$file" || continue
+    # A bundle of several feature stores has a folder for each.
+    find "$manifests" -path "$manifests/secrets/*" -name '*.yaml' | sort | while read -r file; do
         # shellcheck disable=SC2086
         $kubectl get -f "$file" -o name >/dev/null 2>&1 ||
             fail 8 "a Secret is not there yet. Copy $here/${file#"$work/"}, fill in its values, and: $kubectl apply -f COPY"
     done
     on_cluster apply --server-side --validate=$checked -k "$manifests"
-    on_cluster wait --for=jsonpath='{.status.phase}'=Ready --timeout="$timeout" -f "$manifests/featurestore.yaml"
-    say "the feature store is ready"
+    find "$manifests" -name featurestore.yaml | sort | while read -r file; do
+        on_cluster wait --for=jsonpath='{.status.phase}'=Ready --timeout="$timeout" -f "$file"
+    done
+    say "every feature store is ready"
 }
 
 usage() {

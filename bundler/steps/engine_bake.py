@@ -35,7 +35,6 @@ from bundler.steps.engine_order import EngineWork, Order
 # Raise where the same Dockerfile and context would become other layers than before.
 _VERSION: Final = 1
 _RECORD: Final = "engine-layers"
-_RUNS: Final = "engine-runs"
 _SHELL: Final = re.compile(r"^(\|\d+ .*?)?/bin/sh -c (#\(nop\)\s*)?")
 _CONTENT: Final = re.compile(r"\b(dir|file|multi):[0-9a-f]{64} ")
 
@@ -95,7 +94,7 @@ class Oven:
         if self._engine is None:
             run = f"bundler-{secrets.token_hex(4)}"
             self._engine = self.stack.enter_context(engine_connection.connected(self.choice, run))
-            self.stack.enter_context(engine_runs.noted(self.store.root / _RUNS, self._engine))
+            self.stack.enter_context(engine_runs.noted(engine_runs.folder(self.store.root), self._engine))
         return self._engine
 
     def _built(self, recipe: Recipe, context: tuple[ContextFile, ...], order: Order) -> tuple[tuple[Layer, ...], str]:

@@ -21,6 +21,8 @@ _SECRETS: Final = "secrets/"
 PULL_TYPE: Final = "kubernetes.io/dockerconfigjson"
 PULL_KEY: Final = ".dockerconfigjson"
 _FIRST: Final = frozenset({"CustomResourceDefinition", "Namespace"})
+# What leads to servers, or looks at them. All else must be there before the operator makes a pod, of any feature store.
+_LAST: Final = frozenset({"Ingress", "Route", "ServiceMonitor"})
 
 
 @dataclass(frozen=True)
@@ -91,16 +93,15 @@ def plan(manifests: Mapping[str, str]) -> InstallPlan:
     has_operator = f"{_OPERATOR}install.yaml" in manifests
     of_operator = tuple(kustomized.objects(manifests, "operator")) if has_operator else ()
     own = tuple(_stored(one) for one in kustomized.objects(manifests))
-    stores = [number for number, one in enumerate(own) if one["kind"] == "FeatureStore"]
-    first = stores[0] if stores else len(own)
+    others = [one for one in own if one["kind"] not in ("FeatureStore", "Namespace")]
     return InstallPlan(
         definitions=tuple(one for one in of_operator if one["kind"] in _FIRST),
         operator=tuple(one for one in of_operator if one["kind"] not in _FIRST),
         namespaces=tuple(one for one in own if one["kind"] == "Namespace"),
         secrets=(*_wanted(manifests), *_pull_secrets(own), *_pull_secrets(of_operator, of_operator=True)),
-        before=tuple(one for one in own[:first] if one["kind"] != "Namespace"),
-        stores=tuple(own[number] for number in stores),
-        after=tuple(one for one in own[first:] if one["kind"] not in ("FeatureStore", "Namespace")),
+        before=tuple(one for one in others if one["kind"] not in _LAST),
+        stores=tuple(one for one in own if one["kind"] == "FeatureStore"),
+        after=tuple(one for one in others if one["kind"] in _LAST),
     )
 
 

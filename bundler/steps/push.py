@@ -12,7 +12,7 @@ from bundler.effects import files
 from bundler.effects.archive import Bundle
 from bundler.effects.registry import parallel
 from bundler.effects.registry.content import BundledBlob
-from bundler.effects.registry.endpoint import Access, Connection, Destination, Endpoint, TlsSettings
+from bundler.effects.registry.endpoint import Access, Destination
 from bundler.effects.registry.faults import RefusedError
 from bundler.effects.registry.journal import Journal
 from bundler.effects.registry.meter import Meter
@@ -43,24 +43,11 @@ class PushOptions:
     """
 
     destination: Destination
-    plain_http: bool = False
-    tls: TlsSettings = field(default_factory=TlsSettings)
-    connection: Connection = field(default_factory=Connection)
-    retry_times: int | None = None
+    access: Access = field(default_factory=Access)
     only: tuple[str, ...] = ()
     chunk_size: int = CHUNK_SIZE
     journal_folder: Path | None = None
     receipt_file: Path | None = None
-
-    @property
-    def access(self) -> Access:
-        """How the registry is reached, for skopeo."""
-        return Access(self.connection, self.tls, self.plain_http, self.retry_times)
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """The registry that is pushed to."""
-        return Endpoint(self.destination.host, self.plain_http, self.tls)
 
 
 def plan(path: Path, options: PushOptions, progress: Progress) -> PushPlan:
@@ -71,7 +58,7 @@ def plan(path: Path, options: PushOptions, progress: Progress) -> PushPlan:
         UsageError: there is no such bundle, ``only`` names no image of it, or two images would get one name.
         RegistryError: the registry refuses or cannot be reached.
     """
-    with Bundle.open(path) as bundle, closing(Session(options.endpoint, options.connection)) as session:
+    with Bundle.open(path) as bundle, closing(_session(options)) as session:
         return _Push(bundle, options, session, progress).plan()
 
 
@@ -84,11 +71,15 @@ def run(path: Path, options: PushOptions, progress: Progress) -> Receipt:
     Raises:
         VerificationError: a blob is damaged; and what ``plan`` raises.
     """
-    with Bundle.open(path) as bundle, closing(Session(options.endpoint, options.connection)) as session:
+    with Bundle.open(path) as bundle, closing(_session(options)) as session:
         receipt = _Push(bundle, options, session, progress).run()
     if options.receipt_file:
         files.write(options.receipt_file, receipt.to_bytes())
     return receipt
+
+
+def _session(options: PushOptions) -> Session:
+    return Session(options.access.endpoint(options.destination.host), options.access.connection)
 
 
 @dataclass(frozen=True)
@@ -195,7 +186,7 @@ class _Push:
     def _each(
         self, items: Iterable[_Item], work: Callable[[_Item], _Result], *, at_first: int | None = None
     ) -> tuple[_Result, ...]:
-        workers = self._options.connection.parallel
+        workers = self._options.access.connection.parallel
         return parallel.each(items, work, workers=workers, call_off=self._session.call_off, at_first=at_first)
 
 

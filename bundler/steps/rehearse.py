@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import secrets
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from bundler.effects import engine_connection
+from bundler.effects import engine_connection, engine_runs
 from bundler.effects.archive import Bundle
 from bundler.effects.certificates import Authority
 from bundler.effects.engine import Engine
@@ -49,10 +50,14 @@ def play(source: Source, options: RehearseOptions, progress: Progress) -> Report
     texts = script.read(source, options.manifests, options.operator_version)
     played = script.interpret(texts, options.operator_version, source.operator_version, options.values, authority)
     choice = EngineChoice(options.engine, options.environment)
-    with engine_connection.connected(choice, f"rehearsal-{secrets.token_hex(4)}") as engine:
+    with engine_connection.connected(choice, f"rehearsal-{secrets.token_hex(4)}") as engine, _noted(options, engine):
         progress.say(f"Rehearsing with {engine.title}")
         rehearsal = _Rehearsal(source, played, options, engine, progress, authority)
         return _without_secrets(rehearsal.report(), played)
+
+
+def _noted(options: RehearseOptions, engine: Engine) -> AbstractContextManager[None]:
+    return engine_runs.noted(options.notes_folder, engine) if options.notes_folder else nullcontext()
 
 
 @dataclass(frozen=True)

@@ -46,14 +46,15 @@ class Kitchen:
             yield engine
 
     def listed(self, *command: str) -> set[str]:
-        ran = engines.call([*self.program, *command, "--quiet", "--no-trunc"], self.environment)
+        ran = engines.call([*self.program, *command], self.environment)
         assert ran.status == 0, ran.output
         return set(ran.output.split())
 
     def everything(self) -> set[str]:
         """Return every image, also without a name, and every container, also of a build."""
         containers = ["ps", "--all"] + (["--external"] if self.name == "podman" else [])
-        return self.listed("images", "--all") | self.listed(*containers)
+        full = "--quiet", "--no-trunc"
+        return self.listed("images", "--all", *full) | self.listed(*containers, *full)
 
 
 @pytest.fixture(scope="module", params=["docker", "podman"])
@@ -206,6 +207,46 @@ def test_what_a_killed_build_left_is_removed_by_the_next_one(kitchen: Kitchen, t
     with kitchen.connected() as engine, engine_runs.noted(tmp_path, engine):
         assert {note.name for note in tmp_path.iterdir()} == {"test-build"}
     assert kitchen.everything() == before
+    assert not [*tmp_path.iterdir()]
+
+
+PLAYING = """
+import os, sys, time
+from pathlib import Path
+from bundler.effects import engine_connection, engine_runs
+from bundler.effects.engine import ContainerPlan
+from bundler.effects.engine_connection import EngineChoice
+from tests.integration.test_engine_build import BASE
+
+with engine_connection.connected(EngineChoice(sys.argv[1], dict(os.environ)), "rehearsal-killed") as engine:
+    with engine_runs.noted(Path(sys.argv[2]), engine):
+        engine.api.tag(BASE, "localhost/rehearsal-killed/image", "1")
+        volume = engine.volume("data")
+        asleep = {"image": "localhost/rehearsal-killed/image:1", "command": ("sleep", "60")}
+        first = engine.create(ContainerPlan("net", mounts={"/data": volume}, **asleep))
+        first.start()
+        engine.create(ContainerPlan("pod", network=first, mounts={"/data": volume}, **asleep)).start()
+        print("playing", flush=True)
+        time.sleep(60)
+"""
+
+
+def test_what_a_killed_rehearsal_left_is_removed_by_the_next_run(kitchen: Kitchen, tmp_path: Path) -> None:
+    def everything() -> set[str]:
+        names = kitchen.listed("images", "--format={{.Repository}}")
+        return kitchen.everything() | names | kitchen.listed("volume", "ls", "--quiet")
+
+    before = everything()
+    environment = {**os.environ, **kitchen.environment}
+    command = [sys.executable, "-c", PLAYING, kitchen.name, str(tmp_path)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "playing\n"
+        process.kill()
+    assert len(everything() - before) >= 4, "two containers, a volume, a name"
+    with kitchen.connected() as engine, engine_runs.noted(tmp_path, engine):
+        pass
+    assert everything() == before
     assert not [*tmp_path.iterdir()]
 
 

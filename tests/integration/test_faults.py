@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bundler.effects.blobs import BlobStore
-from bundler.effects.registry.endpoint import Connection, Destination
+from bundler.effects.registry.endpoint import Connection
 from bundler.effects.registry.mirrors import Location, Rule
 from bundler.effects.registry.pull import PullSettings
 from bundler.errors import RegistryError, VerificationError
@@ -25,7 +25,7 @@ from bundler.steps import mirror, push
 from bundler.steps.mirror import MirrorOptions
 from bundler.steps.push import PushOptions
 from bundler.steps.push_plan import Receipt
-from tests.support import fault_proxy, memory_registry, registries, sample_bundles
+from tests.support import fault_proxy, memory_registry, pushing, registries, sample_bundles
 from tests.support.fault_proxy import Fault, FaultProxy, Kind
 from tests.support.memory_registry import MemoryRegistry
 from tests.support.registries import RunningRegistry
@@ -58,7 +58,7 @@ def proxy(registry: RunningRegistry) -> Iterator[FaultProxy]:
 
 def options(address: str, **more: object) -> PushOptions:
     connection = Connection(environment={}, timeout=3, parallel=4)
-    return PushOptions(Destination.parse(address), **{"plain_http": True, "connection": connection, **more})  # type: ignore[arg-type]
+    return pushing.options(address, **{"connection": connection, **more})
 
 
 def run(bundle: Path, asked: PushOptions) -> Receipt:
@@ -193,12 +193,12 @@ def test_a_registry_that_does_not_mount_gets_the_blob_itself(bundle: Path) -> No
 _PROGRAM = """
 import sys
 from pathlib import Path
-from bundler.effects.registry.endpoint import Connection, Destination
+from bundler.effects.registry.endpoint import Access, Connection, Destination
 from bundler.model.digest import Digest
 from bundler.model.progress import SilentProgress
 from bundler.steps import push
 bundle, address, journal = sys.argv[1:]
-asked = push.PushOptions(Destination.parse(address), plain_http=True, connection=Connection(environment={}),
+asked = push.PushOptions(Destination.parse(address), Access(Connection(environment={}), plain_http=True),
                          journal_folder=Path(journal), chunk_size=4_000_000)
 print(push.run(Path(bundle), asked, SilentProgress()).bytes_sent)
 """

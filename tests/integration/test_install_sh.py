@@ -32,21 +32,43 @@ MANIFESTS = {
     "manifests/secrets/credentials.yaml": b"apiVersion: v1\nkind: Secret\nmetadata:\n  name: c\n  namespace: feast\n",
 }
 
+SEVERAL = {
+    "manifests/namespace.yaml": MANIFESTS["manifests/namespace.yaml"],
+    "manifests/kustomization.yaml": b"resources:\n  - namespace.yaml\n  - team-a\n  - team-b\n",
+    **{
+        f"manifests/{path}": text
+        for team in ("team-a", "team-b")
+        for path, text in {
+            f"{team}/kustomization.yaml": b"resources:\n  - featurestore.yaml\n",
+            f"{team}/featurestore.yaml": MANIFESTS["manifests/featurestore.yaml"].replace(
+                b"name: s", f"name: {team}".encode()
+            ),
+            f"secrets/{team}/credentials.yaml": MANIFESTS["manifests/secrets/credentials.yaml"],
+        }.items()
+    },
+}
+
+
+def make(folder: Path, manifests: dict[str, bytes]) -> Packed:
+    store = BlobStore(folder / "cache")
+    plan = replace(packed.plan(store), documents={**packed.DOCUMENTS, **manifests})
+    return pack.run(plan, folder, store, progress=SilentProgress())
+
+
+def unpack(made: Packed, target: Path) -> Path:
+    target.mkdir()
+    subprocess.run(["tar", "-xf", made.path, "-C", target], check=True)
+    return target
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Packed:
-    folder = tmp_path_factory.mktemp("bundle")
-    store = BlobStore(folder / "cache")
-    plan = replace(packed.plan(store), documents={**packed.DOCUMENTS, **MANIFESTS})
-    return pack.run(plan, folder, store, progress=SilentProgress())
+    return make(tmp_path_factory.mktemp("bundle"), MANIFESTS)
 
 
 @pytest.fixture
 def folder(made: Packed, tmp_path: Path) -> Path:
-    target = tmp_path / "a folder"
-    target.mkdir()
-    subprocess.run(["tar", "-xf", made.path, "-C", target], check=True)
-    return target
+    return unpack(made, tmp_path / "a folder")
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +191,28 @@ def test_a_secret_that_is_not_there_stops_before_the_feature_store(
     assert status == 8
     assert "manifests/secrets/credentials.yaml" in said
     assert not (tmp_path / "applied").exists()
+
+
+def test_a_bundle_of_several_waits_for_each_and_asks_for_the_secrets_of_each(
+    tmp_path: Path, cluster: dict[str, str]
+) -> None:
+    (tmp_path / "made").mkdir()
+    folder = unpack(make(tmp_path / "made", SEVERAL), tmp_path / "several")
+    status, said = install(folder, "apply", packed.REGISTRY, **cluster)
+    assert status == 8
+    assert "manifests/secrets/team-a/credentials.yaml" in said
+    assert not (tmp_path / "applied").exists()
+    (tmp_path / "secret").touch()
+    (tmp_path / "calls").unlink()
+    status, said = install(folder, "apply", packed.REGISTRY, **cluster)
+    assert status == 0, said
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert [line.split()[0] for line in calls] == ["get", "apply", "get", "get", "apply", "wait", "wait"]
+    assert [line.rpartition("/manifests/")[2] for line in calls[-2:]] == [
+        "team-a/featurestore.yaml",
+        "team-b/featurestore.yaml",
+    ]
+    assert (tmp_path / "applied").read_text().count("kind: FeatureStore") == 2
 
 
 def test_nothing_is_left_in_the_temporary_folder(folder: Path, tmp_path: Path, cluster: dict[str, str]) -> None:

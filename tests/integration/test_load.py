@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects.registry.endpoint import Connection, Destination
+from bundler.effects.registry.endpoint import Access, Connection, Destination
 from bundler.errors import ToolFailedError, UsageError
 from bundler.model.progress import SilentProgress
 from bundler.steps import load, push
@@ -92,7 +92,7 @@ def test_what_is_no_engine_is_refused(bundle: Path) -> None:
 def test_docker_pulls_what_was_pushed_by_the_same_digest(docker: LoadOptions, bundle: Path, tmp_path: Path) -> None:
     with registries.running(tmp_path / "registry") as registry:
         destination = Destination.parse(f"{registry.address}/site")
-        options = PushOptions(destination, plain_http=True, connection=Connection(environment={}))
+        options = PushOptions(destination, Access(Connection(environment={}), plain_http=True))
         receipt = push.run(bundle, options, SilentProgress())
         for image in receipt.images:
             by_digest = f"{image.reference.rpartition(':')[0]}@{image.digest}"

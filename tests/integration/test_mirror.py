@@ -28,9 +28,10 @@ from bundler.model.spec import Mirror
 from bundler.steps import mirror, push
 from bundler.steps.mirror import MirrorOptions
 from bundler.steps.push import PushOptions
-from tests.support import fault_proxy, registries, sample_bundles
+from tests.support import fault_proxy, pushing, registries, sample_bundles
 from tests.support.certificates import Authority
 from tests.support.fault_proxy import Fault, Kind
+from tests.support.pushing import ALONE
 from tests.support.registries import RunningRegistry
 from tests.support.sample_bundles import AMD64, ARM64, SampleImage, SampleLayer
 
@@ -44,7 +45,6 @@ DOCKER_MULTI = sample_bundles.index(
     docker=True,
 )
 IMAGES = {"team/multi:2.0": MULTI, "team/single:1.0": AMD, "legacy/multi:3": DOCKER_MULTI}
-ALONE = Connection(environment={})
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegist
     folder = tmp_path_factory.mktemp("mirror")
     bundle = sample_bundles.write(folder / "sample.bundle.tar", IMAGES)
     with registries.running(folder / "registry") as running:
-        options = PushOptions(Destination.parse(running.address), plain_http=True, connection=ALONE)
+        options = pushing.options(running.address)
         push.run(bundle, options, SilentProgress())
         yield running
 
@@ -150,8 +150,8 @@ def test_every_failed_source_is_told(registry: RunningRegistry, store: BlobStore
 def test_a_damaged_blob_at_the_source_is_refused(tmp_path: Path, store: BlobStore) -> None:
     bundle = sample_bundles.write(tmp_path / "sample.bundle.tar", {"team/single:1.0": AMD})
     with registries.running(tmp_path / "registry") as damaged:
-        pushing = PushOptions(Destination.parse(damaged.address), plain_http=True, connection=ALONE)
-        push.run(bundle, pushing, SilentProgress())
+        asked = pushing.options(damaged.address)
+        push.run(bundle, asked, SilentProgress())
         hexadecimal = Digest.of(LAYERS[0].content).hex
         path = damaged.data / "docker/registry/v2/blobs/sha256" / hexadecimal[:2] / hexadecimal / "data"
         path.write_bytes(LAYERS[0].content[:-1] + b"!")
@@ -218,8 +218,8 @@ def test_signatures_and_referrers_come_along(registry: RunningRegistry, store: B
     }
     bundle = sample_bundles.write(tmp_path / "signed.bundle.tar", images)
     with registries.running(tmp_path / "target") as target:
-        pushing = PushOptions(Destination.parse(target.address), plain_http=True, connection=ALONE)
-        push.run(bundle, pushing, SilentProgress())
+        asked = pushing.options(target.address)
+        push.run(bundle, asked, SilentProgress())
         assert target.manifest("team/single", f"sha256-{AMD.root.digest.hex}.sig") == signature
 
 
@@ -267,8 +267,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     ) as running:
         logins = registries.auth_file(folder / "auth.json", {running.address: ("robot", "secret")})
         connection = Connection(auth_file=logins, environment={})
-        pushing = PushOptions(Destination.parse(running.address), tls=tls, connection=connection)
-        push.run(bundle, pushing, SilentProgress())
+        asked = PushOptions(Destination.parse(running.address), Access(connection, tls))
+        push.run(bundle, asked, SilentProgress())
         nobody = Access(ALONE, tls)
         yield Guarded(f"{running.address}/team/single:1.0", Access(connection, tls, retry_times=0), nobody)
 
@@ -307,10 +307,9 @@ def test_a_certificate_is_taken_unseen_and_http_spoken_only_where_that_is_asked_
         ).root.digest
 
     with registries.running(tmp_path / "registry", tls=authority.server(), authority=authority) as secured:
-        pushing = PushOptions(
-            Destination.parse(secured.address), tls=TlsSettings((authority.pair.certificate,)), connection=ALONE
-        )
-        push.run(bundle, pushing, SilentProgress())
+        trusting = Access(ALONE, TlsSettings((authority.pair.certificate,)))
+        asked = PushOptions(Destination.parse(secured.address), trusting)
+        push.run(bundle, asked, SilentProgress())
         with pytest.raises(RegistryError):
             pull(secured.address, Access(ALONE, retry_times=0))
         assert pull(secured.address, Access(ALONE, TlsSettings(verify=False))) == AMD.root.digest

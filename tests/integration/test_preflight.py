@@ -65,7 +65,7 @@ def looked(bundle: Path, registry: RunningRegistry, access: Access, password: st
 
 def push_all(bundle: Path, registry: RunningRegistry, access: Access) -> None:
     destination = Destination.parse(f"{registry.address}/site")
-    push.run(bundle, PushOptions(destination, tls=access.tls, connection=access.connection), SilentProgress())
+    push.run(bundle, PushOptions(destination, access), SilentProgress())
 
 
 def test_images_that_were_pushed_are_found_and_others_named(

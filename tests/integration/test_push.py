@@ -18,7 +18,7 @@ from bundler.model.progress import SilentProgress
 from bundler.steps import push, push_by_skopeo
 from bundler.steps.push import PushOptions
 from bundler.steps.push_plan import Receipt
-from tests.support import fault_proxy, forward_proxy, registries, sample_bundles, token_server
+from tests.support import fault_proxy, forward_proxy, pushing, registries, sample_bundles, token_server
 from tests.support.certificates import Authority
 from tests.support.registries import RunningRegistry
 from tests.support.sample_bundles import AMD64, ARM64, SampleLayer
@@ -32,7 +32,6 @@ DOCKER = sample_bundles.image([LAYERS[0]], docker=True)
 IMAGES = {"team/app:1.0": APP, "team/multi:2.0": MULTI, "legacy/docker:3": DOCKER}
 DIGESTS = {name: image.root.digest for name, image in IMAGES.items()}
 # Nothing of the machine that runs the tests: no proxies, no logins, no certificates.
-ALONE = Connection(environment={})
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +46,7 @@ def registry(tmp_path: Path) -> Iterator[RunningRegistry]:
 
 
 def options(registry: RunningRegistry, **more: object) -> PushOptions:
-    destination = Destination.parse(f"{registry.address}/site/feast")
-    return PushOptions(destination, **{"plain_http": True, "connection": ALONE, **more})  # type: ignore[arg-type]
+    return pushing.options(f"{registry.address}/site/feast", **more)
 
 
 def run(bundle: Path, asked: PushOptions) -> Receipt:
@@ -298,8 +296,8 @@ def test_the_proxy_of_the_environment_is_used_with_its_login(plain: bool, bundle
         forward_proxy.running({f"registry.test:{registry.port}": ("127.0.0.1", registry.port)}) as proxy,
     ):
         url = f"http://user:word@{proxy.address}"
-        asked = PushOptions(
-            Destination.parse(f"registry.test:{registry.port}/site"),
+        asked = pushing.options(
+            f"registry.test:{registry.port}/site",
             plain_http=plain,
             tls=TlsSettings((authority.pair.certificate,)),
             connection=Connection(environment={"https_proxy": url, "http_proxy": url}),
@@ -313,7 +311,7 @@ def test_the_proxy_of_the_environment_is_used_with_its_login(plain: bool, bundle
 def test_a_proxy_that_does_not_know_the_host_is_a_clear_error(bundle: Path) -> None:
     with forward_proxy.running({}) as proxy:
         environment = {"HTTPS_PROXY": f"http://user:word@{proxy.address}"}
-        asked = PushOptions(Destination.parse("registry.test"), connection=Connection(environment=environment))
+        asked = pushing.options("registry.test", plain_http=False, connection=Connection(environment=environment))
         with pytest.raises(RegistryError, match="proxy did not let us") as caught:
             run(bundle, asked)
     assert "NO_PROXY" in caught.value.remedy

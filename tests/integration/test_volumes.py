@@ -12,15 +12,13 @@ from pathlib import Path
 import pytest
 
 from bundler.effects.archive import Bundle
-from bundler.effects.registry.endpoint import Connection, Destination
 from bundler.errors import VerificationError
 from bundler.model import layout, volumes
 from bundler.model.digest import Digest
 from bundler.model.progress import SilentProgress
 from bundler.steps import push, push_by_skopeo
 from bundler.steps.pack import Packed
-from bundler.steps.push import PushOptions
-from tests.support import pythons, registries, sample_bundles
+from tests.support import pushing, pythons, registries, sample_bundles
 from tests.support.registries import RunningRegistry
 from tests.support.sample_bundles import SampleLayer
 from tests.support.verifier_program import check
@@ -49,16 +47,10 @@ def registry(tmp_path: Path) -> Iterator[RunningRegistry]:
         yield running
 
 
-def options(registry: RunningRegistry) -> PushOptions:
-    return PushOptions(
-        Destination.parse(f"{registry.address}/site"), plain_http=True, connection=Connection(environment={})
-    )
-
-
 @pytest.mark.parametrize("pusher", [push, push_by_skopeo])
 def test_images_are_pushed_out_of_volumes(made: Packed, registry: RunningRegistry, pusher: object) -> None:
     registries.require("skopeo")
-    receipt = pusher.run(made.path, options(registry), SilentProgress())  # type: ignore[attr-defined]
+    receipt = pusher.run(made.path, pushing.options(f"{registry.address}/site"), SilentProgress())  # type: ignore[attr-defined]
     expected = {image.root.digest for image in made.manifest.images}
     assert {image.digest for image in receipt.images} == expected
     with Bundle.open(made.path) as bundle:
@@ -77,7 +69,7 @@ def test_a_damaged_volume_is_named_and_nothing_is_tagged(tmp_path: Path, registr
 
     first, last = (volumes.name("x.bundle.tar", at // 100_003 + 1) for at in (blob.offset, blob.offset + blob.size))
     with pytest.raises(VerificationError, match=rf"of {first} to {last}\) is damaged"):
-        push.run(tmp_path, options(registry), SilentProgress())
+        push.run(tmp_path, pushing.options(f"{registry.address}/site"), SilentProgress())
     assert not registry.tags("site/team/app")
 
 

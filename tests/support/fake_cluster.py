@@ -179,7 +179,7 @@ class FakeCluster(Kubectl):
         self.put({**found, "status": {"phase": phase, "conditions": conditions}})
 
 
-_KINDS = ("Namespace", "ServiceAccount", "Secret", "Service", "ConfigMap", "Deployment", "CustomResourceDefinition")
+_KINDS = ("Namespace", "ServiceAccount", "Secret", "Ingress", "ConfigMap", "Deployment", "CustomResourceDefinition")
 
 
 def plural(kind: str) -> str:

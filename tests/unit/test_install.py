@@ -59,7 +59,7 @@ MANIFESTS = {
         core("ServiceAccount", "feast-a"), core("Secret", "stores", stringData={"sql": "path: ${X}\n"})
     ),
     "manifests/team/featurestore.yaml": yaml(STORE),
-    "manifests/team/entrances.yaml": yaml(core("Service", "entrance")),
+    "manifests/team/entrances.yaml": yaml(core("Ingress", "entrance")),
     "manifests/secrets/credentials.yaml": yaml(core("Secret", "credentials", stringData={"PASSWORD": "", "USER": ""})),
 }
 OPERATOR = {
@@ -126,7 +126,7 @@ def test_everything_is_applied_in_order_and_named_for_the_registry_given(bundle:
         ["Namespace"],
         ["ServiceAccount", "Secret"],
         ["FeatureStore"],
-        ["Service"],
+        ["Ingress"],
         ["Job"],
         ["ConfigMap"],
     ]
@@ -529,7 +529,7 @@ def test_uninstalling_deletes_what_the_bundle_brought_and_nothing_of_the_sites(
     run(bundle, cluster)
     asked = uninstall.plan(bundle)
     assert [line.partition("/")[0] for line in asked.lines()] == [
-        "Service",
+        "Ingress",
         "FeatureStore",
         "Job",
         "Secret",
@@ -646,11 +646,11 @@ def test_entities_are_numbers_or_texts() -> None:
 
 @pytest.fixture(scope="module")
 def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A later bundle: another Service leads to the feature store, and another account is there."""
+    """A later bundle: another Ingress leads to the feature store, and another account is there."""
     changed = {
         **MANIFESTS,
         "manifests/team/serviceaccounts.yaml": yaml(core("ServiceAccount", "feast-b")),
-        "manifests/team/entrances.yaml": yaml(core("Service", "front")),
+        "manifests/team/entrances.yaml": yaml(core("Ingress", "front")),
     }
     return made(tmp_path_factory.mktemp("newer"), changed)
 
@@ -664,12 +664,12 @@ def test_an_upgrade_removes_what_only_the_older_bundle_had_and_a_rollback_what_o
 ) -> None:
     run(bundle, cluster)
     done = run(newer, cluster)
-    assert set(done.removed) == {"ServiceAccount/feast/feast-a", "Secret/feast/stores", "Service/feast/entrance"}
-    assert (names(cluster, "ServiceAccount"), names(cluster, "Service")) == ({"feast-b"}, {"front"})
+    assert set(done.removed) == {"ServiceAccount/feast/feast-a", "Secret/feast/stores", "Ingress/feast/entrance"}
+    assert (names(cluster, "ServiceAccount"), names(cluster, "Ingress")) == ({"feast-b"}, {"front"})
     assert names(cluster, "Secret") == {"credentials", "pull"}
     assert run(newer, cluster).unchanged
     back = run(bundle, cluster)
-    assert (names(cluster, "ServiceAccount"), names(cluster, "Service")) == ({"feast-a"}, {"entrance"})
+    assert (names(cluster, "ServiceAccount"), names(cluster, "Ingress")) == ({"feast-a"}, {"entrance"})
     # The registry has what the newer one applied: the older one's run of before counts for nothing.
     assert len(back.runs) == 1
     assert run(bundle, cluster).unchanged
@@ -678,7 +678,7 @@ def test_an_upgrade_removes_what_only_the_older_bundle_had_and_a_rollback_what_o
 def test_a_dry_run_says_what_would_be_removed(bundle: Path, newer: Path, cluster: FakeCluster) -> None:
     run(bundle, cluster)
     before = json.dumps(list(cluster.objects.values()), sort_keys=True)
-    assert "Service/feast/entrance" in run(newer, cluster, dry_run=True).removed
+    assert "Ingress/feast/entrance" in run(newer, cluster, dry_run=True).removed
     assert json.dumps(list(cluster.objects.values()), sort_keys=True) == before
 
 
@@ -718,3 +718,24 @@ def test_uninstalling_keeps_the_volumes_that_the_operator_made_unless_asked(
     assert names(cluster, "PersistentVolumeClaim") == (set() if delete_volumes else {"feast-driver-stats-registry"})
     assert any("feast-driver-stats-registry" in line for line in done.kept) is not delete_volumes
     assert names(cluster, "FeatureStore") == set()
+
+
+def test_of_several_feature_stores_none_is_applied_before_the_accounts_and_secrets_of_all() -> None:
+    files = {
+        "kustomization.yaml": yaml({"kind": "Kustomization", "resources": ["a.yaml", "b.yaml"]}).decode(),
+        **{
+            f"{team}.yaml": yaml(
+                core("ServiceAccount", f"feast-{team}"),
+                core("Secret", f"stores-{team}"),
+                core("NetworkPolicy", f"deny-{team}"),
+                named("feast.dev/v1", "FeatureStore", team, "feast", {}),
+                core("Ingress", f"entrance-{team}"),
+                core("ServiceMonitor", f"watch-{team}"),
+            ).decode()
+            for team in "ab"
+        },
+    }
+    found = install_plan.plan(files)
+    assert [one["kind"] for one in found.before] == ["ServiceAccount", "Secret", "NetworkPolicy"] * 2
+    assert [one["metadata"]["name"] for one in found.stores] == ["a", "b"]  # type: ignore[index,call-overload]
+    assert [one["kind"] for one in found.after] == ["Ingress", "ServiceMonitor"] * 2

@@ -80,7 +80,7 @@ def test_the_clients_dry_run_lists_what_would_be_applied_in_its_order(installing
         "Namespace feast",
         "ServiceAccount feast/feast-a",
         "FeatureStore feast/driver-stats",
-        "Service feast/entrance",
+        "Ingress feast/entrance",
         "Secret feast/credentials: must be there, with PASSWORD, USER",
     ]
     assert [line for line in dict.fromkeys(lines) if line in wanted] == wanted

@@ -117,3 +117,7 @@ class Access:
         if retry_times is not None:
             connection = replace(connection, attempts=retry_times + 1)
         return cls(connection, tls, plain_http, retry_times)
+
+    def endpoint(self, host: str) -> Endpoint:
+        """Return a registry (``HOST[:PORT]``) as it is to be spoken to."""
+        return Endpoint(host, self.plain_http, self.tls)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 
-from bundler.effects.registry.endpoint import Access, Connection, Destination, Endpoint
+from bundler.effects.registry.endpoint import Access, Connection, Destination
 from bundler.effects.registry.repository import Repository
 from bundler.effects.registry.session import Session
 from bundler.errors import RegistryError
@@ -84,8 +84,7 @@ def check_nodes(case: Case) -> Iterator[Finding]:
 def _missing(case: Case, access: Access, connection: Connection) -> Iterator[str]:
     """Yield a line for each image that the registry does not have, or does not show."""
     destination = Destination.parse(case.subject.registry)
-    endpoint = Endpoint(destination.host, access.plain_http, access.tls)
-    with closing(Session(endpoint, connection)) as session:
+    with closing(Session(access.endpoint(destination.host), connection)) as session:
         for reference, digest in _pulled(case).items():
             yield from _asked(session, reference, digest)
 

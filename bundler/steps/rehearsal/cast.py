@@ -20,7 +20,7 @@ from bundler.oci import docker_archive, index
 from bundler.oci.image import Image
 from bundler.steps.rehearsal.source import Source
 
-_REPOSITORY: Final = "localhost/bundler-rehearsal"
+_KEPT: Final = "localhost/bundler-rehearsal"
 # The names under which images of the servers go, whoever made them.
 _SERVERS: Final = {"redis": ("redis", "valkey"), "postgres": ("postgres", "postgresql")}
 
@@ -56,8 +56,11 @@ def gather(source: Source, engine: Engine, given: Mapping[str, str], progress: P
         if image is None:
             gaps.append(f"{bundled.reference}: not an image for {engine.platform}")
             continue
-        name = f"{_REPOSITORY}:{image.descriptor.digest.hex[:32]}"
+        tag = image.descriptor.digest.hex[:32]
+        name = f"{_KEPT}:{tag}"
         expected = tuple(str(layer.diff_id) for layer in image.layers)
+        if not keep and engine.layers(name) != expected:
+            name = f"localhost/{engine.run}/image:{tag}"  # no other rehearsal's, which may end before this one
         if engine.layers(name) != expected:
             progress.say(f"Loading {bundled.reference} into {engine.title}")
             engine.load(name, docker_archive.stream(image, [name], source.open_blob), keep=keep)

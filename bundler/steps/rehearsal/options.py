@@ -20,7 +20,8 @@ class RehearseOptions:
 
     ``store_images`` is kind (redis, postgres) -> image that the engine has; without one, images of the bundle are
     taken, and else stores in files. ``manifests`` replaces the bundle's. ``values`` is variable -> value for what a
-    site fills in; what it lacks gets a word of no meaning.
+    site fills in; what it lacks gets a word of no meaning. ``notes_folder`` is where this run is noted while it lasts,
+    so that the next one removes from the engine what a killed one left; None: it is not.
     """
 
     engine: str | None = None
@@ -32,6 +33,7 @@ class RehearseOptions:
     operator_version: str | None = None
     values: Mapping[str, str] = field(default_factory=dict)
     keep_images: bool = False
+    notes_folder: Path | None = None
 
 
 def read_values(path: Path) -> Mapping[str, str]:
