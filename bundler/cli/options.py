@@ -54,12 +54,15 @@ def registry_access(command: Callable[..., _Result]) -> Callable[..., _Result]:
         plain_http: bool,
         insecure: bool,
         retry_times: int | None,
+        registry_timeout: float | None,
         **others: object,
     ) -> _Result:
         from bundler.effects.registry.endpoint import Access, TlsSettings  # noqa: PLC0415  (help stays quick)
 
         tls = TlsSettings(ca_cert, client_cert, client_key, verify=not insecure)
-        access = Access.of(auth_file=authfile, tls=tls, plain_http=plain_http, retry_times=retry_times)
+        access = Access.of(
+            auth_file=authfile, tls=tls, plain_http=plain_http, retry_times=retry_times, timeout=registry_timeout
+        )
         return command(access=access, **others)
 
     found: Callable[..., _Result] = with_access
@@ -79,6 +82,12 @@ def registry_access(command: Callable[..., _Result]) -> Callable[..., _Result]:
                 "--retry-times",
                 type=click.IntRange(0, 100),
                 help="How often to repeat what failed for a passing reason.",
+            ),
+            click.option(
+                "--registry-timeout",
+                type=click.FloatRange(1, 3600),
+                metavar="SECONDS",
+                help="How long to wait for a registry that says nothing.  [default: 60; 300 until a blob is stored]",
             ),
         )
     ):

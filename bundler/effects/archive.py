@@ -159,7 +159,7 @@ class Bundle:
         header = Header(path, layout.mode(path), mtime, size, len(archive_header.encode(path, size, mtime)))
         try:
             archive_header.read(self._read_at, _end(self._next, header))
-        except ValueError:
+        except (ValueError, OSError):
             return False
         self._add(header)
         return True
@@ -175,9 +175,10 @@ class Bundle:
                 raise ValueError(f"{header.path} has {header.size} bytes, more than the file: it was cut off")  # noqa: TRY301
             else:
                 self._add(header)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             place = self.volumes.place(self._next)
-            raise VerificationError(f"{self.path}, {place}: {error}.", remedy=self._remedy) from error
+            fault = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+            raise VerificationError(f"{self.path}, {place}: {fault}.", remedy=self._remedy) from error
 
     def _add(self, header: Header) -> None:
         offset = self._next + header.length
@@ -227,7 +228,11 @@ class _Window(io.RawIOBase):
             inside = self._position - before
             if inside < extent.size:
                 view = memoryview(buffer).cast("B")[: extent.size - inside]
-                count = os.preadv(extent.descriptor, [view], extent.offset + inside)
+                try:
+                    count = os.preadv(extent.descriptor, [view], extent.offset + inside)
+                except OSError as error:  # a failing disk or stick
+                    problem = f"{self._member.path} in the bundle {self._bundle} cannot be read: {error.strerror}."
+                    raise VerificationError(problem, remedy=_AGAIN) from error
                 if view and not count:
                     raise VerificationError(f"{self._bundle} became shorter while it was read.", remedy=_AGAIN)
                 self._position += count

@@ -13,6 +13,7 @@ from typing import Final
 
 from bundler.effects.archive import Bundle, Member
 from bundler.effects.volumes import Volume
+from bundler.errors import VerificationError
 from bundler.model.digest import Digest
 from bundler.model.progress import Progress
 
@@ -80,6 +81,8 @@ def of_member(bundle: Bundle, member: Member, advance: Callable[[int], None], st
                 advance(count)
         if any(bundle.padding(member)):
             return Hashed(Digest(state.hexdigest()), "the padding behind it is not empty")
-    except OSError as error:  # a failing disk or stick
+    except VerificationError as error:  # a failing disk or stick
+        return Hashed(None, error.problem)
+    except OSError as error:
         return Hashed(None, f"it cannot be read: {error.strerror}")
     return Hashed(Digest(state.hexdigest()))

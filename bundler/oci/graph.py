@@ -43,11 +43,17 @@ def below(root: Descriptor, read: Read) -> Graph:
 class _Walk:
     def __init__(self, read: Read) -> None:
         self._read = read
+        self._seen: set[tuple[object, ...]] = set()
         self.blobs: dict[Digest, Descriptor] = {}
         self.platforms: list[Platform] = []
         self.problems: list[str] = []
 
     def node(self, descriptor: Descriptor, depth: int) -> None:
+        # Indexes that list one another many times would take forever.
+        key = (descriptor.digest, descriptor.media_type, descriptor.size, descriptor.platform, depth)
+        if key in self._seen:
+            return
+        self._seen.add(key)
         content = self._document(descriptor)
         if content is None:
             return

@@ -52,11 +52,16 @@ class _Examiner:
     def __init__(self, open_blob: OpenBlob) -> None:
         self._open = open_blob
         self._seen: set[tuple[Digest, str, int, Digest | None]] = set()
+        self._visited: set[tuple[object, ...]] = set()
         self.problems: list[str] = []
         self.not_recomputed: list[str] = []
 
     def node(self, descriptor: Descriptor, depth: int) -> None:
-        """Examine a manifest or an index and what it points to."""
+        """Examine a manifest or an index and what it points to, once however often indexes list it."""
+        key = (descriptor.digest, descriptor.media_type, descriptor.size, descriptor.platform, depth)
+        if key in self._visited:
+            return
+        self._visited.add(key)
         content = self._document(descriptor)
         if content is None:
             return

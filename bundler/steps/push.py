@@ -102,7 +102,7 @@ class _Push:
         destination = self._options.destination
         images = choose(open_images(self._bundle), self._options.only)
         named = tuple(name(image, self._bundle.manifest.registry, destination) for image in images)
-        self._session.check()
+        self._session.check(*(self._repository(image.target.repository).scope for image in named[:1]))
         questions = push_plan.questions(named)
         with self._progress.task("Looking what is there", total=len(questions)) as task:
             meter = Meter(task)

@@ -57,7 +57,7 @@ def proxy(registry: RunningRegistry) -> Iterator[FaultProxy]:
 
 
 def options(address: str, **more: object) -> PushOptions:
-    connection = Connection(environment={}, timeout=3, parallel=4)
+    connection = Connection(environment={}, timeout=3, completing=3, parallel=4)
     return pushing.options(address, **{"connection": connection, **more})
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects.registry.endpoint import Connection, Destination, TlsSettings
+from bundler.effects.blobs import BlobStore
+from bundler.effects.registry.endpoint import Access, Connection, Destination, TlsSettings
 from bundler.errors import RegistryError, UsageError
 from bundler.model.progress import SilentProgress
-from bundler.steps import push, push_by_skopeo
+from bundler.steps import mirror, push, push_by_skopeo
 from bundler.steps.push import PushOptions
 from bundler.steps.push_plan import Receipt
 from tests.support import fault_proxy, forward_proxy, pushing, registries, sample_bundles, token_server
@@ -256,6 +257,19 @@ def test_a_stored_login_is_used_and_a_missing_or_wrong_one_explained(bundle: Pat
         right = registries.auth_file(tmp_path / "right.json", {registry.address: ("robot", "secret")})
         found = Connection(environment={"REGISTRY_AUTH_FILE": str(right)})
         assert run(bundle, options(registry, connection=found)).blobs_sent
+
+
+def test_a_login_for_a_namespace_alone_lets_us_in(bundle: Path, tmp_path: Path) -> None:
+    with registries.running(tmp_path / "registry", logins={"robot": "secret"}) as registry:
+        logins = registries.auth_file(tmp_path / "auth.json", {f"{registry.address}/site": ("robot", "secret")})
+        found = Connection(auth_file=logins, environment={})
+        receipt = run(bundle, options(registry, connection=found))
+        store, access = BlobStore(tmp_path / "cache"), Access(found, plain_http=True)
+        image = receipt.images[0]
+        pulled = mirror.pull(
+            f"{image.reference}@{image.digest}", [AMD64], store, progress=SilentProgress(), access=access
+        )
+        assert pulled.root.digest == image.digest
 
 
 def test_tokens_are_asked_for_once_a_scope(bundle: Path, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def serving(serve: Callable[[Server, socket.socket], None]) -> Iterator[Server]:
 
 @pytest.fixture
 def connections() -> Iterator[Connections]:
-    made = Connections(kept=2, connecting=5, waiting=5)
+    made = Connections(kept=2, connecting=5, waiting=5, completing=5)
     yield made
     made.close()
 
@@ -139,16 +139,23 @@ def test_an_answer_that_ends_too_early_is_noticed(connections: Connections) -> N
         response.close()
 
 
-def test_a_refusal_is_heard_before_all_of_a_body_was_sent(connections: Connections) -> None:
+@pytest.mark.parametrize("polite", [True, False])
+def test_a_refusal_is_heard_before_all_of_a_body_was_sent(
+    connections: Connections,
+    polite: bool,  # noqa: FBT001
+) -> None:
     def refuse(server: Server, client: socket.socket) -> None:
         server.head(client)
         client.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        if not polite:
+            server.next.wait(0.3)  # for bytes that nobody reads: closing then resets the connection
+            return
         client.shutdown(socket.SHUT_WR)
         while client.recv(1 << 16):
             pass
 
     with serving(refuse) as server:
-        response = send(connections, server.url, "PUT", [b"x" * 100_000] * 50)
+        response = send(connections, server.url, "PUT", [b"x" * 100_000] * 300)
         assert response.status == 413
         response.release()
 
@@ -158,7 +165,7 @@ def _silent(server: Server, _client: socket.socket) -> None:
 
 
 def test_a_server_that_does_not_answer_is_not_waited_for_forever() -> None:
-    connections = Connections(kept=1, connecting=5, waiting=0.1)
+    connections = Connections(kept=1, connecting=5, waiting=0.1, completing=0.1)
     with serving(_silent) as server:
         with pytest.raises(TimeoutError):
             send(connections, server.url)

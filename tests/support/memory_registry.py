@@ -34,6 +34,7 @@ class Upload:
 
     repository: str
     content: bytearray = field(default_factory=bytearray)
+    told: int = 0
 
 
 @dataclass
@@ -43,6 +44,12 @@ class MemoryRegistry:
     resumes: bool = True
     mounts: bool = True
     tells_digests: bool = True
+    chunks: bool = True
+    """Whether PATCH is known (Google's registry knows PUT alone)."""
+    tells_progress: bool = True
+    """Whether ``Range`` grows with every chunk (ECR's stays at the first)."""
+    keeps_refused: bool = False
+    """Whether an upload of another digest stays under way (zot)."""
     most_bytes: int | None = None
     """Bodies that are longer are refused, as by a proxy (413)."""
     blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
@@ -107,8 +114,9 @@ class MemoryRegistry:
         if method == "DELETE":
             del self.uploads[key]
             return Reply(204)
-        refused = self._receive(upload, request)
-        if refused or method == "PATCH":
+        chunk = method == "PATCH"
+        refused = self._receive(upload, request) if self.chunks or not chunk else _error(405, "UNSUPPORTED")
+        if refused or chunk:
             return refused or Reply(202, self._where(name, key))
         return self._close(name, key, request.query["digest"])
 
@@ -127,7 +135,9 @@ class MemoryRegistry:
         return None
 
     def _close(self, name: str, key: str, digest: str) -> Reply:
-        content = bytes(self.uploads.pop(key).content)
+        content = bytes(self.uploads[key].content)
+        if str(Digest.of(content)) == digest or not self.keeps_refused:
+            del self.uploads[key]
         if str(Digest.of(content)) != digest:
             return _error(400, "DIGEST_INVALID")
         self.blobs[name, digest] = content
@@ -143,7 +153,9 @@ class MemoryRegistry:
         return Reply(202, self._where(name, key))
 
     def _where(self, name: str, key: str) -> dict[str, str]:
-        last = max(0, len(self.uploads[key].content) - 1)
+        upload = self.uploads[key]
+        upload.told = upload.told or len(upload.content)
+        last = max(0, (len(upload.content) if self.tells_progress else upload.told) - 1)
         return {"Location": f"/v2/{name}/blobs/uploads/{key}", "Range": f"0-{last}"}
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,7 +16,7 @@ from bundler.model import media_types
 from bundler.model.descriptor import Descriptor, Json
 from bundler.model.digest import Digest
 from bundler.model.platform import Platform
-from bundler.oci import image, layer_format, mutate, validate
+from bundler.oci import graph, image, layer_format, mutate, validate
 from bundler.oci.filetree import File, FileTree
 from bundler.oci.image import Image
 from bundler.oci.index import Index
@@ -238,3 +239,23 @@ def test_validation_needs_nothing_but_the_standard_library() -> None:
 
     visit("bundler.oci.validate")
     assert "bundler.oci.config" in seen
+
+
+@pytest.mark.parametrize("walk", [validate.examine, graph.below])
+def test_indexes_that_list_one_another_many_times_are_walked_once(walk: Callable[..., object]) -> None:
+    store, made = _good()
+    node = made.descriptor
+    for _ in range(3):
+        listed = json.dumps({"schemaVersion": 2, "manifests": [node.to_json()] * 500}).encode()
+        node = store.put(listed, media_types.OCI_INDEX)
+    reads: list[Digest] = []
+
+    def opened(digest: Digest) -> BinaryIO:
+        reads.append(digest)
+        return store.open(digest)
+
+    def read(descriptor: Descriptor) -> bytes:
+        return opened(descriptor.digest).read()
+
+    walk(node, read if walk is graph.below else opened)
+    assert len(reads) <= 10

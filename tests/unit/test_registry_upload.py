@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -22,7 +23,7 @@ from bundler.effects.registry.journal import Journal
 from bundler.effects.registry.meter import Meter
 from bundler.effects.registry.patience import CallOff
 from bundler.effects.registry.repository import Repository
-from bundler.effects.registry.session import Body, Session
+from bundler.effects.registry.session import Request, Session
 from bundler.effects.registry.upload import upload
 from bundler.effects.volumes import Extent
 from bundler.errors import RegistryError, VerificationError
@@ -63,7 +64,8 @@ class MemorySession(Session):
         self.urls: list[tuple[str, str, Mapping[str, str]]] = []
         self.answer: Callable[[str, str], Response | None] = lambda method, url: None  # noqa: ARG005
 
-    def _once(self, method: str, url: str, headers: Mapping[str, str], body: Body | None) -> Response:
+    def _once(self, request: Request, url: str) -> Response:
+        method, headers, body = request.method, request.headers, request.body
         self.urls.append((method, url, headers))
         if (own := self.answer(method, url)) is not None:
             return own
@@ -160,6 +162,82 @@ def test_a_blob_whose_answer_was_lost_is_not_sent_again(blob: BundledBlob) -> No
 
 def test_a_limit_of_a_proxy_makes_chunks_smaller(blob: BundledBlob) -> None:
     send(MemorySession(MemoryRegistry(most_bytes=1_300_000)), blob, chunk_size=64 << 20)
+
+
+@pytest.mark.parametrize("size", [1_100_000, 1_300_000, 1_600_000, 3_400_000, 3_800_000])
+def test_the_least_limit_of_a_proxy_lets_every_size_pass(size: int, tmp_path: Path) -> None:
+    content = CONTENT[:size]
+    (tmp_path / "blob").write_bytes(content)
+    with (tmp_path / "blob").open("rb") as stream:
+        blob = BundledBlob(Digest.of(content), size, "blob", (Extent(stream.fileno(), 0, size),))
+        session = MemorySession(MemoryRegistry(most_bytes=1 << 20))
+        upload(Repository(session, "team/app", write=True), blob, journal=Journal(None), meter=Meter(Counting()))
+    assert session.registry.blobs["team/app", str(blob.digest)] == content
+
+
+def test_a_registry_that_says_the_first_chunk_with_every_other_gets_each_once(blob: BundledBlob) -> None:
+    registry = MemoryRegistry(tells_progress=False)
+    send(MemorySession(registry), blob)
+    assert registry.body_bytes == len(CONTENT)
+
+
+def test_a_registry_that_knows_no_chunks_gets_the_blob_in_one_request(blob: BundledBlob) -> None:
+    registry = MemoryRegistry(chunks=False)
+    send(MemorySession(registry), blob)
+    assert registry.body_bytes == len(CONTENT)
+
+
+@pytest.mark.parametrize("keeps_refused", [True, False])
+def test_an_upload_that_a_damaged_copy_began_is_begun_anew(
+    keeps_refused: bool,  # noqa: FBT001
+    tmp_path: Path,
+) -> None:
+    content = CONTENT + CONTENT  # what is long enough to be noted
+    registry = MemoryRegistry(keeps_refused=keeps_refused)
+    session = MemorySession(registry)
+    repository = Repository(session, "team/app", write=True)
+    journal, digest = Journal(tmp_path / "notes"), Digest.of(content)
+    with journal.entry(repository.full_name, digest) as entry:
+        entry.note(repository.begin_upload())
+        (key,) = registry.uploads
+        registry.uploads[key].content += b"x" + content[1:3_000_000]
+    (tmp_path / "blob").write_bytes(content)
+    with (tmp_path / "blob").open("rb") as stream:
+        blob = BundledBlob(digest, len(content), "blob", (Extent(stream.fileno(), 0, len(content)),))
+        upload(repository, blob, journal=journal, meter=Meter(Counting()), chunk_size=4_000_000)
+    assert registry.blobs["team/app", str(digest)] == content
+    assert not registry.uploads
+    assert not [*(tmp_path / "notes").iterdir()]
+
+
+def test_a_noted_upload_whose_address_is_gone_costs_no_more_than_the_blob(tmp_path: Path) -> None:
+    content = CONTENT + CONTENT
+    session = MemorySession(MemoryRegistry(), attempts=1)
+    repository = Repository(session, "team/app", write=True)
+    journal, digest = Journal(tmp_path / "notes"), Digest.of(content)
+    with journal.entry(repository.full_name, digest) as entry:
+        entry.note("https://gone.example/v2/team/app/blobs/uploads/1")
+
+    def gone(_method: str, url: str) -> Response | None:
+        if "gone.example" in url:
+            raise ConnectionRefusedError(111, "Connection refused")
+        return None
+
+    session.answer = gone
+    (tmp_path / "blob").write_bytes(content)
+    with (tmp_path / "blob").open("rb") as stream:
+        blob = BundledBlob(digest, len(content), "blob", (Extent(stream.fileno(), 0, len(content)),))
+        upload(repository, blob, journal=journal, meter=Meter(Counting()))
+    assert session.registry.blobs["team/app", str(digest)] == content
+
+
+def test_a_disk_that_fails_is_not_taken_for_the_registry(blob: BundledBlob, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "preadv", fail)
+    with pytest.raises(VerificationError, match="blob cannot be read: Input/output error"):
+        send(MemorySession(MemoryRegistry()), blob)
 
 
 def test_a_registry_that_breaks_every_time_is_given_up(blob: BundledBlob) -> None:
@@ -367,3 +445,28 @@ def test_a_blob_of_another_digest_in_an_answer_is_refused() -> None:
     session.answer = lambda method, url: answer(200, wrong)  # noqa: ARG005
     with pytest.raises(RegistryError, match="is due"):
         Repository(session, "team/app").has_blob(DIGEST)
+
+
+@pytest.mark.parametrize(
+    ("given", "location", "own"),
+    [
+        ("r.example", "https://r.example:443/v2/", True),
+        ("r.example:443", "https://r.example/v2/", True),
+        ("R.Example", "https://r.example/v2/", True),
+        ("r.example", "https://r.example:5000/v2/", False),
+        ("r.example", "http://r.example/v2/", False),
+        ("r.example", "https://s3.example/v2/", False),
+        ("r.example", "https://r.example:port/", False),
+        ("r.example", "https://[r/", False),
+    ],
+)
+def test_a_registry_is_known_by_its_origin_however_it_writes_it(given: str, location: str, own: bool) -> None:  # noqa: FBT001
+    session = Session(Endpoint(given), Connection(environment={}))
+    assert session._is_own(location) is own
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 406, 501])
+def test_a_registry_without_the_referrers_api_has_none(status: int) -> None:
+    session = MemorySession(MemoryRegistry())
+    session.answer = lambda _method, _url: answer(status, {})
+    assert Repository(session, "team/app").referrers(DIGEST) == ()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -273,3 +274,24 @@ def test_any_other_file_is_refused_without_a_traceback(tmp_path: Path) -> None:
     other = tmp_path / "photo.jpg"
     other.write_bytes(b"\xff\xd8" + bytes(range(256)) * 40)
     assert "cannot be used" in text(run(other))
+
+
+@pytest.mark.parametrize("where", ["bundle.json", "manifests/namespace.yaml", "a header"])
+def test_a_sector_that_cannot_be_read_is_reported(original: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Bundle.open(original) as bundle:
+        offset = bundle.member("manifests/namespace.yaml" if where == "a header" else where).offset
+    bad = offset - 1 if where == "a header" else offset
+
+    def failing(read: Callable[..., object], size: Callable[[object], int]) -> Callable[..., object]:
+        def instead(descriptor: int, wanted: object, start: int) -> object:
+            if start <= bad < start + size(wanted):
+                raise OSError(errno.EIO, "Input/output error")
+            return read(descriptor, wanted, start)
+
+        return instead
+
+    monkeypatch.setattr(os, "pread", failing(os.pread, lambda wanted: wanted))  # type: ignore[arg-type,return-value]
+    monkeypatch.setattr(os, "preadv", failing(os.preadv, lambda views: len(views[0])))  # type: ignore[index]
+    report = run(original)
+    assert report.failed
+    assert "Input/output error" in text(report)

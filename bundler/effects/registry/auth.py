@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from http.client import InvalidURL
 from urllib.parse import urlencode, urlsplit
 
 from bundler.effects.registry import faults
 from bundler.effects.registry.challenge import Challenge, choose
 from bundler.effects.registry.credentials import Credential
 from bundler.effects.registry.faults import Answer
+from bundler.effects.registry.http import origin
 from bundler.errors import RegistryError
 
 _DEFAULT_LIFE = 60  # seconds, where a token server does not say (distribution token specification)
@@ -105,12 +107,14 @@ class Authenticator:
 
     def _new_token(self, challenge: Challenge, scopes: tuple[str, ...], credential: Credential | None) -> _Token:
         realm = challenge.parameters["realm"]
-        parts = urlsplit(realm)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            origin(realm)
+        except InvalidURL as error:
             raise RegistryError(
                 f"The registry {self._host} wants tokens from {realm!r}, which is no address.",
                 remedy="Correct the token realm in the registry's configuration.",
-            )
+            ) from error
+        parts = urlsplit(realm)
         service = challenge.parameters.get("service", "")
         asked_at = self._clock()
         if credential and credential.identity_token:
@@ -143,7 +147,7 @@ class Authenticator:
             life = float(value.get("expires_in") or _DEFAULT_LIFE)
         except (ValueError, AttributeError, TypeError, RecursionError):
             text = None
-        if not isinstance(text, str) or not text.isprintable():
+        if not isinstance(text, str) or not (text.isascii() and text.isprintable()):
             raise RegistryError(
                 f"The token server {server} of the registry {self._host} did not answer with a token.",
                 remedy="See the token server's log.",

@@ -80,7 +80,8 @@ def _this_environment() -> Mapping[str, str]:
 class Connection:
     """How a registry is used: as whom, through what, with how much patience (seconds).
 
-    ``logins`` (the ``auths`` of a file of logins) stand in the place of all files.
+    ``logins`` (the ``auths`` of a file of logins) stand in the place of all files. ``timeout`` is for a registry that
+    says nothing, ``completing`` for one that has all of a blob and stores it, which it may do in another storage.
     """
 
     logins: Mapping[str, Json] | None = field(default=None, repr=False)
@@ -88,6 +89,7 @@ class Connection:
     parallel: int = 8
     attempts: int = 6
     timeout: float = 60.0
+    completing: float = 300.0
     environment: Mapping[str, str] = field(default_factory=_this_environment, repr=False)
 
 
@@ -111,9 +113,12 @@ class Access:
         tls: TlsSettings,
         plain_http: bool,
         retry_times: int | None,
+        timeout: float | None = None,
     ) -> Access:
         """Make it of what the command line was given."""
         connection = Connection(auth_file=auth_file)
+        if timeout is not None:
+            connection = replace(connection, timeout=timeout)
         if retry_times is not None:
             connection = replace(connection, attempts=retry_times + 1)
         return cls(connection, tls, plain_http, retry_times)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import selectors
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -114,11 +115,12 @@ class _Place:
 class Connections:
     """Connections to any number of servers, at most ``kept`` idle ones each; threads may share them.
 
-    ``connecting`` and ``waiting`` are seconds: until a connection is made, and between two pieces of an exchange.
+    ``connecting`` and ``waiting`` are seconds: until a connection is made, and between two pieces of an exchange;
+    ``completing`` until an answer that takes a server long to give.
     """
 
-    def __init__(self, *, kept: int, connecting: float, waiting: float) -> None:
-        self._kept, self._connecting, self._waiting = kept, connecting, waiting
+    def __init__(self, *, kept: int, connecting: float, waiting: float, completing: float) -> None:
+        self._kept, self._connecting, self._waiting, self._completing = kept, connecting, waiting, completing
         self._idle: dict[_Place, list[HTTPConnection]] = {}
         self._lock = threading.Lock()
 
@@ -131,8 +133,11 @@ class Connections:
         *,
         proxy: str | None,
         context: ssl.SSLContext | None,
+        completes: bool = False,
     ) -> Response:
         """Send one request; the answer's head is read, its body is not. ``context`` is for servers with TLS.
+
+        ``completes`` says that the server has much to do before it answers.
 
         Raises:
             NotConnectedError, OSError, http.client.HTTPException: no answer came.
@@ -145,10 +150,14 @@ class Connections:
             target = f"http://{urlsplit(url).netloc}{target}"
             sent |= _login(proxy)
         try:
-            # A server that refuses answers before it has all of the body, and closes.
-            with suppress(BrokenPipeError):
+            # A server that refuses answers before it has all of the body, and closes. That answer is still to be had.
+            with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
                 connection.request(method, target, body, sent)
+            if completes:
+                connection.sock.settimeout(self._completing)
             answer = connection.getresponse()
+            if completes and connection.sock:  # a server may close with its answer
+                connection.sock.settimeout(self._waiting)
         except BaseException:
             connection.close()
             raise
@@ -207,7 +216,24 @@ class Connections:
             raise NotConnectedError(error, proxy=place.proxy is not None) from error
         made.auto_open = 0  # what is closed is not to be used again
         made.sock.settimeout(self._waiting)
+        self._watch(made.sock)
         return made
+
+    def _watch(self, made: socket.socket) -> None:
+        """Let the kernel find out that nobody is there any more, also while we wait long for an answer."""
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, int(self._waiting / 2)))
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._waiting * 1000))
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Return scheme, host and port of a URL (RFC 6454): what is the same server, however it is written.
+
+    Raises ``InvalidURL``: servers send us anywhere.
+    """
+    place, _ = _parsed(url, None)
+    return place.scheme, place.host, place.port
 
 
 def _parsed(url: str, proxy: str | None) -> tuple[_Place, str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from bundler.effects.blobs import BlobStore
 from bundler.effects.registry import download, mirrors, parallel
+from bundler.effects.registry.auth import Scope
 from bundler.effects.registry.contents import ImageContents, is_manifest, walk
 from bundler.effects.registry.endpoint import Connection, Endpoint, TlsSettings
 from bundler.effects.registry.faults import RefusedError, UnreachableError
@@ -221,15 +222,15 @@ class Puller:
         if source.insecure:
             endpoint = replace(endpoint, tls=replace(settings.tls, verify=False))
             try:
-                self._greet(endpoint, replace(brief, attempts=1))
+                self._greet(endpoint, replace(brief, attempts=1), source)
             except UnreachableError:
                 endpoint = replace(endpoint, plain_http=True)
-        self._greet(endpoint, brief)
+        self._greet(endpoint, brief, source)
         return Session(endpoint, settings.connection, self._call_off)
 
-    def _greet(self, endpoint: Endpoint, connection: Connection) -> None:
+    def _greet(self, endpoint: Endpoint, connection: Connection, source: Source) -> None:
         with closing(Session(endpoint, connection, self._call_off)) as session:
-            session.check()
+            session.check(Scope(source.reference.repository))
 
     def _stored(self, home: Repository, reference: str | Digest) -> Descriptor:
         manifest = home.manifest(reference)

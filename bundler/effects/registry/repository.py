@@ -20,6 +20,9 @@ from bundler.oci import document
 
 _ACCEPT = {"Accept": ", ".join(sorted(media_types.MANIFESTS | media_types.INDEXES))}
 
+# Registries that do not know the API answer 404, as they should, or one of the others (Artifactory 406, Harbor 401).
+_NO_REFERRERS = (400, 401, 403, 404, 405, 406, 501)
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -146,8 +149,7 @@ class Repository:
         """Return what refers to a manifest: signatures, bills of materials, ... (end-12a, else the tag scheme)."""
         doing = f"looking for what refers to {digest} in {self.name}"
         for path in (f"/v2/{self.name}/referrers/{digest}", f"/v2/{self.name}/manifests/sha256-{digest.hex}"):
-            # Registries that do not know the API answer 404, others 400 or 405.
-            answer = self._ask("GET", path, doing, (HTTPStatus.OK, 400, 403, HTTPStatus.NOT_FOUND, 405), accept=True)
+            answer = self._ask("GET", path, doing, (HTTPStatus.OK, *_NO_REFERRERS), accept=True)
             if answer.status == HTTPStatus.OK:
                 try:
                     return references(answer.body).manifests

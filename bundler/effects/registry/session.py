@@ -8,9 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from http import HTTPStatus
-from http.client import HTTPException
+from http.client import HTTPException, InvalidURL
 from typing import TypeAlias
 from urllib.parse import urljoin, urlsplit
 
@@ -19,7 +19,7 @@ from bundler.effects.registry import credentials, faults, tls
 from bundler.effects.registry.auth import Authenticator, Scope
 from bundler.effects.registry.endpoint import Connection, Endpoint
 from bundler.effects.registry.faults import Answer, RefusedError
-from bundler.effects.registry.http import Connections, Response
+from bundler.effects.registry.http import Connections, Response, origin
 from bundler.effects.registry.patience import CallOff, Patience
 from bundler.effects.registry.proxies import proxy_for
 from bundler.errors import RegistryError
@@ -33,6 +33,20 @@ Body: TypeAlias = "bytes | Callable[[], Iterable[memoryview]]"
 """A small body, or what makes the parts of a big one, anew for every attempt."""
 
 
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a server; ``completes`` says that it may have much to do before it answers."""
+
+    method: str
+    headers: Mapping[str, str]
+    body: Body | None = None
+    completes: bool = False
+
+
+def _with_login(headers: Mapping[str, str], authorization: str | None) -> Mapping[str, str]:
+    return {**headers, "Authorization": authorization} if authorization else headers
+
+
 class Session:
     """Everything that is said to one registry; safe to share between threads.
 
@@ -43,10 +57,11 @@ class Session:
         self.endpoint = endpoint
         self.connection = connection
         self.call_off = call_off or CallOff()
+        self._origin = origin(endpoint.base_url)
         self._auth = Authenticator(
             endpoint.host,
             lambda repository: credentials.find(endpoint.host, repository, connection),
-            lambda method, url, headers, body: self._read(self._once(method, url, headers, body), url),
+            lambda method, url, headers, body: self._read(self._once(Request(method, headers, body), url), url),
         )
         own = tls.with_host_folders(endpoint.tls, endpoint.host, connection.environment)
         self._tls = {True: own, False: replace(own, client_certificate=None, client_key=None)}
@@ -56,6 +71,7 @@ class Session:
             kept=connection.parallel,
             connecting=min(_CONNECT_TIMEOUT, connection.timeout),
             waiting=connection.timeout,
+            completing=max(connection.completing, connection.timeout),
         )
 
     def close(self) -> None:
@@ -81,9 +97,12 @@ class Session:
             return parts._replace(scheme=own.scheme, netloc=own.netloc).geturl()
         return url
 
-    def check(self) -> None:
-        """See that a registry answers and lets us in (distribution specification, end-1)."""
-        self.ask("GET", "/v2/", doing="greeting it", expect=(HTTPStatus.OK,))
+    def check(self, *scopes: Scope) -> None:
+        """See that a registry answers and lets us in (distribution specification, end-1).
+
+        ``scopes`` are what we want of it next: its login may be known for their repositories only.
+        """
+        self.ask("GET", "/v2/", doing="greeting it", expect=(HTTPStatus.OK,), scopes=scopes)
 
     def ask(
         self,
@@ -124,11 +143,16 @@ class Session:
         scopes: tuple[Scope, ...] = (),
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
+        completes: bool = False,
     ) -> Answer:
-        """Try once and return whatever answer comes; raise ``UnreachableError`` where none does."""
+        """Try once and return whatever answer comes; raise ``UnreachableError`` where none does.
+
+        ``completes`` says that the registry may take long to answer, as where it stores a whole blob.
+        """
+        request = Request(method, headers or {}, body, completes=completes)
         url = self.url(location)
         with self._explained(doing):
-            response, url = self._authenticated(method, url, scopes, headers or {}, body)
+            response, url = self._authenticated(request, url, scopes)
             return self._read(response, url)
 
     @contextmanager
@@ -141,7 +165,7 @@ class Session:
             RefusedError, UnreachableError: also from inside the block, where the connection breaks while reading.
         """
         with self._explained(doing):
-            response, url = self._authenticated("GET", self.url(location), scopes, headers or {}, None)
+            response, url = self._authenticated(Request("GET", headers or {}), self.url(location), scopes)
             if response.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
                 raise self.refusal(self._read(response, url), doing=doing, scopes=scopes)
         try:
@@ -167,11 +191,9 @@ class Session:
         except (HTTPException, OSError) as error:
             raise faults.unreachable(error, doing=doing, host=self.endpoint.host) from error
 
-    def _authenticated(
-        self, method: str, url: str, scopes: tuple[Scope, ...], headers: Mapping[str, str], body: Body | None
-    ) -> tuple[Response, str]:
+    def _authenticated(self, request: Request, url: str, scopes: tuple[Scope, ...]) -> tuple[Response, str]:
         sent = self._auth.header(scopes) if self._is_own(url) else None
-        response, end = self._following(method, url, headers, body, sent)
+        response, end = self._following(request, url, sent)
         if response.status != HTTPStatus.UNAUTHORIZED or not self._is_own(end):
             return response, end
         asked = ", ".join(response.headers.get_all("WWW-Authenticate", []))
@@ -179,19 +201,15 @@ class Session:
         if retry is None:
             return response, end
         self._read(response, end)
-        return self._following(method, url, headers, body, retry)
+        return self._following(request, url, retry)
 
-    def _following(
-        self, method: str, url: str, headers: Mapping[str, str], body: Body | None, authorization: str | None
-    ) -> tuple[Response, str]:
+    def _following(self, request: Request, url: str, authorization: str | None) -> tuple[Response, str]:
         """Make an exchange and follow redirects of reading ones; only the registry itself sees our login."""
         for _ in range(_MOST_REDIRECTS):
-            sent = dict(headers)
-            if authorization and self._is_own(url):
-                sent["Authorization"] = authorization
-            response = self._once(method, url, sent, body)
+            own = authorization if self._is_own(url) else None
+            response = self._once(replace(request, headers=_with_login(request.headers, own)), url)
             location = response.headers.get("Location")
-            if method not in ("GET", "HEAD") or response.status not in faults.REDIRECTS or not location:
+            if request.method not in ("GET", "HEAD") or response.status not in faults.REDIRECTS or not location:
                 return response, url
             self._read(response, url)
             target = self.url(location, at=url)
@@ -204,27 +222,30 @@ class Session:
         raise RegistryError(f"The registry {self.endpoint.host} redirects in circles at {url.partition('?')[0]}.")
 
     def _is_own(self, url: str) -> bool:
-        there, own = urlsplit(url), urlsplit(self.endpoint.base_url)
-        return (there.scheme, there.netloc) == (own.scheme, own.netloc)
+        try:
+            return origin(url) == self._origin
+        except InvalidURL:
+            return False
 
-    def _once(self, method: str, url: str, headers: Mapping[str, str], body: Body | None) -> Response:
+    def _once(self, request: Request, url: str) -> Response:
         begin = time.monotonic()
         sent = {
             "User-Agent": f"bundler/{__version__}",
             "Accept-Encoding": "identity",  # blobs are taken as they are
-            **headers,
+            **request.headers,
         }
         response = self._connections.send(
-            method,
+            request.method,
             url,
             sent,
-            body() if callable(body) else body,
+            request.body() if callable(request.body) else request.body,
             proxy=proxy_for(url, self.connection.environment),
             context=self._context(url),
+            completes=request.completes,
         )
         # Queries may hold secrets of object stores and upload sessions.
         shown = url.partition("?")[0]
-        _LOG.debug("%s %s -> %d (%.0f ms)", method, shown, response.status, (time.monotonic() - begin) * 1000)
+        _LOG.debug("%s %s -> %d (%.0f ms)", request.method, shown, response.status, (time.monotonic() - begin) * 1000)
         return response
 
     def _context(self, url: str) -> ssl.SSLContext | None:

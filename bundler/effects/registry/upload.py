@@ -23,6 +23,8 @@ _STREAM = {"Content-Type": "application/octet-stream"}
 # The upload is unknown, out of step, or its bytes came out wrong: another upload may go well.
 _LOST = frozenset({400, 404, 409, 410, 412, 416})
 _MOST_TIMES_LOST = 3
+# A registry that knows no chunks, or puts them together wrongly (ECR, Google's), may say any of these.
+_NO_CHUNKS = frozenset({400, 405, 409, 412, 416, 501})
 
 
 class _Hasher:
@@ -64,7 +66,12 @@ def damaged(content: Content, seen: str) -> VerificationError:
 
 def read_part(content: Content, offset: int, view: memoryview) -> memoryview:
     """Return the next bytes, in ``view``; raise ``VerificationError`` where the file ends too early."""
-    count = content.read_into(offset, view)
+    try:
+        count = content.read_into(offset, view)
+    except OSError as error:  # a failing disk or stick: no fault of the registry's
+        raise VerificationError(
+            f"{content.name} cannot be read: {error.strerror}.", remedy="Copy the bundle again, to another medium."
+        ) from error
     if count <= 0:
         raise VerificationError(
             f"{content.name} is damaged: it ends after {offset} of {content.size} bytes.",
@@ -83,18 +90,24 @@ class _Upload:
         self._entry = entry
         self._meter = meter
         self._chunk_size = chunk_size
+        # A last chunk of few bytes would only keep the others waiting.
+        self._last_chunk = chunk_size + chunk_size // 2
         self._hasher = _Hasher(content)
         self._doing = f"sending the blob {content.digest} to {repository.name}"
         self._url: str | None = None
         self._offset = 0
         self._furthest = 0
         self._times_lost = 0
+        self._spoilt = False
         self._patience = self._session.patience()
 
     def run(self, begun: str | None) -> None:
         """Send all of it; ``begun`` is an upload that the registry has begun already."""
         if self._entry.location:
-            self._find_out(self._entry.location)
+            try:
+                self._find_out(self._entry.location)
+            except RegistryError:  # it has another address since
+                self._entry.forget()
         self._url = self._url or begun
         while not self._advanced_to_the_end():
             pass
@@ -104,34 +117,51 @@ class _Upload:
         try:
             complete = self._step()
         except RegistryError as error:
-            self._bear(error)
+            usable = self._bear(error)
             if self._repository.has_blob(self._content.digest):  # only the answer was lost
                 return True
             url, self._url, self._offset = self._url, None, 0
-            if url:
+            if url and usable:
                 self._find_out(url)
+            elif url:
+                self._abandon(url)
             complete = False
         if self._offset > self._furthest:
             self._furthest = self._offset
             self._patience.progressed()
         return complete
 
-    def _bear(self, error: RegistryError) -> None:
+    def _bear(self, error: RegistryError) -> bool:
+        """Return whether the upload that was begun may go on, or raise the error where another try is of no use."""
         status = error.status if isinstance(error, RefusedError) else None
-        if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and self._chunk_size > _LEAST_CHUNK:
-            self._chunk_size = max(_LEAST_CHUNK, min(self._chunk_size, self._content.size) // 4)
-        elif status in _LOST and self._times_lost < _MOST_TIMES_LOST:
+        if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and self._last_chunk > _LEAST_CHUNK:
+            smaller = max(_LEAST_CHUNK, min(self._chunk_size, self._content.size) // 4)
+            self._chunk_size = self._last_chunk = smaller
+            return True
+        no_chunks = status in _NO_CHUNKS and self._url is not None and self._last_chunk < self._content.size
+        if (status in _LOST or no_chunks) and self._times_lost < _MOST_TIMES_LOST:
             self._times_lost += 1
-        else:
-            self._patience.bear(error)
+            if self._times_lost == 1 and not self._spoilt:
+                return True
+            if no_chunks and self._times_lost > 1:
+                self._chunk_size = self._last_chunk = self._content.size
+            return False
+        self._patience.bear(error)
+        return True
+
+    def _abandon(self, url: str) -> None:
+        """Let another upload begin: what the registry has of this one is not what it should be."""
+        self._entry.forget()
+        self._spoilt = False
+        with suppress(RegistryError):
+            self._repository.cancel_upload(url)
 
     def _step(self) -> bool:
         if self._url is None:
             self._url, self._offset = self._repository.begin_upload(), 0
             self._entry.note(self._url)
         left = self._content.size - self._offset
-        # A last chunk of few bytes would only keep the others waiting.
-        length = left if left <= self._chunk_size + self._chunk_size // 2 else self._chunk_size
+        length = left if left <= self._last_chunk else self._chunk_size
         if left == 0 or (self._offset == 0 and length == left):
             self._finish(self._url)
             return True
@@ -146,18 +176,21 @@ class _Upload:
             raise self._refusal(answer)
         kept = _kept(answer)
         self._url = self._repository.upload_url(answer)
-        self._offset = end if kept is None or kept > end else kept
+        # Some registries (ECR) say with every chunk how long the first one was.
+        self._offset = kept if kept is not None and self._offset < kept <= end else end
         self._entry.note(self._url)
 
     def _finish(self, url: str) -> None:
         """Send what is left and close the upload (end-6)."""
         closing = f"{url}{'&' if '?' in url else '?'}digest={quote(str(self._content.digest))}"
-        answer = self._send("PUT", closing, self._content.size - self._offset, {})
+        answer = self._send("PUT", closing, self._content.size - self._offset, {}, completes=True)
         if answer.status not in (HTTPStatus.CREATED, HTTPStatus.NO_CONTENT, HTTPStatus.OK, HTTPStatus.ACCEPTED):
+            # It has bytes that are not ours, as from a damaged copy of the bundle, or put them together wrongly.
+            self._spoilt = answer.status == HTTPStatus.BAD_REQUEST
             raise self._refusal(answer)
         self._repository.compare(answer, self._content.digest, self._doing)
 
-    def _send(self, method: str, url: str, length: int, headers: dict[str, str]) -> Answer:
+    def _send(self, method: str, url: str, length: int, headers: dict[str, str], *, completes: bool = False) -> Answer:
         offset = self._offset
         return self._session.exchange(
             method,
@@ -166,6 +199,7 @@ class _Upload:
             scopes=(self._repository.scope,),
             headers={**_STREAM, **headers, "Content-Length": str(length)},
             body=lambda: self._parts(offset, length),
+            completes=completes,
         )
 
     def _parts(self, offset: int, length: int) -> Iterator[memoryview]:
