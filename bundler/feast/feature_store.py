@@ -118,7 +118,7 @@ def parse(text: str, file: str) -> FeatureStoreConfig:
         offline_store=_section(value, "offline_store"),
         registry=_section(value, "registry"),
         auth=_kind(_section(value, "auth"), "auth"),
-        variables=tuple(sorted(set(_variables(value)))),
+        variables=variables(value),
         text=text,
         document=value,
     )
@@ -192,14 +192,19 @@ def _variables(value: Json) -> Iterator[str]:
             yield from _variables(inner)
 
 
-def literal_credentials(config: FeatureStoreConfig) -> tuple[str, ...]:
+def variables(value: Json) -> tuple[str, ...]:
+    """Return the names of the ``${VARIABLES}`` in a part of a feature_store.yaml, sorted."""
+    return tuple(sorted(set(_variables(value))))
+
+
+def literal_credentials(value: Mapping[str, Json]) -> tuple[str, ...]:
     """Return where a credential is written out instead of being a ``${VARIABLE}``; never the value."""
-    return tuple(yaml_document.dotted(path) for path in _literals(dict(config.document), ()))
+    return tuple(yaml_document.dotted(path) for path in _literals(dict(value), ()))
 
 
 def refuse_credentials(config: FeatureStoreConfig) -> None:
     """Raise ``SpecError`` where a credential is written out: it would be in the image for good."""
-    if places := literal_credentials(config):
+    if places := literal_credentials(config.document):
         raise SpecError(
             f"{FILE_NAME} holds a credential at {', '.join(places)}; it would be baked into the image.",
             remedy="Replace it with a ${VARIABLE}, which a Secret fills in on the cluster.",

@@ -81,7 +81,7 @@ def _batch_engine(tenant: Tenant) -> dict[str, Json]:
 def _services(tenant: Tenant, stores: Stores, wiring: Wiring) -> dict[str, Json]:
     services: dict[str, Json] = {
         **wiring.services,
-        **_pod(tenant, wiring),
+        **_pod(tenant, stores, wiring),
         "registry": _registry(tenant, stores.registry, wiring),
         "onlineStore": _online(tenant, stores.online, wiring),
     }
@@ -94,7 +94,7 @@ def _services(tenant: Tenant, stores: Stores, wiring: Wiring) -> dict[str, Json]
     return services
 
 
-def _pod(tenant: Tenant, wiring: Wiring) -> dict[str, Json]:
+def _pod(tenant: Tenant, stores: Stores, wiring: Wiring) -> dict[str, Json]:
     """Return what concerns the pod that all servers share."""
     deployment = tenant.deployment
     value: dict[str, Json] = {}
@@ -106,13 +106,25 @@ def _pod(tenant: Tenant, wiring: Wiring) -> dict[str, Json]:
     volumes: list[Any] = [*wiring.volumes, *deployment.volumes]
     if volumes:
         value["volumes"] = volumes
-    if deployment.security_context:
-        value["securityContext"] = dict[str, Json](deployment.security_context)
+    if security_context := _security_context(tenant, stores):
+        value["securityContext"] = security_context
     if deployment.tolerations:
         value["tolerations"] = [dict[str, Json](one) for one in deployment.tolerations]
     if deployment.pod_annotations:
         value["podAnnotations"] = dict[str, Json](deployment.pod_annotations)
     return value
+
+
+def _security_context(tenant: Tenant, stores: Stores) -> dict[str, Json]:
+    """Return what is asked for, and where files lie on volumes the group that may write there.
+
+    Most volumes come as root's own, and images run as nobody in group 0. OpenShift chooses a group itself.
+    """
+    written = dict[str, Json](tenant.deployment.security_context or {})
+    has_volumes = any(
+        store is not None and store.has_volume for store in (stores.online, stores.offline, stores.registry)
+    )
+    return {"fsGroup": 0, **written} if has_volumes and not tenant.deployment.openshift else written
 
 
 def _autoscaling(tenant: Tenant) -> dict[str, Json]:

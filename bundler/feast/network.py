@@ -13,8 +13,8 @@ from bundler.model.server_spec import StorePeer
 
 # Every namespace has its own name as this label, from Kubernetes 1.22 on.
 _NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"
-_API_PORTS: Final = (443, 6443)
 _DNS_PORTS: Final = (53, 5353)  # 5353 is where OpenShift's DNS pods listen
+_NODE_LOCAL_DNS: Final = "169.254.0.0/16"  # a cache on every node has no pod that could be selected
 _OPENSHIFT_ROUTER: Final = "openshift-ingress"
 _ANYONE: Final[dict[str, Json]] = {}
 
@@ -88,7 +88,7 @@ def _from_clients(tenant: Tenant) -> dict[str, Json]:
 
 def _dns() -> dict[str, Json]:
     return {
-        "to": [{"namespaceSelector": {}}],
+        "to": [{"namespaceSelector": {}}, {"ipBlock": {"cidr": _NODE_LOCAL_DNS}}],
         "ports": [*_ports(*_DNS_PORTS, protocol="UDP"), *_ports(*_DNS_PORTS)],
     }
 
@@ -96,7 +96,7 @@ def _dns() -> dict[str, Json]:
 def _api(tenant: Tenant) -> dict[str, Json]:
     policies = tenant.deployment.network_policies
     peers: list[Json] = [{"ipBlock": {"cidr": cidr}} for cidr in (policies.api_server if policies else ())]
-    return {"to": peers, "ports": _ports(*_API_PORTS)}
+    return {"to": peers, "ports": _ports(*(policies.api_ports if policies else ()))}
 
 
 def _stores(tenant: Tenant) -> Iterator[dict[str, Json]]:

@@ -28,6 +28,9 @@ def _of_ingress(tenant: Tenant) -> Iterator[str]:
     for name in ingress.hosts:
         if name.partition("-")[0] not in tenant.servers:
             yield f"deployment.ingress.hosts.{name}: there is no such server. Add it to servers, or leave it out."
+    hosts = list(ingress.hosts.values())
+    for host in sorted({one for one in hosts if hosts.count(one) > 1}):
+        yield f"deployment.ingress.hosts: {host} is named for two servers, and leads to one. Give each its own."
     if "registry-rest" in ingress.hosts and registry and not registry.rest_api:
         yield "deployment.ingress.hosts.registry-rest: needs servers: {registry: {restAPI: true}}."
     if deployment.openshift and "ui" in ingress.hosts:

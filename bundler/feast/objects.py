@@ -79,8 +79,8 @@ class ToFillIn:
 def to_fill_in(tenant: Tenant) -> Iterator[ToFillIn]:
     """Yield every Secret that a site fills in; none holds a value that is secret."""
     deployment = tenant.deployment
-    if tenant.config.variables:
-        texts = dict.fromkeys(tenant.config.variables, "")
+    if tenant.variables:
+        texts = dict.fromkeys(tenant.variables, "")
         yield ToFillIn("credentials", secret(tenant, tenant.credentials_secret, texts), {})
     if deployment.wiring == "mounted":
         value = secret(tenant, tenant.names.feature_store_file, {FILE_NAME: tenant.config.text})

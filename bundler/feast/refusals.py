@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bundler.errors import SpecError
 from bundler.feast import network_refusals
-from bundler.feast.feature_store import FILE_NAME
+from bundler.feast.feature_store import FILE_NAME, literal_credentials
 from bundler.feast.stores import Store, Stores
 from bundler.feast.tenant import Tenant
 from bundler.feast.topology import Role
@@ -27,6 +27,7 @@ def _problems(tenant: Tenant, stores: Stores) -> Iterator[str]:
     yield from _of_the_release(tenant)
     yield from _of_scaling(tenant, stores)
     yield from _of_stores(tenant, stores)
+    yield from _of_the_engine(tenant)
     yield from _of_authorization(tenant)
     yield from network_refusals.problems(tenant, stores)
     yield from _of_the_registry(tenant)
@@ -60,7 +61,10 @@ def _of_the_release(tenant: Tenant) -> Iterator[str]:
 def _of_scaling(tenant: Tenant, stores: Stores) -> Iterator[str]:
     if not tenant.scaled:
         if tenant.deployment.disruption_budget:
-            yield "deployment.disruptionBudget: one pod cannot stay while its node is drained. Scale, or leave it out."
+            yield (
+                "deployment.disruptionBudget: one pod cannot stay while its node is drained. Scale, or write "
+                "disruptionBudget: null."
+            )
         return
     for store in (stores.online, stores.offline, stores.registry):
         if store and not store.is_shared:
@@ -70,13 +74,30 @@ def _of_scaling(tenant: Tenant, stores: Stores) -> Iterator[str]:
         if autoscaling.max_replicas is None:
             yield "deployment.scaling.autoscaling.maxReplicas: is missing, and this topology has none. Add it."
         yield from _without_cpu_request(tenant)
-        budget = tenant.deployment.disruption_budget
-        least = budget.min_available if budget else None
-        if isinstance(least, int) and least >= autoscaling.least:
-            yield (
-                f"deployment.disruptionBudget.minAvailable: {least} of {autoscaling.least} pods must stay, so "
-                "no node could be drained. Lower it, or raise scaling.autoscaling.minReplicas."
-            )
+    yield from _of_disruption(tenant)
+
+
+def _of_disruption(tenant: Tenant) -> Iterator[str]:
+    """Yield where a budget would never let a pod go, as Kubernetes rounds percentages: up."""
+    budget, scaling = tenant.deployment.disruption_budget, tenant.deployment.scaling
+    if budget is None or scaling is None:
+        return
+    pods = scaling.autoscaling.least if scaling.autoscaling else scaling.replicas or 1
+    if budget.min_available is not None and _of_pods(budget.min_available, pods) >= pods:
+        yield (
+            f"deployment.disruptionBudget.minAvailable: {budget.min_available} of {pods} pods must stay, so "
+            "no node could be drained. Lower it, or raise the number of pods under scaling."
+        )
+    if budget.max_unavailable is not None and _of_pods(budget.max_unavailable, pods) == 0:
+        yield (
+            "deployment.disruptionBudget.maxUnavailable: no pod may ever go, so no node could be drained. Write 1 or "
+            "more."
+        )
+
+
+def _of_pods(written: int | str, pods: int) -> int:
+    number = int(str(written).rstrip("%"))
+    return -(-number * pods // 100) if str(written).endswith("%") else number
 
 
 def _not_shared(store: Store) -> str:
@@ -102,6 +123,15 @@ def _without_cpu_request(tenant: Tenant) -> Iterator[str]:
             yield f"deployment.scaling.autoscaling: the server {name} requests no CPU: {_NEEDED_CPU}. Add resources."
 
 
+def _of_the_engine(tenant: Tenant) -> Iterator[str]:
+    engine = tenant.deployment.batch_engine
+    for place in literal_credentials(dict(engine.config)) if engine else ():
+        yield (
+            f"deployment.batchEngine.config.{place}: a credential would lie in a ConfigMap. Replace it with a "
+            "${VARIABLE}, which a Secret fills in."
+        )
+
+
 def _of_stores(tenant: Tenant, stores: Stores) -> Iterator[str]:
     deployment = tenant.deployment
     for section, store in (
@@ -116,6 +146,10 @@ def _of_stores(tenant: Tenant, stores: Stores) -> Iterator[str]:
             )
         if store.volume and _covers(store.volume.mount_path, tenant.images.repo_folder):
             yield f"deployment.{section}.volume.mountPath: would hide the feature repo at {tenant.images.repo_folder}."
+    named = (deployment.online_store, deployment.offline_store, deployment.registry)
+    folders = [store.volume.mount_path.rstrip("/") for store in named if store.volume]
+    for folder in sorted({one for one in folders if folders.count(one) > 1}):
+        yield f"volume.mountPath: {folder} is named for two stores, and every volume needs a folder of its own."
     if deployment.wiring == "operator":
         for one in (stores.online, stores.offline, stores.registry):
             if one and one.persistence is None and not (one.role == "registry" and one.type == "remote"):

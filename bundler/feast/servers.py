@@ -92,7 +92,7 @@ def _server(tenant: Tenant, wiring: Wiring, settings: Server) -> dict[str, Json]
     env = _environment(tenant, wiring, settings)
     if env:
         value["env"] = [variable(name, text) for name, text in env.items()]
-    if tenant.config.variables:
+    if tenant.variables:
         value["envFrom"] = [{"secretRef": {"name": tenant.credentials_secret}}]
     mounts: list[Json] = [dict[str, Json](mount) for mount in (*wiring.mounts, *settings.volume_mounts)]
     if mounts:

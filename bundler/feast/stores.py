@@ -41,6 +41,12 @@ class Store:
     secret: StoreSecretKey | None = None
 
     @property
+    def has_volume(self) -> bool:
+        """Whether its file lies on a persistent volume."""
+        file = (self.persistence or {}).get("file")
+        return isinstance(file, dict) and "pvc" in file
+
+    @property
     def is_shared(self) -> bool:
         """Whether several pods can use it at once, as the CRD's rules for scaling understand that."""
         if self.type == "remote" and self.role == "registry":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bundler.feast.capabilities import Capabilities
-from bundler.feast.feature_store import FeatureStoreConfig
+from bundler.feast.feature_store import FeatureStoreConfig, variables
 from bundler.feast.names import Names
 from bundler.feast.topology import Role, servers
 from bundler.model.deployment_spec import Deployment
@@ -81,6 +81,12 @@ class Tenant:
     def credentials_secret(self) -> str:
         """The one Secret that a site fills in."""
         return self.deployment.credentials_secret or self.names.credentials
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The ``${VARIABLES}`` that Feast reads from the environment: of feature_store.yaml and of the batch engine."""
+        engine = self.deployment.batch_engine
+        return tuple(sorted({*self.config.variables, *(variables(dict(engine.config)) if engine else ())}))
 
     @property
     def registry_authority(self) -> Authority | None:

@@ -112,6 +112,11 @@ def _written(deployment: Deployment) -> _Written:
 
 def _tenant(tenant: TenantSpec, template: _Written, preset: _Written, role: Role) -> Member:
     own = _written(tenant)
+    if "topology" in own:
+        raise SpecError(
+            f"tenants: {tenant.name}: topology: all FeatureStores of a bundle have that of the deployment.",
+            remedy="Write it under deployment:, and here the parts of the preset that are to differ.",
+        )
     project, repo = own.pop("project", None), tenant.repo
     own.pop("repo", None)
     # Names of the deployment's own Secrets are derived for each tenant, unless the tenant says them.

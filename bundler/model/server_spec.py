@@ -214,6 +214,10 @@ class NetworkPolicies(Part):
         default=("0.0.0.0/0", "::/0"), strict=False, alias="apiServer"
     )
     """Addresses (CIDR) of the Kubernetes API, which the CronJob and token checks need; anywhere where not said."""
+    api_ports: Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], Field(min_length=1)] = Field(
+        default=(443, 6443), strict=False, alias="apiPorts"
+    )
+    """Its ports, of the Service and of the API server itself, e.g. 443 and 16443 for MicroK8s."""
 
 
 class OpenTelemetry(Part):

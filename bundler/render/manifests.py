@@ -64,8 +64,10 @@ def render(
         **{path: text for texts in to_fill_in.values() for path, text in texts.items()},
         "namespace.yaml": templates.documents("namespace", [objects.namespace(name) for name in namespaces]),
     }
+    _refuse_shared_hosts(found)
     if len(found) == 1:
         applied = _applied(found[0])
+        _refuse_duplicates({spec.deployment.name: {**applied, **to_fill_in[found[0].deployment.name]}})
         listed = ["namespace.yaml", *applied]
     else:
         folders = {tenant.deployment.name: _applied(tenant) for tenant in found}
@@ -80,18 +82,36 @@ def render(
 
 
 def _refuse_duplicates(folders: Mapping[str, Mapping[str, str]]) -> None:
-    """Raise ``SpecError`` where two FeatureStores of one namespace would have an object of one name."""
-    owners: dict[tuple[str, ...], str] = {}
+    """Raise ``SpecError`` where two objects of one namespace would have one name; ``folders`` are FeatureStores."""
+    owners: dict[tuple[str, ...], tuple[str, str]] = {}
     for folder, files in folders.items():
         for path, text in files.items():
             for value in yaml_text.documents(text, path):
                 identity = _identity(value)
-                owner = owners.setdefault(identity, folder)
+                owner, where = owners.setdefault(identity, (folder, path))
                 if owner != folder:
                     raise SpecError(
                         f"tenants: {owner} and {folder} would both have the {' '.join(identity)}.",
                         remedy="Give them different names, or namespaces of their own.",
                     )
+                if where != path:
+                    raise SpecError(
+                        f"{folder}: {where} and {path} would both have the {' '.join(identity)}.",
+                        remedy="Give them different names: one is filled in by the site, the other written by bundler.",
+                    )
+
+
+def _refuse_shared_hosts(found: Sequence[Tenant]) -> None:
+    """Raise ``SpecError`` where requests for one host would reach the servers of one of two FeatureStores."""
+    owners: dict[str, str] = {}
+    for tenant in found:
+        for host in tenant.deployment.ingress.hosts.values() if tenant.deployment.ingress else ():
+            owner = owners.setdefault(host, tenant.deployment.name)
+            if owner != tenant.deployment.name:
+                raise SpecError(
+                    f"ingress.hosts: {owner} and {tenant.deployment.name} would both answer for {host}.",
+                    remedy="Give each tenant an ingress: of its own, or ingress: null.",
+                )
 
 
 def _identity(value: Json) -> tuple[str, ...]:

@@ -215,7 +215,7 @@ def _requirements(files: Sequence[str]) -> str:
 
 def _credentials(config: FeatureStoreConfig, name: str) -> str:
     text = ""
-    if places := literal_credentials(config):
+    if places := literal_credentials(config.document):
         text += f"  # Written out in {FILE_NAME}, and so in the image; make each a ${{VARIABLE}}:\n"
         text += "".join(f"  #   {place}\n" for place in places)
     if config.variables:

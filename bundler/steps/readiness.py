@@ -102,7 +102,9 @@ def job_of(cron_job: Object, name: str) -> Object:
     made: dict[str, Json] = {"name": name, "namespace": metadata.get("namespace"), "annotations": annotations}
     if owned.get("labels"):
         made["labels"] = owned["labels"]
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": made, "spec": template.get("spec")}
+    # One that is gone as soon as it has ended could not be told from one that never was.
+    spec = {key: value for key, value in _mapping(template, "spec").items() if key != "ttlSecondsAfterFinished"}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": made, "spec": spec}
 
 
 def _rollout(deployment: Object) -> tuple[bool, str]:

@@ -18,6 +18,11 @@ def lacking(kubectl: Kubectl, wanted: SecretWanted) -> Iterator[str]:
     if found is None:
         yield f"Secret {wanted.namespace}/{wanted.name} is not there; {wanted.hint}"
         return
+    if wanted.type == PULL_TYPE and found.get("type") != PULL_TYPE:
+        yield (
+            f"Secret {wanted.namespace}/{wanted.name} is of the type {found.get('type')}; no image is pulled with it: "
+            f"make it anew with the type {PULL_TYPE}"
+        )
     data = found.get("data")
     held = data if isinstance(data, dict) else {}
     for key in wanted.keys:

@@ -56,7 +56,14 @@ def looked(bundle: Path, registry: RunningRegistry, access: Access, password: st
     login = base64.b64encode(f"{USER}:{password}".encode()).decode()
     config = json.dumps({"auths": {registry.address: {"auth": login}}})
     cluster = FakeCluster()
-    cluster.put(core("Secret", "pull", data={".dockerconfigjson": base64.b64encode(config.encode()).decode()}))
+    cluster.put(
+        core(
+            "Secret",
+            "pull",
+            type="kubernetes.io/dockerconfigjson",
+            data={".dockerconfigjson": base64.b64encode(config.encode()).decode()},
+        )
+    )
     options = PreflightOptions(f"{registry.address}/site", access)
     found = preflight.run(bundle, options, cluster, SilentProgress())
     assert login not in json.dumps(found.to_json())

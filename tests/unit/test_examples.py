@@ -28,7 +28,7 @@ def test_everything_that_an_examples_spec_names_is_there(name: str) -> None:
 
 def test_the_example_holds_no_credential() -> None:
     loaded = project.load(EXAMPLES / "driver-stats" / "bundle.yaml")
-    assert literal_credentials(loaded.repo.config) == ()
+    assert literal_credentials(loaded.repo.config.document) == ()
     expected = ("POSTGRES_HOST", "POSTGRES_PASSWORD", "POSTGRES_USER", "REDIS_HOST", "REDIS_PASSWORD")
     assert loaded.repo.config.variables == expected
 

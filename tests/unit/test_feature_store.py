@@ -102,7 +102,7 @@ def test_every_problem_is_told_at_once() -> None:
 )  # fmt: skip
 def test_a_literal_credential_is_found_by_its_place_and_never_shown(text: str, place: str) -> None:
     config = feature_store.parse(f"project: a\nregistry: r\n{text}\n", "f")
-    assert feature_store.literal_credentials(config) == (place,)
+    assert feature_store.literal_credentials(config.document) == (place,)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,9 @@ def test_a_literal_credential_is_found_by_its_place_and_never_shown(text: str, p
     ],
 )
 def test_a_variable_is_no_literal_credential(text: str) -> None:
-    assert feature_store.literal_credentials(feature_store.parse(f"project: a\nregistry: r\n{text}\n", "f")) == ()
+    assert (
+        feature_store.literal_credentials(feature_store.parse(f"project: a\nregistry: r\n{text}\n", "f").document) == ()
+    )
 
 
 @given(st.text(max_size=300))
@@ -152,7 +154,7 @@ def test_any_value_of_a_section_is_a_clear_error_or_fits(value: dict[str, object
     except SpecError as error:
         assert error.details  # noqa: PT017  (some values fit)
     else:
-        assert isinstance(feature_store.literal_credentials(config), tuple)
+        assert isinstance(feature_store.literal_credentials(config.document), tuple)
         assert all(isinstance(kind, str) for kind in (config.online_type, config.offline_type, config.registry_type))
 
 

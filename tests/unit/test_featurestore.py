@@ -156,7 +156,9 @@ def test_the_cron_job_takes_deadlines_history_and_what_to_run() -> None:
 def test_file_stores_can_lie_on_volumes() -> None:
     claim = {"mountPath": "/data", "size": "5Gi", "storageClass": "fast", "accessModes": ["ReadWriteMany"]}
     services = store(
-        text=FILES, onlineStore={"volume": claim}, registry={"volume": {"mountPath": "/data", "claim": "mine"}}
+        text=FILES.replace("/data/registry.db", "/registry/registry.db"),
+        onlineStore={"volume": claim},
+        registry={"volume": {"mountPath": "/registry", "claim": "mine"}},
     )["services"]
     create = {
         "accessModes": ["ReadWriteMany"],
@@ -169,8 +171,71 @@ def test_file_stores_can_lie_on_volumes() -> None:
     }
     assert services["registry"]["local"]["persistence"]["file"] == {
         "path": "registry.db",
-        "pvc": {"mountPath": "/data", "ref": {"name": "mine"}},
+        "pvc": {"mountPath": "/registry", "ref": {"name": "mine"}},
     }
+    assert services["securityContext"] == {"fsGroup": 0}
+
+
+def test_two_stores_need_two_folders() -> None:
+    volume = {"volume": {"mountPath": "/data"}}
+    assert "/data is named for two stores" in refused(text=FILES, onlineStore=volume, registry=volume)
+
+
+def test_the_group_of_volumes_may_be_another_and_is_openshifts_own_there() -> None:
+    online: dict[str, Any] = {
+        "text": FILES.replace("/data/registry.db", "/feast-data/registry.db"),
+        "onlineStore": {"volume": {"mountPath": "/data"}},
+    }
+    context = {"fsGroup": 2000, "runAsNonRoot": True}
+    assert store(**online, securityContext=context)["services"]["securityContext"] == context
+    assert store(**online, securityContext={"runAsNonRoot": True})["services"]["securityContext"] == {
+        "fsGroup": 0,
+        "runAsNonRoot": True,
+    }
+    assert "securityContext" not in store(**online, openshift=True)["services"]
+
+
+@pytest.mark.parametrize(
+    ("budget", "named"),
+    [
+        ({"minAvailable": 2}, "2 of 2 pods must stay"),
+        ({"minAvailable": "100%"}, "100% of 2 pods must stay"),
+        ({"minAvailable": "51%"}, "51% of 2 pods must stay"),
+        ({"maxUnavailable": 0}, "no pod may ever go"),
+        ({"maxUnavailable": "0%"}, "no pod may ever go"),
+    ],
+)
+def test_a_budget_that_never_lets_a_node_be_drained_is_refused(budget: dict[str, Any], named: str) -> None:
+    assert named in refused(scaling={"replicas": 2}, disruptionBudget=budget)
+
+
+@pytest.mark.parametrize("budget", [{"minAvailable": 1}, {"minAvailable": "50%"}, {"maxUnavailable": "1%"}])
+def test_a_budget_that_lets_one_go_is_taken(budget: dict[str, Any]) -> None:
+    assert store(scaling={"replicas": 2}, disruptionBudget=budget)["services"]["podDisruptionBudgets"] == budget
+
+
+def test_a_credential_of_the_batch_engine_is_refused_and_its_variable_filled_in() -> None:
+    config = {"type": "spark.engine", "spark_conf": {"password": "hunter2"}}
+    said = refused(batchEngine={"config": config})
+    assert "batchEngine.config.spark_conf.password" in said
+    assert "hunter2" not in said
+    config["spark_conf"] = {"password": "${SPARK_PASSWORD}"}
+    files = cases.render(NEW, batchEngine={"config": config})
+    assert "SPARK_PASSWORD" in files["secrets/driver-stats-credentials.yaml"]
+
+
+def test_two_servers_do_not_answer_for_one_host() -> None:
+    hosts = {"online": "f.example", "registry-rest": "f.example"}
+    assert "f.example is named for two servers" in refused(
+        ingress={"hosts": hosts}, servers={"registry": {"restAPI": True}}
+    )
+
+
+def test_the_sites_secret_is_not_also_one_of_ours() -> None:
+    said = refused(
+        wiring="operator", credentialsSecret="feast-data-stores", onlineStore={"secret": "feast-data-stores"}
+    )
+    assert "would both have the Secret feast-data-stores" in said
 
 
 def test_tls_is_the_sites_certificate_or_openshifts_own() -> None:

@@ -24,7 +24,17 @@ from bundler.errors import (
 from bundler.model.digest import Digest
 from bundler.model.findings import Status
 from bundler.model.progress import SilentProgress
-from bundler.steps import answers, install, install_plan, install_subject, pack, readiness, status, uninstall
+from bundler.steps import (
+    answers,
+    install,
+    install_plan,
+    install_subject,
+    pack,
+    readiness,
+    site_secrets,
+    status,
+    uninstall,
+)
 from bundler.steps.answers import Read
 from bundler.steps.install import InstallOptions
 from tests.support.fake_cluster import FakeCluster, named
@@ -107,7 +117,7 @@ LOGINS = '{"auths": {"registry.site:5000": {"auth": "aHVudGVyMg=="}}}'
 @pytest.fixture
 def cluster() -> FakeCluster:
     found = FakeCluster()
-    found.put(core("Secret", "pull", data={".dockerconfigjson": PULL_LOGINS}))
+    found.put(core("Secret", "pull", type="kubernetes.io/dockerconfigjson", data={".dockerconfigjson": PULL_LOGINS}))
     found.put(core("Secret", "credentials", data={"PASSWORD": "eA==", "USER": "eA=="}))
     return found
 
@@ -739,3 +749,17 @@ def test_of_several_feature_stores_none_is_applied_before_the_accounts_and_secre
     assert [one["kind"] for one in found.before] == ["ServiceAccount", "Secret", "NetworkPolicy"] * 2
     assert [one["metadata"]["name"] for one in found.stores] == ["a", "b"]  # type: ignore[index,call-overload]
     assert [one["kind"] for one in found.after] == ["Ingress", "ServiceMonitor"] * 2
+
+
+def test_a_pull_secret_of_another_type_is_found(cluster: FakeCluster) -> None:
+    wanted = install_plan.SecretWanted("feast", "pull", install_plan.PULL_TYPE, (install_plan.PULL_KEY,))
+    assert not [*site_secrets.lacking(cluster, wanted)]
+    cluster.objects["Secret", "feast", "pull"]["type"] = "Opaque"
+    (line,) = site_secrets.lacking(cluster, wanted)
+    assert "is of the type Opaque" in line
+
+
+def test_a_first_run_stays_until_it_was_seen_to_end() -> None:
+    template = {"spec": {"ttlSecondsAfterFinished": 0, "backoffLimit": 2}}
+    cron_job = named("batch/v1", "CronJob", "feast-a", "feast", {"spec": {"jobTemplate": template}})
+    assert readiness.job_of(cron_job, "run")["spec"] == {"backoffLimit": 2}

@@ -335,3 +335,18 @@ def test_no_setting_is_changed_by_a_template(
     assert ingress["metadata"].get("annotations", {}) == mapping
     [engine] = yaml.safe_load_all(files["configmaps.yaml"])
     assert yaml.safe_load(engine["data"]["config"]) == {**mapping, "type": one}
+
+
+def test_tenants_have_the_topology_of_the_deployment_and_no_host_of_another() -> None:
+    teams: list[dict[str, Any]] = [{"name": team} for team in cases.TEAMS]
+    asked = cases.spec("0.66.0", wiring="operator", ingress=cases.INGRESS)
+    known = Capabilities.for_version("0.66.0")
+
+    def render(tenants: list[dict[str, Any]]) -> None:
+        manifests.render(cases.with_tenants(asked, tenants), cases.config(), cases.IMAGES, known)
+
+    with pytest.raises(SpecError, match="team-a and team-b would both answer for"):
+        render(teams)
+    with pytest.raises(SpecError, match="tenants: team-b: topology: all FeatureStores"):
+        render([teams[0], {**teams[1], "topology": "standard"}])
+    render([teams[0], {**teams[1], "ingress": None}])

@@ -69,7 +69,12 @@ def cluster() -> FakeCluster:
     default = {"storageclass.kubernetes.io/is-default-class": "true"}
     storage = named("storage.k8s.io/v1", "StorageClass", "fast", "", {})
     storage["metadata"]["annotations"] = default
-    pull = core("Secret", "pull", data={".dockerconfigjson": base64.b64encode(LOGINS.encode()).decode()})
+    pull = core(
+        "Secret",
+        "pull",
+        type="kubernetes.io/dockerconfigjson",
+        data={".dockerconfigjson": base64.b64encode(LOGINS.encode()).decode()},
+    )
     credentials = core("Secret", "credentials", data={"PASSWORD": "eA==", "USER": "eA=="})
     for one in (named("v1", "Namespace", "feast", "", {}), pull, credentials, storage, node("a"), operator()):
         found.put(one)
