@@ -13,7 +13,7 @@ from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.progress import Progress
 from bundler.render.kustomized import Object
-from bundler.steps import answers, install_plan, previous, readiness, site_secrets
+from bundler.steps import answers, install_plan, own_logins, previous, readiness, site_secrets
 from bundler.steps.answers import Read
 from bundler.steps.install_plan import InstallPlan, SecretWanted
 from bundler.steps.install_subject import Subject, first_run, identity, record
@@ -170,6 +170,7 @@ class _Install:
         """Apply objects by server-side apply and note what became of each."""
         if not objects:
             return
+        objects = own_logins.kept(self.kubectl, objects)
         before = {identity(one): one for one in self.kubectl.existing(objects)}
         after = self.kubectl.apply(objects, dry_run=self.options.dry_run, force=self.options.force_conflicts)
         rows = [Applied(*identity(one), _outcome(before.get(identity(one)), one)) for one in after]

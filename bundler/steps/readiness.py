@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,6 +12,7 @@ from bundler.model.descriptor import Json
 from bundler.render.kustomized import Object
 from bundler.steps.install_subject import identity
 
+_QUANTITY: Final = re.compile(r"[0-9]*\.?[0-9]+([EPTGMK]i?|[numk]|[eE][+-]?[0-9]+)?")
 # Reasons for which a container waits that pass by themselves.
 _STARTING: Final = frozenset({"ContainerCreating", "PodInitializing", ""})
 
@@ -57,7 +59,8 @@ def serving(kubectl: Kubectl, store: Object) -> Callable[[], State]:
     """Look whether a feature store serves.
 
     Its phase alone says too little: Ready may be of an earlier generation, and is said before pods crash. So the
-    Deployment must have the images of the resource, and all its pods must be available.
+    operator must have taken up what the resource says now, the Deployment must have its images, and all its pods must
+    be available.
     """
     _, namespace, name = identity(store)
     wanted = frozenset(_images(store.get("spec")))
@@ -74,10 +77,28 @@ def serving(kubectl: Kubectl, store: Object) -> Callable[[], State]:
         done, seen = _rollout(deployment)
         current = bool(used & wanted)
         seen = f"{phase}, {seen}" if current else f"{phase}, the Deployment still has other images"
+        applied = _mapping(status, "applied")
+        if applied and not _holds(applied, _mapping(found, "spec")):
+            current, seen = False, f"{phase}, the operator has not seen the change yet"
         details = lambda: [*_told(conditions), *_pods(kubectl, namespace, deployment)]  # noqa: E731
         return State(phase == "Ready" and done and current, seen, explain=details)
 
     return look
+
+
+def _holds(applied: Json, spec: Json) -> bool:
+    """Tell whether every text of a spec is in what the operator says that it applied, which holds defaults besides.
+
+    Quantities it may write otherwise (1024Mi, 1Gi), and what is false or nothing it leaves out.
+    """
+    if isinstance(spec, dict):
+        return all(
+            _holds(applied.get(key) if isinstance(applied, dict) else None, inner) for key, inner in spec.items()
+        )
+    if isinstance(spec, list):
+        found = applied if isinstance(applied, list) else []
+        return all(any(_holds(one, inner) for one in found) for inner in spec)
+    return not isinstance(spec, str) or not spec or spec == applied or bool(_QUANTITY.fullmatch(spec))
 
 
 def completed(kubectl: Kubectl, namespace: str, name: str) -> Callable[[], State]:

@@ -29,6 +29,7 @@ from bundler.steps import (
     install,
     install_plan,
     install_subject,
+    own_logins,
     pack,
     readiness,
     site_secrets,
@@ -763,3 +764,40 @@ def test_a_first_run_stays_until_it_was_seen_to_end() -> None:
     template = {"spec": {"ttlSecondsAfterFinished": 0, "backoffLimit": 2}}
     cron_job = named("batch/v1", "CronJob", "feast-a", "feast", {"spec": {"jobTemplate": template}})
     assert readiness.job_of(cron_job, "run")["spec"] == {"backoffLimit": 2}
+
+
+@pytest.mark.parametrize(
+    ("applied", "reached"),
+    [
+        ({}, True),
+        ({"cron": "* * *", "services": {"rows": ["a"], "memory": "1Gi", "more": "a default"}}, True),
+        ({"cron": "0 0 *", "services": {"rows": ["a"], "memory": "1Gi"}}, False),
+        ({"cron": "* * *", "services": {"rows": ["b"], "memory": "1Gi"}}, False),
+        ({"cron": "* * *", "services": {"rows": []}}, False),
+        ({"cron": "* * *"}, False),
+    ],
+)
+def test_a_feature_store_serves_once_the_operator_has_seen_what_it_says_now(
+    bundle: Path,
+    cluster: FakeCluster,
+    applied: dict[str, Any],
+    reached: bool,  # noqa: FBT001
+) -> None:
+    run(bundle, cluster)
+    found = cluster.objects["FeatureStore", "feast", "driver-stats"]
+    asked = json.loads(json.dumps(found))
+    found["spec"] |= {"cron": "* * *", "services": {"rows": ["a"], "memory": "1024Mi", "off": False, "none": ""}}
+    found["status"]["applied"] = applied
+    assert readiness.serving(cluster, asked)().reached is reached
+
+
+def test_what_openshift_lets_an_account_pull_with_stays(cluster: FakeCluster) -> None:
+    asked = [core("ServiceAccount", "feast-a", imagePullSecrets=[{"name": "pull"}]), core("Secret", "x")]
+    assert [*own_logins.kept(cluster, asked)] == asked
+    given = [{"name": "feast-a-dockercfg-x7k2p"}, {"name": "pull"}, {"name": "of-an-older-bundle"}]
+    cluster.put(core("ServiceAccount", "feast-a", imagePullSecrets=given))
+    account, other = own_logins.kept(cluster, asked)
+    assert account["imagePullSecrets"] == given[:2]
+    assert other == asked[1]
+    asked[0]["imagePullSecrets"] = [{"name": "another"}]
+    assert own_logins.kept(cluster, asked)[0]["imagePullSecrets"] == [given[0], {"name": "another"}]

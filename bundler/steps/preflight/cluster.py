@@ -11,7 +11,7 @@ from bundler.feast.crd import FeatureStoreCrd
 from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Status
 from bundler.render.kustomized import Object
-from bundler.steps import site_secrets
+from bundler.steps import own_logins, site_secrets
 from bundler.steps.install_subject import identity
 from bundler.steps.preflight.case import Case
 
@@ -98,7 +98,7 @@ def check_objects(case: Case) -> Iterator[Finding]:
         yield Finding("objects", title, Status.NOT_APPLICABLE, rest)
         return
     try:
-        case.kubectl.apply(ready, dry_run=True)
+        case.kubectl.apply(own_logins.kept(case.kubectl, ready), dry_run=True)
     except ForbiddenError as error:
         # Not only for want of rights, which are a finding of their own: quotas and admission refuse so, too.
         remedy = "The details name the object and who refuses it: rights, a quota, or an admission policy."
