@@ -127,13 +127,21 @@ apply() { # REGISTRY
     case $($kubectl get --raw /version | sed -n 's/.*"gitVersion": *"v1\.\([0-9]*\).*/\1/p') in
     1? | 2[0-4]) checked=false ;;
     esac
-    if test -d "$manifests/operator"; then
+    if test -f "$manifests/operator/install.yaml"; then
         # Too large for client-side apply, which would keep a second copy in an annotation.
         on_cluster apply --server-side --force-conflicts -k "$manifests/operator"
         on_cluster wait --for=condition=Established --timeout="$timeout" crd/featurestores.feast.dev
         on_cluster -n feast-operator-system rollout status --timeout="$timeout" deploy/feast-operator-controller-manager
     fi
     on_cluster apply --server-side -f "$manifests/namespace.yaml"
+    find "$manifests" -name serviceaccounts.yaml -exec awk '
+        /^[^ -]/ { listed = /^imagePullSecrets:/ }
+        /^  namespace: / { namespace = $2 }
+        listed && /- name: / { print namespace, $3 }' {} + | sort -u | while read -r namespace name; do
+        # shellcheck disable=SC2086
+        $kubectl -n "$namespace" get secret "$name" -o name >/dev/null 2>&1 || fail 8 \
+            "a Secret is not there yet: $kubectl -n $namespace create secret docker-registry $name --docker-server=..."
+    done
     # A bundle of several feature stores has a folder for each.
     find "$manifests" -path "$manifests/secrets/*" -name '*.yaml' | sort | while read -r file; do
         # shellcheck disable=SC2086

@@ -32,6 +32,25 @@ MANIFESTS = {
     "manifests/secrets/credentials.yaml": b"apiVersion: v1\nkind: Secret\nmetadata:\n  name: c\n  namespace: feast\n",
 }
 
+ACCOUNTS = b"""\
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: feast-s
+  namespace: feast
+imagePullSecrets:
+  - name: registry-credentials
+  - name: mirror-credentials
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: feast-s-cronjob
+  namespace: feast
+imagePullSecrets:
+  - name: registry-credentials
+"""
 SEVERAL = {
     "manifests/namespace.yaml": MANIFESTS["manifests/namespace.yaml"],
     "manifests/kustomization.yaml": b"resources:\n  - namespace.yaml\n  - team-a\n  - team-b\n",
@@ -43,6 +62,7 @@ SEVERAL = {
             f"{team}/featurestore.yaml": MANIFESTS["manifests/featurestore.yaml"].replace(
                 b"name: s", f"name: {team}".encode()
             ),
+            f"{team}/serviceaccounts.yaml": ACCOUNTS,
             f"secrets/{team}/credentials.yaml": MANIFESTS["manifests/secrets/credentials.yaml"],
         }.items()
     },
@@ -145,6 +165,7 @@ def test_a_missing_program_is_named(folder: Path, tmp_path: Path) -> None:
 RECORDER = """#!/bin/sh
 echo "$*" >> "$RECORD/calls"
 case $1 in
+-n) test -e "$RECORD/pulls" ;;
 get) test "$2" != --raw || printf '{"gitVersion": "v1.%s.1+x"}' "${MINOR:-32}"; test -e "$RECORD/secret" ;;
 apply) while test $# -gt 1; do shift; test "$1" = -k && "$REAL" kustomize "$2" >> "$RECORD/applied"; done; : ;;
 esac
@@ -200,6 +221,12 @@ def test_a_bundle_of_several_waits_for_each_and_asks_for_the_secrets_of_each(
     folder = unpack(make(tmp_path / "made", SEVERAL), tmp_path / "several")
     status, said = install(folder, "apply", packed.REGISTRY, **cluster)
     assert status == 8
+    assert "create secret docker-registry mirror-credentials" in said
+    assert not (tmp_path / "applied").exists()
+    (tmp_path / "calls").unlink()
+    (tmp_path / "pulls").touch()
+    status, said = install(folder, "apply", packed.REGISTRY, **cluster)
+    assert status == 8
     assert "manifests/secrets/team-a/credentials.yaml" in said
     assert not (tmp_path / "applied").exists()
     (tmp_path / "secret").touch()
@@ -207,7 +234,8 @@ def test_a_bundle_of_several_waits_for_each_and_asks_for_the_secrets_of_each(
     status, said = install(folder, "apply", packed.REGISTRY, **cluster)
     assert status == 0, said
     calls = (tmp_path / "calls").read_text().splitlines()
-    assert [line.split()[0] for line in calls] == ["get", "apply", "get", "get", "apply", "wait", "wait"]
+    assert [line.split()[0] for line in calls] == ["get", "apply", "-n", "-n", "get", "get", "apply", "wait", "wait"]
+    assert calls[2:4] == [f"-n feast get secret {name}-credentials -o name" for name in ("mirror", "registry")]
     assert [line.rpartition("/manifests/")[2] for line in calls[-2:]] == [
         "team-a/featurestore.yaml",
         "team-b/featurestore.yaml",
