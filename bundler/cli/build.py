@@ -83,6 +83,8 @@ def command(
     from bundler.effects.blobs import BlobStore  # noqa: PLC0415  (help must not load the program)
     from bundler.steps import build  # noqa: PLC0415
 
+    if (rehearse_engine or store_images) and not rehearse:
+        raise click.UsageError("--rehearse-engine, --redis and --postgres are for a rehearsal: add --rehearse.")
     store, progress = BlobStore(cache_dir), options.progress(quiet=quiet, verbose=verbose)
     if dry_run:
         planned = build.plan(spec_file, store, progress, access)

@@ -6,13 +6,18 @@ from pathlib import Path
 
 import click
 
-from bundler.cli import options, report
+from bundler.cli import operator_release, options, report
 from bundler.errors import UsageError
 
 
 @click.command(name="lint")
 @click.argument("manifests", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--operator-version", metavar="VERSION", help="Release of the operator, e.g. 0.61.0.")
+@click.option(
+    "--operator-version",
+    metavar="VERSION",
+    callback=operator_release.check,
+    help="Release of the operator, e.g. 0.61.0.",
+)
 @click.option(
     "--operator-manifest",
     type=click.Path(path_type=Path),

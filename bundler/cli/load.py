@@ -13,7 +13,12 @@ from bundler.cli import console, options
 @options.bundle_argument
 @click.option("--engine", metavar="docker|podman", help="The engine's program; by default the first that is installed.")
 @click.option("--only", multiple=True, metavar="IMAGE", help="Load this image only; repeatable.")
-@click.option("--platform", metavar="OS/ARCH", help="Of images for several; by default the engine's own.")
+@click.option(
+    "--platform",
+    metavar="OS/ARCH",
+    callback=options.platform,
+    help="Of images for several; by default the engine's own.",
+)
 @options.output_format
 @options.verbosity
 def command(

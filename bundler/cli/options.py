@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,8 @@ def registry_access(command: Callable[..., _Result]) -> Callable[..., _Result]:
     ) -> _Result:
         from bundler.effects.registry.endpoint import Access, TlsSettings  # noqa: PLC0415  (help stays quick)
 
+        if client_key and not client_cert:
+            raise UsageError("--client-key is of no use alone.", remedy="Give its certificate, too: --client-cert.")
         tls = TlsSettings(ca_cert, client_cert, client_key, verify=not insecure)
         access = Access.of(
             auth_file=authfile, tls=tls, plain_http=plain_http, retry_times=retry_times, timeout=registry_timeout
@@ -181,6 +184,23 @@ def store_images(command: Callable[..., _Result]) -> Callable[..., _Result]:
     return click.option(
         "--redis", metavar="IMAGE", help="Image, known to the engine, that runs Redis where stores need one."
     )(found)
+
+
+def user(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
+    """Check a user of a container: by number, since only root's own passwd knows names."""
+    if text is not None and not re.fullmatch(r"[0-9]{1,10}(:[0-9]{1,10})?", text):
+        raise UsageError(f"--user {text}: not UID:GID.", remedy="Write numbers, e.g. 1000730000:0.")
+    return text
+
+
+def platform(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
+    """Check a platform."""
+    from bundler.model.platform import Platform  # noqa: PLC0415  (help stays quick)
+
+    try:
+        return str(Platform.parse(text)) if text is not None else None
+    except ValueError as error:
+        raise UsageError(f"--platform: {error}.") from error
 
 
 def volume_size(command: _Command) -> _Command:

@@ -15,7 +15,7 @@ import click
 
 from bundler import __version__
 from bundler.cli import console
-from bundler.errors import BundlerError, ExitCode
+from bundler.errors import BundlerError, ExitCode, UsageError
 
 # Command -> one line of help. Each lives in the module of its name in bundler.cli and is imported when it is called,
 # so that `verify` starts without the libraries of `build`; the offline program simply lacks the others' modules.
@@ -33,7 +33,7 @@ _COMMANDS = {
     "serve": "Serve a bundle as a read-only registry.",
     "load": "Load a bundle's images into a local Docker or Podman.",
     "rehearse": "Run the bundle's pods in containers without a network.",
-    "lint": "Say what in a spec or in manifests will not start, and why.",
+    "lint": "Say what in manifests will not start, and why.",
 }
 
 
@@ -96,7 +96,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         console.show_error(error, as_json=as_json)
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        error.show()
+        if as_json:
+            console.show_error(UsageError(error.format_message(), remedy="bundler COMMAND --help"), as_json=True)
+        else:
+            error.show()
         sys.exit(ExitCode.USAGE)
     except (KeyboardInterrupt, click.Abort):
         sys.stderr.write("interrupted: nothing half-written was left; run the same command again to go on\n")

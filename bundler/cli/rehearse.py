@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from bundler.cli import options, report
+from bundler.cli import operator_release, options, report
 
 
 @click.command(name="rehearse")
@@ -25,14 +25,24 @@ from bundler.cli import options, report
     type=click.Path(path_type=Path),
     help="File of NAME=VALUE lines for variables that a site fills in; without it each gets a random word.",
 )
-@click.option("--user", metavar="UID:GID", help="User of the servers.  [default: one as OpenShift chooses it]")
+@click.option(
+    "--user",
+    metavar="UID:GID",
+    callback=options.user,
+    help="User of the servers.  [default: one as OpenShift chooses it]",
+)
 @click.option("--read-only-root", is_flag=True, help="Let servers write only to their volumes and /tmp.")
 @click.option(
     "--manifests",
     type=click.Path(path_type=Path),
     help="Folder of manifests to play with the bundle's images instead of the bundle's own.",
 )
-@click.option("--operator-version", metavar="VERSION", help="Play as this release of the operator would.")
+@click.option(
+    "--operator-version",
+    metavar="VERSION",
+    callback=operator_release.check,
+    help="Play as this release of the operator would.",
+)
 @click.option("--keep-images", is_flag=True, help="Leave the images in the engine: the next rehearsal starts sooner.")
 @click.option(
     "--report", "report_file", type=click.Path(path_type=Path), help="Also write the report to a file (JSON)."

@@ -67,19 +67,9 @@ class Kubectl:
 
     @classmethod
     def find(cls, program: str | None = None, *, kubeconfig: str | None = None, context: str | None = None) -> Kubectl:
-        """Return the program that was named, else kubectl, else oc.
-
-        Raises:
-            ToolMissingError: neither is on PATH.
-        """
-        found = next((name for name in ([program] if program else ["kubectl", "oc"]) if shutil.which(name)), None)
-        if found is None:
-            raise ToolMissingError(
-                f"{program or 'Neither kubectl nor oc'} is not on PATH."
-                if program
-                else "Neither kubectl nor oc is on PATH.",
-                remedy="Install one of them, or name it: --kubectl PATH.",
-            )
+        """Return the program that was named, else kubectl, else oc; that there is none shows when it is first run."""
+        names = [program] if program else ["kubectl", "oc"]
+        found = next((name for name in names if shutil.which(name)), names[0])
         options = [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
         options += [f"--context={context}"] if context else []
         options += [] if os.environ.get("HOME") else [f"--cache-dir={_cache()}"]
@@ -212,6 +202,9 @@ class Kubectl:
         # Objects only on standard input: a Secret would be seen in the list of processes.
         if objects is not None:
             stdin = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}).encode()
+        if shutil.which(self.program) is None:
+            missing = "Neither kubectl nor oc is" if self.program == "kubectl" else f"{self.program} is not"
+            raise ToolMissingError(f"{missing} on PATH.", remedy="Install one of them, or name it: --kubectl PATH.")
         command = [self.program, *self.options, "--request-timeout=60s", *arguments]
         try:
             return process.run(command, purpose=purpose, stdin=stdin, timeout=patience).stdout

@@ -154,7 +154,7 @@ def _rows(rows: list[str], indent: int, brackets: str = "[]") -> str:
 
 def read(text: str, file: str) -> BundleLock:
     """Read a lock; raise ``LockError`` naming ``file`` and what is wrong."""
-    remedy = "Write it anew: bundler lock --upgrade"
+    remedy = "Write it anew: bundler lock --upgrade -f SPEC"
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:

@@ -90,9 +90,16 @@ def _checked_requirement(text: str) -> str:
     return text
 
 
+_LAST_PORT: Final = 65535
+
+
 def _checked_host(text: str) -> str:
     if not _REGISTRY_HOST.fullmatch(text):
         msg = f"not a registry host: {text!r} (expected HOST or HOST:PORT, without https:// and without a path)"
+        raise ValueError(msg)
+    port = text.rpartition(":")[2]
+    if port.isdigit() and not 0 < int(port) <= _LAST_PORT:
+        msg = f"not a registry host: {text!r} (a port is at most {_LAST_PORT})"
         raise ValueError(msg)
     return text
 

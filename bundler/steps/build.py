@@ -120,7 +120,7 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
     store.sweep()
     existing = project.read_lock(loaded)
     if existing is None and request.locked:
-        raise LockError(f"There is no {loaded.lock_file}.", remedy=f"Make it: bundler lock -f {loaded.file.name}")
+        raise LockError(f"There is no {loaded.lock_file}.", remedy=f"Make it: {loaded.lock_command}")
     found = locking.gathered(loaded, existing, store, progress, engine=request.engine, access=request.access)
     pinned = locking.fitting(loaded, existing, found, store, progress, epoch=request.epoch)
     with ExitStack() as stack:

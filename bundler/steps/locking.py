@@ -138,7 +138,7 @@ def fitting(
         if stale:
             raise LockError(
                 f"{loaded.lock_file} does not fit what would be built (- locked, + found).",
-                remedy=f"Review the difference, then run: bundler lock -f {loaded.file.name}",
+                remedy=f"Review the difference, then run: {loaded.lock_command}",
                 details=stale,
             )
         return existing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +67,11 @@ class Project:
     def folder(self) -> Path:
         """The spec's folder."""
         return self.file.parent
+
+    @property
+    def lock_command(self) -> str:
+        """What makes the lock, from any folder."""
+        return f"bundler lock -f {shlex.quote(str(self.file))}"
 
     @property
     def lock_file(self) -> Path:

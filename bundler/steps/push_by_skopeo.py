@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from bundler.effects import files, process, skopeo_access
 from bundler.effects.archive import Bundle
+from bundler.errors import RegistryError, ToolFailedError
 from bundler.model.progress import Progress
 from bundler.steps import serve, verify
 from bundler.steps.bundled_images import NamedImage, choose, name, open_images
@@ -14,6 +16,12 @@ from bundler.steps.push_plan import PushedImage, Receipt
 
 _INSTALL = "Install skopeo, or push without --engine skopeo."
 _RETRIES = 3
+# What skopeo says where the registry refuses, or is not there.
+_BY_REGISTRY = re.compile(
+    r"unauthorized|authentication required|denied|forbidden|too ?many ?requests|x509|tls: |https client|connection re"
+    r"|no such host|name resolution|no route|unreachable|timeout|deadline exceeded|unexpected eof|unexpected http",
+    re.IGNORECASE,
+)
 
 
 def run(path: Path, options: PushOptions, progress: Progress) -> Receipt:
@@ -24,6 +32,7 @@ def run(path: Path, options: PushOptions, progress: Progress) -> Receipt:
     Raises:
         VerificationError: the bundle is damaged; nothing was pushed.
         ToolMissingError, ToolFailedError: there is no skopeo, or it failed; its output is in the details.
+        RegistryError: the registry refused, or cannot be reached.
     """
     process.find("skopeo", remedy=_INSTALL)
     with Bundle.open(path) as bundle:
@@ -47,16 +56,18 @@ def run(path: Path, options: PushOptions, progress: Progress) -> Receipt:
 
 def _copy(image: NamedImage, address: str, arguments: tuple[str, ...]) -> None:
     target = image.target
-    process.run(
-        [
-            *("skopeo", "copy", "--all", "--preserve-digests", "--src-tls-verify=false"),
-            *arguments,
-            f"docker://{address}/{target.repository}:{target.tag}",
-            f"docker://{target.tagged}",
-        ],
-        purpose=f"pushing {target.tagged}",
-        remedy="Correct what it says, then push again.",
-    )
+    command = [
+        *("skopeo", "copy", "--all", "--preserve-digests", "--src-tls-verify=false"),
+        *arguments,
+        f"docker://{address}/{target.repository}:{target.tag}",
+        f"docker://{target.tagged}",
+    ]
+    try:
+        process.run(command, purpose=f"pushing {target.tagged}", remedy="Correct what it says, then push again.")
+    except ToolFailedError as error:
+        if _BY_REGISTRY.search("\n".join(error.details)):
+            raise RegistryError(error.problem, remedy=error.remedy, details=error.details) from error
+        raise
 
 
 def _pushed(image: NamedImage) -> PushedImage:

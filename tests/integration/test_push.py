@@ -374,6 +374,13 @@ def test_skopeo_can_do_the_pushing(bundle: Path, registry: RunningRegistry) -> N
     assert run(bundle, options(registry)).unchanged
 
 
+def test_a_registry_that_skopeo_cannot_reach_is_the_registrys_fault(bundle: Path) -> None:
+    registries.require("skopeo")
+    with pytest.raises(RegistryError) as caught:
+        push_by_skopeo.run(bundle, pushing.options(f"127.0.0.1:{registries.free_port()}"), SilentProgress())
+    assert any("connection refused" in line for line in caught.value.details)
+
+
 def test_skopeo_pushes_with_a_private_authority_and_a_login(bundle: Path, tmp_path: Path) -> None:
     registries.require("skopeo")
     authority = Authority.make(tmp_path / "ca")

@@ -90,3 +90,28 @@ def test_progress_without_a_terminal_is_plain_lines() -> None:
 def test_colour_is_off_where_nobody_asked_for_it(capsys: pytest.CaptureFixture[str]) -> None:
     console.show_error(SpecError("A.", remedy="B.", details=("C",)), as_json=False)
     assert capsys.readouterr().err == "error: A.\n  C\n  -> B.\n"
+
+
+def test_a_wrong_command_line_is_json_too_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "push", "x.tar", "--output", "json")
+    assert status == ExitCode.USAGE
+    assert "--registry" in json.loads(out)["error"]["problem"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("push", "x.tar", "--registry", "r", "--client-key", "k.pem"), "--client-cert"),
+        (("build", "--redis", "redis:7"), "--rehearse"),
+        (("load", "x.tar", "--platform", "foo"), "not a platform: 'foo'"),
+        (("rehearse", "x.tar", "--user", "root"), "not UID:GID"),
+        (("rehearse", "x.tar", "--operator-version", "foo"), "--operator-version foo"),
+        (("lint", "x.yaml", "--operator-version", "0.1"), "--operator-version 0.1"),
+    ],
+)
+def test_options_that_say_nothing_useful_are_refused(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+) -> None:
+    status, _, err = run(capsys, *arguments)
+    assert status == ExitCode.USAGE
+    assert said in err

@@ -461,7 +461,9 @@ def test_secrets_go_to_kubectl_on_standard_input_only(monkeypatch: pytest.Monkey
 def test_without_kubectl_or_oc_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BundlerError, match="Neither kubectl nor oc"):
-        kubectl.Kubectl.find()
+        kubectl.Kubectl.find().get("pods", "a")
+    with pytest.raises(BundlerError, match="k3s is not on PATH"):
+        kubectl.Kubectl.find("k3s").get("pods", "a")
     (tmp_path / "oc").touch(mode=0o755)
     assert kubectl.Kubectl.find(context="site").options == ("--context=site",)
     assert kubectl.Kubectl.find().program == "oc"

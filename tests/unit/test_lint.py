@@ -48,3 +48,9 @@ def test_the_operator_is_named_in_exactly_one_way(tmp_path: Path, capsys: pytest
         program.main(["lint", str(tmp_path / "cr.yaml")])
     assert ended.value.code == 2
     assert "--operator-version" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("spec", ["3", "{services: {}}", "{feastProject: 4}"])
+def test_what_no_release_would_take_is_found(tmp_path: Path, spec: str) -> None:
+    (tmp_path / "fs.yaml").write_text(f"kind: FeatureStore\nmetadata: {{name: x}}\nspec: {spec}\n")
+    assert lint.run((tmp_path / "fs.yaml",), operator_version="0.61.0", operator_manifest=None).failed
