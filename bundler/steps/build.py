@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler.effects import files, wheelhouse
+from bundler.effects import files, signing, wheelhouse
 from bundler.effects.blobs import BlobStore
 from bundler.effects.feature_repo import RepoContents
 from bundler.effects.registry.endpoint import Access
@@ -117,6 +117,8 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
     loaded = project.load(request.spec_file)
     baker = _baker(request, loaded.spec)
     _check_output(request.output_dir)
+    if request.sign_key:
+        signing.load_key(request.sign_key)  # what is wrong with it need not wait for the bake
     store.sweep()
     existing = project.read_lock(loaded)
     if existing is None and request.locked:

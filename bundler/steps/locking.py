@@ -12,11 +12,14 @@ from bundler.effects.blobs import BlobStore
 from bundler.effects.operator_manifest import OperatorRelease
 from bundler.effects.registry.endpoint import Access
 from bundler.errors import LockError, ToolFailedError
+from bundler.feast.tenant import DeploymentImages
+from bundler.feast.tenants import Baked
 from bundler.model.digest import Digest
 from bundler.model.lock import BundleLock, LockedImage, differences
 from bundler.model.platform import Platform
 from bundler.model.progress import Progress
-from bundler.steps import lock, project
+from bundler.render import manifests
+from bundler.steps import bake, lock, project
 from bundler.steps.gather import GatheredImage, Gathering
 from bundler.steps.lock import Base, LockInputs
 from bundler.steps.mirror import MirrorPlan
@@ -79,8 +82,17 @@ def gathered(
         loaded.spec, store, progress, _digests(pinned), refresh=refresh, engine=engine, access=access or Access()
     )
     operator = operator_manifest.release(loaded.spec.operator, loaded.folder)
+    _check(loaded, operator)
     bases = gathering.bases()
     return Gathered(bases.platforms, bases.locked, gathering.others(operator.images), operator)
+
+
+def _check(loaded: Project, operator: OperatorRelease) -> None:
+    """Refuse now what would be refused once all is baked: render the manifests, for images that are not there yet."""
+    later = f"{loaded.spec.registry.host}/later@sha256:{'0' * 64}"
+    images = DeploymentImages(later, later, bake.REPO_FOLDER)
+    own = {name: Baked(repo.config, images) for name, repo in loaded.own.items()}
+    manifests.render(loaded.spec, loaded.repo.config, images, operator.capabilities, own=own)
 
 
 def plan(
@@ -88,6 +100,7 @@ def plan(
 ) -> MirrorPlan:
     """Say what ``gathered`` would fetch from registries, and how many bytes; fetches manifests only."""
     operator = operator_manifest.release(loaded.spec.operator, loaded.folder)
+    _check(loaded, operator)
     gathering = Gathering(loaded.spec, store, progress, _digests(pinned), access=access or Access())
     return gathering.plan(operator.images)
 

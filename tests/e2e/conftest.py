@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -79,29 +81,32 @@ def copy_example(target: Path, name: str = "driver-stats") -> Path:
 
 def build(project: Path, cache: Path, output: Path, *extra: str, umask: int = 0o022) -> Built:
     """Build a project with the command line; fail with its story where it fails."""
-    ran = bundler(
-        "build",
-        "-f",
-        project / "bundle.yaml",
-        "-o",
-        output,
-        "--cache-dir",
-        cache,
-        "--output",
-        "json",
-        *extra,
-        umask=umask,
-    )
+    asked = ("-f", project / "bundle.yaml", "-o", output, "--cache-dir", cache, "--output", "json", *extra)
+    with _alone(cache):
+        ran = bundler("build", *asked, umask=umask)
     assert ran.status == 0, ran.stderr
     result = json.loads(ran.stdout)
     return Built(project, Path(result["bundle"]), cache, result, ran)
 
 
+@contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    """Let one worker build at a time, so that the others find in the cache what it has made."""
+    with (cache.parent / f"{cache.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache that all builds of this test run share; BUNDLER_TEST_CACHE keeps it between runs."""
+    """A cache that all builds of this test run share, on every worker; BUNDLER_TEST_CACHE keeps it between runs."""
     kept = os.environ.get("BUNDLER_TEST_CACHE")
-    return Path(kept) if kept else tmp_path_factory.mktemp("cache")
+    if kept:
+        return Path(kept)
+    base = tmp_path_factory.getbasetemp()  # each worker's own lies in the run's
+    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "cache"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

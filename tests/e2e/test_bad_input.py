@@ -170,3 +170,24 @@ def test_a_store_of_the_sites_own_is_looked_for_in_the_image_and_in_the_repo(
     (project / "bundle.lock").unlink(missing_ok=True)
     ran = build()
     assert ran.status == 0, ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "status", "said"),
+    [
+        (("  namespace: feast\n", "  namespace: feast\n  topology: standard\n"), (), 3, "deployment.ingress"),
+        (("", ""), ("--sign-key", "missing.pem"), 2, "missing.pem"),
+    ],
+)
+def test_what_would_be_refused_after_the_bake_is_refused_before_anything_is_fetched(
+    change: tuple[str, str], options: tuple[str, ...], status: int, said: str, tmp_path: Path
+) -> None:
+    project = copy_example(tmp_path)
+    spec = project / "bundle.yaml"
+    assert change[0] in spec.read_text()
+    spec.write_text(spec.read_text().replace(*change, 1))
+    cache = tmp_path / "cache"
+    ran = bundler("build", "-f", spec, "-o", tmp_path / "dist", "--cache-dir", cache, *options)
+    assert ran.status == status, ran.stderr
+    assert said in ran.stderr
+    assert not [*cache.rglob("sha256/*")]
