@@ -81,7 +81,17 @@ def copy_example(target: Path, name: str = "driver-stats") -> Path:
 
 def build(project: Path, cache: Path, output: Path, *extra: str, umask: int = 0o022) -> Built:
     """Build a project with the command line; fail with its story where it fails."""
-    asked = ("-f", project / "bundle.yaml", "-o", output, "--cache-dir", cache, "--output", "json", *extra)
+    asked: tuple[str | Path, ...] = (
+        "-f",
+        project / "bundle.yaml",
+        "-o",
+        output,
+        "--cache-dir",
+        cache,
+        "--output",
+        "json",
+        *extra,
+    )
     with _alone(cache):
         ran = bundler("build", *asked, umask=umask)
     assert ran.status == 0, ran.stderr
