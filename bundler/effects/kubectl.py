@@ -20,6 +20,7 @@ FIELD_MANAGER: Final = "bundler"
 """Who sets the fields, in the words of server-side apply."""
 _PATIENCE: Final = 120.0  # seconds for one request
 _ABSENT: Final = re.compile(r"\(NotFound\)|could not find the requested resource")
+_UNKNOWN_KIND: Final = re.compile(r"no matches for kind|the server doesn't have a resource type")
 _FAULTS: Final[tuple[tuple[re.Pattern[str], type[ClusterError], str, str], ...]] = (
     (
         re.compile(r"Unauthorized|must be logged in|certificate has expired|token is expired", re.IGNORECASE),
@@ -164,7 +165,13 @@ class Kubectl:
             ClusterError: one was not gone in ``timeout`` seconds, or the cluster refused.
         """
         arguments = ["delete", "--ignore-not-found", f"--timeout={timeout:g}s", "--output=name", "--filename=-"]
-        output = self._run(arguments, purpose="deleting objects", objects=objects, patience=timeout + _PATIENCE)
+        try:
+            output = self._run(arguments, purpose="deleting objects", objects=objects, patience=timeout + _PATIENCE)
+        except ClusterError as error:
+            # With its definition all of a kind are gone.
+            if len(objects) == 1 and any(_UNKNOWN_KIND.search(line) for line in error.details):
+                return ()
+            raise
         return tuple(output.split())
 
     def disown(self, kind: str, name: str, namespace: str) -> bool:

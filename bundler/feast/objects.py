@@ -88,7 +88,9 @@ def to_fill_in(tenant: Tenant) -> Iterator[ToFillIn]:
     tls = deployment.tls
     if tls and not (deployment.openshift and tls.secret is None):
         value = secret(tenant, tls.secret or tenant.names.tls, {"tls.crt": "", "tls.key": ""}, "kubernetes.io/tls")
-        hosts = tuple(tenant.names.host(server) for server in sorted(tenant.servers))
+        registry = deployment.servers.registry
+        rest = {"registry-rest"} if registry and registry.rest_api and "registry" in tenant.servers else set[str]()
+        hosts = tuple(tenant.names.host(server) for server in sorted(tenant.servers | rest))
         yield ToFillIn("tls", value, {"hosts": hosts})
     if deployment.auth and deployment.auth.oidc:
         keys = ["client_id", "client_secret"]

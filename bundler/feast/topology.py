@@ -117,6 +117,11 @@ def _tenant(tenant: TenantSpec, template: _Written, preset: _Written, role: Role
             f"tenants: {tenant.name}: topology: all FeatureStores of a bundle have that of the deployment.",
             remedy="Write it under deployment:, and here the parts of the preset that are to differ.",
         )
+    if "kubectl" in (own.get("cronJob") or {}):
+        raise SpecError(
+            f"tenants: {tenant.name}: cronJob.kubectl: all CronJobs of a bundle use one image.",
+            remedy="Write it under deployment.cronJob.",
+        )
     project, repo = own.pop("project", None), tenant.repo
     own.pop("repo", None)
     # Names of the deployment's own Secrets are derived for each tenant, unless the tenant says them.

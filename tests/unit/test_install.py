@@ -439,9 +439,20 @@ def test_what_kubectl_says_becomes_a_sentence_with_a_remedy(
 
     monkeypatch.setattr("bundler.effects.process.run", fail)
     with pytest.raises(ClusterError, match=sentence) as caught:
-        kubectl.Kubectl("kubectl").get("pods", "a")
+        kubectl.Kubectl("sh").get("pods", "a")
     assert caught.value.remedy
     assert caught.value.details == (line,)
+
+
+def test_where_a_definition_is_gone_so_are_all_of_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_args: object, **_settings: object) -> None:
+        raise ToolFailedError("kubectl failed", details=('error: no matches for kind "FeatureStore" in version "v1"',))
+
+    monkeypatch.setattr("bundler.effects.process.run", fail)
+    program = kubectl.Kubectl("sh")
+    assert program.delete([STORE], timeout=1) == ()
+    with pytest.raises(ClusterError):
+        program.delete([STORE, STORE], timeout=1)
 
 
 def test_secrets_go_to_kubectl_on_standard_input_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -452,7 +463,7 @@ def test_secrets_go_to_kubectl_on_standard_input_only(monkeypatch: pytest.Monkey
         return type("Done", (), {"stdout": ""})
 
     monkeypatch.setattr("bundler.effects.process.run", record)
-    kubectl.Kubectl("kubectl").apply([core("Secret", "s", data={"k": "aHVudGVyMg=="})])
+    kubectl.Kubectl("sh").apply([core("Secret", "s", data={"k": "aHVudGVyMg=="})])
     ((command, stdin),) = seen
     assert b"aHVudGVyMg==" in stdin
     assert "aHVudGVyMg==" not in " ".join(command)

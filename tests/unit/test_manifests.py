@@ -349,4 +349,6 @@ def test_tenants_have_the_topology_of_the_deployment_and_no_host_of_another() ->
         render(teams)
     with pytest.raises(SpecError, match="tenants: team-b: topology: all FeatureStores"):
         render([teams[0], {**teams[1], "topology": "standard"}])
+    with pytest.raises(SpecError, match="kubectl: all CronJobs of a bundle"):
+        render([teams[0], {**teams[1], "cronJob": {"kubectl": {"debian": "trixie"}}}])
     render([teams[0], {**teams[1], "ingress": None}])

@@ -72,6 +72,9 @@ def check(case: Case) -> Iterator[Finding]:
             "kubectl api-resources",
         )
     if case.tenant:
+        # What was installed is noted in a ConfigMap beside the first feature store.
+        noted = {identity(store)[1] for store in case.plan.stores[:1]}
+        wanted |= {Right(namespace, "", "configmaps", verb) for namespace in noted for verb in _APPLY}
         wanted |= {Right(namespace, *right) for namespace in case.namespaces for right in _followed()}
         wanted |= {Right(one.namespace, "", "secrets", "get") for one in case.secrets if one not in case.filled}
     asked = sorted(wanted)
