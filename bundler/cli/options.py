@@ -187,7 +187,7 @@ def store_images(command: Callable[..., _Result]) -> Callable[..., _Result]:
 
 
 def user(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
-    """Check a user of a container: by number, since only root's own passwd knows names."""
+    """Check a user of a container, which is named by numbers, as in Kubernetes."""
     if text is not None and not re.fullmatch(r"[0-9]{1,10}(:[0-9]{1,10})?", text):
         raise UsageError(f"--user {text}: not UID:GID.", remedy="Write numbers, e.g. 1000730000:0.")
     return text

@@ -458,6 +458,7 @@ def test_a_blob_of_another_digest_in_an_answer_is_refused() -> None:
         ("r.example", "https://s3.example/v2/", False),
         ("r.example", "https://r.example:port/", False),
         ("r.example", "https://[r/", False),
+        (f"{'r' * 70}.example", "https://r.example/", False),
     ],
 )
 def test_a_registry_is_known_by_its_origin_however_it_writes_it(given: str, location: str, own: bool) -> None:  # noqa: FBT001

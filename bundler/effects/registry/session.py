@@ -57,7 +57,6 @@ class Session:
         self.endpoint = endpoint
         self.connection = connection
         self.call_off = call_off or CallOff()
-        self._origin = origin(endpoint.base_url)
         self._auth = Authenticator(
             endpoint.host,
             lambda repository: credentials.find(endpoint.host, repository, connection),
@@ -223,7 +222,7 @@ class Session:
 
     def _is_own(self, url: str) -> bool:
         try:
-            return origin(url) == self._origin
+            return origin(url) == origin(self.endpoint.base_url)
         except InvalidURL:
             return False
 
