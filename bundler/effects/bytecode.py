@@ -105,8 +105,11 @@ def _asked(program: str, version: tuple[int, int]) -> Interpreter | None:
         ).stdout.strip()
     except (ToolFailedError, ToolMissingError, OSError):
         return None
-    kind = answer.split(" ")[:2]
-    return Interpreter(program, answer) if kind == ["cpython", f"{version[0]}.{version[1]}"] else None
+    found = Interpreter(program, answer)
+    if answer.split(" ")[:2] != ["cpython", f"{version[0]}.{version[1]}"]:
+        return None
+    # Asked as it is used: a shim may answer here, by this folder or environment, and be another where it compiles.
+    return found if [*compiled(found, [Source("/trial.py", b"")])] else None
 
 
 def compiled(by: Interpreter, sources: Iterable[Source]) -> Iterator[tuple[str, bytes]]:

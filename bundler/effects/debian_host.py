@@ -119,6 +119,7 @@ def select_sources(rows: list[list[str]], suite: str, keys: Callable[[str], tupl
     that a file of sources names.
     """
     archives: dict[str, dict[str, None]] = {}
+    security = f" {suite}-security "
     for uri, release, codename, component, origin, entry in (row for row in rows if len(row) == len(_FIELDS)):
         name = release if codename.startswith("$(") else codename
         parts = _RELEASE.fullmatch(name)
@@ -131,6 +132,9 @@ def select_sources(rows: list[list[str]], suite: str, keys: Callable[[str], tupl
         options = f"[signed-by={signed_by}] " if signed_by else ""
         archives.setdefault(parts[1], {})[f"deb {options}{uri} {suite}{parts[2] or ''} main"] = None
     chosen = archives.get(suite) or next(iter(archives.values()), None)
+    if chosen and not any(security in line for line in chosen):
+        # That of another release is of the same mirror: a line for one suite alone says nothing of its updates.
+        chosen = {**chosen, **{line: None for every in archives.values() for line in every if security in line}}
     return "".join(f"{line}\n" for line in chosen) if chosen else None
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from pathspec import GitIgnoreSpec
 
@@ -18,6 +19,10 @@ from bundler.feast.feature_store import FeatureStoreConfig
 from bundler.model.digest import Digest
 from bundler.model.spec import FeatureRepo
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+_AGAIN: Final = "Build again."
 IGNORE_FILE: Final = ".bundlerignore"
 # Never part of a feature repo, unless a "!pattern" of the site says so: version control, caches, environments, what
 # editors leave, files that hold secrets, and what this program reads and writes itself (the lock would else make itself
@@ -87,6 +92,39 @@ class RepoFile:
     size: int
     executable: bool
     digest: Digest
+
+    def opened(self) -> BinaryIO:
+        """Open it; its last byte is only read where it is what it was when the repo was read, else ``SpecError``."""
+        try:
+            stream = self.source.open("rb", buffering=0)
+        except OSError as error:
+            raise SpecError(f"{self.source} cannot be read any more: {error.strerror}.", remedy=_AGAIN) from error
+        return io.BufferedReader(_Unchanged(stream, self))
+
+
+class _Unchanged(io.RawIOBase):
+    """The content of a file as it was; what was reviewed and recorded must be what is baked."""
+
+    def __init__(self, stream: io.FileIO, file: RepoFile) -> None:
+        self._stream, self._file = stream, file
+        self._state, self._left = hashlib.sha256(), file.size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        view = memoryview(buffer).cast("B")[: self._left]
+        count = self._stream.readinto(view) or 0
+        self._state.update(view[:count])
+        self._left -= count
+        ended = not count or not self._left
+        if ended and (self._left or self._state.hexdigest() != self._file.digest.hex):
+            raise SpecError(f"{self._file.source} was changed while the bundle was built.", remedy=_AGAIN)
+        return count
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
 
 
 @dataclass(frozen=True)

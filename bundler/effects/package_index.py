@@ -111,7 +111,8 @@ class PackageIndexes:
                 named = _NAMED.fullmatch(word) if "://" not in word.partition("=")[0] else None
                 yield self._with_named_login(*(named.groups() if named else ("", word)))
         for line in self.options:
-            yield from map(urlsplit, self._expanded(line).split())
+            if named := _INDEX_OPTION.match(self._expanded(line)):
+                yield urlsplit(named[1])
         for name, url in self._uv_indexes:
             yield self._with_named_login(name, url)
         for key in ("index-url", "extra-index-url"):

@@ -114,7 +114,10 @@ def releases(wanted: Resolution) -> tuple[Release, ...]:
         if pins := {**wanted.preferences, **_in_folder(wanted)}:
             lock.write_text(_preferences(pins), encoding="utf-8")
         try:
-            process.run(_command(wanted, folder), purpose="resolving the requirements", environment=environment)
+            # Not where we are called: a pyproject.toml or uv.toml there is not part of what the lock was made from.
+            process.run(
+                _command(wanted, folder), purpose="resolving the requirements", environment=environment, cwd=folder
+            )
         except ToolFailedError as error:
             raise uv_errors.explained(error, wanted.python, folder, wanted.pins) from None
         rows = tomllib.loads(lock.read_text(encoding="utf-8")).get("packages", [])

@@ -38,18 +38,19 @@ class PythonPackage:
 
 @dataclass(frozen=True)
 class DebianPackage:
-    """A package of Debian; ``suite`` e.g. bookworm."""
+    """A package of Debian or a distribution made from it; ``suite`` e.g. bookworm, ``distribution`` e.g. ubuntu."""
 
     name: str
     version: str
     architecture: str
     suite: str
+    distribution: str = "debian"
 
     @property
     def purl(self) -> str:
         """Its package URL."""
         qualifiers = f"arch={_quoted(self.architecture)}" + (f"&distro={_quoted(self.suite)}" if self.suite else "")
-        return f"pkg:deb/debian/{_quoted(self.name)}@{_quoted(self.version)}?{qualifiers}"
+        return f"pkg:deb/{_quoted(self.distribution)}/{_quoted(self.name)}@{_quoted(self.version)}?{qualifiers}"
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def _entry(file: RepoFile) -> File:
     return File(
         path=f"{REPO_FOLDER.lstrip('/')}/{file.path}",
         size=file.size,
-        open=lambda: file.source.open("rb"),
+        open=file.opened,
         mode=0o755 if file.executable else 0o644,
     )
 

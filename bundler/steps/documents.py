@@ -136,15 +136,16 @@ def _bill(subject: Subject, server: BakedServer, platform: Platform, image: Imag
         created=subject.created,
         tool="bundler",
         tool_version=__version__,
-        # Packages of another kind than Debian's (UBI's rpm database) are not read.
-        complete=bool(held.debian_packages),
+        # What others put into a base beside its packages, or packages of another kind (UBI's), is not known.
+        complete=subject.project.spec.base.debian is not None,
     )
     packages = [sbom.PythonPackage(wheel.name, wheel.version, wheel.filename, wheel.sha256) for wheel in row.installed]
     packages += [sbom.PythonPackage(name, version) for name, version in held.distributions.items()]
     in_image = subject.kitchen.held(platform, held) if subject.kitchen else held.debian_packages
-    suite = held.os_release.get("VERSION_CODENAME", "")
+    suite, distribution = held.os_release.get("VERSION_CODENAME", ""), held.os_release.get("ID", "debian")
     debian = [
-        sbom.DebianPackage(name, version, platform.debian_architecture, suite) for name, version in in_image.items()
+        sbom.DebianPackage(name, version, platform.debian_architecture, suite, distribution)
+        for name, version in in_image.items()
     ]
     files = tuple(sbom.RepoFile(file.path, file.digest) for file in repo.files)
     described = sbom.FeatureRepo(repo.config.project, repo.fingerprint, files)

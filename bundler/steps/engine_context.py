@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from bundler.effects import pip_source
 from bundler.effects.blobs import BlobStore
@@ -109,14 +109,10 @@ def files(texts: Mapping[str, str], order: Order, store: BlobStore) -> Iterator[
         yield ContextFile(
             f"feature_repo/{file.path}",
             file.size,
-            partial(_opened, file.source),
+            file.opened,
             file.digest,
             executable=file.executable,
         )
-
-
-def _opened(path: Path) -> BinaryIO:
-    return path.open("rb")
 
 
 def _in_memory(path: str, content: bytes) -> ContextFile:

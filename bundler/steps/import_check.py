@@ -65,7 +65,8 @@ class _Trial:
     def key(self) -> str:
         """What the outcome depends on."""
         asked = [str(Digest.of(_probe().encode())), *(f"{one.how} {one.name}" for one in self.needed)]
-        return " ".join((*(str(layer.diff_id) for layer in self.layers), *asked))
+        environment = Digest.of(json.dumps(dict(self.environment), sort_keys=True).encode())
+        return " ".join((*(str(layer.diff_id) for layer in self.layers), str(environment), *asked))
 
 
 def run(

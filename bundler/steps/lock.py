@@ -188,13 +188,15 @@ def _platform(
             )
         )
     new = [candidate for candidate in found if candidate.name not in held.keys() | sources.names]
+    wheels = wheelhouse.lock(new, store, progress=progress, options=wanted.index_options)
+    wanted.check_hashes({wheel.name: wheel.sha256 for wheel in wheels})
     row = LockedPlatform(
         platform=str(platform),
         python=python.full_version,
         glibc=".".join(map(str, python.glibc)),
         base_digest=str(base.image.descriptor.digest),
         base_packages=dict(sorted(base.contents.debian_packages.items())),
-        wheels=wheelhouse.lock(new, store, progress=progress, options=wanted.index_options),
+        wheels=wheels,
         sources=sources.locked,
         tools=lock_sources.tools(sources, asking, preferences),
     )

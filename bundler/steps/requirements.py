@@ -24,6 +24,9 @@ _COMMENT = re.compile(r"(^|\s+)#.*$")
 _OPTION_OF_LINE = re.compile(r"\s--.*$")
 _INCLUDED = re.compile(r"(?:-r|--requirement)(?:\s+|=)(\S+)$")
 
+_CONSTRAINTS = re.compile(r"(?:-c|--constraints?)(?:\s+|=)(\S+)$")
+_HASH = re.compile(r"--hash[=\s]sha256:([0-9a-f]{64})")
+
 
 @dataclass(frozen=True)
 class _Fault:
@@ -46,6 +49,8 @@ class Asked:
 
     requirement: Requirement
     place: str
+    hashes: frozenset[str] = frozenset()
+    """SHA-256 of the files that may be taken for it; empty: any."""
 
     @property
     def name(self) -> str:
@@ -54,17 +59,21 @@ class Asked:
 
     def text(self) -> str:
         """Return the requirement without any address, which might hold a login."""
-        if self.requirement.url is None:
-            return str(self.requirement)
-        return f"{self.name} @ {Digest.of(masked(self.requirement.url).encode())}"
+        url = self.requirement.url
+        text = str(self.requirement) if url is None else f"{self.name} @ {Digest.of(masked(url).encode())}"
+        return " ".join((text, *(f"--hash=sha256:{one}" for one in sorted(self.hashes))))
 
 
 @dataclass(frozen=True)
 class Requirements:
-    """All that a spec asks for; ``options`` are lines of requirement files that only uv reads."""
+    """All that a spec asks for.
+
+    ``options`` are lines of requirement files that only uv reads, ``constraints`` those of files that they name by -c.
+    """
 
     asked: tuple[Asked, ...]
     options: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
 
     @property
     def names(self) -> frozenset[str]:
@@ -79,7 +88,21 @@ class Requirements:
     def lines(self) -> tuple[str, ...]:
         """Return what the lock records of them: sorted, each once, no address in it."""
         options = (f"option {Digest.of(masked(line).encode())}" for line in self.options)
-        return tuple(sorted({*(one.text() for one in self.asked), *options}))
+        constraints = (f"constraint {Digest.of(masked(line).encode())}" for line in self.constraints)
+        return tuple(sorted({*(one.text() for one in self.asked), *options, *constraints}))
+
+    def check_hashes(self, found: Mapping[str, str]) -> None:
+        """Raise ``LockError`` where a file that was chosen (name -> SHA-256) is none that a requirement allows.
+
+        uv reads hashes and does not hold a resolution to them.
+        """
+        for one in self.asked:
+            taken = found.get(one.name)
+            if one.hashes and taken and taken not in one.hashes:
+                raise LockError(
+                    f"{one.place}: of {one.name} a file was found with SHA-256 {taken}, which is none of its hashes.",
+                    remedy="Do not use it before you know why: the index may serve another file than the one reviewed.",
+                )
 
 
 @dataclass(frozen=True)
@@ -102,8 +125,14 @@ def read(spec: BundleSpec, folder: Path, extras: Sequence[str]) -> Requirements:
     asked += [Asked(Requirement(line), "sdists of the spec") for line in spec.sdists]
     rows = [row for name in spec.requirements for row in _lines(file(folder, name), name, frozenset())]
     found = [(_parsed(line), place, line) for place, line in rows]
-    asked += [Asked(requirement, place) for requirement, place, _ in found if requirement is not None]
-    return Requirements(tuple(asked), tuple(line for requirement, _, line in found if requirement is None))
+    asked += [
+        Asked(requirement, place, frozenset(_HASH.findall(line)))
+        for requirement, place, line in found
+        if requirement is not None
+    ]
+    options = tuple(line for requirement, _, line in found if requirement is None)
+    constraints = [line for name in spec.requirements for line in _constraints(file(folder, name), name)]
+    return Requirements(tuple(asked), options, tuple(constraints))
 
 
 def _parsed(line: str) -> Requirement | None:
@@ -124,7 +153,7 @@ def file(folder: Path, name: str) -> Path:
 def _lines(path: Path, name: str, above: frozenset[Path]) -> Iterator[tuple[str, str]]:
     """Yield place and text of each line, those of included files too."""
     pending = ""
-    for number, raw in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for number, raw in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
         text = pending + raw
         pending = text[:-1] if text.endswith("\\") else ""
         line = "" if pending else _COMMENT.sub("", text).strip()
@@ -135,6 +164,13 @@ def _lines(path: Path, name: str, above: frozenset[Path]) -> Iterator[tuple[str,
         other = path.parent / included[1]
         if other.is_file() and other.resolve() not in above:  # uv says what is wrong with it where it is not
             yield from _lines(other, included[1], above | {path.resolve()})
+
+
+def _constraints(path: Path, name: str) -> Iterator[str]:
+    """Yield the lines of constraint files that a requirement file names, and those that they include."""
+    for _, line in _lines(path, name, frozenset()):
+        if (named := _CONSTRAINTS.match(line)) and (other := path.parent / named[1]).is_file():
+            yield from (text for _, text in _lines(other, named[1], frozenset()))
 
 
 def bounds(wanted: Requirements, held: Mapping[str, str], release: ReleaseLock | None, python: ImagePython) -> Bounds:

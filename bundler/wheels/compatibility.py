@@ -39,9 +39,10 @@ class ImagePython:
     def tags(self) -> tuple[Tag, ...]:
         """Return the tags that run, best first (PEP 425, PEP 600)."""
         platforms = list(self._platforms())
+        abi = f"cp{self.version[0]}{self.version[1]}"  # else that of the Python that runs this
         return (
-            *cpython_tags(self.version, platforms=platforms),
-            *compatible_tags(self.version, f"cp{self.version[0]}{self.version[1]}", platforms),
+            *cpython_tags(self.version, abis=[abi], platforms=platforms),
+            *compatible_tags(self.version, abi, platforms),
         )
 
     def _platforms(self) -> Iterator[str]:

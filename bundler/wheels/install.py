@@ -18,6 +18,7 @@ from installer.utils import parse_entrypoints
 from bundler.wheels.archive import WheelArchive
 
 _INSTALLER: Final = b"bundler\n"
+_WHITEOUT: Final = ".wh."  # what a name in a layer begins with that deletes (OCI image specification, layer.md)
 _SCRIPT_LIMIT: Final = 1 << 20  # bytes; a larger file in "scripts" is a program, not a script with a first line to mend
 _EXECUTABLE: Final = 0o111
 
@@ -86,6 +87,9 @@ class OpenWheel:
         for name, content in extra.items():
             placed[f"{folder}/{name}"] = _in_memory(f"{folder}/{name}", content)
         self._check_folders(placed)
+        for path in placed:
+            if any(part.startswith(_WHITEOUT) for part in path.split("/")):
+                raise self._archive.refuse(path, "would delete files of other layers of the image")
         record = _in_memory(f"{folder}/RECORD", _record(placed, target, f"{folder}/RECORD"))
         files = [record.file, *(one.file for one in placed.values())]
         return tuple(sorted(files, key=lambda file: file.path))

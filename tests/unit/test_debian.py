@@ -227,3 +227,15 @@ def test_a_range_of_subordinate_ids_is_that_of_the_user(tmp_path: Path) -> None:
     assert not debian_host._has_range(file, "feast")
     assert debian_host._has_range(file, "other")
     assert not debian_host._has_range(tmp_path / "absent", "feast")
+
+
+@pytest.mark.parametrize("suite", ["bookworm", "forky"])
+def test_one_line_for_a_suite_does_without_no_security_updates(suite: str) -> None:
+    rows = [
+        _row("http://mirror.example/debian/", "trixie"),
+        _row("http://mirror.example/security/", "trixie-security"),
+        _row("http://other.example/debian/", "bookworm"),
+    ]
+    found = debian_host.select_sources(rows, suite, _no_keys)
+    assert found is not None
+    assert f"deb http://mirror.example/security/ {suite}-security main\n" in found

@@ -183,3 +183,22 @@ def test_every_python_file_that_does_not_compile_is_named_with_its_line(repo: Pa
     (repo / "b.py").write_bytes(b"x = '\0'\n")
     error = refusal(repo)
     assert [detail.rpartition("/")[2].split(": ")[0] for detail in error.details] == ["a.py:2", "b.py:1"]
+
+
+@pytest.mark.parametrize("change", ["other", "longer than before", "", None])
+def test_a_file_that_is_changed_while_the_bundle_is_built_is_not_baked(tmp_path: Path, change: str | None) -> None:
+    folder = repo_of(tmp_path)
+    file = next(one for one in feature_repo.read(folder, FeatureRepo()).files if one.path == "defs.py")
+    assert file.opened().read() == b"first"
+    if change is None:
+        file.source.unlink()
+    else:
+        file.source.write_text(change)
+    with pytest.raises(SpecError, match=r"defs\.py (was changed|cannot be read any more)"):
+        file.opened().read()
+
+
+def repo_of(folder: Path) -> Path:
+    (folder / "feature_store.yaml").write_text("project: p\nregistry: r.db\n")
+    (folder / "defs.py").write_text("first")
+    return folder

@@ -107,3 +107,24 @@ def test_every_contradiction_is_told_at_once(tmp_path: Path) -> None:
         "requirements.txt:1: feast==0.60.0, but the spec says feast.version 0.61.0",
         "requirements.txt:2: shared>=2, but the base image holds shared 1.0",
     )
+
+
+def test_hashes_of_a_requirement_file_are_recorded_and_hold(tmp_path: Path) -> None:
+    good, other = "0" * 64, "1" * 64
+    found = read(tmp_path, f"first==1 \\\n  --hash=sha256:{good}\nsecond==2\n")
+    assert f"first==1 --hash=sha256:{good}" in found.lines()
+    found.check_hashes({"first": good, "second": other})
+    with pytest.raises(LockError, match=r"requirements\.txt:2: of first a file was found"):
+        found.check_hashes({"first": other})
+
+
+def test_a_changed_constraint_file_makes_the_lock_stale(tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("evil==1.0\n")
+    (tmp_path / "con.txt").write_text("-r more.txt\n")
+    before = read(tmp_path, "-c con.txt\nfirst\n").lines()
+    (tmp_path / "more.txt").write_text("evil==1.1\n")
+    assert read(tmp_path, "-c con.txt\nfirst\n").lines() != before
+
+
+def test_a_mark_of_byte_order_is_no_part_of_a_name(tmp_path: Path) -> None:
+    assert "first" in read(tmp_path, "\ufefffirst==1\n").names

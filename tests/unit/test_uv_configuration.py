@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,10 @@ def test_logins_are_masked_in_what_is_shown(text: str) -> None:
 
 def test_the_configuration_never_shows_its_secrets(tmp_path: Path) -> None:
     assert "s3cret" not in repr(host(tmp_path, {"UV_DEFAULT_INDEX": SITE}))
+
+
+@pytest.mark.parametrize("between", ["=", " ", "   "])
+def test_the_login_of_an_index_that_a_requirement_file_names_is_used(tmp_path: Path, between: str) -> None:
+    line = f"--extra-index-url{between}https://me:${{TOKEN}}@pypi.corp.example/simple?x=y"
+    indexes = replace(host(tmp_path, {"TOKEN": "s3cret"}), options=(line,))
+    assert indexes.login("https://pypi.corp.example/files/demo.whl") == ("me", "s3cret")

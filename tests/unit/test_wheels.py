@@ -215,3 +215,18 @@ def test_a_wheel_of_another_distribution_or_version_than_its_name_says_is_refuse
 def test_a_wheel_of_a_later_format_is_refused() -> None:
     with pytest.raises(VerificationError, match=r"wheel format '2\.0'"):
         installed(wheel({f"{INFO}/WHEEL": "Wheel-Version: 2.0\n"}))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["demo/.wh.hazmat", "demo-1.0.data/data/.wh..wh..opq", "demo-1.0.data/scripts/.wh.python3", "demo/.wh.x/y.py"],
+)
+def test_what_would_delete_files_of_other_layers_is_refused(entry: str) -> None:
+    with pytest.raises(VerificationError, match="would delete files"):
+        installed(wheel({"demo/__init__.py": "", entry: ""}))
+
+
+def test_an_entry_point_that_would_delete_a_program_is_refused() -> None:
+    points = "[console_scripts]\n.wh.python3 = demo:main\n"
+    with pytest.raises(VerificationError, match=r"\.wh\.python3"):
+        installed(wheel({"demo/__init__.py": "", f"{INFO}/entry_points.txt": points}))

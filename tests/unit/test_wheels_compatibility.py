@@ -54,3 +54,10 @@ def test_markers_are_those_of_the_image_not_of_the_build_host() -> None:
 )
 def test_uv_is_asked_for_the_newest_platform_that_the_c_library_satisfies(glibc: tuple[int, int], name: str) -> None:
     assert ImagePython((3, 12), "3.12.1", glibc, Platform("linux", "arm64")).uv_platform == f"aarch64-{name}"
+
+
+def test_the_abi_is_the_images_and_not_that_of_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("packaging.tags._cpython_abis", lambda *_: ["cp313t"])
+    abis = {tag.abi for tag in ImagePython((3, 13), "3.13.1", (2, 36), Platform("linux", "amd64")).tags()}
+    assert "cp313" in abis
+    assert "cp313t" not in abis
