@@ -32,9 +32,9 @@ def noted(notes: Path, engine: Engine) -> Iterator[None]:
     Raises:
         UsageError: nothing can be written there.
     """
-    _tidy(notes, engine)
     note = notes / engine.run
     try:
+        _tidy(notes, engine)
         notes.mkdir(parents=True, exist_ok=True)
         stream = note.open("wb", buffering=0)
     except OSError as error:

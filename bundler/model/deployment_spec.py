@@ -186,7 +186,7 @@ class Deployment(Part):
     wiring: WiringName = "baked"
     """Which feature_store.yaml the servers read: the image's, one of the site's, or the operator's (docs/wiring.md)."""
     openshift: bool = False
-    """The cluster is OpenShift: Routes instead of an Ingress, and its own certificates."""
+    """The cluster is OpenShift: Routes instead of an Ingress, its own certificates, and the groups of its volumes."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         default="IfNotPresent", alias="imagePullPolicy"
     )

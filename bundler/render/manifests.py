@@ -97,7 +97,7 @@ def _refuse_duplicates(folders: Mapping[str, Mapping[str, str]]) -> None:
                 if where != path:
                     raise SpecError(
                         f"{folder}: {where} and {path} would both have the {' '.join(identity)}.",
-                        remedy="Give them different names: one is filled in by the site, the other written by bundler.",
+                        remedy="Give them different names.",
                     )
 
 
@@ -151,6 +151,11 @@ def _to_fill_in(tenant: Tenant, *, alone: bool) -> dict[str, str]:
     files: dict[str, str] = {}
     for one in objects.to_fill_in(tenant):
         path = f"secrets/{one.name}.yaml" if alone else f"secrets/{tenant.deployment.name}/{one.name}.yaml"
+        if path in files:
+            raise SpecError(
+                f"{tenant.deployment.name}: two Secrets that the site fills in are both called {one.name}.",
+                remedy="Give them different names.",
+            )
         facts = {"file": layout.manifest(path), "deployment": tenant.names.prefixed, **one.facts}
         files[path] = templates.document(one.template, one.value, facts)
     return files

@@ -8,7 +8,8 @@
 #   sh feast/install.sh apply registry.example.com:5000/feast
 #   sh feast/install.sh all   registry.example.com:5000/feast      the three in turn
 #
-# Each may be repeated: what is there already stays as it is. Set in the environment where needed:
+# Each may be repeated: what is there already stays as it is (on OpenShift, which adds pull secrets to accounts, a second
+# apply ends with a conflict: bundler.pyz install knows what to do there). Set in the environment where needed:
 #   PUBLIC_KEY=FILE        signer's public key (PEM); verify then also checks who made the bundle (needs openssl)
 #   KUBECTL=oc             the program to use in place of kubectl, with options if any
 #   SKOPEO_OPTIONS=...     options of skopeo copy, e.g. --dest-tls-verify=false, --dest-authfile=FILE (skopeo login makes it)
@@ -116,7 +117,7 @@ on_cluster() { # ARGUMENT...
 }
 
 apply() { # REGISTRY
-    need "${kubectl%% *}" mktemp
+    need "${kubectl%% *}" mktemp awk find sort
     relocate "$1"
     # Without a home kubectl would keep its cache here, beside files that are all listed.
     export HOME="${HOME:-$work}"

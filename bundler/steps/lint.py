@@ -49,7 +49,7 @@ def _findings(resource: Json, definition: FeatureStoreCrd | None, capabilities: 
         yield accepted(resource, definition)
     spec = resource.get("spec") if isinstance(resource, dict) else None
     if not isinstance(spec, dict) or not isinstance(spec.get("feastProject"), str):
-        problem = "spec.feastProject is missing" if isinstance(spec, dict) else "spec is no mapping"
+        problem = "spec.feastProject is missing, or no text" if isinstance(spec, dict) else "spec is no mapping"
         title = "It has what every release of the operator asks for"
         remedy = "Write spec: {feastProject: NAME}."
         yield Finding("feature-store.required", title, Status.FAIL, (problem,), remedy=remedy)

@@ -17,6 +17,7 @@ def kept(kubectl: Kubectl, objects: Sequence[Object]) -> tuple[Object, ...]:
     """Return objects as they are to be applied: accounts with what OpenShift gave them.
 
     The list is one value to the server: to apply ours alone would be a conflict, or take the cluster's registry away.
+    Where ours has another name than before, it still is one.
     """
     return tuple(_with_own(kubectl, one) if one["kind"] == "ServiceAccount" and _KEY in one else one for one in objects)
 

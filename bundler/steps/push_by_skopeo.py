@@ -17,9 +17,11 @@ from bundler.steps.push_plan import PushedImage, Receipt
 _INSTALL = "Install skopeo, or push without --engine skopeo."
 _RETRIES = 3
 # What skopeo says where the registry refuses, or is not there.
-_BY_REGISTRY = re.compile(
-    r"unauthorized|authentication required|denied|forbidden|too ?many ?requests|x509|tls: |https client|connection re"
-    r"|no such host|name resolution|no route|unreachable|timeout|deadline exceeded|unexpected eof|unexpected http",
+BY_REGISTRY = re.compile(
+    r"unauthorized|authentication required|(?<!permission )denied|forbidden|too ?many ?requests|too large"
+    r"|quota exceeded|x509|tls: |https client|connection re(fused|set)|no such host|name resolution|misbehaving"
+    r"|no route|unreachable|timeout|deadline exceeded|unexpected eof|unexpected http|internal server error"
+    r"|invalid status|name unknown|not known to registry|(upload|manifest) invalid",
     re.IGNORECASE,
 )
 
@@ -65,7 +67,7 @@ def _copy(image: NamedImage, address: str, arguments: tuple[str, ...]) -> None:
     try:
         process.run(command, purpose=f"pushing {target.tagged}", remedy="Correct what it says, then push again.")
     except ToolFailedError as error:
-        if _BY_REGISTRY.search("\n".join(error.details)):
+        if BY_REGISTRY.search("\n".join(error.details)):
             raise RegistryError(error.problem, remedy=error.remedy, details=error.details) from error
         raise
 

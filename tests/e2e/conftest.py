@@ -102,6 +102,7 @@ def build(project: Path, cache: Path, output: Path, *extra: str, umask: int = 0o
 @contextmanager
 def _alone(cache: Path) -> Iterator[None]:
     """Let one worker build at a time, so that the others find in the cache what it has made."""
+    cache.parent.mkdir(parents=True, exist_ok=True)
     with (cache.parent / f"{cache.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

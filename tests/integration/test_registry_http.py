@@ -172,6 +172,22 @@ def test_a_server_that_does_not_answer_is_not_waited_for_forever() -> None:
         server.next.set()
 
 
+def test_a_server_that_stores_what_it_got_is_waited_for_longer() -> None:
+    def slow(server: Server, client: socket.socket) -> None:
+        while server.head(client):
+            server.next.wait(0.6)
+            client.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+
+    with closing(Connections(kept=1, connecting=5, waiting=0.2, completing=5)) as connections, serving(slow) as server:
+        url = f"{server.url}/"
+        done = connections.send("PUT", url, {"Content-Length": "0"}, None, proxy=None, context=None, completes=True)
+        assert done.status == 201
+        done.release()
+        with pytest.raises(TimeoutError):  # the same connection, and no patience any more
+            send(connections, url)
+    assert len(server.heads) == 2
+
+
 def test_nobody_listening_is_told_from_an_exchange_that_broke(connections: Connections) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -9,6 +9,8 @@ import pytest
 
 from bundler.cli import console, program
 from bundler.errors import BundlerError, ExitCode, SpecError
+from bundler.steps import push_by_skopeo
+from bundler.steps.push import PushOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -115,3 +117,32 @@ def test_options_that_say_nothing_useful_are_refused(
     status, _, err = run(capsys, *arguments)
     assert status == ExitCode.USAGE
     assert said in err
+
+
+@pytest.mark.parametrize(
+    ("line", "ours"),
+    [
+        ("dial tcp 127.0.0.1:1: connect: connection refused", False),
+        ("unauthorized: authentication required", False),
+        ("received unexpected HTTP status: 500 Internal Server Error", False),
+        ("name unknown: repository name not known to registry", False),
+        ("open /var/tmp/x: permission denied", True),
+        ("write /var/tmp/x: no space left on device", True),
+    ],
+)
+def test_skopeos_words_tell_the_registrys_faults_from_this_machines(line: str, ours: bool) -> None:  # noqa: FBT001
+    assert (push_by_skopeo.BY_REGISTRY.search(line) is None) is ours
+
+
+def test_the_patience_that_is_asked_for_reaches_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[PushOptions] = []
+
+    def run(_bundle: Path, given: PushOptions, _progress: object) -> None:
+        asked.append(given)
+        raise SpecError("enough")
+
+    monkeypatch.setattr("bundler.steps.push.run", run)
+    with pytest.raises(SystemExit):
+        program.main(["push", "x.tar", "--registry", "r.example", "--registry-timeout", "7", "--retry-times", "2"])
+    connection = asked[0].access.connection
+    assert (connection.timeout, connection.attempts) == (7.0, 3)

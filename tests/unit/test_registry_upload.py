@@ -60,7 +60,7 @@ class MemorySession(Session):
         asked = Connection(environment={}, **connection)  # type: ignore[arg-type]
         super().__init__(Endpoint("r.example"), asked, Impatient())
         self.registry = registry
-        self.breaks_after: list[int] = []
+        self.breaks_after: list[int | None] = []
         self.urls: list[tuple[str, str, Mapping[str, str]]] = []
         self.answer: Callable[[str, str], Response | None] = lambda method, url: None  # noqa: ARG005
 
@@ -181,10 +181,30 @@ def test_a_registry_that_says_the_first_chunk_with_every_other_gets_each_once(bl
     assert registry.body_bytes == len(CONTENT)
 
 
-def test_a_registry_that_knows_no_chunks_gets_the_blob_in_one_request(blob: BundledBlob) -> None:
+@pytest.mark.parametrize("breaks", [[], [None, 2_000_000]])
+def test_a_registry_that_knows_no_chunks_gets_the_blob_in_one_request(
+    breaks: list[int | None], blob: BundledBlob
+) -> None:
     registry = MemoryRegistry(chunks=False)
-    send(MemorySession(registry), blob)
+    session = MemorySession(registry)
+    session.breaks_after = list(breaks)
+    send(session, blob)
+    assert registry.body_bytes == len(CONTENT) + sum(filter(None, breaks))
+
+
+def test_passing_disorder_far_apart_costs_no_more_than_asking(blob: BundledBlob) -> None:
+    registry = MemoryRegistry()
+    session = MemorySession(registry)
+    patches = iter([200, 200, 416, 200, 200, 416, *[200] * 9])
+
+    def disorder(method: str, _url: str) -> Response | None:
+        return answer(416, {}) if method == "PATCH" and next(patches) == 416 else None
+
+    session.answer = disorder
+    send(session, blob, chunk_size=800_000)
     assert registry.body_bytes == len(CONTENT)
+    assert len(registry.uploads) == 0
+    assert sum(method == "POST" for method, _, _ in session.urls) == 1
 
 
 @pytest.mark.parametrize("keeps_refused", [True, False])
@@ -463,7 +483,7 @@ def test_a_blob_of_another_digest_in_an_answer_is_refused() -> None:
 )
 def test_a_registry_is_known_by_its_origin_however_it_writes_it(given: str, location: str, own: bool) -> None:  # noqa: FBT001
     session = Session(Endpoint(given), Connection(environment={}))
-    assert session._is_own(location) is own
+    assert session.is_own(location) is own
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 406, 501])

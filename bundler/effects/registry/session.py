@@ -191,9 +191,9 @@ class Session:
             raise faults.unreachable(error, doing=doing, host=self.endpoint.host) from error
 
     def _authenticated(self, request: Request, url: str, scopes: tuple[Scope, ...]) -> tuple[Response, str]:
-        sent = self._auth.header(scopes) if self._is_own(url) else None
+        sent = self._auth.header(scopes) if self.is_own(url) else None
         response, end = self._following(request, url, sent)
-        if response.status != HTTPStatus.UNAUTHORIZED or not self._is_own(end):
+        if response.status != HTTPStatus.UNAUTHORIZED or not self.is_own(end):
             return response, end
         asked = ", ".join(response.headers.get_all("WWW-Authenticate", []))
         retry = self._auth.answer(asked, scopes, sent)
@@ -205,7 +205,7 @@ class Session:
     def _following(self, request: Request, url: str, authorization: str | None) -> tuple[Response, str]:
         """Make an exchange and follow redirects of reading ones; only the registry itself sees our login."""
         for _ in range(_MOST_REDIRECTS):
-            own = authorization if self._is_own(url) else None
+            own = authorization if self.is_own(url) else None
             response = self._once(replace(request, headers=_with_login(request.headers, own)), url)
             location = response.headers.get("Location")
             if request.method not in ("GET", "HEAD") or response.status not in faults.REDIRECTS or not location:
@@ -220,7 +220,8 @@ class Session:
             url = target
         raise RegistryError(f"The registry {self.endpoint.host} redirects in circles at {url.partition('?')[0]}.")
 
-    def _is_own(self, url: str) -> bool:
+    def is_own(self, url: str) -> bool:
+        """Tell whether a URL is of this registry, which alone gets our login."""
         try:
             return origin(url) == origin(self.endpoint.base_url)
         except InvalidURL:
@@ -251,7 +252,7 @@ class Session:
         """Return whom to trust; reading the system's authorities takes longer than a push that has nothing to send."""
         if not url.startswith("https:"):
             return None
-        own = self._is_own(url)
+        own = self.is_own(url)
         with self._lock:
             if own not in self._contexts:
                 self._contexts[own] = tls.context(self._tls[own])

@@ -98,6 +98,7 @@ class _Upload:
         self._offset = 0
         self._furthest = 0
         self._times_lost = 0
+        self._chunks = True
         self._spoilt = False
         self._patience = self._session.patience()
 
@@ -106,8 +107,10 @@ class _Upload:
         if self._entry.location:
             try:
                 self._find_out(self._entry.location)
-            except RegistryError:  # it has another address since
-                self._entry.forget()
+            except RegistryError:
+                if self._session.is_own(self._entry.location):
+                    raise
+                self._entry.forget()  # the registry has another address since
         self._url = self._url or begun
         while not self._advanced_to_the_end():
             pass
@@ -128,6 +131,7 @@ class _Upload:
             complete = False
         if self._offset > self._furthest:
             self._furthest = self._offset
+            self._times_lost = 0
             self._patience.progressed()
         return complete
 
@@ -138,16 +142,16 @@ class _Upload:
             smaller = max(_LEAST_CHUNK, min(self._chunk_size, self._content.size) // 4)
             self._chunk_size = self._last_chunk = smaller
             return True
-        no_chunks = status in _NO_CHUNKS and self._url is not None and self._last_chunk < self._content.size
-        if (status in _LOST or no_chunks) and self._times_lost < _MOST_TIMES_LOST:
+        in_chunks = self._url is not None and self._last_chunk < self._content.size
+        if (status in _LOST or (in_chunks and status in _NO_CHUNKS)) and self._times_lost < _MOST_TIMES_LOST:
             self._times_lost += 1
-            if self._times_lost == 1 and not self._spoilt:
-                return True
-            if no_chunks and self._times_lost > 1:
+            again = self._times_lost > 1 or status not in _LOST
+            if in_chunks and again and status in _NO_CHUNKS:
+                self._chunks = False
                 self._chunk_size = self._last_chunk = self._content.size
-            return False
+            return not again and not self._spoilt
         self._patience.bear(error)
-        return True
+        return self._chunks  # else what a broken request left could only go on in a chunk
 
     def _abandon(self, url: str) -> None:
         """Let another upload begin: what the registry has of this one is not what it should be."""
