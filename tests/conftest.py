@@ -7,6 +7,7 @@ import signal
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 
 from tests.support import programs
@@ -14,10 +15,13 @@ from tests.support.sharing import BySharing
 
 
 def pytest_configure() -> None:
-    """Let programs that tests start be interrupted also where this run is in the background of a shell.
+    """Test on slow machines as on others, and let programs be interrupted also in the background of a shell.
 
     Such a shell lets its children ignore the signal, and theirs too; what has a handler here is at its default there.
     """
+    # How fast this machine is at the moment is no fault of what is tested.
+    settings.register_profile("any machine", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+    settings.load_profile("any machine")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -310,7 +310,7 @@ _NAMES = st.lists(st.from_regex(r"[A-Za-z0-9_+@][A-Za-z0-9_+@.-]{0,30}", fullmat
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=30)
 @given(files=st.dictionaries(_NAMES, st.binary(max_size=1500), max_size=8))
 def test_whatever_is_written_is_read_back(files: dict[str, bytes], tmp_path: Path) -> None:
     archive_writer.write(

@@ -97,7 +97,7 @@ def test_any_folder_name_is_written_so_that_it_reads_back(tmp_path: Path, folder
     assert read(init.propose(make(tmp_path / folder))).repo.path == folder
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=30)
 @given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_]{0,80}", fullmatch=True))
 def test_any_project_gives_a_spec_that_reads_back(tmp_path: Path, project: str) -> None:
     folder = tmp_path / "r"
