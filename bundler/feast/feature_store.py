@@ -35,7 +35,7 @@ _DEFAULT_TYPES: Final = {
     "feature_server": "local",
 }
 _SECRET_KEY: Final = re.compile(
-    r"(password|passwd|passphrase|pwd|secret|token|api[._]?key|secret[._]?key|access[._]?key|account[._]?key|private_key_content"
+    r"(password|passwd|passphrase|pwd|secret|token|(api|secret|access|account)[._]?key|private_key_content"
     r"|credentials|credentials_json)$",
     re.IGNORECASE,
 )
