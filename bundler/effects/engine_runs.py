@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -62,9 +62,10 @@ def _tidy(notes: Path, engine: Engine) -> None:
 def _remove(engine: Engine, run: str) -> None:
     """Remove containers, volumes and images of a run: by their label, by its names, and what was made from those."""
     images = _images(engine, run)
-    for container in engine.api.containers(all=True):
-        if (container["Labels"] or {}).get(LABEL) == run or container["ImageID"] in images:
-            engine.api.remove_container(container["Id"], force=True, v=True)
+    rows = engine.api.containers(all=True)
+    _remove_containers(
+        engine, [row["Id"] for row in rows if (row["Labels"] or {}).get(LABEL) == run or row["ImageID"] in images]
+    )
     if engine.podman:
         podman_leftovers.remove(engine, run, tuple(images))
     for volume in engine.api.volumes(filters={"label": f"{LABEL}={run}"})["Volumes"] or ():
@@ -73,6 +74,22 @@ def _remove(engine: Engine, run: str) -> None:
         for name in names:
             with suppress(docker.errors.APIError):  # the last name of an image takes those below it along
                 engine.api.remove_image(name, force=True)
+
+
+def _remove_containers(engine: Engine, containers: Sequence[str]) -> None:
+    """Remove containers in two rounds: Podman keeps one while another is in its network, and lists them at random.
+
+    Raises:
+        docker.errors.APIError: one of them cannot be removed in the second round either.
+    """
+    removed = set()
+    for container in containers:
+        with suppress(docker.errors.APIError):
+            engine.api.remove_container(container, force=True, v=True)
+            removed.add(container)
+    for container in containers:
+        if container not in removed:
+            engine.api.remove_container(container, force=True, v=True)
 
 
 def _images(engine: Engine, run: str) -> Mapping[str, tuple[str, ...]]:
