@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from bundler.errors import SpecError
 from bundler.feast import operator_config
-from bundler.feast.feature_store import FILE_NAME
 from bundler.feast.tenant import Tenant
 from bundler.model.descriptor import Json
 
@@ -29,7 +28,7 @@ def check(tenant: Tenant, resource: Json, objects: Mapping[str, Mapping[str, str
     found = differences(tenant, resource, objects) if tenant.deployment.wiring == "operator" else ()
     if found:
         raise SpecError(
-            f"The operator cannot generate what {FILE_NAME} of {tenant.deployment.name} says.",
+            f"The operator cannot generate what {tenant.config.file} says, for {tenant.deployment.name}.",
             remedy="Use the wiring baked or mounted, or leave these settings out.",
             details=found,
         )

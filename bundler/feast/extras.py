@@ -11,7 +11,7 @@ from packaging.version import Version
 
 from bundler.errors import SpecError
 from bundler.feast import known_types
-from bundler.feast.feature_store import FILE_NAME, FeatureStoreConfig
+from bundler.feast.feature_store import FeatureStoreConfig
 from bundler.feast.known_types import Kinds
 from bundler.model.descriptor import Json
 
@@ -44,7 +44,7 @@ def extras_for(
     Raises:
         SpecError: a type that Feast does not know, with the nearest one that it does.
     """
-    asked = _Search(release)
+    asked = _Search(config, release, engine)
     own_engine = config.section("batch_engine").get("type")
     return frozenset(
         extra
@@ -73,7 +73,9 @@ def extras_for(
 
 @dataclass(frozen=True)
 class _Search:
+    config: FeatureStoreConfig
     release: str
+    engine: str | None
 
     def brought_by(self, place: str, value: Json, kinds: Kinds) -> str | None:
         """Return the extra of what stands in a place; None also where nothing does, or a class of the site's own."""
@@ -90,7 +92,7 @@ class _Search:
         hint = f" Did you mean {near[0]!r}?" if value and near else ""
         own = f"; or the full name of a class of your own, ending in {kinds.ending}" if kinds.ending else ""
         raise SpecError(
-            f"{FILE_NAME}: {place}: {value!r:.80} is not a type that Feast knows.{hint}",
+            f"{self._shown(place)}: {value!r:.80} is not a type that Feast knows.{hint}",
             remedy=f"Known: {', '.join(sorted(kinds.extras))}{own}.",
         )
 
@@ -98,11 +100,16 @@ class _Search:
         """Yield the extra of each of several that stand in a place."""
         return (self.brought_by(place, value, kinds) for value in values)
 
+    def _shown(self, place: str) -> str:
+        if place == "batch_engine.type" and self.engine:
+            return "deployment.batchEngine.type"
+        return self.config.place(*place.split("."))
+
     def _check_release(self, place: str, value: str) -> None:
         since = known_types.SINCE.get((place, value))
         if since and self.release and Version(self.release).release < Version(since).release:
             raise SpecError(
-                f"{FILE_NAME}: {place}: Feast {self.release} has no {value!r}, Feast {since} is the first that has.",
+                f"{self._shown(place)}: Feast {self.release} has no {value!r}, Feast {since} is the first that has.",
                 remedy="Set feast.version to a later release, or choose another type.",
             )
 
@@ -116,10 +123,10 @@ def _registry_drivers(config: FeatureStoreConfig) -> Iterator[str | None]:
         if config.registry_type == "file":
             yield _OBJECT_STORES.get(scheme)
         elif config.registry_type == "sql":
-            yield from _sql_drivers(key, path, scheme)
+            yield from _sql_drivers(config.place("registry", key), path, scheme)
 
 
-def _sql_drivers(key: str, path: str, scheme: str) -> Iterator[str | None]:
+def _sql_drivers(place: str, path: str, scheme: str) -> Iterator[str | None]:
     dialect, _, driver = scheme.partition("+")
     if scheme in _SQL_DRIVERS:
         yield _SQL_DRIVERS[scheme]
@@ -130,6 +137,6 @@ def _sql_drivers(key: str, path: str, scheme: str) -> Iterator[str | None]:
     elif dialect in _SQL_DIALECTS or not dialect or difflib.get_close_matches(dialect, _SQL_DIALECTS):
         # Never with the path, which may hold a password. A bare mysql:// is a driver that has no wheels.
         raise SpecError(
-            f"{FILE_NAME}: registry.{key}: {scheme or 'what stands there'} is not a database with a known driver.",
+            f"{place}: {scheme or 'what stands there'} is not a database with a known driver.",
             remedy="Use a URL that begins with postgresql+psycopg://, mysql+pymysql:// or sqlite:///.",
         )

@@ -51,7 +51,8 @@ class FeatureStoreConfig:
     """A parsed feature_store.yaml.
 
     ``text`` is what was parsed and ``document`` its value; ``variables`` are the names of its ``${VARIABLES}``, sorted.
-    Stores are as they are written, with the type where a bare text stood for it.
+    Stores are as they are written, with the type where a bare text stood for it. ``source`` is the document that people
+    wrote, also where the text was derived from it, and ``file`` its name.
     """
 
     project: str
@@ -63,6 +64,12 @@ class FeatureStoreConfig:
     variables: tuple[str, ...]
     text: str
     document: Mapping[str, Json]
+    file: str
+    source: Document
+
+    def place(self, *path: str | int) -> str:
+        """Return where a value is written, for people: ``FILE:LINE: online_store.type``."""
+        return f"{self.file}:{self.source.line(path)}: {yaml_document.dotted(path)}"
 
     @property
     def online_type(self) -> str:
@@ -121,6 +128,8 @@ def parse(text: str, file: str) -> FeatureStoreConfig:
         variables=variables(value),
         text=text,
         document=value,
+        file=file,
+        source=document,
     )
 
 
@@ -197,17 +206,18 @@ def variables(value: Json) -> tuple[str, ...]:
     return tuple(sorted(set(_variables(value))))
 
 
-def literal_credentials(value: Mapping[str, Json]) -> tuple[str, ...]:
+def literal_credentials(value: Mapping[str, Json]) -> tuple[yaml_document.Path, ...]:
     """Return where a credential is written out instead of being a ``${VARIABLE}``; never the value."""
-    return tuple(yaml_document.dotted(path) for path in _literals(dict(value), ()))
+    return tuple(_literals(dict(value), ()))
 
 
 def refuse_credentials(config: FeatureStoreConfig) -> None:
     """Raise ``SpecError`` where a credential is written out: it would be in the image for good."""
     if places := literal_credentials(config.document):
         raise SpecError(
-            f"{FILE_NAME} holds a credential at {', '.join(places)}; it would be baked into the image.",
+            f"A credential is written out in {config.file}; it would be baked into the image.",
             remedy="Replace it with a ${VARIABLE}, which a Secret fills in on the cluster.",
+            details=tuple(config.place(*path) for path in places),
         )
 
 

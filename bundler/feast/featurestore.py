@@ -8,7 +8,6 @@ from bundler.errors import SpecError
 from bundler.feast import servers
 from bundler.feast.crd import API_VERSION
 from bundler.feast.cron_job import cron_job
-from bundler.feast.feature_store import FILE_NAME
 from bundler.feast.stores import Store, Stores
 from bundler.feast.tenant import Tenant
 from bundler.feast.topology import Role
@@ -54,12 +53,14 @@ def _authz(tenant: Tenant) -> dict[str, Json]:
             return {"authz": {"oidc": _oidc(auth.oidc)}}
         case "oidc":
             raise SpecError(
-                f"{FILE_NAME}: auth.type is oidc, and the spec names no Secret with the provider's properties.",
+                f"{tenant.config.place('auth', 'type')} is oidc, and the spec names no Secret with the "
+                "provider's properties.",
                 remedy="Add deployment.auth: {type: oidc, oidc: {secret: NAME}}.",
             )
         case other:
             raise SpecError(
-                f"{FILE_NAME}: auth.type: {other!r} cannot be deployed.", remedy="Use no_auth, kubernetes or oidc."
+                f"{tenant.config.place('auth', 'type')}: {other!r} cannot be deployed.",
+                remedy="Use no_auth, kubernetes or oidc.",
             )
 
 
@@ -159,7 +160,8 @@ def _remote(tenant: Tenant) -> dict[str, Json]:
     path = tenant.config.registry.get("path")
     if not isinstance(path, str) or not path:
         raise SpecError(
-            f"{FILE_NAME}: registry.path: {path!r} does not name a remote registry.", remedy="Write HOST:PORT."
+            f"{tenant.config.place('registry', 'path')}: {path!r} does not name a remote registry.",
+            remedy="Write HOST:PORT.",
         )
     # By host, not by reference to the other FeatureStore: 0.61 allows that only within one project.
     remote: dict[str, Json] = {"hostname": path}

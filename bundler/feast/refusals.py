@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from bundler.errors import SpecError
 from bundler.feast import network_refusals
-from bundler.feast.feature_store import FILE_NAME, literal_credentials
+from bundler.feast.feature_store import literal_credentials
 from bundler.feast.stores import Store, Stores
 from bundler.feast.tenant import Tenant
 from bundler.feast.topology import Role
 from bundler.feast.wiring import DATA_FOLDER
+from bundler.model import yaml_document
 
 _NEEDED_CPU = "an autoscaler compares the CPU that pods use with what they requested"
 
@@ -68,7 +69,7 @@ def _of_scaling(tenant: Tenant, stores: Stores) -> Iterator[str]:
         return
     for store in (stores.online, stores.offline, stores.registry):
         if store and not store.is_shared:
-            yield f"deployment.scaling: {_not_shared(store)}"
+            yield f"deployment.scaling: {_not_shared(tenant, store)}"
     autoscaling = tenant.deployment.scaling.autoscaling if tenant.deployment.scaling else None
     if autoscaling:
         if autoscaling.max_replicas is None:
@@ -100,17 +101,15 @@ def _of_pods(written: int | str, pods: int) -> int:
     return -(-number * pods // 100) if str(written).endswith("%") else number
 
 
-def _not_shared(store: Store) -> str:
-    names = {"online": "online_store", "offline": "offline_store", "registry": "registry"}
+def _not_shared(tenant: Tenant, store: Store) -> str:
+    section = {"online": "online_store", "offline": "offline_store", "registry": "registry"}[store.role]
     if store.persistence is None:
         return (
-            f"the operator scales only what it knows to be shared, and it cannot be told of {names[store.role]} "
+            f"the operator scales only what it knows to be shared, and it cannot be told of {section} "
             f"({store.type}). Use a store that this release has, or one pod."
         )
     cure = "a database, a remote registry, or s3:// or gs://" if store.role == "registry" else "a database"
-    return (
-        f"{names[store.role]} of {FILE_NAME} is a file ({store.type}), which pods do not share. Use {cure}, or one pod."
-    )
+    return f"{tenant.config.place(section)} is a file ({store.type}), which pods do not share. Use {cure}, or one pod."
 
 
 def _without_cpu_request(tenant: Tenant) -> Iterator[str]:
@@ -127,8 +126,8 @@ def _of_the_engine(tenant: Tenant) -> Iterator[str]:
     engine = tenant.deployment.batch_engine
     for place in literal_credentials(dict(engine.config)) if engine else ():
         yield (
-            f"deployment.batchEngine.config.{place}: a credential would lie in a ConfigMap. Replace it with a "
-            "${VARIABLE}, which a Secret fills in."
+            f"deployment.batchEngine.config.{yaml_document.dotted(place)}: a credential would lie in a "
+            "ConfigMap. Replace it with a ${VARIABLE}, which a Secret fills in."
         )
 
 
@@ -166,9 +165,10 @@ def _covers(mount: str, folder: str) -> bool:
 def _of_authorization(tenant: Tenant) -> Iterator[str]:
     auth = tenant.deployment.auth
     if auth and tenant.deployment.wiring != "operator" and auth.type != tenant.config.auth:
+        place, counts = tenant.config.place("auth"), tenant.config.auth
         yield (
-            f"deployment.auth.type is {auth.type}, and the authoritative {FILE_NAME} says {tenant.config.auth}. "
-            f"Write there: auth: {{type: {auth.type}}}, or here auth: {{type: {tenant.config.auth}}}."
+            f"deployment.auth.type is {auth.type}, but {place}, which counts, is {counts}. "
+            f"Write there: auth: {{type: {auth.type}}}, or here auth: {{type: {counts}}}."
         )
 
 
@@ -178,7 +178,7 @@ def _of_the_registry(tenant: Tenant) -> Iterator[str]:
     if tenant.role is Role.SHARED_REGISTRY and (registry is None or not registry.grpc):
         yield "deployment.servers.registry: tenants use it by gRPC. Do not disable that."
     if tenant.role is Role.SHARED_REGISTRY and tenant.config.registry_type == "remote":
-        yield f"{FILE_NAME}: the registry that tenants share is itself remote. Use a database."
+        yield f"{tenant.config.place('registry')}: what tenants share is itself remote. Use a database."
     if shared is None or tenant.role is not Role.REGISTRY_CLIENT:
         return
     authority = tenant.registry_authority
@@ -187,6 +187,6 @@ def _of_the_registry(tenant: Tenant) -> Iterator[str]:
     if found != ("remote", shared.address, authority.path if authority else None):
         lines = f"registry_type: remote, path: {shared.address}"
         lines += f", cert: {authority.path}" if authority else ""
-        yield f"{FILE_NAME}: registry: a tenant of the shared registry needs {{{lines}}}."
+        yield f"{tenant.config.place('registry')}: a tenant of the shared registry needs {{{lines}}}."
     if shared.tls and authority is None:
         yield "deployment.tls.caConfigMap: tenants check the registry's certificate with it. Name it, or use no TLS."

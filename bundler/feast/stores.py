@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bundler.errors import SpecError
-from bundler.feast.feature_store import FILE_NAME
+from bundler.feast.feature_store import FeatureStoreConfig
 from bundler.feast.tenant import Tenant
 from bundler.model import deployment_spec
 from bundler.model.deployment_spec import Volume
@@ -95,7 +95,7 @@ def _same_place(one: StoreSecretKey, other: StoreSecretKey) -> bool:
 def _online(tenant: Tenant) -> Store:
     config, named = tenant.config, tenant.deployment.online_store
     if config.online_type == "sqlite":
-        file = _file(config.online_store, "online_store", "data/online.db", named.volume)
+        file = _file(config, "online_store", "data/online.db", named.volume)
         return Store("online", "sqlite", {"file": file})
     _refuse_volume(named, "onlineStore", config.online_type)
     secret = _secret(named, tenant, "online-store")
@@ -111,7 +111,8 @@ def _offline(tenant: Tenant) -> Store | None:
     port = config.offline_store.get("port")
     if port is not None and (isinstance(port, bool) or not isinstance(port, int)):
         raise SpecError(
-            f"{FILE_NAME}: offline_store.port: {port!r} is not a number, and the operator ends with a panic on it.",
+            f"{config.place('offline_store', 'port')}: {port!r} is not a number, and the operator ends with "
+            "a panic on it.",
             remedy="Write the port as a bare number, e.g. 5432, without quotes and not as a ${VARIABLE}.",
         )
     secret = _secret(named, tenant, "offline-store")
@@ -135,7 +136,7 @@ def _registry(tenant: Tenant) -> Store:
     if config.registry_type == "remote":
         return Store("registry", "remote", None)
     if config.registry_type == "file":
-        file = _file(config.registry, "registry", "data/registry.db", named.volume)
+        file = _file(config, "registry", "data/registry.db", named.volume)
         return Store("registry", "file", {"file": {**file, **_registry_cache(config.registry)}})
     _refuse_volume(named, "registry", config.registry_type)
     secret = _secret(named, tenant, "registry")
@@ -171,11 +172,11 @@ def _with_key(store: Store, key: str) -> Store:
     return replace(store, persistence={"store": reference}, secret=replace(store.secret, key=key))
 
 
-def _file(store: Mapping[str, Json], section: str, default: str, volume: Volume | None) -> dict[str, Json]:
-    path = store.get("path", default)
+def _file(config: FeatureStoreConfig, section: str, default: str, volume: Volume | None) -> dict[str, Json]:
+    path = config.section(section).get("path", default)
     if not isinstance(path, str) or not path.startswith(("/", *_BUCKETS)):
         raise SpecError(
-            f"{FILE_NAME}: {section}.path: {path!r} is relative: it would lie in the image, which is read-only.",
+            f"{config.place(section, 'path')}: {path!r} is relative: it would lie in the image, which is read-only.",
             remedy="Use a path below /feast-data, or a database.",
         )
     if volume is None:
@@ -183,7 +184,7 @@ def _file(store: Mapping[str, Json], section: str, default: str, volume: Volume 
     folder, _, name = path.rpartition("/")
     if folder != volume.mount_path.rstrip("/") or not name:
         raise SpecError(
-            f"{FILE_NAME}: {section}.path: {path!r} does not lie directly in the volume at {volume.mount_path}.",
+            f"{config.place(section, 'path')}: {path!r} does not lie directly in the volume at {volume.mount_path}.",
             remedy=f"Write e.g. {volume.mount_path.rstrip('/')}/{default.rpartition('/')[2]}, or move the volume.",
         )
     return {"path": name, "pvc": _claim(volume)}

@@ -82,4 +82,5 @@ def _shared_config(tenant: Tenant, member: Member) -> FeatureStoreConfig:
             f"tenants: {member.deployment.name}: shares the image but not its {FILE_NAME}: {different} would differ.",
             remedy="Use the wiring mounted or operator, or give the tenant a repo of its own.",
         )
-    return feature_store.parse(yaml.safe_dump(changed, sort_keys=False, allow_unicode=True), FILE_NAME)
+    derived = feature_store.parse(yaml.safe_dump(changed, sort_keys=False, allow_unicode=True), tenant.config.file)
+    return replace(derived, source=tenant.config.source)

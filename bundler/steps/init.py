@@ -18,7 +18,7 @@ from bundler.effects import feature_repo
 from bundler.errors import SpecError
 from bundler.feast.extras import extras_for
 from bundler.feast.feature_store import FILE_NAME, FeatureStoreConfig, literal_credentials
-from bundler.model import spec_reader
+from bundler.model import spec_reader, yaml_document
 from bundler.model.spec import FeatureRepo
 from bundler.steps.lock import SERVERS
 
@@ -217,7 +217,7 @@ def _credentials(config: FeatureStoreConfig, name: str) -> str:
     text = ""
     if places := literal_credentials(config.document):
         text += f"  # Written out in {FILE_NAME}, and so in the image; make each a ${{VARIABLE}}:\n"
-        text += "".join(f"  #   {place}\n" for place in places)
+        text += "".join(f"  #   {yaml_document.dotted(place)}\n" for place in places)
     if config.variables:
         text += f"  # The Secret that holds the ${{VARIABLES}} of {FILE_NAME}:\n"
         text += "".join(f"  #   {variable}\n" for variable in config.variables)

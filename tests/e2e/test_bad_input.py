@@ -62,7 +62,7 @@ def test_a_credential_in_the_repo_is_refused_before_anything_is_fetched(project:
         lambda text: text.replace("password=${REDIS_PASSWORD}", "password=hunter2"),
     )
     ran = build()
-    assert_refused(ran, 3, r"holds a credential at online_store\.connection_string", r"\$\{VARIABLE\}")
+    assert_refused(ran, 3, r"feature_store\.yaml:\d+: online_store\.connection_string", r"\$\{VARIABLE\}")
     assert "hunter2" not in ran.stderr
     assert "Resolving" not in ran.stderr
 

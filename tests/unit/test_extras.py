@@ -78,14 +78,14 @@ def test_the_example_needs_redis_postgres_and_grpc() -> None:
 @pytest.mark.parametrize(
     ("stores", "sentence"),
     [
-        ("registry: r\nonline_store: {type: rediss}", "online_store.type: 'rediss' .* Did you mean 'redis'?"),
+        ("registry: r\nonline_store: {type: rediss}", "f:3: online_store.type: 'rediss' .* Did you mean 'redis'?"),
         ("registry: r\noffline_store: {type: postgress}", "offline_store.type: .* Did you mean 'postgres'?"),
         ("registry: {registry_type: sqll, path: x}", "registry.registry_type: .* Did you mean 'sql'?"),
         ("registry: {registry_type: acme.OwnRegistry, path: x}", "registry.registry_type: 'acme.OwnRegistry'"),
         ("registry: r\nonline_store: {type: acme.stores.Tape}", "ending in OnlineStore"),
         ("registry: r\nonline_store: {type: hybrid, online_stores: [{type: rediss}]}", "Did you mean 'redis'?"),
         ("registry: r\nbatch_engine: {type: spark}", "Did you mean 'spark.engine'?"),
-        ("registry: {registry_type: sql, path: 'postgres://u:hunter2@h/d'}", "registry.path: postgres is not"),
+        ("registry: {registry_type: sql, path: 'postgres://u:hunter2@h/d'}", "f:2: registry.path: postgres is not"),
         ("registry: {registry_type: sql, path: 'mysql://u:hunter2@h/d'}", "registry.path: mysql is not"),
         ("registry: {registry_type: sql, path: 'u:hunter2@h/d'}", "registry.path: what stands there is not"),
     ],
@@ -107,6 +107,8 @@ def test_a_batch_engine_of_the_deployment_stands_in_the_place_of_the_files() -> 
     config = feature_store.parse("project: a\nregistry: r\nbatch_engine: ray.engine\n", "f")
     found = extras_for(config, servers=frozenset(), auth="no_auth", engine="spark.engine")
     assert found == {"spark"}
+    with pytest.raises(SpecError, match=r"^deployment\.batchEngine\.type: 'sparks' is not"):
+        extras_for(config, servers=frozenset(), auth="no_auth", engine="sparks")
 
 
 SPEC = """

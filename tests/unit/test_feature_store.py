@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from bundler.errors import SpecError
 from bundler.feast import feature_store
+from bundler.model import yaml_document
 
 YAML = """\
 project: fraud
@@ -102,7 +103,8 @@ def test_every_problem_is_told_at_once() -> None:
 )  # fmt: skip
 def test_a_literal_credential_is_found_by_its_place_and_never_shown(text: str, place: str) -> None:
     config = feature_store.parse(f"project: a\nregistry: r\n{text}\n", "f")
-    assert feature_store.literal_credentials(config.document) == (place,)
+    [found] = feature_store.literal_credentials(config.document)
+    assert yaml_document.dotted(found) == place
 
 
 @pytest.mark.parametrize(

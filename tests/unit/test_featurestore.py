@@ -352,9 +352,9 @@ TWO_FILES = "project: p\nregistry: {path: /r.db}\nonline_store: {path: /o.db}\no
 @pytest.mark.parametrize(
     ("version", "text", "deployment", "reason"),
     [
-        (NEW, TWO_FILES, {"scaling": {"replicas": 2}}, "online_store of feature_store.yaml is a file (sqlite)"),
-        (NEW, TWO_FILES, {"scaling": {"replicas": 2}}, "offline_store of feature_store.yaml is a file (duckdb)"),
-        (NEW, TWO_FILES, {"scaling": {"replicas": 2}}, "registry of feature_store.yaml is a file (file)"),
+        (NEW, TWO_FILES, {"scaling": {"replicas": 2}}, "feature_store.yaml:3: online_store is a file (sqlite)"),
+        (NEW, TWO_FILES, {"scaling": {"replicas": 2}}, "feature_store.yaml:4: offline_store is a file (duckdb)"),
+        (NEW, TWO_FILES, {"scaling": {"replicas": 2}}, "feature_store.yaml:2: registry is a file (file)"),
         (OLD, cases.FEATURE_STORE.replace("redis\n", "scylladb\n"), {"scaling": {"replicas": 2}}, "cannot be told of"),
         ("0.60.0", cases.FEATURE_STORE, {"scaling": {"replicas": 2}}, "deployment.scaling: this release"),
         ("0.59.0", cases.FEATURE_STORE, {"batchEngine": {"config": {"type": "x"}}}, "deployment.batchEngine: this"),
@@ -397,7 +397,7 @@ TWO_FILES = "project: p\nregistry: {path: /r.db}\nonline_store: {path: /o.db}\no
             NEW,
             cases.FEATURE_STORE,
             {"auth": {"type": "kubernetes"}},
-            "deployment.auth.type is kubernetes, and the authoritative feature_store.yaml says no_auth",
+            "deployment.auth.type is kubernetes, but feature_store.yaml:1: auth, which counts, is no_auth",
         ),
         (NEW, cases.FEATURE_STORE + "auth: {type: oidc}\n", {}, "names no Secret with the provider's properties"),
         (
