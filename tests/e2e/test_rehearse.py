@@ -185,9 +185,10 @@ def test_topologies_serve_over_tls(
     assert let_in == (topology == "enterprise-isolated")
 
 
-def test_two_tenants_serve_with_one_shared_registry(docker: Stage, release: Built, tmp_path: Path) -> None:
+# The oldest Feast shares a registry below, where tenants have repos of their own.
+def test_two_tenants_serve_with_one_shared_registry(docker: Stage, newest: Built, tmp_path: Path) -> None:
     folder = rendered(
-        release,
+        newest,
         tmp_path,
         topology="enterprise-shared",
         wiring="mounted",
@@ -195,7 +196,7 @@ def test_two_tenants_serve_with_one_shared_registry(docker: Stage, release: Buil
         tls={"caConfigMap": "registry-ca"},
         tenants=[{"name": "team-a", "project": "team_a"}, {"name": "team-b", "project": "team_b"}],
     )
-    ran, findings = docker.rehearse(release.bundle, "--manifests", folder)
+    ran, findings = docker.rehearse(newest.bundle, "--manifests", folder)
     assert_served(ran, findings, views=2)
 
 

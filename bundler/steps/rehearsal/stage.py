@@ -28,6 +28,7 @@ _INIT_SECONDS: Final = 300.0
 _RELAY_SECONDS: Final = 30.0
 _STORE_SECONDS: Final = 60.0
 _AGAIN: Final = 0.2
+_PROBE_AGAIN: Final = 1.0  # seconds; each probe is a process of its own, and servers that start want the processor
 _A_NET: Final = 250
 _NO_NAME: Final = re.compile(r"[^A-Za-z0-9_.-]+")
 
@@ -256,7 +257,8 @@ class Stage:
                     container.restart()  # as the kubelet: also one that runs and does not answer in its time
                     restarts[one.name] += 1
                     due[one.name] = now + patience[one.name]
-            time.sleep(0.5)
+            if len(found) < len(started):
+                time.sleep(_PROBE_AGAIN)
         return tuple(found[one.name] for one, _ in started)
 
     @staticmethod
