@@ -140,15 +140,19 @@ apply() { # REGISTRY
         /^  namespace: / { namespace = $2 }
         listed && /- name: / { print namespace, $3 }' {} + | sort -u | while read -r namespace name; do
         # shellcheck disable=SC2086
-        $kubectl -n "$namespace" get secret "$name" -o name >/dev/null 2>&1 || fail 8 \
-            "a Secret is not there yet: $kubectl -n $namespace create secret docker-registry $name --docker-server=..."
-    done
+        $kubectl -n "$namespace" get secret "$name" -o name >/dev/null 2>&1 ||
+            say "not there: $kubectl -n $namespace create secret docker-registry $name --docker-server=..."
+    done 2>"$work/lacking"
     # A bundle of several feature stores has a folder for each.
     find "$manifests" -path "$manifests/secrets/*" -name '*.yaml' | sort | while read -r file; do
         # shellcheck disable=SC2086
         $kubectl get -f "$file" -o name >/dev/null 2>&1 ||
-            fail 8 "a Secret is not there yet. Copy $here/${file#"$work/"}, fill in its values, and: $kubectl apply -f COPY"
-    done
+            say "not there: copy $here/${file#"$work/"}, fill in its values, and: $kubectl apply -f COPY"
+    done 2>>"$work/lacking"
+    if test -s "$work/lacking"; then
+        cat "$work/lacking" >&2
+        fail 8 "Secrets are not there yet, so no feature store was applied: make them as said, and run this again"
+    fi
     on_cluster apply --server-side --validate=$checked -k "$manifests"
     find "$manifests" -name featurestore.yaml | sort | while read -r file; do
         on_cluster wait --for=jsonpath='{.status.phase}'=Ready --timeout="$timeout" -f "$file"

@@ -221,13 +221,19 @@ def test_a_bundle_of_several_waits_for_each_and_asks_for_the_secrets_of_each(
     folder = unpack(make(tmp_path / "made", SEVERAL), tmp_path / "several")
     status, said = install(folder, "apply", packed.REGISTRY, **cluster)
     assert status == 8
-    assert "create secret docker-registry mirror-credentials" in said
+    lacking = [line.partition(": ")[2] for line in said.splitlines() if line.startswith("not there: ")]
+    assert [line.split(" --docker-server")[0].split(",")[0].rpartition(" ")[2] for line in lacking] == [
+        "mirror-credentials",
+        "registry-credentials",
+        f"{folder}/manifests/secrets/team-a/credentials.yaml",
+        f"{folder}/manifests/secrets/team-b/credentials.yaml",
+    ]
     assert not (tmp_path / "applied").exists()
     (tmp_path / "calls").unlink()
     (tmp_path / "pulls").touch()
     status, said = install(folder, "apply", packed.REGISTRY, **cluster)
     assert status == 8
-    assert "manifests/secrets/team-a/credentials.yaml" in said
+    assert said.count("not there: copy ") == said.count("not there: ") == 2
     assert not (tmp_path / "applied").exists()
     (tmp_path / "secret").touch()
     (tmp_path / "calls").unlink()
