@@ -24,6 +24,7 @@ _COMMANDS = {
     "lock": "Resolve and pin everything that a build will use.",
     "build": "Bake, mirror, emit and pack one offline bundle.",
     "inspect": "Say what is in a bundle.",
+    "diff": "Say what one bundle brings that another does not.",
     "verify": "Recompute every digest of a bundle.",
     "push": "Push a bundle's images to a registry, straight from the file.",
     "preflight": "Find everything that would stop an install, before anything changes.",

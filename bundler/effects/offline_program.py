@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Final
 
 # Commands that work on the disconnected side; those whose module exists are taken.
-COMMANDS: Final = ("inspect", "verify", "push", "serve", "load", "preflight", "install", "status", "uninstall")
+COMMANDS: Final = (
+    *("inspect", "diff", "verify", "push", "serve", "load"),
+    *("preflight", "install", "status", "uninstall"),
+)
 # Distribution -> the package it brings. Their own dependencies are not needed for what is used of them.
 VENDORED: Final = {"click": "click", "pyyaml": "yaml", "rich": "rich"}
 DISTRIBUTION: Final = "feast-airgap-bundler"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
@@ -133,6 +133,29 @@ def cyclonedx(
         "compositions": [{"aggregate": "complete" if image.complete else "incomplete", "assemblies": [image.purl]}],
     }
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
+def versions(text: str) -> dict[str, str]:
+    """Return what a bill of ours names: ``pypi/feast`` -> version; the feature repo and its files -> digest.
+
+    Raises:
+        ValueError: it is no bill of materials.
+    """
+    bill = json.loads(text)
+    if not isinstance(bill, dict):
+        raise ValueError("it is no bill of materials")  # noqa: TRY004  (a malformed document)
+    return dict(_versions(bill))
+
+
+def _versions(parent: dict[str, Json]) -> Iterator[tuple[str, str]]:
+    components = parent.get("components")
+    for component in components if isinstance(components, list) else ():
+        match component:
+            case {"purl": str(purl), "version": str(version)}:
+                yield purl.removeprefix("pkg:").partition("@")[0], version
+            case {"bom-ref": str(name), "hashes": [{"content": str(digest)}]} if isinstance(component, dict):
+                yield name, f"sha256:{digest}"
+                yield from _versions(component)
 
 
 def _library(purl: str, name: str, version: str) -> dict[str, Json]:

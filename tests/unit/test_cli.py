@@ -37,7 +37,7 @@ def test_help_lists_the_commands_and_teaches_the_two_sides(capsys: pytest.Captur
         assert word in out
 
 
-@pytest.mark.parametrize("command", ["init", "lock", "build", "inspect", "verify", "push", "serve", "load"])
+@pytest.mark.parametrize("command", ["init", "lock", "build", "inspect", "diff", "verify", "push", "serve"])
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
     status, out, _ = run(capsys, command, "--help")
     assert status == 0

@@ -1,0 +1,74 @@
+"""``bundler diff``: what one bundle brings that another does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bundler.cli import console, options
+
+if TYPE_CHECKING:
+    from bundler.steps.diff import Change, Difference
+
+
+@click.command(name="diff")
+@click.argument("old", type=click.Path(path_type=Path), metavar="OLD")
+@click.argument("new", type=click.Path(path_type=Path), metavar="NEW")
+@click.option("-p", "--patch", is_flag=True, help="Also print the changed lines of manifests and of build files.")
+@options.output_format
+def command(*, old: Path, new: Path, patch: bool, output: str) -> None:
+    """Say what bundle NEW brings that bundle OLD does not.
+
+    Images, Python and Debian packages, files of the feature repo, manifests, and how many bytes a registry that has OLD
+    still needs. Each is a bundle's file, or one of its volumes. Believes what signed bundles say only once `bundler
+    verify` has: no blob is read here.
+    """
+    from bundler.steps import diff  # noqa: PLC0415  (help must not load the program)
+
+    found = diff.run(old, new)
+    if output == "json":
+        console.show_json(found.to_json())
+        return
+    for line in _lines(found, patch=patch):
+        # What comes out of bundles must not steer a terminal.
+        console.show("".join(one if one.isprintable() or one == "\t" else "\N{REPLACEMENT CHARACTER}" for one in line))
+
+
+def _lines(found: Difference, *, patch: bool) -> Iterator[str]:
+    old, new = found.old.manifest, found.new.manifest
+    yield f"{old.name} {old.version} -> {new.name} {new.version}"
+    if found.old.digest == found.new.digest:
+        yield "  the same bundle"
+        return
+    blobs, fresh = found.new.blobs, found.new_blobs
+    yield (
+        f"  {len(fresh)} of {len(blobs)} blobs are new: {console.size(sum(fresh.values()))} of "
+        f"{console.size(sum(blobs.values()))}, which is what a push sends to a registry that has {old.version}"
+    )
+    yield f"  made {old.created_text} by {old.tool}, and {new.created_text} by {new.tool}"
+    yield from _section("images", found.images)
+    for bill, changes in found.packages.items():
+        yield from _section(f"in {bill}", changes)
+    if found.texts:
+        yield from ("", "manifests and build files")
+    for text in found.texts:
+        yield f"  {text.mark} {text.name}  +{text.added} -{text.removed} lines"
+        if patch:
+            yield from (f"      {line}" for line in text.patch)
+    yield from _section("other files", found.files)
+
+
+def _section(title: str, changes: tuple[Change, ...]) -> Iterator[str]:
+    if changes:
+        yield from ("", title)
+    for one in changes:
+        yield f"  {one.mark} {one.name}  {' -> '.join(_short(text) for text in (one.old, one.new) if text)}"
+
+
+def _short(text: str) -> str:
+    """Shorten a digest, which may follow a tag, to what people compare."""
+    head, mark, digest = text.rpartition("sha256:")
+    return f"{head}{mark}{digest[:12]}" if mark else text
