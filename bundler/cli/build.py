@@ -52,6 +52,12 @@ _BAKERS: Final = ("docker", "podman")
 @click.option("--rehearse-engine", type=click.Choice(["docker", "podman"]), help="Container engine of the rehearsal.")
 @options.store_images
 @options.volume_size
+@click.option(
+    "--base",
+    type=click.Path(path_type=Path),
+    metavar="OLD",
+    help="Bundle that the site has pushed already: its layers are left out, and a push proves that they are there.",
+)
 @options.registry_access
 @options.cache_dir
 @options.output_format
@@ -68,6 +74,7 @@ def command(
     rehearse_engine: str | None,
     store_images: Mapping[str, str],
     volume_size: int | None,
+    base: Path | None,
     access: Access,
     cache_dir: Path,
     output: str,
@@ -106,6 +113,7 @@ def command(
         environment=os.environ,
         rehearsal=_rehearsal(rehearse_engine, store_images, cache_dir) if rehearse else None,
         volume_size=volume_size,
+        base=base,
         access=access,
     )
     built = build.run(request, store, progress)

@@ -38,6 +38,8 @@ def _show(contents: Contents) -> None:
         f"  {console.size(contents.size)}{files}, {'signed' if contents.signed else 'not signed'}, {contents.digest}"
     )
     console.show(f"  for the registry {manifest.registry}")
+    if base := manifest.base:
+        console.show(f"  a delta: leaves {len(base.blobs)} blobs, {console.size(base.size)}, to {base}, {base.digest}")
     console.show("\nimages")
     for image in manifest.images:
         platforms = ", ".join(map(str, image.platforms))

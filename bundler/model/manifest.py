@@ -5,16 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from bundler.errors import VerificationError
 from bundler.model import layout
+from bundler.model.delta import Base
 from bundler.model.descriptor import Descriptor, Json
 from bundler.model.digest import Digest
 from bundler.model.platform import Platform
 
 FORMAT: Final = 1
+DELTA_FORMAT: Final = 2
+"""Of a bundle that leaves blobs to another one, which programs that know format 1 alone must not take for whole."""
 LIMIT: Final = 16 << 20
 """Largest ``bundle.json`` in bytes that is read; a hundred thousand files have less."""
 
@@ -125,7 +129,8 @@ class BundleManifest:
 
     ``files`` are in the order in which they lie in the bundle (``layout.order``) and leave out only
     ``layout.UNLISTED``. ``created`` is in seconds since 1970 and the time of every file. ``registry`` is the
-    HOST[:PORT][/PREFIX] that the bundle's manifests pull from; pushing elsewhere replaces exactly that.
+    HOST[:PORT][/PREFIX] that the bundle's manifests pull from; pushing elsewhere replaces exactly that. ``base`` is
+    what a delta leaves to another bundle, None where the bundle is whole.
     """
 
     name: str
@@ -135,11 +140,17 @@ class BundleManifest:
     images: tuple[BundledImage, ...]
     files: tuple[FileEntry, ...]
     registry: str = ""
+    base: Base | None = None
+
+    @property
+    def left_out(self) -> Mapping[Digest, int]:
+        """Blobs that images need and that another bundle brings: digest -> size in bytes."""
+        return self.base.blobs if self.base else {}
 
     def to_bytes(self) -> bytes:
         """Return the canonical form: names sorted, ASCII, a line a value, so that two bundles can be compared."""
         value: dict[str, Json] = {
-            "format": FORMAT,
+            "format": DELTA_FORMAT if self.base else FORMAT,
             "name": self.name,
             "version": self.version,
             "tool": self.tool,
@@ -148,6 +159,8 @@ class BundleManifest:
             "images": [image.to_json() for image in self.images],
             "files": [entry.to_json() for entry in self.files],
         }
+        if self.base:
+            value["base"] = self.base.to_json()
         return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
     @classmethod
@@ -169,11 +182,12 @@ class BundleManifest:
 
     @classmethod
     def _from_json(cls, value: Json, content: bytes) -> BundleManifest:
-        if isinstance(value, dict) and value.get("format", FORMAT) != FORMAT:
+        if isinstance(value, dict) and value.get("format", FORMAT) not in (FORMAT, DELTA_FORMAT):
             raise ValueError(
-                f"it has the format {value['format']!r:.20}, this program reads {FORMAT}; "
+                f"it has the format {value['format']!r:.20}, this program reads up to {DELTA_FORMAT}; "
                 f"use the bundle's own {layout.OFFLINE_PROGRAM}"
             )
+        base = value.get("base") if isinstance(value, dict) else None
         match value:
             case {
                 "name": str(name),
@@ -192,11 +206,12 @@ class BundleManifest:
                     tuple(BundledImage.from_json(image) for image in images),
                     tuple(FileEntry.from_json(entry) for entry in files),
                     registry,
+                    Base.from_json(base) if base is not None else None,
                 )
                 manifest.check()
                 # One form for one meaning: no second value for a name, nothing this program would overlook.
                 if manifest.to_bytes() != content:
-                    raise ValueError("it is not in its canonical form, or holds what format 1 does not know")
+                    raise ValueError("it is not in its canonical form, or holds what its format does not know")
                 return manifest
         raise ValueError("it lacks a property, or one has the wrong type")
 
@@ -208,7 +223,10 @@ class BundleManifest:
                 raise ValueError(f"the file {after} is listed twice or out of order")
         if unlistable := layout.UNLISTED.intersection(paths):
             raise ValueError(f"it lists {min(unlistable)}, which it cannot know")
+        if both := {path for digest in self.left_out if (path := layout.blob(digest)) in set(paths)}:
+            raise ValueError(f"it lists {min(both)}, and leaves it to its base")
         texts = [self.name, self.version, self.tool, self.registry, *(entry.role for entry in self.files)]
+        texts += [self.base.name, self.base.version] if self.base else []
         for image in self.images:
             texts += [image.reference, image.role, image.internal, image.root.media_type]
         if unprintable := [text for text in texts if not _TEXT.fullmatch(text)]:

@@ -8,11 +8,12 @@ import jinja2
 
 from bundler import resources
 from bundler.model import layout
+from bundler.model.delta import Base
 from bundler.model.manifest import BundledImage
 
 
-def render(name: str, version: str, registry: str, images: Sequence[BundledImage]) -> str:
-    """Return the README of a bundle."""
+def render(name: str, version: str, registry: str, images: Sequence[BundledImage], base: Base | None = None) -> str:
+    """Return the README of a bundle; ``base`` is what a delta leaves to another one."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -26,5 +27,6 @@ def render(name: str, version: str, registry: str, images: Sequence[BundledImage
         file=layout.file_name(name, version),
         registry=registry,
         images=images,
+        base=base,
         layout=layout,
     )

@@ -27,6 +27,7 @@ from bundler.oci.layer import Layer
 from bundler.render import relocation
 from bundler.steps import (
     bake,
+    delta,
     documents,
     gather,
     import_check,
@@ -60,7 +61,8 @@ class BuildRequest:
     """What ``bundler build`` was asked; ``epoch`` in seconds, None means now; ``engine`` reads registries.
 
     ``baker`` is the container engine that bakes (``none``: without one), None what the spec says; ``environment`` tells
-    where it is. ``rehearsal`` says how to play the result before it is packed, None that it is not.
+    where it is. ``rehearsal`` says how to play the result before it is packed, None that it is not. ``base`` is a
+    bundle whose layers are left out.
     """
 
     spec_file: Path
@@ -73,6 +75,7 @@ class BuildRequest:
     environment: Mapping[str, str] = field(default_factory=dict)
     rehearsal: RehearseOptions | None = None
     volume_size: int | None = None
+    base: Path | None = None
     access: Access = field(default_factory=Access)
 
 
@@ -91,6 +94,7 @@ class Built:
             "size": self.packed.size,
             "digest": str(self.packed.digest),
             "lock": str(self.lock_file),
+            "base": base.brief() if (base := self.packed.manifest.base) else None,
             "images": [image.to_json() for image in self.packed.manifest.images],
         }
 
@@ -99,10 +103,11 @@ class Built:
         images = (
             f"  {image.role:<15} {image.size / 1e6:7.1f} MB  {image.internal}" for image in self.packed.manifest.images
         )
-        count = len(self.packed.volumes)
+        count, base = len(self.packed.volumes), self.packed.manifest.base
         return (
             f"{self.packed.path}  {self.packed.size / 1e6:.1f} MB  {layout.MANIFEST} {self.packed.digest}",
             *([f"  in {count} volumes, the last is {self.packed.volumes[-1].name}"] if count else []),
+            *([f"  a delta: leaves {len(base.blobs)} layers, {base.size / 1e6:.1f} MB, to {base}"] if base else []),
             *images,
             f"  next: bundler inspect {self.packed.path}, and the reviewer's CHECKLIST.html inside",
         )
@@ -119,6 +124,7 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
     _check_output(request.output_dir)
     if request.sign_key:
         signing.load_key(request.sign_key)  # what is wrong with it need not wait for the bake
+    base = delta.base_of(request.base, loaded.spec.name, loaded.spec.version) if request.base else None
     store.sweep()
     existing = project.read_lock(loaded)
     if existing is None and request.locked:
@@ -130,16 +136,19 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
         servers = _bake(loaded, found, pinned, store, progress, oven=oven)
     imported = import_check.run(loaded, found.bases, servers, store, progress)
     to_pack = (*(_server_to_pack(server, store) for server in servers), *_to_pack(found.images, loaded))
-    described = pack.describe(to_pack, store).images
+    described = pack.describe(to_pack, store)
+    if base and not (base := delta.left_to(base, described.layers)):
+        progress.say(f"{request.base} has no layer of this bundle's images: it is no delta, but whole")
     subject = Subject(
         loaded,
         found,
         pinned,
-        described,
+        described.images,
         servers,
         (*(oven.findings() if oven else ()), *imported),
         signed=request.sign_key is not None,
         kitchen=oven.work if oven else None,
+        base=base,
     )
     plan = PackPlan(
         name=loaded.spec.name,
@@ -148,7 +157,8 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
         tool=documents.TOOL,
         registry=relocation.prefix(loaded.spec.registry),
         images=to_pack,
-        documents=documents.write(subject, _rehearse(request, loaded, described, store, progress)),
+        documents=documents.write(subject, _rehearse(request, loaded, described.images, store, progress)),
+        base=base,
     )
     key = SigningKey(request.sign_key) if request.sign_key else None
     packed = pack.run(

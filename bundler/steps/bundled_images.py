@@ -32,7 +32,7 @@ class Manifest:
 class OpenedImage:
     """An image of a bundle; ``manifests`` are verified, children before parents, the root last.
 
-    ``extents`` say where each blob lies.
+    ``extents`` say where each blob lies that a delta does not leave to another bundle.
     """
 
     image: BundledImage
@@ -121,8 +121,10 @@ def _open(bundle: Bundle, image: BundledImage) -> OpenedImage:
             f"The image {image.reference} in the bundle {bundle.path} has a manifest that cannot be used: {error}.",
             remedy="Build the bundle again.",
         ) from error
+    left_out = bundle.manifest.left_out
     for descriptor in (*found.manifests, *found.blobs):
-        seen = bundle.blob(descriptor.digest).size
+        digest = descriptor.digest
+        seen = left_out[digest] if digest in left_out else bundle.blob(digest).size
         if seen != descriptor.size:
             raise VerificationError(
                 f"{layout.blob(descriptor.digest)} in the bundle {bundle.path} has {seen} bytes, "
@@ -130,8 +132,17 @@ def _open(bundle: Bundle, image: BundledImage) -> OpenedImage:
                 remedy=_REMEDY,
             )
     manifests = tuple(Manifest(descriptor, contents[descriptor.digest]) for descriptor in found.manifests)
-    extents = {blob.digest: bundle.blob(blob.digest).extents for blob in found.blobs}
+    extents = {blob.digest: bundle.blob(blob.digest).extents for blob in found.blobs if blob.digest not in left_out}
     return OpenedImage(image, manifests, found.blobs, extents)
+
+
+def require_whole(bundle: Bundle) -> None:
+    """Raise ``UsageError`` for a delta, whose images cannot be read without another bundle."""
+    if base := bundle.manifest.base:
+        raise UsageError(
+            f"The bundle {bundle.path} is a delta: {len(base.blobs)} blobs of its images are only in {base}.",
+            remedy=f"Push {base} and then this one to a registry (bundler push), or build a whole bundle (no --base).",
+        )
 
 
 def choose(images: tuple[OpenedImage, ...], only: tuple[str, ...]) -> tuple[OpenedImage, ...]:

@@ -82,8 +82,9 @@ class Side:
 
     @property
     def blobs(self) -> Mapping[str, int]:
-        """The bundle's blobs: path -> size in bytes."""
-        return {entry.path: entry.size for entry in self.manifest.files if layout.blob_digest(entry.path)}
+        """What the bundle's images need: path -> size in bytes, also of what a delta leaves to another bundle."""
+        held = {entry.path: entry.size for entry in self.manifest.files if layout.blob_digest(entry.path)}
+        return held | {layout.blob(digest): size for digest, size in self.manifest.left_out.items()}
 
     def to_json(self) -> dict[str, Json]:
         """Return what it is, for scripts."""

@@ -12,6 +12,7 @@ from bundler.feast import advice, permissions
 from bundler.feast.tenant import DeploymentImages
 from bundler.feast.tenants import Baked
 from bundler.model import layout
+from bundler.model.delta import Base
 from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Report, Status
 from bundler.model.lock import BundleLock
@@ -21,7 +22,7 @@ from bundler.model.reference import ImageRef
 from bundler.oci.image import Image
 from bundler.render import checklist as checklist_text
 from bundler.render import image_check, manifests, mirror_config, references, relocation, sbom, yaml_text
-from bundler.steps import bake, checklist, gather, lint
+from bundler.steps import bake, checklist, delta, gather, lint
 from bundler.steps.bake import BakedServer
 from bundler.steps.checklist_facts import ChecklistFacts, OperatorFacts, PythonFacts, RepoFacts
 from bundler.steps.engine_order import EngineWork
@@ -48,6 +49,8 @@ class Subject:
     signed: bool
     kitchen: EngineWork | None = None
     """What a container engine baked the images from, where one did."""
+    base: Base | None = None
+    """What a delta leaves to another bundle."""
 
     @property
     def created(self) -> str:
@@ -195,6 +198,7 @@ def _checks(subject: Subject, emitted: Mapping[str, str]) -> tuple[Finding, ...]
         found += [lint.accepted(resource, operator.crd)] if operator.crd is not None else []
         found += advice.advise(resource, operator.capabilities)
     found += [permissions.coverage(server.repo.sources(), server.repo.config.auth) for server in subject.servers]
+    found += [delta.finding(subject.base, relocation.prefix(subject.project.spec.registry))] if subject.base else []
     _refuse_failed(found, "What would be emitted does not work on the cluster.")
     return tuple(found)
 

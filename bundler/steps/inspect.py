@@ -50,6 +50,7 @@ class Contents:
             "images": images,
             "blobs": len(manifest.files) - len(files),
             "blobsSize": self.blobs_size,
+            "base": manifest.base.brief() if manifest.base else None,
             "files": files,
         }
 

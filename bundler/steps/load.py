@@ -20,7 +20,7 @@ from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.progress import Progress
 from bundler.steps import serve
-from bundler.steps.bundled_images import NamedImage, OpenedImage, check_metadata, choose, open_images
+from bundler.steps.bundled_images import NamedImage, OpenedImage, check_metadata, choose, open_images, require_whole
 from bundler.steps.bundled_images import name as named_image
 
 _ENGINES = ("podman", "docker")
@@ -66,6 +66,7 @@ def run(path: Path, options: LoadOptions, progress: Progress) -> tuple[LoadedIma
     engine = _Engine.find(options)
     with Bundle.open(path) as bundle:
         check_metadata(bundle)
+        require_whole(bundle)
         chosen = choose(open_images(bundle), options.only)
         images = tuple(_named(image, bundle) for image in chosen if image.image.platforms)
         with serve.under_names(images) as server, progress.task("Loading", total=len(images)) as task:

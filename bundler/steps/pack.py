@@ -14,7 +14,8 @@ from bundler.effects.archive_digests import Hashed
 from bundler.effects.archive_writer import NewFile
 from bundler.effects.blobs import BlobStore
 from bundler.errors import VerificationError
-from bundler.model import layout
+from bundler.model import layout, media_types
+from bundler.model.delta import Base
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 from bundler.model.manifest import BundledImage, BundleManifest, FileEntry
@@ -39,6 +40,8 @@ _ROLES: Final = {
 }
 _FOLDER_ROLES: Final = {layout.MANIFESTS: "manifest", layout.SBOM: "sbom", layout.BLOBS: "blob"}
 
+_DOCUMENTS: Final = media_types.MANIFESTS | media_types.INDEXES | media_types.CONFIGS
+
 
 @dataclass(frozen=True)
 class ImageToPack:
@@ -57,7 +60,7 @@ class PackPlan:
 
     ``created`` is in seconds and the time of every file. ``registry`` is the HOST[:PORT][/PREFIX] that the manifests
     pull from. ``documents`` are the files that are not made here, by path in the bundle: manifests, bills of
-    materials, checklists, the lock.
+    materials, checklists, the lock. ``base`` is what a delta leaves to another bundle.
     """
 
     name: str
@@ -67,6 +70,7 @@ class PackPlan:
     registry: str
     images: tuple[ImageToPack, ...]
     documents: Mapping[str, bytes] = field(default_factory=dict)
+    base: Base | None = None
 
 
 @dataclass(frozen=True)
@@ -136,13 +140,20 @@ def members_of(plan: PackPlan, store: BlobStore) -> tuple[BundleManifest, list[N
     """Return the manifest of a bundle and every file that it lists."""
     described = describe(plan.images, store)
     made_here = _made_here(plan, described.images)
+    left_out = plan.base.blobs if plan.base else {}
     if clash := plan.documents.keys() & (made_here.keys() | layout.UNLISTED):
         raise ValueError(f"documents that a bundle makes itself: {sorted(clash)}")
     members = [NewFile.of(path, content) for path, content in {**plan.documents, **made_here}.items()]
-    members += [NewFile(layout.blob(digest), size, store.path(digest)) for digest, size in described.blobs.items()]
+    members += [
+        NewFile(layout.blob(digest), size, store.path(digest))
+        for digest, size in described.blobs.items()
+        if digest not in left_out
+    ]
     members.sort(key=lambda member: layout.order(member.path))
     files = tuple(FileEntry(member.path, role(member.path), member.size, _digest(member)) for member in members)
-    manifest = BundleManifest(plan.name, plan.version, plan.tool, plan.created, described.images, files, plan.registry)
+    manifest = BundleManifest(
+        plan.name, plan.version, plan.tool, plan.created, described.images, files, plan.registry, plan.base
+    )
     manifest.check()
     return manifest, members
 
@@ -156,10 +167,11 @@ def _digest(member: NewFile) -> Digest:
 
 @dataclass(frozen=True)
 class Described:
-    """Images as a bundle says them, and every blob they need with its size in bytes."""
+    """Images as a bundle says them, every blob they need with its size in bytes, and which of these are layers."""
 
     images: tuple[BundledImage, ...]
     blobs: Mapping[Digest, int]
+    layers: frozenset[Digest]
 
 
 def describe(images_to_pack: Sequence[ImageToPack], store: BlobStore) -> Described:
@@ -171,11 +183,12 @@ def describe(images_to_pack: Sequence[ImageToPack], store: BlobStore) -> Describ
         except FileNotFoundError:
             raise FileNotFoundError(f"the cache lacks {descriptor.digest} ({descriptor.media_type})") from None
 
-    images, blobs, problems = [], dict[Digest, int](), list[str]()
+    images, blobs, documents, problems = [], dict[Digest, int](), set[Digest](), list[str]()
     for image in images_to_pack:
         found = graph.below(image.root, read)
         problems += [f"{image.reference}: {problem}" for problem in found.problems]
         blobs |= {blob.digest: blob.size for blob in found.blobs}
+        documents |= {blob.digest for blob in found.blobs if blob.media_type in _DOCUMENTS}
         images.append(
             BundledImage(
                 image.reference,
@@ -194,7 +207,7 @@ def describe(images_to_pack: Sequence[ImageToPack], store: BlobStore) -> Describ
             remedy="Repeat the build; where that does not help, delete the cache (--cache-dir).",
             details=tuple(dict.fromkeys(problems)),
         )
-    return Described(tuple(images), blobs)
+    return Described(tuple(images), blobs, frozenset(blobs.keys() - documents))
 
 
 def _made_here(plan: PackPlan, images: tuple[BundledImage, ...]) -> Mapping[str, bytes]:
@@ -202,7 +215,7 @@ def _made_here(plan: PackPlan, images: tuple[BundledImage, ...]) -> Mapping[str,
         layout.OCI_LAYOUT: layout.LAYOUT_VERSION,
         layout.INDEX: bundle_index.of(images).to_bytes(),
         layout.IMAGES: image_list(images, plan.registry).encode(),
-        layout.README: bundle_readme.render(plan.name, plan.version, plan.registry, images).encode(),
+        layout.README: bundle_readme.render(plan.name, plan.version, plan.registry, images, plan.base).encode(),
         layout.INSTALL_SCRIPT: resources.read(layout.INSTALL_SCRIPT),
         layout.VERIFIER: resources.read(layout.VERIFIER),
         layout.OFFLINE_PROGRAM: offline_program.build(),

@@ -20,6 +20,7 @@ from bundler.effects.registry.repository import Repository
 from bundler.effects.registry.session import Session
 from bundler.effects.registry.upload import CHUNK_SIZE, upload
 from bundler.errors import RegistryError
+from bundler.model import layout
 from bundler.model.digest import Digest
 from bundler.model.progress import Progress
 from bundler.steps import push_plan
@@ -114,7 +115,20 @@ class _Push:
 
             answers = self._each(questions, ask)
         there = frozenset(question for question, found in zip(questions, answers, strict=True) if found)
-        return push_plan.make(named, there, destination)
+        made = push_plan.make(named, there, destination)
+        self._check_base(made)
+        return made
+
+    def _check_base(self, made: PushPlan) -> None:
+        """See, before anything is sent, that the registry has what a delta leaves to another bundle."""
+        base, left_out = self._bundle.manifest.base, self._bundle.manifest.left_out
+        lacking = [blob.descriptor for blob in made.blobs if blob.descriptor.digest in left_out and not blob.present]
+        if lacking:
+            raise RegistryError(
+                f"{made.destination} lacks {len(lacking)} blobs that this delta leaves to {base}; nothing was sent.",
+                remedy=f"Push {base} there first ({layout.MANIFEST} {base.digest if base else ''}), then this one.",
+                details=tuple(f"{blob.digest}, {blob.size} bytes" for blob in lacking),
+            )
 
     def _is_there(self, question: Question) -> bool:
         repository = self._repository(question.repository)
@@ -145,6 +159,8 @@ class _Push:
 
     def _blob(self, blob: BlobPlan, meter: Meter) -> _Outcome:
         """Bring one blob to every repository that lacks it: sent once, then mounted from the first that has it."""
+        if blob.descriptor.digest in self._bundle.manifest.left_out:
+            return self._taken_over(blob)
         content = BundledBlob.of(self._bundle, blob.descriptor.digest)
         source = blob.present[0] if blob.present else None
         sent = 0
@@ -167,6 +183,17 @@ class _Push:
             sent += 1
             source = source or target
         return _Outcome(sent, len(blob.missing) - sent, sent * content.size)
+
+    def _taken_over(self, blob: BlobPlan) -> _Outcome:
+        """Bring a blob that the bundle does not hold to where it lacks, from a repository that has it."""
+        digest, source = blob.descriptor.digest, blob.present[0]
+        for target in blob.missing:
+            if not _mount(self._repository(target), digest, source)[0]:
+                raise RegistryError(
+                    f"The registry has {digest} in {source} and does not take it over into {target}.",
+                    remedy="Push a bundle that is whole: build it without --base.",
+                )
+        return _Outcome(mounted=len(blob.missing))
 
     def _below_the_root(self, image: ImagePlan) -> None:
         for manifest in image.missing:

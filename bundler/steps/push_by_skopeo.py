@@ -10,7 +10,7 @@ from bundler.effects.archive import Bundle
 from bundler.errors import RegistryError, ToolFailedError
 from bundler.model.progress import Progress
 from bundler.steps import serve, verify
-from bundler.steps.bundled_images import NamedImage, choose, name, open_images
+from bundler.steps.bundled_images import NamedImage, choose, name, open_images, require_whole
 from bundler.steps.push import PushOptions
 from bundler.steps.push_plan import PushedImage, Receipt
 
@@ -38,6 +38,7 @@ def run(path: Path, options: PushOptions, progress: Progress) -> Receipt:
     """
     process.find("skopeo", remedy=_INSTALL)
     with Bundle.open(path) as bundle:
+        require_whole(bundle)
         verify.require(bundle, progress=progress)
         images = choose(open_images(bundle), options.only)
         named = tuple(name(image, bundle.manifest.registry, options.destination) for image in images)

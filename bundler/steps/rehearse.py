@@ -20,6 +20,7 @@ from bundler.feast import stand_ins
 from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Report, Section, Status
 from bundler.model.progress import Progress
+from bundler.steps import bundled_images
 from bundler.steps.rehearsal import cast, roles, script, stage
 from bundler.steps.rehearsal.act import Act
 from bundler.steps.rehearsal.cast import Cast
@@ -36,11 +37,12 @@ def run(path: Path, options: RehearseOptions, progress: Progress) -> Report:
     """Rehearse a bundle; what fails on the stage is a finding, not an error.
 
     Raises:
-        UsageError, VerificationError: there is no bundle, or it is damaged.
+        UsageError, VerificationError: there is no bundle, it is a delta, or it is damaged.
         ToolMissingError, ToolFailedError: there is no engine, or it refused.
         SpecError: the manifests cannot be read.
     """
     with Bundle.open(path) as bundle:
+        bundled_images.require_whole(bundle)
         return play(BundleSource(bundle), options, progress)
 
 

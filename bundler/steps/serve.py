@@ -14,7 +14,7 @@ from bundler.errors import UsageError
 from bundler.model.manifest import BundledImage
 from bundler.model.progress import Progress
 from bundler.model.reference import ImageRef
-from bundler.steps.bundled_images import NamedImage, OpenedImage, check_metadata, open_images
+from bundler.steps.bundled_images import NamedImage, OpenedImage, check_metadata, open_images, require_whole
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ def run(path: Path, options: ServeOptions, progress: Progress) -> None:
     """
     with Bundle.open(path) as bundle:
         check_metadata(bundle)
+        require_whole(bundle)
         served = catalog(open_images(bundle))
         with listening(served, options.listen, options.tls) as server:
             for line in names(served, server.address):

@@ -8,6 +8,7 @@ from typing import Final
 from bundler.effects.archive import Bundle
 from bundler.errors import VerificationError
 from bundler.model import layout
+from bundler.model.delta import Base
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Status, plain
@@ -29,10 +30,20 @@ def check(bundle: Bundle, manifest: BundleManifest) -> Iterator[Finding]:
         yield _fault(f"{layout.INDEX} names other images than {layout.MANIFEST}", *([problem] if problem else details))
     reached: set[Digest] = set()
     for image in manifest.images:
-        yield _image(bundle, image, reached)
+        yield _image(bundle, image, reached, manifest.left_out)
     unreached = [path for path in bundle.known if (blob := layout.blob_digest(path)) and blob not in reached]
     for path in unreached:
         yield _fault(f"{path} belongs to no image")
+    if manifest.base:
+        for digest in manifest.left_out.keys() - reached:
+            yield _fault(f"{digest} is left to {manifest.base}, and belongs to no image")
+        yield _delta(manifest.base)
+
+
+def _delta(base: Base) -> Finding:
+    title = plain(f"It is a delta: {len(base.blobs)} blobs, {base.size} bytes, are only in {base}")
+    remedy = "Verify that bundle, too. A push proves that the registry has what is left out, before it sends anything."
+    return Finding("base", title, Status.MANUAL, (f"{layout.MANIFEST} of {base}: {base.digest}",), remedy)
 
 
 _NONE: Final = "none"
@@ -61,7 +72,7 @@ def _differing(one: Mapping[str, Descriptor], other: Mapping[str, Descriptor]) -
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
-def _image(bundle: Bundle, image: BundledImage, reached: set[Digest]) -> Finding:
+def _image(bundle: Bundle, image: BundledImage, reached: set[Digest], left_out: Mapping[Digest, int]) -> Finding:
     def read(descriptor: Descriptor) -> bytes:
         path = layout.blob(descriptor.digest)
         if path not in bundle.known:
@@ -72,7 +83,7 @@ def _image(bundle: Bundle, image: BundledImage, reached: set[Digest]) -> Finding
 
     found = graph.below(image.root, read)
     reached.update(blob.digest for blob in found.blobs)
-    problems = [*found.problems, *_sizes(bundle, found.blobs)]
+    problems = [*found.problems, *_sizes(bundle, found.blobs, left_out)]
     if not problems and found.size != image.size:
         problems.append(f"its blobs have {found.size} bytes, {layout.MANIFEST} says {image.size}")
     if not problems and sorted(found.platforms) != sorted(image.platforms):
@@ -83,13 +94,14 @@ def _image(bundle: Bundle, image: BundledImage, reached: set[Digest]) -> Finding
     return Finding("images", f"The image {image.reference} is complete", Status.PASS, (facts,))
 
 
-def _sizes(bundle: Bundle, blobs: tuple[Descriptor, ...]) -> Iterator[str]:
+def _sizes(bundle: Bundle, blobs: tuple[Descriptor, ...], left_out: Mapping[Digest, int]) -> Iterator[str]:
     for blob in blobs:
         member = bundle.known.get(layout.blob(blob.digest))
-        if member is None:
+        size = member.size if member else left_out.get(blob.digest)
+        if size is None:
             yield f"{blob.digest} ({blob.media_type}) is missing"
-        elif member.size != blob.size:
-            yield f"{blob.digest} has {member.size} bytes, its descriptor says {blob.size}"
+        elif size != blob.size:
+            yield f"{blob.digest} has {size} bytes, its descriptor says {blob.size}"
 
 
 def _names(platforms: tuple[object, ...]) -> str:

@@ -66,5 +66,33 @@ def test_changing_one_line_of_the_repo_changes_one_layer_of_kilobytes(built: Bui
     assert seconds < 60, seconds
 
 
+def test_a_delta_on_the_bundle_before_is_small_and_says_on_what_it_builds(built: Built, tmp_path: Path) -> None:
+    project = copy_example(tmp_path)
+    asked = ("build", "-f", project / "bundle.yaml", "-o", tmp_path / "out", "--cache-dir", built.cache)
+    refused = bundler(*asked, "--base", built.bundle)
+    assert refused.status == 3
+    assert "Raise 'version' in the spec." in refused.stderr
+    spec = project / "bundle.yaml"
+    spec.write_text(spec.read_text().replace("version: 0.1.0\n", "version: 0.2.0\n", 1))
+    made = build(project, built.cache, tmp_path / "out", "--base", str(built.bundle))
+    assert made.result["base"]["blobsSize"] > 200_000_000  # type: ignore[index]
+    assert made.bundle.stat().st_size < 4_000_000
+    assert set(blobs(made.bundle)).isdisjoint(blobs(built.bundle).keys() - _documents(built.bundle))
+    verified = bundler("verify", made.bundle)
+    assert verified.status == 0, verified.stderr
+    assert "are only in driver-stats 0.1.0" in verified.stdout
+    with tarfile.open(made.bundle) as archive:
+        checklist = archive.extractfile("CHECKLIST.md")
+        assert checklist
+        assert b"The registry has the bundle driver-stats 0.1.0, on which this one builds" in checklist.read()
+
+
+def _documents(bundle: Path) -> set[str]:
+    """Return the blobs that are JSON: manifests and configs."""
+    with tarfile.open(bundle) as archive:
+        found = {member.name: archive.extractfile(member) for member in archive if member.name.startswith("blobs/")}
+        return {name for name, content in found.items() if content and content.read(1) == b"{"}
+
+
 def test_the_build_stays_below_250_megabytes_of_memory(built: Built) -> None:
     assert built.ran.peak < 250_000_000, built.ran.peak
