@@ -34,6 +34,9 @@ def edited(**changes: object) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
 
+BASE = {"name": "driver-stats", "version": "0.0.9", "digest": str(ROOT.digest), "blobs": []}
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -41,8 +44,11 @@ def edited(**changes: object) -> bytes:
         (b"\xff\xfe", "cannot be read"),
         (b"[" * 100_000, "cannot be read"),
         (b"[]", "lacks a property"),
-        (edited(format=2), "has the format 2"),
-        (edited(format=2), "bundler.pyz"),
+        (edited(format=3), "has the format 3"),
+        (edited(format=3), "bundler.pyz"),
+        (edited(format=2), "canonical"),
+        (edited(format=2, base={}), "not the base of a delta"),
+        (edited(format=2, base={**BASE, "blobs": [{"digest": 1}]}), "not a blob of the base"),
         (edited(surprise=1), "canonical"),
         (edited(created="now"), "wrong type"),
         (MANIFEST.to_bytes() + b"\n", "canonical"),
