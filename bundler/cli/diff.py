@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from bundler.cli import console, options
 
 if TYPE_CHECKING:
     from bundler.steps.diff import Change, Difference
+
+_DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
 
 @click.command(name="diff")
@@ -69,6 +72,5 @@ def _section(title: str, changes: tuple[Change, ...]) -> Iterator[str]:
 
 
 def _short(text: str) -> str:
-    """Shorten a digest, which may follow a tag, to what people compare."""
-    head, mark, digest = text.rpartition("sha256:")
-    return f"{head}{mark}{digest[:12]}" if mark else text
+    """Shorten digests to what people compare."""
+    return _DIGEST.sub(r"\1", text)

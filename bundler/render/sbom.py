@@ -136,7 +136,7 @@ def cyclonedx(
 
 
 def versions(text: str) -> dict[str, str]:
-    """Return what a bill of ours names: ``pypi/feast`` -> version; the feature repo and its files -> digest.
+    """Return what a bill of ours names: ``pypi/feast`` -> version(s); the feature repo and its files -> digest.
 
     Raises:
         ValueError: it is no bill of materials.
@@ -144,7 +144,10 @@ def versions(text: str) -> dict[str, str]:
     bill = json.loads(text)
     if not isinstance(bill, dict):
         raise ValueError("it is no bill of materials")  # noqa: TRY004  (a malformed document)
-    return dict(_versions(bill))
+    found: dict[str, set[str]] = {}
+    for name, version in _versions(bill):
+        found.setdefault(name, set()).add(version)
+    return {name: ", ".join(sorted(versions)) for name, versions in found.items()}
 
 
 def _versions(parent: dict[str, Json]) -> Iterator[tuple[str, str]]:

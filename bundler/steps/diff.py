@@ -170,7 +170,7 @@ def _pairs(old: BundleManifest, new: BundleManifest) -> Iterator[_Pair]:
     before = {entry.path: entry for entry in old.files}
     after = {entry.path: entry for entry in new.files}
     for path in sorted(before.keys() | after.keys(), key=layout.order):
-        if before.get(path) != after.get(path):
+        if _digest(before.get(path)) != _digest(after.get(path)):
             yield path, before.get(path), after.get(path)
 
 
@@ -180,8 +180,12 @@ def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[Change, ..
 
 
 def _images(manifest: BundleManifest) -> dict[str, str]:
-    """Return each image's name without registry and tag -> its tag and digest."""
-    return dict(_named(manifest, image) for image in manifest.images)
+    """Return each image's name without registry and tag -> tags and digests that it has there."""
+    found: dict[str, list[str]] = {}
+    for image in manifest.images:
+        name, pinned = _named(manifest, image)
+        found.setdefault(name, []).append(pinned)
+    return {name: ", ".join(sorted(pinned)) for name, pinned in found.items()}
 
 
 def _named(manifest: BundleManifest, image: BundledImage) -> tuple[str, str]:

@@ -107,6 +107,18 @@ def test_the_blobs_that_are_new_are_what_a_push_would_send(pair: tuple[Path, Pat
     assert len(found.new_blobs) == 3, "a layer, a config, a manifest"
 
 
+def test_two_tags_of_one_image_and_two_versions_of_one_package_are_both_named(tmp_path: Path) -> None:
+    two = PythonPackage("feast", "0.62.0")
+    old = bundle(tmp_path, "0.1.0", {BILL: bill("0.61.0", "1", b"")}, b"x", "quay.example/redis:7")
+    new = bundle(
+        tmp_path, "0.2.0", {BILL: bill("0.61.0", "1", b"", two)}, b"x", *(f"quay.example/redis:{n}" for n in "78")
+    )
+    found = diff.run(old, new)
+    redis = next(one for one in found.images if one.name == "redis")
+    assert redis.new == f"{redis.old}, {redis.old.replace('7@', '8@')}"
+    assert found.packages["driver-stats-linux-amd64"] == (Change("pypi/feast", "0.61.0", "0.61.0, 0.62.0"),)
+
+
 def said(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     with pytest.raises(SystemExit) as ended:
         program.main(["diff", *map(str, arguments)])
