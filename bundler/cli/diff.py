@@ -51,6 +51,10 @@ def _lines(found: Difference, *, patch: bool) -> Iterator[str]:
         f"  {len(fresh)} of {len(blobs)} blobs are new: {console.size(sum(fresh.values()))} of "
         f"{console.size(sum(blobs.values()))}, which is what a push sends to a registry that has {old.version}"
     )
+    if base := new.base:
+        yield f"  a delta: leaves {len(base.blobs)} blobs, {console.size(base.size)}, to {base}, {base.digest}"
+    if found.lacking:
+        yield f"  {len(found.lacking)} of these are not in this {old.version}: it cannot be pushed after it"
     yield f"  made {old.created_text} by {old.tool}, and {new.created_text} by {new.tool}"
     yield from _section("images", found.images)
     for bill, changes in found.packages.items():

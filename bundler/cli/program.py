@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import io
 import logging
 import os
 import signal
@@ -90,6 +91,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     arguments = sys.argv[1:] if arguments is None else arguments
     as_json = "json" in arguments or "--output=json" in arguments
     logging.captureWarnings(capture=True)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names out of bundles may be more than a terminal's encoding knows
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = program.main(arguments, prog_name="bundler", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else ExitCode.DONE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +13,7 @@ from bundler.errors import SpecError
 from bundler.feast import known_types
 from bundler.feast.feature_store import FeatureStoreConfig
 from bundler.feast.known_types import Kinds
+from bundler.model import yaml_document
 from bundler.model.descriptor import Json
 
 # SQLAlchemy is part of Feast, its drivers are not. Feast reads postgresql:// as postgresql+psycopg://.
@@ -77,12 +78,16 @@ class _Search:
     release: str
     engine: str | None
 
-    def brought_by(self, place: str, value: Json, kinds: Kinds) -> str | None:
-        """Return the extra of what stands in a place; None also where nothing does, or a class of the site's own."""
+    def brought_by(self, place: str, value: Json, kinds: Kinds, path: yaml_document.Path = ()) -> str | None:
+        """Return the extra of what stands in a place; None also where nothing does, or a class of the site's own.
+
+        ``path`` is where in the file, if it is not the place that is meant.
+        """
+        shown = self.config.place(*path) if path else self._shown(place)
         if not isinstance(value, str):
             return None
         if value in kinds.extras:
-            self._check_release(place, value)
+            self._check_release(place, value, shown)
             return kinds.extras[value]
         module, _, name = value.rpartition(".")
         if kinds.ending and module and name.endswith(kinds.ending):
@@ -92,24 +97,24 @@ class _Search:
         hint = f" Did you mean {near[0]!r}?" if value and near else ""
         own = f"; or the full name of a class of your own, ending in {kinds.ending}" if kinds.ending else ""
         raise SpecError(
-            f"{self._shown(place)}: {value!r:.80} is not a type that Feast knows.{hint}",
+            f"{shown}: {value!r:.80} is not a type that Feast knows.{hint}",
             remedy=f"Known: {', '.join(sorted(kinds.extras))}{own}.",
         )
 
-    def all_by(self, place: str, values: Iterable[Json], kinds: Kinds) -> Iterator[str | None]:
-        """Yield the extra of each of several that stand in a place."""
-        return (self.brought_by(place, value, kinds) for value in values)
+    def all_by(self, place: str, values: Mapping[yaml_document.Path, Json], kinds: Kinds) -> Iterator[str | None]:
+        """Yield the extra of each of several, by where they are, that mean the same as what stands in a place."""
+        return (self.brought_by(place, value, kinds, path) for path, value in values.items())
 
     def _shown(self, place: str) -> str:
         if place == "batch_engine.type" and self.engine:
             return "deployment.batchEngine.type"
         return self.config.place(*place.split("."))
 
-    def _check_release(self, place: str, value: str) -> None:
+    def _check_release(self, place: str, value: str, shown: str) -> None:
         since = known_types.SINCE.get((place, value))
         if since and self.release and Version(self.release).release < Version(since).release:
             raise SpecError(
-                f"{self._shown(place)}: Feast {self.release} has no {value!r}, Feast {since} is the first that has.",
+                f"{shown}: Feast {self.release} has no {value!r}, Feast {since} is the first that has.",
                 remedy="Set feast.version to a later release, or choose another type.",
             )
 

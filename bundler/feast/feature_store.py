@@ -92,10 +92,11 @@ class FeatureStoreConfig:
         mcp = self.registry.get("mcp")
         return isinstance(mcp, dict) and mcp.get("enabled") is True
 
-    def children(self, name: str) -> tuple[Json, ...]:
-        """Return the types of the stores that a hybrid ``online_store`` or ``offline_store`` delegates to."""
+    def children(self, name: str) -> Mapping[yaml_document.Path, Json]:
+        """Return the types of the stores that a hybrid ``online_store`` or ``offline_store`` delegates to, by place."""
         found = self.section(name).get(f"{name}s")
-        return tuple(one.get("type") for one in found if isinstance(one, dict)) if isinstance(found, list) else ()
+        rows = enumerate(found) if isinstance(found, list) else ()
+        return {(name, f"{name}s", index, "type"): one.get("type") for index, one in rows if isinstance(one, dict)}
 
     def section(self, name: str) -> Mapping[str, Json]:
         """Return another section, empty where the file has none; a bare text stands for its type, as in Feast."""

@@ -74,10 +74,13 @@ def _classes(config: FeatureStoreConfig, engine: str | None) -> Iterator[Import]
         ("registry's store", _REGISTRY_STORES, registry_store),
         ("batch_engine", _TABLES + "BATCH_ENGINE_CLASS_FOR_TYPE", engine or config.section("batch_engine").get("type")),
         ("provider", "feast.infra.provider.PROVIDERS_CLASS_FOR_TYPE", config.provider),
-        *(("online_store", _TABLES + "ONLINE_STORE_CLASS_FOR_TYPE", kind) for kind in config.children("online_store")),
+        *(
+            ("online_store", _TABLES + "ONLINE_STORE_CLASS_FOR_TYPE", kind)
+            for kind in config.children("online_store").values()
+        ),
         *(
             ("offline_store", _TABLES + "OFFLINE_STORE_CLASS_FOR_TYPE", kind)
-            for kind in config.children("offline_store")
+            for kind in config.children("offline_store").values()
         ),
     )
     for what, table, kind in rows:

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
+
+# It becomes part of commands that people copy.
+_PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
+_REPOSITORY: Final = re.compile(r"[a-z0-9]+(?:[._/-]+[a-z0-9]+)*")
+_LARGEST: Final = 1 << 63
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A blob that is not in a delta: its bytes, and the repository below the registry that its base brought it to."""
+
+    size: int
+    repository: str
 
 
 @dataclass(frozen=True)
 class Base:
     """The bundle that a delta builds on; ``digest`` is that of its ``bundle.json``.
 
-    ``blobs`` are digest -> size in bytes, by digest: of a delta, what its images need and it does not hold.
+    ``blobs`` are, by digest: of a delta, what its images need and it does not hold.
     """
 
     name: str
     version: str
     digest: Digest
-    blobs: Mapping[Digest, int]
+    blobs: Mapping[Digest, LeftOut]
 
     @property
     def size(self) -> int:
         """Bytes that are left out."""
-        return sum(self.blobs.values())
+        return sum(blob.size for blob in self.blobs.values())
 
     def only(self, wanted: Collection[Digest]) -> Base:
         """Return the base with no other blobs than those."""
@@ -33,13 +48,21 @@ class Base:
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
 
+    def check(self) -> None:
+        """Raise ``ValueError`` for names that no bundle has."""
+        if not _PLAIN.fullmatch(self.name) or not _PLAIN.fullmatch(self.version):
+            raise ValueError(f"no bundle has this name and version: {self.name!r:.100} {self.version!r:.100}")
+
     def brief(self) -> dict[str, Json]:
         """Return what it is, for scripts: how many blobs instead of which."""
         return {**self.to_json(), "blobs": len(self.blobs), "blobsSize": self.size}
 
     def to_json(self) -> dict[str, Json]:
         """Return the base as ``bundle.json`` spells it."""
-        blobs: list[Json] = [{"digest": str(digest), "size": size} for digest, size in self.blobs.items()]
+        blobs: list[Json] = [
+            {"digest": str(digest), "size": blob.size, "repository": blob.repository}
+            for digest, blob in self.blobs.items()
+        ]
         return {"name": self.name, "version": self.version, "digest": str(self.digest), "blobs": blobs}
 
     @classmethod
@@ -48,14 +71,19 @@ class Base:
         match value:
             case {"name": str(name), "version": str(version), "digest": str(digest), "blobs": list(blobs)}:
                 rows = [_blob(blob) for blob in blobs]
-                if rows != sorted(dict(rows).items()):
+                names = [row[0] for row in rows]
+                if names != sorted(set(names)):
                     raise ValueError("the blobs of the base are not in order, each once")
-                return cls(name, version, Digest.parse(digest), dict(rows))
+                base = cls(name, version, Digest.parse(digest), dict(rows))
+                base.check()
+                return base
         raise ValueError(f"not the base of a delta: {value!r:.200}")
 
 
-def _blob(value: Json) -> tuple[Digest, int]:
+def _blob(value: Json) -> tuple[Digest, LeftOut]:
     match value:
-        case {"digest": str(digest), "size": int(size)} if size >= 0:
-            return Digest.parse(digest), size
+        case {"digest": str(digest), "size": int(size), "repository": str(repository)} if (
+            0 <= size < _LARGEST and _REPOSITORY.fullmatch(repository)
+        ):
+            return Digest.parse(digest), LeftOut(size, repository)
     raise ValueError(f"not a blob of the base: {value!r:.200}")

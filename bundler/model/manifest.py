@@ -11,7 +11,7 @@ from typing import Final
 
 from bundler.errors import VerificationError
 from bundler.model import layout
-from bundler.model.delta import Base
+from bundler.model.delta import Base, LeftOut
 from bundler.model.descriptor import Descriptor, Json
 from bundler.model.digest import Digest
 from bundler.model.platform import Platform
@@ -19,6 +19,8 @@ from bundler.model.platform import Platform
 FORMAT: Final = 1
 DELTA_FORMAT: Final = 2
 """Of a bundle that leaves blobs to another one, which programs that know format 1 alone must not take for whole."""
+LARGEST: Final = 1 << 63
+"""No file has as many bytes."""
 LIMIT: Final = 16 << 20
 """Largest ``bundle.json`` in bytes that is read; a hundred thousand files have less."""
 
@@ -117,7 +119,9 @@ class FileEntry:
     def from_json(cls, value: Json) -> FileEntry:
         """Read a file; raise ``ValueError`` where it is malformed."""
         match value:
-            case {"path": str(path), "role": str(role), "size": int(size), "digest": str(digest)} if size >= 0:
+            case {"path": str(path), "role": str(role), "size": int(size), "digest": str(digest)} if (
+                0 <= size < LARGEST
+            ):
                 layout.check_path(path)
                 return cls(path, role, size, Digest.parse(digest))
         raise ValueError(f"not a file: {value!r:.200}")
@@ -143,8 +147,8 @@ class BundleManifest:
     base: Base | None = None
 
     @property
-    def left_out(self) -> Mapping[Digest, int]:
-        """Blobs that images need and that another bundle brings: digest -> size in bytes."""
+    def left_out(self) -> Mapping[Digest, LeftOut]:
+        """Blobs that images need and that another bundle brings."""
         return self.base.blobs if self.base else {}
 
     def to_bytes(self) -> bytes:
@@ -223,10 +227,9 @@ class BundleManifest:
                 raise ValueError(f"the file {after} is listed twice or out of order")
         if unlistable := layout.UNLISTED.intersection(paths):
             raise ValueError(f"it lists {min(unlistable)}, which it cannot know")
-        if both := {path for digest in self.left_out if (path := layout.blob(digest)) in set(paths)}:
+        if both := {layout.blob(digest) for digest in self.left_out}.intersection(paths):
             raise ValueError(f"it lists {min(both)}, and leaves it to its base")
         texts = [self.name, self.version, self.tool, self.registry, *(entry.role for entry in self.files)]
-        texts += [self.base.name, self.base.version] if self.base else []
         for image in self.images:
             texts += [image.reference, image.role, image.internal, image.root.media_type]
         if unprintable := [text for text in texts if not _TEXT.fullmatch(text)]:

@@ -16,5 +16,4 @@ DOCKER_CONFIG: Final = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER_GZIP: Final = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
 MANIFESTS: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
-CONFIGS: Final = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 INDEXES: Final = frozenset({OCI_INDEX, DOCKER_INDEX})

@@ -21,11 +21,15 @@ Read = Callable[[Descriptor], bytes]
 
 @dataclass(frozen=True)
 class Graph:
-    """What a root reaches: every blob once, the root first; the platforms of its images; what is wrong with it."""
+    """What a root reaches: every blob once, the root first; the platforms of its images; what is wrong with it.
+
+    ``layers`` are the digests of those that are not read to go on.
+    """
 
     blobs: tuple[Descriptor, ...]
     platforms: tuple[Platform, ...]
     problems: tuple[str, ...]
+    layers: frozenset[Digest]
 
     @property
     def size(self) -> int:
@@ -37,7 +41,8 @@ def below(root: Descriptor, read: Read) -> Graph:
     """Follow every pointer from a root. Documents are read and cross-checked, layers only counted."""
     walk = _Walk(read)
     walk.node(root, _DEPTH)
-    return Graph(tuple(walk.blobs.values()), tuple(walk.platforms), tuple(dict.fromkeys(walk.problems)))
+    layers = frozenset(walk.blobs.keys() - walk.documents)
+    return Graph(tuple(walk.blobs.values()), tuple(walk.platforms), tuple(dict.fromkeys(walk.problems)), layers)
 
 
 class _Walk:
@@ -45,6 +50,7 @@ class _Walk:
         self._read = read
         self._seen: set[tuple[object, ...]] = set()
         self.blobs: dict[Digest, Descriptor] = {}
+        self.documents: set[Digest] = set()
         self.platforms: list[Platform] = []
         self.problems: list[str] = []
 
@@ -84,6 +90,7 @@ class _Walk:
 
     def _document(self, descriptor: Descriptor) -> bytes | None:
         self._add(descriptor)
+        self.documents.add(descriptor.digest)
         try:
             content = self._read(descriptor)
         except (FileNotFoundError, ValueError) as error:

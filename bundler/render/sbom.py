@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
@@ -135,8 +135,18 @@ def cyclonedx(
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 
-def versions(text: str) -> dict[str, str]:
-    """Return what a bill of ours names: ``pypi/feast`` -> version(s); the feature repo and its files -> digest.
+@dataclass(frozen=True)
+class Component:
+    """What a bill says of something: its version (of files their digest), and what else tells it from others."""
+
+    version: str
+    identity: str
+
+
+def components(text: str) -> Mapping[str, Component]:
+    """Return what a bill of ours names: ``pypi/feast``, ``deb/debian/libc6``, the feature repo and its files.
+
+    Where there are several of a name, their versions and identities stand side by side.
 
     Raises:
         ValueError: it is no bill of materials.
@@ -144,21 +154,39 @@ def versions(text: str) -> dict[str, str]:
     bill = json.loads(text)
     if not isinstance(bill, dict):
         raise ValueError("it is no bill of materials")  # noqa: TRY004  (a malformed document)
-    found: dict[str, set[str]] = {}
-    for name, version in _versions(bill):
-        found.setdefault(name, set()).add(version)
-    return {name: ", ".join(sorted(versions)) for name, versions in found.items()}
+    found: dict[str, set[Component]] = {}
+    for name, component in _components(bill):
+        found.setdefault(name, set()).add(component)
+    return {name: _joined(several) for name, several in found.items()}
 
 
-def _versions(parent: dict[str, Json]) -> Iterator[tuple[str, str]]:
+def _joined(several: set[Component]) -> Component:
+    ordered = sorted(several, key=lambda one: (one.version, one.identity))
+    return Component(
+        ", ".join(dict.fromkeys(one.version for one in ordered)),
+        ", ".join(one.identity for one in ordered if one.identity),
+    )
+
+
+def _components(parent: dict[str, Json]) -> Iterator[tuple[str, Component]]:
     components = parent.get("components")
     for component in components if isinstance(components, list) else ():
         match component:
-            case {"purl": str(purl), "version": str(version)}:
-                yield purl.removeprefix("pkg:").partition("@")[0], version
+            case {"purl": str(purl), "version": str(version)} if isinstance(component, dict):
+                name, _, qualified = purl.removeprefix("pkg:").partition("@")
+                digest = f"sha256:{hashed[0]}" if (hashed := list(_digests(component))) else ""
+                yield name, Component(version, " ".join(filter(None, (digest, qualified.partition("?")[2]))))
             case {"bom-ref": str(name), "hashes": [{"content": str(digest)}]} if isinstance(component, dict):
-                yield name, f"sha256:{digest}"
-                yield from _versions(component)
+                yield name, Component(f"sha256:{digest}", "")
+                yield from _components(component)
+
+
+def _digests(component: dict[str, Json]) -> Iterator[str]:
+    hashes = component.get("hashes")
+    for one in hashes if isinstance(hashes, list) else ():
+        match one:
+            case {"content": str(digest)}:
+                yield digest
 
 
 def _library(purl: str, name: str, version: str) -> dict[str, Json]:

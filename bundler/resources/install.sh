@@ -49,6 +49,14 @@ need() { # PROGRAM...
     done
 }
 
+# Name and version of the bundle that a delta leaves layers to; nothing where the bundle is whole.
+base_of_delta() {
+    sed -n '/^ "base": {$/,/^ }/{
+        s/^  "name": "\(.*\)",$/\1/p
+        s/^  "version": "\(.*\)"$/\1/p
+    }' bundle.json | paste -s -d ' ' -
+}
+
 # --- verify: every file is listed with the checksum it has, and nothing else is here ---------------------------------
 
 verify() {
@@ -80,17 +88,21 @@ verify() {
             fail 6 "the signature does not fit: do not use this bundle"
     fi
     say "verified: $(wc -l <SHA256SUMS | tr -d ' ') files"
+    base=$(base_of_delta)
+    test -z "$base" || say "note: this is a delta: layers of its images are only in the bundle $base"
 }
 
 # --- push: every image of images.txt (name in this folder, digest, name in the registry) -----------------------------
 
 push() { # REGISTRY
     need skopeo
+    base=$(base_of_delta)
     grep -v '^#' images.txt | while IFS=$tab read -r name digest target; do
         say "pushing $1/$target"
         # shellcheck disable=SC2086  # options are words
         skopeo copy --quiet --all --preserve-digests $skopeo_options "oci:.:$name" "docker://$1/$target" ||
-            fail 7 "$1/$target was not pushed; run this again, what is there already is not sent twice"
+            fail 7 "$1/$target was not pushed; run this again, what is there already is not sent twice${base:+
+  (this is a delta: push the bundle $base before it; skopeo finds its layers only below the same image name)}"
         say "pushed  $1/$target@$digest"
     done
 }

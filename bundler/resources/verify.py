@@ -89,6 +89,9 @@ def main() -> int:
     size = sum(seen.size for seen in bundle.files.values())
     say("ok", f"{len(bundle.files)} files, {size} bytes: none missing, altered or extra")
     say("ok", f"{MANIFEST} is {bundle.files[MANIFEST].sha256}")
+    base = base_of_delta(bundle)
+    if base:
+        say("note", f"a delta: layers of its images are only in the bundle {base}")
     if arguments.key:
         say("ok", f"signed by the key in {arguments.key}")
     else:
@@ -240,6 +243,14 @@ def listed_in_manifest(bundle: Bundle) -> tuple[dict[str, Seen], list[str]]:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         return {}, [f"{MANIFEST}: missing, or cannot be read: {error}"]
     return listed, [] if len(listed) == len(entries) else [MANIFEST + ": lists a file twice"]
+
+
+def base_of_delta(bundle: Bundle) -> str:
+    """Return name, version and digest of the bundle that a delta leaves layers to; nothing where it is whole."""
+    base = json.loads(bundle.small[MANIFEST]).get("base")
+    if not isinstance(base, dict):
+        return ""
+    return f"{base.get('name')} {base.get('version')}, {base.get('digest')}"
 
 
 def listed_in_checksums(bundle: Bundle) -> tuple[dict[str, Seen], list[str]]:

@@ -124,7 +124,7 @@ def _open(bundle: Bundle, image: BundledImage) -> OpenedImage:
     left_out = bundle.manifest.left_out
     for descriptor in (*found.manifests, *found.blobs):
         digest = descriptor.digest
-        seen = left_out[digest] if digest in left_out else bundle.blob(digest).size
+        seen = (left_out.get(digest) or bundle.blob(digest)).size
         if seen != descriptor.size:
             raise VerificationError(
                 f"{layout.blob(descriptor.digest)} in the bundle {bundle.path} has {seen} bytes, "

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from bundler.effects.archive import Bundle
-from bundler.errors import SpecError
+from bundler.effects.registry.endpoint import Destination
+from bundler.errors import SpecError, VerificationError
 from bundler.model import layout
-from bundler.model.delta import Base
+from bundler.model.delta import Base, LeftOut
 from bundler.model.digest import Digest
 from bundler.model.findings import Finding
+from bundler.steps.bundled_images import name as name_of
+from bundler.steps.bundled_images import open_images
 from bundler.steps.checklist_facts import OFFLINE, manual
 
 
@@ -27,13 +30,27 @@ def base_of(path: Path, name: str, version: str) -> Base:
     """
     with Bundle.open(path) as bundle:
         digest, manifest = Digest.of(bundle.read(layout.MANIFEST)), bundle.manifest
+        brought = dict(_brought(bundle))
     if (manifest.name, manifest.version) == (name, version):
         raise SpecError(
             f"The base {path} is {name} {version} itself; the delta would take its name.",
             remedy="Raise 'version' in the spec.",
         )
-    held = {blob: entry.size for entry in manifest.files if (blob := layout.blob_digest(entry.path))}
-    return Base(manifest.name, manifest.version, digest, {**held, **manifest.left_out})
+    base = Base(manifest.name, manifest.version, digest, {**brought, **manifest.left_out})
+    try:
+        base.check()
+    except ValueError as error:
+        raise VerificationError(f"The bundle {path} cannot be a base: {error}.") from error
+    return base
+
+
+def _brought(bundle: Bundle) -> Iterator[tuple[Digest, LeftOut]]:
+    """Yield the layers that a bundle holds, each with a repository below the registry that a push brings it to."""
+    anywhere = Destination("localhost")
+    for image in open_images(bundle):
+        repository = name_of(image, bundle.manifest.registry, anywhere).target.repository
+        for blob in image.blobs:
+            yield blob.digest, LeftOut(blob.size, repository)
 
 
 def left_to(base: Base, layers: Collection[Digest]) -> Base | None:

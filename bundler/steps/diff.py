@@ -14,7 +14,9 @@ from bundler.model import layout
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.manifest import BundledImage, BundleManifest, FileEntry
+from bundler.model.reference import ImageRef
 from bundler.render import sbom
+from bundler.render.sbom import Component
 
 _TEXTS: Final = (layout.MANIFESTS, layout.BUILD)
 _Pair: TypeAlias = "tuple[str, FileEntry | None, FileEntry | None]"
@@ -83,8 +85,12 @@ class Side:
     @property
     def blobs(self) -> Mapping[str, int]:
         """What the bundle's images need: path -> size in bytes, also of what a delta leaves to another bundle."""
-        held = {entry.path: entry.size for entry in self.manifest.files if layout.blob_digest(entry.path)}
-        return held | {layout.blob(digest): size for digest, size in self.manifest.left_out.items()}
+        return {**self.held} | {layout.blob(digest): blob.size for digest, blob in self.manifest.left_out.items()}
+
+    @property
+    def held(self) -> Mapping[str, int]:
+        """The blobs in the bundle's file: path -> size in bytes."""
+        return {entry.path: entry.size for entry in self.manifest.files if layout.blob_digest(entry.path)}
 
     def to_json(self) -> dict[str, Json]:
         """Return what it is, for scripts."""
@@ -96,6 +102,7 @@ class Side:
             "version": manifest.version,
             "tool": manifest.tool,
             "created": manifest.created_text,
+            "base": manifest.base.brief() if manifest.base else None,
         }
 
 
@@ -116,9 +123,15 @@ class Difference:
 
     @property
     def new_blobs(self) -> Mapping[str, int]:
-        """What only the new bundle has, path -> size in bytes: what its push sends where the old one was pushed."""
-        held = self.old.blobs
-        return {path: size for path, size in self.new.blobs.items() if path not in held}
+        """What only the new bundle holds, path -> size in bytes: what its push sends where the old one was pushed."""
+        known = self.old.blobs
+        return {path: size for path, size in self.new.held.items() if path not in known}
+
+    @property
+    def lacking(self) -> Mapping[str, int]:
+        """What the new bundle, a delta, leaves to another one than the old: path -> size in bytes."""
+        known, held = self.old.blobs, self.new.held
+        return {path: size for path, size in self.new.blobs.items() if path not in known and path not in held}
 
     def to_json(self) -> dict[str, Json]:
         """Return the difference for scripts."""
@@ -135,6 +148,7 @@ class Difference:
             "blobsSize": sum(blobs.values()),
             "newBlobs": len(fresh),
             "newBlobsSize": sum(fresh.values()),
+            "lackingBlobs": len(self.lacking),
         }
 
 
@@ -189,24 +203,38 @@ def _images(manifest: BundleManifest) -> dict[str, str]:
 
 
 def _named(manifest: BundleManifest, image: BundledImage) -> tuple[str, str]:
-    name = (image.internal or image.reference).removeprefix(f"{manifest.registry}/")
-    folder, slash, last = name.rpartition("/")
-    last, _, tag = last.partition(":")
-    return f"{folder}{slash}{last}", f"{tag}@{image.root.digest}"
+    text = image.internal or image.reference
+    try:
+        reference = ImageRef.parse(text)
+    except ValueError:
+        return text, str(image.root.digest)
+    pinned = f"{reference.tag}@{image.root.digest}" if reference.tag else str(image.root.digest)
+    return reference.name.removeprefix(f"{manifest.registry}/"), pinned
 
 
 def _packages(old: Bundle, new: Bundle, pairs: Sequence[_Pair]) -> Iterator[tuple[str, tuple[Change, ...]]]:
     for path, before, after in pairs:
         if path.startswith(layout.SBOM):
             name = PurePosixPath(path).name.removesuffix(".json").removesuffix(".cdx")
-            yield name, _changes(_bill(old, before), _bill(new, after))
+            yield name, tuple(_shown(_bill(old, before), _bill(new, after)))
 
 
-def _bill(bundle: Bundle, entry: FileEntry | None) -> dict[str, str]:
+def _shown(old: Mapping[str, Component], new: Mapping[str, Component]) -> Iterator[Change]:
+    """Yield what is not the same in two bills: by version, or by what else tells them apart where that is the same."""
+    nothing = Component("", "")
+    for name in sorted(old.keys() | new.keys()):
+        one, other = old.get(name, nothing), new.get(name, nothing)
+        if one.version != other.version:
+            yield Change(name, one.version, other.version)
+        elif one != other:
+            yield Change(name, f"{one.version} {one.identity}".strip(), f"{other.version} {other.identity}".strip())
+
+
+def _bill(bundle: Bundle, entry: FileEntry | None) -> Mapping[str, Component]:
     if entry is None:
         return {}
     try:
-        return sbom.versions(_text(bundle, entry))
+        return sbom.components(_text(bundle, entry))
     except (ValueError, RecursionError) as error:
         raise VerificationError(f"{entry.path} in the bundle {bundle.path} cannot be read: {error}.") from error
 
@@ -214,9 +242,17 @@ def _bill(bundle: Bundle, entry: FileEntry | None) -> dict[str, str]:
 def _texts(old: Bundle, new: Bundle, pairs: Sequence[_Pair]) -> Iterator[TextChange]:
     for path, before, after in pairs:
         if path.startswith(_TEXTS):
-            lines, other = _text(old, before).splitlines(), _text(new, after).splitlines()
-            patch = difflib.unified_diff(lines, other, f"a/{path}", f"b/{path}", lineterm="")
-            yield TextChange(path, _digest(before), _digest(after), tuple(patch))
+            lines, other = _lines(_text(old, before)), _lines(_text(new, after))
+            patch = "\n".join(difflib.unified_diff(lines, other, f"a/{path}", f"b/{path}", lineterm=""))
+            yield TextChange(path, _digest(before), _digest(after), tuple(patch.split("\n")))
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines of a text as patches count them: what is no line feed does not end one."""
+    lines = text.split("\n")
+    if last := lines.pop():
+        lines.append(f"{last}\n\\ No newline at end of file")
+    return lines
 
 
 def _text(bundle: Bundle, entry: FileEntry | None) -> str:
@@ -228,7 +264,7 @@ def _text(bundle: Bundle, entry: FileEntry | None) -> str:
             f"{entry.path} in the bundle {bundle.path} is damaged: its digest should be {entry.digest}.",
             remedy="Copy the bundle again: bundler verify says what else is damaged.",
         )
-    return content.decode(errors="replace")
+    return content.decode(errors="backslashreplace")
 
 
 def _digest(entry: FileEntry | None) -> str:

@@ -14,7 +14,7 @@ from bundler.effects.archive_digests import Hashed
 from bundler.effects.archive_writer import NewFile
 from bundler.effects.blobs import BlobStore
 from bundler.errors import VerificationError
-from bundler.model import layout, media_types
+from bundler.model import layout
 from bundler.model.delta import Base
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
@@ -39,8 +39,6 @@ _ROLES: Final = {
     layout.CHECKLIST_MARKDOWN: "checklist",
 }
 _FOLDER_ROLES: Final = {layout.MANIFESTS: "manifest", layout.SBOM: "sbom", layout.BLOBS: "blob"}
-
-_DOCUMENTS: Final = media_types.MANIFESTS | media_types.INDEXES | media_types.CONFIGS
 
 
 @dataclass(frozen=True)
@@ -183,12 +181,12 @@ def describe(images_to_pack: Sequence[ImageToPack], store: BlobStore) -> Describ
         except FileNotFoundError:
             raise FileNotFoundError(f"the cache lacks {descriptor.digest} ({descriptor.media_type})") from None
 
-    images, blobs, documents, problems = [], dict[Digest, int](), set[Digest](), list[str]()
+    images, blobs, layers, problems = [], dict[Digest, int](), set[Digest](), list[str]()
     for image in images_to_pack:
         found = graph.below(image.root, read)
         problems += [f"{image.reference}: {problem}" for problem in found.problems]
         blobs |= {blob.digest: blob.size for blob in found.blobs}
-        documents |= {blob.digest for blob in found.blobs if blob.media_type in _DOCUMENTS}
+        layers |= found.layers
         images.append(
             BundledImage(
                 image.reference,
@@ -207,7 +205,7 @@ def describe(images_to_pack: Sequence[ImageToPack], store: BlobStore) -> Describ
             remedy="Repeat the build; where that does not help, delete the cache (--cache-dir).",
             details=tuple(dict.fromkeys(problems)),
         )
-    return Described(tuple(images), blobs, frozenset(blobs.keys() - documents))
+    return Described(tuple(images), blobs, frozenset(layers))
 
 
 def _made_here(plan: PackPlan, images: tuple[BundledImage, ...]) -> Mapping[str, bytes]:

@@ -104,33 +104,45 @@ class _Push:
         images = choose(open_images(self._bundle), self._options.only)
         named = tuple(name(image, self._bundle.manifest.registry, destination) for image in images)
         self._session.check(*(self._repository(image.target.repository).scope for image in named[:1]))
-        questions = push_plan.questions(named)
+        elsewhere = self._elsewhere()
+        questions = push_plan.questions(named, elsewhere)
+        own = {image.target.repository for image in named}
         with self._progress.task("Looking what is there", total=len(questions)) as task:
             meter = Meter(task)
 
             def ask(question: Question) -> bool:
-                found = self._is_there(question)
+                found = self._is_there(question, own=question.repository in own)
                 meter.reached(repr(question), 1)
                 return found
 
             answers = self._each(questions, ask)
         there = frozenset(question for question, found in zip(questions, answers, strict=True) if found)
-        made = push_plan.make(named, there, destination)
+        made = push_plan.make(named, there, destination, elsewhere)
         self._check_base(made)
         return made
 
+    def _elsewhere(self) -> push_plan.Places:
+        """Return the repositories that the base of a delta brought to this destination what the delta leaves out."""
+        prefix = self._options.destination.prefix
+        left_out = self._bundle.manifest.left_out.items()
+        return {digest: "/".join(filter(None, (prefix, blob.repository))) for digest, blob in left_out}
+
     def _check_base(self, made: PushPlan) -> None:
         """See, before anything is sent, that the registry has what a delta leaves to another bundle."""
-        base, left_out = self._bundle.manifest.base, self._bundle.manifest.left_out
-        lacking = [blob.descriptor for blob in made.blobs if blob.descriptor.digest in left_out and not blob.present]
+        base, elsewhere = self._bundle.manifest.base, self._elsewhere()
+        lacking = [blob.descriptor for blob in made.blobs if blob.descriptor.digest in elsewhere and not blob.present]
         if lacking:
             raise RegistryError(
                 f"{made.destination} lacks {len(lacking)} blobs that this delta leaves to {base}; nothing was sent.",
                 remedy=f"Push {base} there first ({layout.MANIFEST} {base.digest if base else ''}), then this one.",
-                details=tuple(f"{blob.digest}, {blob.size} bytes" for blob in lacking),
+                details=tuple(f"{blob.digest}, {blob.size} bytes, of {elsewhere[blob.digest]}" for blob in lacking),
             )
 
-    def _is_there(self, question: Question) -> bool:
+    def _is_there(self, question: Question, *, own: bool) -> bool:
+        if not own:  # where we need not write, and may not be let in
+            with suppress(RefusedError):
+                return Repository(self._session, question.repository).has_blob(question.digest)
+            return False
         repository = self._repository(question.repository)
         if question.kind is Kind.BLOB:
             return repository.has_blob(question.digest)
@@ -141,7 +153,10 @@ class _Push:
         plan = self.plan()
         self._journal.tidy()
         outcomes: tuple[_Outcome, ...] = ()
-        if todo := [blob for blob in plan.blobs if blob.missing]:
+        # What is not in the bundle comes first: where that fails, nothing was sent.
+        left_out = [blob for blob in plan.blobs if blob.descriptor.digest in self._bundle.manifest.left_out]
+        taken = self._each([blob for blob in left_out if blob.missing], self._taken_over)
+        if todo := [blob for blob in plan.blobs if blob.missing and blob not in left_out]:
             with self._progress.task("Pushing", total=plan.bytes_to_send, unit="bytes") as task:
                 meter = Meter(task)
                 outcomes = self._each(todo, lambda blob: self._blob(blob, meter), at_first=_UPLOADS_AT_FIRST)
@@ -152,15 +167,13 @@ class _Push:
             images=tuple(_pushed(image) for image in plan.images),
             bytes_sent=sum(outcome.bytes_sent for outcome in outcomes),
             blobs_sent=sum(outcome.sent for outcome in outcomes),
-            blobs_mounted=sum(outcome.mounted for outcome in outcomes),
+            blobs_mounted=sum(outcome.mounted for outcome in (*taken, *outcomes)),
             bytes_present=plan.bytes_present,
             manifests_put=sum(len(image.manifests) for image in plan.images),
         )
 
     def _blob(self, blob: BlobPlan, meter: Meter) -> _Outcome:
         """Bring one blob to every repository that lacks it: sent once, then mounted from the first that has it."""
-        if blob.descriptor.digest in self._bundle.manifest.left_out:
-            return self._taken_over(blob)
         content = BundledBlob.of(self._bundle, blob.descriptor.digest)
         source = blob.present[0] if blob.present else None
         sent = 0
@@ -188,9 +201,14 @@ class _Push:
         """Bring a blob that the bundle does not hold to where it lacks, from a repository that has it."""
         digest, source = blob.descriptor.digest, blob.present[0]
         for target in blob.missing:
-            if not _mount(self._repository(target), digest, source)[0]:
+            repository = self._repository(target)
+            there, begun = _mount(repository, digest, source)
+            if not there:
+                if begun:
+                    with suppress(RegistryError):
+                        repository.cancel_upload(begun)
                 raise RegistryError(
-                    f"The registry has {digest} in {source} and does not take it over into {target}.",
+                    f"The registry has {digest} in {source}, and does not mount it to {target}; nothing was sent.",
                     remedy="Push a bundle that is whole: build it without --base.",
                 )
         return _Outcome(mounted=len(blob.missing))

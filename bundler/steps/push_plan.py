@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final, TypeAlias
 
 from bundler.effects.registry.endpoint import Destination
 from bundler.errors import UsageError
@@ -34,7 +35,7 @@ class Question:
 
 @dataclass(frozen=True)
 class BlobPlan:
-    """One blob, which repositories have it and which of those that need it do not."""
+    """One blob, which repositories (also of a delta's base) have it, and which of those that need it do not."""
 
     descriptor: Descriptor
     present: tuple[str, ...]
@@ -169,27 +170,40 @@ class Receipt:
         return (json.dumps(self.to_json(), indent=2) + "\n").encode()
 
 
-def questions(images: tuple[NamedImage, ...]) -> tuple[Question, ...]:
+Places: TypeAlias = Mapping[Digest, str]
+"""Where else a blob may be: digest -> repository, of what a delta leaves to its base."""
+_NOWHERE: Final[Places] = {}
+
+
+def questions(images: tuple[NamedImage, ...], elsewhere: Places = _NOWHERE) -> tuple[Question, ...]:
     """Return what must be known before a push, each once."""
     asked: dict[Question, None] = {}
     for named in images:
         repository, root = named.target.repository, named.opened.image.root.digest
         for blob in named.opened.blobs:
             asked[Question(Kind.BLOB, repository, blob.digest)] = None
+            if blob.digest in elsewhere:
+                asked[Question(Kind.BLOB, elsewhere[blob.digest], blob.digest)] = None
         for manifest in named.opened.manifests[:-1]:
             asked[Question(Kind.MANIFEST, repository, manifest.descriptor.digest)] = None
         asked[Question(Kind.TAG, repository, root, named.target.tag or "")] = None
     return tuple(asked)
 
 
-def make(images: tuple[NamedImage, ...], there: Collection[Question], destination: Destination) -> PushPlan:
+def make(
+    images: tuple[NamedImage, ...],
+    there: Collection[Question],
+    destination: Destination,
+    elsewhere: Places = _NOWHERE,
+) -> PushPlan:
     """Plan a push from what is there.
 
     Raises:
         UsageError: two images would get one name.
     """
     _refuse_collisions(images)
-    return PushPlan(destination, _blob_plans(images, there), tuple(_image_plan(image, there) for image in images))
+    blobs = _blob_plans(images, there, elsewhere)
+    return PushPlan(destination, blobs, tuple(_image_plan(image, there) for image in images))
 
 
 def _refuse_collisions(images: tuple[NamedImage, ...]) -> None:
@@ -204,7 +218,7 @@ def _refuse_collisions(images: tuple[NamedImage, ...]) -> None:
             )
 
 
-def _blob_plans(images: tuple[NamedImage, ...], there: Collection[Question]) -> tuple[BlobPlan, ...]:
+def _blob_plans(images: tuple[NamedImage, ...], there: Collection[Question], elsewhere: Places) -> tuple[BlobPlan, ...]:
     wanted: dict[Digest, tuple[Descriptor, dict[str, None]]] = {}
     for named in images:
         for blob in named.opened.blobs:
@@ -213,10 +227,13 @@ def _blob_plans(images: tuple[NamedImage, ...], there: Collection[Question]) -> 
     def has(repository: str, digest: Digest) -> bool:
         return Question(Kind.BLOB, repository, digest) in there
 
+    def everywhere(digest: Digest, repositories: Iterable[str]) -> Iterable[str]:
+        return dict.fromkeys([*repositories, *([elsewhere[digest]] if digest in elsewhere else [])])
+
     plans = (
         BlobPlan(
             blob,
-            tuple(repository for repository in repositories if has(repository, blob.digest)),
+            tuple(one for one in everywhere(blob.digest, repositories) if has(one, blob.digest)),
             tuple(repository for repository in repositories if not has(repository, blob.digest)),
         )
         for blob, repositories in wanted.values()

@@ -8,7 +8,7 @@ from typing import Final
 from bundler.effects.archive import Bundle
 from bundler.errors import VerificationError
 from bundler.model import layout
-from bundler.model.delta import Base
+from bundler.model.delta import Base, LeftOut
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Status, plain
@@ -72,7 +72,7 @@ def _differing(one: Mapping[str, Descriptor], other: Mapping[str, Descriptor]) -
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
-def _image(bundle: Bundle, image: BundledImage, reached: set[Digest], left_out: Mapping[Digest, int]) -> Finding:
+def _image(bundle: Bundle, image: BundledImage, reached: set[Digest], left_out: Mapping[Digest, LeftOut]) -> Finding:
     def read(descriptor: Descriptor) -> bytes:
         path = layout.blob(descriptor.digest)
         if path not in bundle.known:
@@ -94,14 +94,14 @@ def _image(bundle: Bundle, image: BundledImage, reached: set[Digest], left_out: 
     return Finding("images", f"The image {image.reference} is complete", Status.PASS, (facts,))
 
 
-def _sizes(bundle: Bundle, blobs: tuple[Descriptor, ...], left_out: Mapping[Digest, int]) -> Iterator[str]:
+def _sizes(bundle: Bundle, blobs: tuple[Descriptor, ...], left_out: Mapping[Digest, LeftOut]) -> Iterator[str]:
     for blob in blobs:
         member = bundle.known.get(layout.blob(blob.digest))
-        size = member.size if member else left_out.get(blob.digest)
-        if size is None:
+        held = member or left_out.get(blob.digest)
+        if held is None:
             yield f"{blob.digest} ({blob.media_type}) is missing"
-        elif size != blob.size:
-            yield f"{blob.digest} has {size} bytes, its descriptor says {blob.size}"
+        elif held.size != blob.size:
+            yield f"{blob.digest} has {held.size} bytes, its descriptor says {blob.size}"
 
 
 def _names(platforms: tuple[object, ...]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from bundler.effects.archive import Bundle
 from bundler.effects.blobs import BlobStore
+from bundler.effects.registry.repository import Repository
 from bundler.errors import BundlerError, RegistryError, SpecError, UsageError, VerificationError
 from bundler.model import layout
 from bundler.model.digest import Digest
@@ -129,6 +131,28 @@ def test_what_is_left_out_is_taken_over_into_new_repositories(base: Path, regist
     assert registry.manifest("site/feast/another-name", "0.3.0")
 
 
+def test_what_is_left_out_is_found_where_the_base_brought_it(base: Path, registry: RunningRegistry) -> None:
+    renamed = next_version(base.parents[1], base, "0.5.0", "another-name")
+    push.run(base, options(registry), SilentProgress())
+    only = options(registry, only=("feast/another-name",))
+    receipt = push.run(renamed, only, SilentProgress())
+    assert receipt.blobs_mounted == 1
+    assert registry.manifest("site/feast/another-name", "0.5.0")
+
+
+def test_a_registry_that_takes_nothing_over_is_told_before_anything_is_sent(
+    base: Path, registry: RunningRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renamed = next_version(base.parents[1], base, "0.6.0", "another-name")
+    push.run(base, options(registry), SilentProgress())
+    before = registry.blobs()
+    monkeypatch.setattr(Repository, "mount", lambda repository, digest, source: repository.begin_upload())  # noqa: ARG005
+    with pytest.raises(RegistryError, match="does not mount it to site/feast/another-name; nothing was sent"):
+        push.run(renamed, options(registry, only=("feast/another-name",)), SilentProgress())
+    assert registry.blobs() == before
+    assert "http.request.method=DELETE" in registry.log, "the upload that it began instead is cancelled"
+
+
 def test_a_delta_is_a_base_too(base: Path, newer: Path, registry: RunningRegistry) -> None:
     third = next_version(base.parents[1], newer, "0.4.0")
     with Bundle.open(third) as bundle, Bundle.open(newer) as before:
@@ -169,18 +193,26 @@ def test_what_must_read_whole_images_refuses_it(read: object, newer: Path) -> No
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda value: value["base"]["blobs"].append({"digest": f"sha256:{'f' * 64}", "size": 1}), "no image"),
+        (
+            lambda value: value["base"]["blobs"].append(
+                {"digest": f"sha256:{'f' * 64}", "size": 1, "repository": "a"}
+            ),
+            "no image",
+        ),
         (lambda value: value["base"]["blobs"].clear(), "is missing"),
         (lambda value: value["base"]["blobs"][0].update(size=1), "has 1 bytes, its descriptor says"),
         (lambda value: value["base"]["blobs"][0].update(digest="sha256:x"), "sha256:x"),
+        (lambda value: value["base"]["blobs"][0].update(repository="../x"), "not a blob of the base"),
+        (lambda value: value["base"]["blobs"][0].update(size=10**400), "not a blob of the base"),
         (lambda value: value["base"].pop("digest"), "not the base of a delta"),
-        (lambda value: value["base"].update(name="\x1b[31m"), "steer a terminal"),
+        (lambda value: value["base"].update(version="1; rm -rf"), "no bundle has this name"),
+        (lambda value: value["base"].update(name="\x1b[31m"), "no bundle has this name"),
         (lambda value: value.pop("base"), "canonical form"),
         (lambda value: value.update(format=1), "canonical form"),
         (lambda value: value["base"]["blobs"].append(dict(value["base"]["blobs"][0])), "each once"),
         (
             lambda value: value["base"]["blobs"].insert(
-                0, {"digest": value["images"][0]["root"]["digest"], "size": value["images"][0]["root"]["size"]}
+                0, {"digest": value["images"][0]["root"]["digest"], "size": 1, "repository": "a"}
             )
             or value["base"]["blobs"].sort(key=lambda one: one["digest"]),
             "and leaves it to its base",
@@ -216,11 +248,21 @@ def test_the_script_pushes_it_after_its_base(
         folder = tmp_path / bundle.stem
         folder.mkdir(exist_ok=True)
         subprocess.run(["tar", "-xf", bundle, "-C", folder], check=True)
+        checked = subprocess.run(["sh", folder / "install.sh", "verify"], capture_output=True, text=True, check=True)
+        assert ("only in the bundle driver-stats 0.1.0\n" in checked.stderr) == (bundle == newer)
+        seen = subprocess.run(
+            [sys.executable, folder / "verify.py", bundle], capture_output=True, text=True, check=True
+        )
+        assert ("a delta: layers of its images are only in the bundle driver-stats 0.1.0, " in seen.stdout) == (
+            bundle == newer
+        )
         command = ["sh", str(folder / "install.sh"), "push", f"{registry.address}/site/feast"]
         environment = {"PATH": "/usr/bin:/bin", "SKOPEO_OPTIONS": "--dest-tls-verify=false"}
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
-    assert by_script(newer).returncode == 7
+    alone = by_script(newer)
+    assert alone.returncode == 7
+    assert "this is a delta: push the bundle driver-stats 0.1.0 before it" in alone.stderr
     assert by_script(base).returncode == 0
     assert by_script(newer).returncode == 0
     assert registry.manifest("site/feast/driver-stats", "0.2.0")

@@ -9,17 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from bundler.cli import diff as command_line
 from bundler.cli import program
 from bundler.effects.archive import Bundle
 from bundler.effects.blobs import BlobStore
 from bundler.errors import UsageError, VerificationError
 from bundler.model import layout
+from bundler.model.delta import Base, LeftOut
 from bundler.model.digest import Digest
+from bundler.model.manifest import BundleManifest
 from bundler.model.progress import SilentProgress
 from bundler.model.reference import ImageRef
 from bundler.render.sbom import BakedImage, DebianPackage, FeatureRepo, PythonPackage, RepoFile, cyclonedx
 from bundler.steps import diff, pack
-from bundler.steps.diff import Change
+from bundler.steps.diff import Change, Difference, Side
 from bundler.steps.pack import ImageToPack
 from tests.unit import packed
 
@@ -117,6 +120,49 @@ def test_two_tags_of_one_image_and_two_versions_of_one_package_are_both_named(tm
     redis = next(one for one in found.images if one.name == "redis")
     assert redis.new == f"{redis.old}, {redis.old.replace('7@', '8@')}"
     assert found.packages["driver-stats-linux-amd64"] == (Change("pypi/feast", "0.61.0", "0.61.0, 0.62.0"),)
+
+
+def test_another_wheel_of_the_same_version_is_seen(tmp_path: Path) -> None:
+    wheels = [
+        PythonPackage("own", "1.0", "own-1.0-py3-none-any.whl", Digest.of(content).hex) for content in (b"a", b"b")
+    ]
+    paths = [
+        bundle(tmp_path, version, {BILL: bill("0.61.0", "1", b"", one)}, b"x")
+        for version, one in zip(("0.1.0", "0.2.0"), wheels, strict=True)
+    ]
+    changes = diff.run(*paths).packages["driver-stats-linux-amd64"]
+    assert changes == (Change("pypi/own", f"1.0 {Digest.of(b'a')}", f"1.0 {Digest.of(b'b')}"),)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lines"),
+    [
+        (b"a\r\n", b"a\n", ["-a\r", "+a"]),
+        (b"a", b"a\n", ["-a", "\\ No newline at end of file", "+a"]),
+        (b"a: \xff\n", b"a: \xfe\n", ["-a: \\xff", "+a: \\xfe"]),
+    ],
+)
+def test_every_change_of_a_text_is_in_its_patch(tmp_path: Path, old: bytes, new: bytes, lines: list[str]) -> None:
+    path = "build/notes"
+    paths = [bundle(tmp_path, version, {path: text}, b"x") for version, text in (("0.1.0", old), ("0.2.0", new))]
+    [change] = diff.run(*paths).texts
+    assert list(change.patch[3:]) == lines
+    assert (change.added, change.removed) == (1, 1)
+
+
+def test_a_delta_on_another_bundle_than_the_old_one_cannot_follow_it() -> None:
+    layer = Digest.of(b"a layer")
+    left = Base("other", "9", Digest.of(b"its bundle.json"), {layer: LeftOut(1000, "other")})
+    old, new = (
+        Side(Path(version), Digest.of(version.encode()), BundleManifest("s", version, "t", 0, (), (), "r/x", base))
+        for version, base in (("1", None), ("2", left))
+    )
+    found = Difference(old, new, images=(), packages={}, texts=(), files=())
+    assert found.lacking == {layout.blob(layer): 1000}
+    assert not found.new_blobs
+    text = "\n".join(command_line._lines(found, patch=False))
+    assert "a delta: leaves 1 blobs, 1.0 kB, to other 9, sha256:" in text
+    assert "1 of these are not in this 1: it cannot be pushed after it" in text
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:

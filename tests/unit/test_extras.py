@@ -83,7 +83,10 @@ def test_the_example_needs_redis_postgres_and_grpc() -> None:
         ("registry: {registry_type: sqll, path: x}", "registry.registry_type: .* Did you mean 'sql'?"),
         ("registry: {registry_type: acme.OwnRegistry, path: x}", "registry.registry_type: 'acme.OwnRegistry'"),
         ("registry: r\nonline_store: {type: acme.stores.Tape}", "ending in OnlineStore"),
-        ("registry: r\nonline_store: {type: hybrid, online_stores: [{type: rediss}]}", "Did you mean 'redis'?"),
+        (
+            "registry: r\nonline_store: {type: hybrid, online_stores: [{type: redis},\n {type: rediss}]}",
+            "f:4: online_store.online_stores.1..type: .* Did you mean 'redis'?",
+        ),
         ("registry: r\nbatch_engine: {type: spark}", "Did you mean 'spark.engine'?"),
         ("registry: {registry_type: sql, path: 'postgres://u:hunter2@h/d'}", "f:2: registry.path: postgres is not"),
         ("registry: {registry_type: sql, path: 'mysql://u:hunter2@h/d'}", "registry.path: mysql is not"),
