@@ -153,10 +153,10 @@ class _Push:
         plan = self.plan()
         self._journal.tidy()
         outcomes: tuple[_Outcome, ...] = ()
+        left_out, missing = self._bundle.manifest.left_out, [blob for blob in plan.blobs if blob.missing]
         # What is not in the bundle comes first: where that fails, nothing was sent.
-        left_out = [blob for blob in plan.blobs if blob.descriptor.digest in self._bundle.manifest.left_out]
-        taken = self._each([blob for blob in left_out if blob.missing], self._taken_over)
-        if todo := [blob for blob in plan.blobs if blob.missing and blob not in left_out]:
+        taken = self._each([blob for blob in missing if blob.descriptor.digest in left_out], self._taken_over)
+        if todo := [blob for blob in missing if blob.descriptor.digest not in left_out]:
             with self._progress.task("Pushing", total=plan.bytes_to_send, unit="bytes") as task:
                 meter = Meter(task)
                 outcomes = self._each(todo, lambda blob: self._blob(blob, meter), at_first=_UPLOADS_AT_FIRST)

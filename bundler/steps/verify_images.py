@@ -91,6 +91,8 @@ def _image(bundle: Bundle, image: BundledImage, reached: set[Digest], left_out: 
     if problems:
         return _fault(f"The image {image.reference} is not complete", *dict.fromkeys(problems))
     facts = f"{image.root.digest}: {len(found.blobs)} blobs, {found.size} bytes, for {_names(found.platforms)}"
+    if elsewhere := sum(blob.digest in left_out for blob in found.blobs):
+        facts += f"; {elsewhere} of the blobs are those of the base"
     return Finding("images", f"The image {image.reference} is complete", Status.PASS, (facts,))
 
 

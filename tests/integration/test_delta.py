@@ -95,6 +95,8 @@ def test_it_is_verified_with_what_is_left_out_said(newer: Path) -> None:
     [said] = [one for one in report.findings if one.check == "base"]
     assert said.status is Status.MANUAL
     assert "It is a delta: 1 blobs" in said.title
+    [server] = [one for one in report.findings if "driver-stats:0.2.0 is complete" in one.title]
+    assert server.evidence[0].endswith("; 1 of the blobs are those of the base")
 
 
 def test_after_its_base_it_sends_what_is_new_and_the_images_are_whole(
