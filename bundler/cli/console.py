@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
+    from bundler.model.delta import Base
+
 _PLAIN_INTERVAL = 10.0  # seconds between two lines of one long task where there is no terminal
 _MEGA = 1_000_000
 
@@ -31,6 +33,11 @@ def size(amount: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.2f} GB"
+
+
+def delta(base: Base) -> str:
+    """Say what a delta leaves to another bundle."""
+    return f"a delta: leaves {len(base.blobs)} blobs, {size(base.size)}, to {base}, {base.digest}"
 
 
 def can_ask() -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bundler.cli import console, options
+from bundler.model.findings import plain
 
 if TYPE_CHECKING:
     from bundler.steps.diff import Change, Difference
@@ -36,8 +37,7 @@ def command(*, old: Path, new: Path, patch: bool, output: str) -> None:
         console.show_json(found.to_json())
         return
     for line in _lines(found, patch=patch):
-        # What comes out of bundles must not steer a terminal.
-        console.show("".join(one if one.isprintable() or one == "\t" else "\N{REPLACEMENT CHARACTER}" for one in line))
+        console.show(plain(line, instead="\N{REPLACEMENT CHARACTER}", keep="\t"))
 
 
 def _lines(found: Difference, *, patch: bool) -> Iterator[str]:
@@ -52,7 +52,7 @@ def _lines(found: Difference, *, patch: bool) -> Iterator[str]:
         f"{console.size(sum(blobs.values()))}, which is what a push sends to a registry that has {old.version}"
     )
     if base := new.base:
-        yield f"  a delta: leaves {len(base.blobs)} blobs, {console.size(base.size)}, to {base}, {base.digest}"
+        yield f"  {console.delta(base)}"
     if found.lacking:
         yield f"  {len(found.lacking)} of these are not in this {old.version}: it cannot be pushed after it"
     yield f"  made {old.created_text} by {old.tool}, and {new.created_text} by {new.tool}"

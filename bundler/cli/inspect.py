@@ -39,7 +39,7 @@ def _show(contents: Contents) -> None:
     )
     console.show(f"  for the registry {manifest.registry}")
     if base := manifest.base:
-        console.show(f"  a delta: leaves {len(base.blobs)} blobs, {console.size(base.size)}, to {base}, {base.digest}")
+        console.show(f"  {console.delta(base)}")
     console.show("\nimages")
     for image in manifest.images:
         platforms = ", ".join(map(str, image.platforms))

@@ -45,7 +45,8 @@ def extras_for(
     Raises:
         SpecError: a type that Feast does not know, with the nearest one that it does.
     """
-    asked = _Search(config, release, engine)
+    asked = _Search(config, release)
+    of_deployment = "deployment.batchEngine.type" if engine else ""
     own_engine = config.section("batch_engine").get("type")
     return frozenset(
         extra
@@ -56,7 +57,7 @@ def extras_for(
             asked.brought_by(
                 "registry.registry_store_type", config.registry.get("registry_store_type"), known_types.REGISTRY_STORE
             ),
-            asked.brought_by("batch_engine.type", engine or own_engine, known_types.ENGINE),
+            asked.brought_by("batch_engine.type", engine or own_engine, known_types.ENGINE, of_deployment),
             asked.brought_by(
                 "feature_server.type", config.section("feature_server").get("type"), known_types.FEATURE_SERVER
             ),
@@ -76,16 +77,15 @@ def extras_for(
 class _Search:
     config: FeatureStoreConfig
     release: str
-    engine: str | None
 
-    def brought_by(self, place: str, value: Json, kinds: Kinds, path: yaml_document.Path = ()) -> str | None:
+    def brought_by(self, place: str, value: Json, kinds: Kinds, shown: str = "") -> str | None:
         """Return the extra of what stands in a place; None also where nothing does, or a class of the site's own.
 
-        ``path`` is where in the file, if it is not the place that is meant.
+        ``shown`` tells people where it stands, if it is not in that place of the file.
         """
-        shown = self.config.place(*path) if path else self._shown(place)
         if not isinstance(value, str):
             return None
+        shown = shown or self.config.place(*place.split("."))
         if value in kinds.extras:
             self._check_release(place, value, shown)
             return kinds.extras[value]
@@ -103,12 +103,7 @@ class _Search:
 
     def all_by(self, place: str, values: Mapping[yaml_document.Path, Json], kinds: Kinds) -> Iterator[str | None]:
         """Yield the extra of each of several, by where they are, that mean the same as what stands in a place."""
-        return (self.brought_by(place, value, kinds, path) for path, value in values.items())
-
-    def _shown(self, place: str) -> str:
-        if place == "batch_engine.type" and self.engine:
-            return "deployment.batchEngine.type"
-        return self.config.place(*place.split("."))
+        return (self.brought_by(place, value, kinds, self.config.place(*path)) for path, value in values.items())
 
     def _check_release(self, place: str, value: str, shown: str) -> None:
         since = known_types.SINCE.get((place, value))

@@ -7,13 +7,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bundler.model.descriptor import Json
+from bundler.model.descriptor import NO_SIZE, Json
 from bundler.model.digest import Digest
+from bundler.model.reference import ImageRef
 
 # It becomes part of commands that people copy.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
-_REPOSITORY: Final = re.compile(r"[a-z0-9]+(?:[._/-]+[a-z0-9]+)*")
-_LARGEST: Final = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,14 @@ class Base:
 def _blob(value: Json) -> tuple[Digest, LeftOut]:
     match value:
         case {"digest": str(digest), "size": int(size), "repository": str(repository)} if (
-            0 <= size < _LARGEST and _REPOSITORY.fullmatch(repository)
+            0 <= size < NO_SIZE and _is_repository(repository)
         ):
             return Digest.parse(digest), LeftOut(size, repository)
     raise ValueError(f"not a blob of the base: {value!r:.200}")
+
+
+def _is_repository(text: str) -> bool:
+    try:
+        return ImageRef.parse(f"localhost/{text}").repository == text
+    except ValueError:
+        return False

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias, Union
+from typing import Final, TypeAlias, Union
 
 from bundler.model.digest import Digest
 from bundler.model.platform import Platform
 
 # PEP 695 would say this better; the offline half runs on CPython 3.10.
 Json: TypeAlias = Union[bool, int, float, str, "list[Json]", "dict[str, Json]", None]
+NO_SIZE: Final = 1 << 63
+"""Nothing has as many bytes, or more."""
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,13 @@ from typing import Final
 from bundler.errors import VerificationError
 from bundler.model import layout
 from bundler.model.delta import Base, LeftOut
-from bundler.model.descriptor import Descriptor, Json
+from bundler.model.descriptor import NO_SIZE, Descriptor, Json
 from bundler.model.digest import Digest
 from bundler.model.platform import Platform
 
 FORMAT: Final = 1
 DELTA_FORMAT: Final = 2
 """Of a bundle that leaves blobs to another one, which programs that know format 1 alone must not take for whole."""
-LARGEST: Final = 1 << 63
-"""No file has as many bytes."""
 LIMIT: Final = 16 << 20
 """Largest ``bundle.json`` in bytes that is read; a hundred thousand files have less."""
 
@@ -120,7 +118,7 @@ class FileEntry:
         """Read a file; raise ``ValueError`` where it is malformed."""
         match value:
             case {"path": str(path), "role": str(role), "size": int(size), "digest": str(digest)} if (
-                0 <= size < LARGEST
+                0 <= size < NO_SIZE
             ):
                 layout.check_path(path)
                 return cls(path, role, size, Digest.parse(digest))
@@ -145,6 +143,11 @@ class BundleManifest:
     files: tuple[FileEntry, ...]
     registry: str = ""
     base: Base | None = None
+
+    @property
+    def blobs(self) -> Mapping[str, int]:
+        """The blobs in the bundle, shared ones once: path -> size in bytes."""
+        return {entry.path: entry.size for entry in self.files if layout.blob_digest(entry.path)}
 
     @property
     def left_out(self) -> Mapping[Digest, LeftOut]:

@@ -174,8 +174,8 @@ def _components(parent: dict[str, Json]) -> Iterator[tuple[str, Component]]:
         match component:
             case {"purl": str(purl), "version": str(version)} if isinstance(component, dict):
                 name, _, qualified = purl.removeprefix("pkg:").partition("@")
-                digest = f"sha256:{hashed[0]}" if (hashed := list(_digests(component))) else ""
-                yield name, Component(version, " ".join(filter(None, (digest, qualified.partition("?")[2]))))
+                identity = (next(_digests(component), ""), qualified.partition("?")[2])
+                yield name, Component(version, " ".join(filter(None, identity)))
             case {"bom-ref": str(name), "hashes": [{"content": str(digest)}]} if isinstance(component, dict):
                 yield name, Component(f"sha256:{digest}", "")
                 yield from _components(component)
@@ -186,7 +186,7 @@ def _digests(component: dict[str, Json]) -> Iterator[str]:
     for one in hashes if isinstance(hashes, list) else ():
         match one:
             case {"content": str(digest)}:
-                yield digest
+                yield f"sha256:{digest}"
 
 
 def _library(purl: str, name: str, version: str) -> dict[str, Json]:

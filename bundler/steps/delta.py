@@ -20,12 +20,12 @@ from bundler.steps.checklist_facts import OFFLINE, manual
 def base_of(path: Path, name: str, version: str) -> Base:
     """Return what a bundle can be a base of: its blobs, and those that it leaves to a base of its own.
 
-    ``name`` and ``version`` are those of the delta. Nothing is verified: before a delta is pushed, the registry itself
-    is asked what it has.
+    ``name`` and ``version`` are those of the delta. Layers are not verified: before a delta is pushed, the registry
+    itself is asked what it has.
 
     Raises:
         UsageError: there is no such bundle.
-        VerificationError: it is none, or its first pages are damaged.
+        VerificationError: it is none, a manifest in it is damaged, or it has a name that no bundle has.
         SpecError: the delta would have its name and version.
     """
     with Bundle.open(path) as bundle:
@@ -45,7 +45,7 @@ def base_of(path: Path, name: str, version: str) -> Base:
 
 
 def _brought(bundle: Bundle) -> Iterator[tuple[Digest, LeftOut]]:
-    """Yield the layers that a bundle holds, each with a repository below the registry that a push brings it to."""
+    """Yield configs and layers of a bundle, each with a repository below the registry that a push brings it to."""
     anywhere = Destination("localhost")
     for image in open_images(bundle):
         repository = name_of(image, bundle.manifest.registry, anywhere).target.repository

@@ -85,12 +85,12 @@ class Side:
     @property
     def blobs(self) -> Mapping[str, int]:
         """What the bundle's images need: path -> size in bytes, also of what a delta leaves to another bundle."""
-        return {**self.held} | {layout.blob(digest): blob.size for digest, blob in self.manifest.left_out.items()}
+        return {**self.manifest.blobs, **self.left_out}
 
     @property
-    def held(self) -> Mapping[str, int]:
-        """The blobs in the bundle's file: path -> size in bytes."""
-        return {entry.path: entry.size for entry in self.manifest.files if layout.blob_digest(entry.path)}
+    def left_out(self) -> Mapping[str, int]:
+        """What a delta leaves to another bundle: path -> size in bytes."""
+        return {layout.blob(digest): blob.size for digest, blob in self.manifest.left_out.items()}
 
     def to_json(self) -> dict[str, Json]:
         """Return what it is, for scripts."""
@@ -124,14 +124,16 @@ class Difference:
     @property
     def new_blobs(self) -> Mapping[str, int]:
         """What only the new bundle holds, path -> size in bytes: what its push sends where the old one was pushed."""
-        known = self.old.blobs
-        return {path: size for path, size in self.new.held.items() if path not in known}
+        return self._unknown(self.new.manifest.blobs)
 
     @property
     def lacking(self) -> Mapping[str, int]:
         """What the new bundle, a delta, leaves to another one than the old: path -> size in bytes."""
-        known, held = self.old.blobs, self.new.held
-        return {path: size for path, size in self.new.blobs.items() if path not in known and path not in held}
+        return self._unknown(self.new.left_out)
+
+    def _unknown(self, blobs: Mapping[str, int]) -> Mapping[str, int]:
+        known = self.old.blobs
+        return {path: size for path, size in blobs.items() if path not in known}
 
     def to_json(self) -> dict[str, Json]:
         """Return the difference for scripts."""

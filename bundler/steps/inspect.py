@@ -29,7 +29,7 @@ class Contents:
     @property
     def blobs_size(self) -> int:
         """Bytes of all images, shared layers once."""
-        return sum(entry.size for entry in self.manifest.files if layout.blob_digest(entry.path))
+        return sum(self.manifest.blobs.values())
 
     def to_json(self) -> dict[str, Json]:
         """Return the contents for scripts: without the blobs, which ``bundle.json`` lists."""

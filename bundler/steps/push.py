@@ -118,7 +118,7 @@ class _Push:
             answers = self._each(questions, ask)
         there = frozenset(question for question, found in zip(questions, answers, strict=True) if found)
         made = push_plan.make(named, there, destination, elsewhere)
-        self._check_base(made)
+        self._check_base(made, elsewhere)
         return made
 
     def _elsewhere(self) -> push_plan.Places:
@@ -127,14 +127,14 @@ class _Push:
         left_out = self._bundle.manifest.left_out.items()
         return {digest: "/".join(filter(None, (prefix, blob.repository))) for digest, blob in left_out}
 
-    def _check_base(self, made: PushPlan) -> None:
+    def _check_base(self, made: PushPlan, elsewhere: push_plan.Places) -> None:
         """See, before anything is sent, that the registry has what a delta leaves to another bundle."""
-        base, elsewhere = self._bundle.manifest.base, self._elsewhere()
+        base = self._bundle.manifest.base
         lacking = [blob.descriptor for blob in made.blobs if blob.descriptor.digest in elsewhere and not blob.present]
-        if lacking:
+        if base and lacking:
             raise RegistryError(
                 f"{made.destination} lacks {len(lacking)} blobs that this delta leaves to {base}; nothing was sent.",
-                remedy=f"Push {base} there first ({layout.MANIFEST} {base.digest if base else ''}), then this one.",
+                remedy=f"Push {base} there first ({layout.MANIFEST} {base.digest}), then this one.",
                 details=tuple(f"{blob.digest}, {blob.size} bytes, of {elsewhere[blob.digest]}" for blob in lacking),
             )
 
