@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import measure  # noqa: E402  (a script's own folder)
 
-from bundler.effects.archive import Bundle  # noqa: E402
+from bundler.effects.archive.reader import Bundle  # noqa: E402
 from bundler.effects.blobs import BlobStore  # noqa: E402
 from bundler.model import layout  # noqa: E402
 from bundler.model.digest import Digest  # noqa: E402

@@ -24,7 +24,7 @@ import measure  # noqa: E402
 from contenders import MB, Contender  # noqa: E402
 from measure import Measured  # noqa: E402
 
-from bundler.effects.archive_writer import NewFile  # noqa: E402
+from bundler.effects.archive.writer import NewFile  # noqa: E402
 from bundler.model import layout, media_types  # noqa: E402
 from bundler.model.descriptor import Descriptor  # noqa: E402
 from bundler.model.digest import Digest  # noqa: E402

@@ -88,7 +88,7 @@ def command(
     again.
     """
     from bundler.effects.blobs import BlobStore  # noqa: PLC0415  (help must not load the program)
-    from bundler.steps import build  # noqa: PLC0415
+    from bundler.steps.build import run as build  # noqa: PLC0415
 
     if (rehearse_engine or store_images) and not rehearse:
         raise click.UsageError("--rehearse-engine, --redis and --postgres are for a rehearsal: add --rehearse.")
@@ -125,7 +125,7 @@ def command(
 
 
 def _rehearsal(engine: str | None, store_images: Mapping[str, str], cache: Path) -> RehearseOptions:
-    from bundler.effects import engine_runs  # noqa: PLC0415  (help must not load the program)
+    from bundler.effects.engine import runs as engine_runs  # noqa: PLC0415  (help must not load the program)
     from bundler.steps.rehearsal.options import RehearseOptions  # noqa: PLC0415  (help must not load the program)
 
     return RehearseOptions(engine, os.environ, store_images, notes_folder=engine_runs.folder(cache))

@@ -13,7 +13,7 @@ from bundler.cli import console, options
 from bundler.model.findings import plain
 
 if TYPE_CHECKING:
-    from bundler.steps.diff import Change, Difference
+    from bundler.steps.bundle.diff import Change, Difference
 
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
@@ -30,7 +30,7 @@ def command(*, old: Path, new: Path, patch: bool, output: str) -> None:
     still needs. Each is a bundle's file, or one of its volumes. Believes what signed bundles say only once `bundler
     verify` has: no blob is read here.
     """
-    from bundler.steps import diff  # noqa: PLC0415  (help must not load the program)
+    from bundler.steps.bundle import diff  # noqa: PLC0415  (help must not load the program)
 
     found = diff.run(old, new)
     if output == "json":

@@ -27,7 +27,7 @@ def command(repo: Path, name: str | None, output_file: Path | None) -> None:
     Paths in it are relative to the folder of the output file, or to the current one.
     """
     from bundler.effects import files  # noqa: PLC0415  (help must not load the program)
-    from bundler.steps import init  # noqa: PLC0415
+    from bundler.steps.lock import init  # noqa: PLC0415
 
     text = init.propose(repo, name=name, folder=output_file.parent if output_file else Path.cwd())
     if output_file is None:

@@ -10,7 +10,7 @@ import click
 from bundler.cli import console, options
 
 if TYPE_CHECKING:
-    from bundler.steps.inspect import Contents
+    from bundler.steps.bundle.summary import Contents
 
 
 @click.command(name="inspect")
@@ -21,7 +21,7 @@ def command(*, bundle: Path, output: str) -> None:
 
     Nothing is verified; that is what `bundler verify` does.
     """
-    from bundler.steps import inspect  # noqa: PLC0415  (help must not load the program)
+    from bundler.steps.bundle import summary as inspect  # noqa: PLC0415  (help must not load the program)
 
     contents = inspect.run(bundle)
     if output == "json":

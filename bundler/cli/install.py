@@ -13,9 +13,9 @@ from bundler.cli import console, options
 
 if TYPE_CHECKING:
     from bundler.effects.kubectl import Kubectl
-    from bundler.steps.answers import Read
-    from bundler.steps.install import Installed
-    from bundler.steps.install_outline import Outline
+    from bundler.steps.install.online_check import Read
+    from bundler.steps.install.outline import Outline
+    from bundler.steps.install.run import Installed
 
 _FILE = click.Path(path_type=Path)
 
@@ -71,8 +71,9 @@ def command(
     Needs kubectl or oc, and nothing else.
     """
     from bundler.effects import files  # noqa: PLC0415  (help stays quick)
-    from bundler.steps import install, site_checklist  # noqa: PLC0415
-    from bundler.steps.install_outline import Outline  # noqa: PLC0415
+    from bundler.steps.install import run as install  # noqa: PLC0415
+    from bundler.steps.install import site_checklist  # noqa: PLC0415
+    from bundler.steps.install.outline import Outline  # noqa: PLC0415
 
     if checklist and dry_run:
         raise click.UsageError("A dry run is no evidence: leave out --checklist, or --dry-run.")

@@ -35,7 +35,7 @@ def command(
 
     For clusters of one node (imagePullPolicy Never), and for looking inside.
     """
-    from bundler.steps import load  # noqa: PLC0415  (help must not load the program)
+    from bundler.steps.transport import load  # noqa: PLC0415  (help must not load the program)
 
     asked = load.LoadOptions(engine=engine, only=only, platform=platform)
     loaded = load.run(bundle, asked, options.progress(quiet=quiet, verbose=verbose))

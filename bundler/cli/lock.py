@@ -40,7 +40,7 @@ def command(
     the feature repo. It names no package index, so it works against every mirror. Commit it.
     """
     from bundler.effects.blobs import BlobStore  # noqa: PLC0415  (help must not load the program)
-    from bundler.steps import locking  # noqa: PLC0415
+    from bundler.steps.lock import lockfile as locking  # noqa: PLC0415
 
     request = locking.LockRequest(
         spec_file=spec_file,

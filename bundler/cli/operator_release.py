@@ -9,7 +9,7 @@ from bundler.errors import SpecError, UsageError
 
 def check(_context: click.Context, _parameter: click.Parameter, version: str | None) -> str | None:
     """Check a release of the operator."""
-    from bundler.feast.capabilities import Capabilities  # noqa: PLC0415  (help stays quick)
+    from bundler.feast.operator.capabilities import Capabilities  # noqa: PLC0415  (help stays quick)
 
     if version is not None:
         try:

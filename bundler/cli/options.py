@@ -154,7 +154,7 @@ def read_features(command: Callable[..., _Result]) -> Callable[..., _Result]:
 
     @functools.wraps(command)
     def with_read(*, features: tuple[str, ...], entity: tuple[str, ...], **others: object) -> _Result:
-        from bundler.steps.answers import Read  # noqa: PLC0415  (help stays quick)
+        from bundler.steps.install.online_check import Read  # noqa: PLC0415  (help stays quick)
 
         return command(read=Read.parse(features, entity), **others)
 

@@ -42,7 +42,7 @@ def command(
     quotas) and at the registry (every image by digest, the login of the pull secrets). Changes nothing. Exit code 0
     where an install can begin, 8 where it cannot.
     """
-    from bundler.steps.preflight import run  # noqa: PLC0415  (help stays quick)
+    from bundler.steps.install.preflight import run  # noqa: PLC0415  (help stays quick)
 
     asked = run.PreflightOptions(registry, access, secrets, part)
     found = run.run(bundle, asked, kubectl, options.progress(quiet=quiet, verbose=verbose))

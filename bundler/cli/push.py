@@ -12,7 +12,7 @@ from bundler.cli import console, options
 
 if TYPE_CHECKING:
     from bundler.effects.registry.endpoint import Access
-    from bundler.steps.push_plan import PushPlan, Receipt
+    from bundler.steps.transport.push_plan import PushPlan, Receipt
 
 _FILE = click.Path(path_type=Path)
 
@@ -59,7 +59,7 @@ def command(
     """
     from bundler.effects.registry import journal  # noqa: PLC0415  (help stays quick)
     from bundler.effects.registry.endpoint import Destination  # noqa: PLC0415
-    from bundler.steps import push  # noqa: PLC0415
+    from bundler.steps.transport import push  # noqa: PLC0415
 
     asked = push.PushOptions(
         destination=Destination.parse(registry),
@@ -73,7 +73,7 @@ def command(
     if dry_run:
         done = push.plan(bundle, asked, progress)
     elif engine == "skopeo":
-        from bundler.steps import push_by_skopeo  # noqa: PLC0415  (serves the bundle, which push does not)
+        from bundler.steps.transport import push_by_skopeo  # noqa: PLC0415  (serves the bundle, which push does not)
 
         done = push_by_skopeo.run(bundle, asked, progress)
     else:
@@ -85,7 +85,7 @@ def command(
 
 
 def _show(done: PushPlan | Receipt) -> None:
-    from bundler.steps.push_plan import PushPlan  # noqa: PLC0415
+    from bundler.steps.transport.push_plan import PushPlan  # noqa: PLC0415
 
     present = console.size(done.bytes_present or 0)
     if isinstance(done, PushPlan):

@@ -74,8 +74,9 @@ def command(
     beside them where an image is in the bundle or given, else files take the stores' place, and the report says so.
     Exit code 3 where anything fails.
     """
-    from bundler.effects import engine_runs, files  # noqa: PLC0415  (help must not load the program)
-    from bundler.steps import rehearse  # noqa: PLC0415
+    from bundler.effects import files  # noqa: PLC0415  (help must not load the program)
+    from bundler.effects.engine import runs as engine_runs  # noqa: PLC0415  (help must not load the program)
+    from bundler.steps.rehearsal import run as rehearse  # noqa: PLC0415
     from bundler.steps.rehearsal.options import ANY_USER, RehearseOptions, read_values  # noqa: PLC0415
 
     asked = RehearseOptions(

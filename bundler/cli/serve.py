@@ -22,7 +22,7 @@ def command(
 
     For a site without a registry, or to pull onto one node: skopeo, podman, docker and containerd read it.
     """
-    from bundler.steps import serve  # noqa: PLC0415  (help must not load the program)
+    from bundler.steps.transport import serve  # noqa: PLC0415  (help must not load the program)
 
     asked = serve.ServeOptions(listen=listen, tls_cert=tls_cert, tls_key=tls_key)
     serve.run(bundle, asked, options.progress(quiet=quiet, verbose=verbose))

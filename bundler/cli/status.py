@@ -33,7 +33,7 @@ def command(
 
     Reads only. Exit code 0 where all is well, 8 where it is not.
     """
-    from bundler.steps import status  # noqa: PLC0415  (help stays quick)
+    from bundler.steps.install import status  # noqa: PLC0415  (help stays quick)
 
     options.progress(quiet=quiet, verbose=verbose)  # --verbose shows what kubectl is asked
     found = status.run(bundle, registry, kubectl)

@@ -38,7 +38,7 @@ def command(
     operator made for a feature store are taken from it first, and found again by the next install. Asks first, unless
     told not to.
     """
-    from bundler.steps import uninstall  # noqa: PLC0415  (help stays quick)
+    from bundler.steps.install import uninstall  # noqa: PLC0415  (help stays quick)
 
     asked = uninstall.plan(bundle)
     if not yes:

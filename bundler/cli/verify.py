@@ -20,7 +20,7 @@ def command(*, bundle: Path, key: Path | None, output: str, verbose: bool, quiet
 
     Exit code 0 where all is well, 6 where anything is missing, extra or altered; every fault is reported.
     """
-    from bundler.steps import verify  # noqa: PLC0415  (help must not load the program)
+    from bundler.steps.bundle import verify  # noqa: PLC0415  (help must not load the program)
 
     found = verify.run(bundle, progress=options.progress(quiet=quiet, verbose=verbose), public_key=key)
     return report.show(

@@ -1,1 +1,1 @@
-"""The only code that touches the world, one module a tool."""
+"""The only code that touches the world, one family of modules a tool."""

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from pathspec import GitIgnoreSpec
 
 from bundler.errors import SpecError
-from bundler.feast import feature_store, repository
-from bundler.feast.feature_store import FeatureStoreConfig
+from bundler.feast.rules import repository
+from bundler.feast.stores import feature_store_yaml as feature_store
+from bundler.feast.stores.feature_store_yaml import FeatureStoreConfig
 from bundler.model.digest import Digest
 from bundler.model.spec import FeatureRepo
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import urllib3
 
-from bundler.effects import trust
+from bundler.effects.packages import index_tls as trust
 from bundler.errors import RegistryError, SpecError
-from bundler.feast import crd
-from bundler.feast.capabilities import Capabilities
-from bundler.feast.crd import FeatureStoreCrd
-from bundler.feast.operator_images import image_references
+from bundler.feast.operator import crd
+from bundler.feast.operator.capabilities import Capabilities
+from bundler.feast.operator.crd import FeatureStoreCrd
+from bundler.feast.operator.images import image_references
 from bundler.model.spec import Operator
 
 _LIMIT = 32 << 20  # bytes; real ones have about 1.4 MB

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from bundler.feast.tenant import Tenant
-from bundler.feast.topology import Role
+from bundler.feast.deployment.tenant import Tenant
+from bundler.feast.deployment.topology import Role
 
 _PACKAGED: Final = """\
 The feature repo in the image. Without this, and without init containers, servers would start in an empty folder and end

@@ -6,18 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bundler.errors import SpecError
-from bundler.feast import consistency, featurestore, network, objects, refusals
-from bundler.feast.capabilities import Capabilities
-from bundler.feast.feature_store import FeatureStoreConfig, refuse_credentials
-from bundler.feast.names import Names
-from bundler.feast.stores import StoreSecretKey, stores
-from bundler.feast.tenant import DeploymentImages, Tenant
-from bundler.feast.tenants import Baked, tenants
-from bundler.feast.wiring import wire
+from bundler.feast.deployment import network, objects
+from bundler.feast.deployment import resource as featurestore
+from bundler.feast.deployment.persistence import StoreSecretKey, stores
+from bundler.feast.deployment.tenant import DeploymentImages, Tenant
+from bundler.feast.deployment.tenants import Baked, tenants
+from bundler.feast.deployment.wiring import wire
+from bundler.feast.operator.capabilities import Capabilities
+from bundler.feast.operator.names import Names
+from bundler.feast.rules import consistency, refusals
+from bundler.feast.stores.feature_store_yaml import FeatureStoreConfig, refuse_credentials
+from bundler.kube import yaml_text
 from bundler.model import layout
 from bundler.model.descriptor import Json
 from bundler.model.spec import BundleSpec, Subscription
-from bundler.render import comments, templates, yaml_text
+from bundler.render import comments, templates
 
 __all__ = ["Baked", "DeploymentImages", "credentials_secret", "render", "service_accounts"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from bundler.kube import yaml_text
 from bundler.model.descriptor import Json
 from bundler.model.reference import DOCKER_HUB, ImageRef
-from bundler.render import yaml_text
 
 _DOCKER_HUB_SERVER: Final = "registry-1.docker.io"
 _OPENSHIFT: Final = "config.openshift.io/v1"

@@ -8,8 +8,9 @@ from functools import lru_cache
 import jinja2
 
 from bundler.errors import BundlerError
+from bundler.kube import yaml_text
 from bundler.model.descriptor import Json
-from bundler.render import jinja, yaml_text
+from bundler.render import jinja
 
 
 def document(template: str, value: dict[str, Json], facts: Mapping[str, object] | None = None) -> str:

@@ -1,1 +1,1 @@
-"""One module a verb: a pure plan and a dull loop that runs it."""
+"""What the commands do, one family of modules a subject; `docs/architecture.md` says what lies where."""

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bundler.errors import SpecError
-from bundler.feast import advice, crd, validation
-from bundler.feast.capabilities import Capabilities
-from bundler.feast.crd import FeatureStoreCrd
+from bundler.feast.operator import crd, validation
+from bundler.feast.operator.capabilities import Capabilities
+from bundler.feast.operator.crd import FeatureStoreCrd
+from bundler.feast.rules import advice
+from bundler.kube import yaml_text
 from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Report, Section, Status
-from bundler.render import yaml_text
 
 
 def run(files: tuple[Path, ...], *, operator_version: str | None, operator_manifest: Path | None) -> Report:

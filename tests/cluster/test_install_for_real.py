@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bundler.effects.archive import Bundle
+from bundler.effects.archive.reader import Bundle
 from bundler.model import layout
 from tests.support import api_server, operator_stand_in, pythons, registries
 from tests.support.api_server import BUILT, RunningApi

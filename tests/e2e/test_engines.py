@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bundler.effects.archive import Bundle
+from bundler.effects.archive.reader import Bundle
 from bundler.effects.blobs import BlobStore
 from bundler.model import layout, media_types
 from bundler.model.digest import Digest

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from bundler.cli import program
-from bundler.feast import feature_store
-from bundler.feast.capabilities import Capabilities
+from bundler.feast.operator.capabilities import Capabilities
+from bundler.feast.stores import feature_store_yaml as feature_store
 from bundler.model import spec_reader
 from bundler.model.spec import BundleSpec
 from bundler.render import manifests

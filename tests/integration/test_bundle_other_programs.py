@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects import openssl
+from bundler.effects.archive import openssl
 from bundler.errors import UsageError
 from bundler.model import layout
 from bundler.model.findings import Status
 from bundler.model.progress import SilentProgress
-from bundler.steps import verify
-from bundler.steps.pack import Packed
+from bundler.steps.build.pack import Packed
+from bundler.steps.bundle import verify
 from tests.support.registries import require
 from tests.unit import packed
 

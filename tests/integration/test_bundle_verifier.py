@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects.archive import Bundle
+from bundler.effects.archive.reader import Bundle
 from bundler.model import layout
 from bundler.model.progress import SilentProgress
-from bundler.steps import verify
-from bundler.steps.pack import Packed
+from bundler.steps.build.pack import Packed
+from bundler.steps.bundle import verify
 from tests.support import pythons
 from tests.support.registries import require
 from tests.support.verifier_program import check

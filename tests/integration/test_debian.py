@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects import base_image, debian, debian_host
+from bundler.effects import base_image
 from bundler.effects.blobs import BlobStore
+from bundler.effects.debian import host as debian_host
+from bundler.effects.debian import images as debian
 from bundler.errors import RegistryError, ToolFailedError, ToolMissingError
 from bundler.model.platform import Platform
 from bundler.model.progress import SilentProgress

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects.archive import Bundle
+from bundler.effects.archive.reader import Bundle
 from bundler.effects.blobs import BlobStore
 from bundler.effects.registry.repository import Repository
 from bundler.errors import BundlerError, RegistryError, SpecError, UsageError, VerificationError
@@ -20,11 +20,16 @@ from bundler.model.digest import Digest
 from bundler.model.findings import Status
 from bundler.model.manifest import BundleManifest
 from bundler.model.progress import SilentProgress
-from bundler.steps import bundled_images, delta, inspect, load, pack, push, push_by_skopeo, rehearse, serve, verify
-from bundler.steps.load import LoadOptions
-from bundler.steps.pack import ImageToPack
+from bundler.steps.build import pack
+from bundler.steps.build.pack import ImageToPack
+from bundler.steps.bundle import delta, verify
+from bundler.steps.bundle import images as bundled_images
+from bundler.steps.bundle import summary as inspect
+from bundler.steps.rehearsal import run as rehearse
 from bundler.steps.rehearsal.options import RehearseOptions
-from bundler.steps.serve import ServeOptions
+from bundler.steps.transport import load, push, push_by_skopeo, serve
+from bundler.steps.transport.load import LoadOptions
+from bundler.steps.transport.serve import ServeOptions
 from tests.integration.test_push import options
 from tests.support import pushing, registries
 from tests.support.programs import require

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects import engine_connection
-from bundler.effects.engine import ContainerPlan, Engine
-from bundler.effects.engine_connection import EngineChoice
+from bundler.effects.engine import connection as engine_connection
+from bundler.effects.engine.api import ContainerPlan, Engine
+from bundler.effects.engine.connection import EngineChoice
 from bundler.errors import ToolFailedError
 from tests.support import engines, host_images
 

@@ -16,10 +16,12 @@ from unittest.mock import patch
 
 import pytest
 
-from bundler.effects import engine_build, engine_connection, engine_runs
-from bundler.effects.engine import Engine
-from bundler.effects.engine_build import Build, ContextFile
-from bundler.effects.engine_connection import EngineChoice
+from bundler.effects.engine import build as engine_build
+from bundler.effects.engine import connection as engine_connection
+from bundler.effects.engine import runs as engine_runs
+from bundler.effects.engine.api import Engine
+from bundler.effects.engine.build import Build, ContextFile
+from bundler.effects.engine.connection import EngineChoice
 from bundler.errors import ToolFailedError, ToolMissingError
 from bundler.model.digest import Digest
 from bundler.oci import saved_image

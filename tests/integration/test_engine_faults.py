@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects import engine_build, engine_connection
-from bundler.effects.engine_connection import EngineChoice
+from bundler.effects.engine import build as engine_build
+from bundler.effects.engine import connection as engine_connection
+from bundler.effects.engine.connection import EngineChoice
 from bundler.errors import ToolFailedError
 from tests.integration.test_engine_build import BASE, Notes, build
 from tests.support import engines, host_images

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects import base_image, debian, feature_repo
+from bundler.effects import base_image, feature_repo
 from bundler.effects.blobs import BlobStore
+from bundler.effects.debian import images as debian
 from bundler.errors import ToolFailedError
 from bundler.model import spec_reader
 from bundler.model.lock import LockedPlatform
@@ -24,10 +25,10 @@ from bundler.model.spec import BundleSpec
 from bundler.oci import layer_format, mutate, tar_reader
 from bundler.oci.filetree import File, FileTree
 from bundler.oci.layer import Layer, write_layer
-from bundler.steps import engine_bake
-from bundler.steps.bake import ImageIdentity
-from bundler.steps.engine_order import Order
-from bundler.steps.lock import Base
+from bundler.steps.build import engine_bake
+from bundler.steps.build.bake import ImageIdentity
+from bundler.steps.build.engine_job import Order
+from bundler.steps.lock.resolve import Base
 from tests.integration.test_debian import HERE
 from tests.support import engines
 from tests.support.programs import require

@@ -21,10 +21,11 @@ from bundler.effects.registry.pull import PullSettings
 from bundler.errors import RegistryError, VerificationError
 from bundler.model.digest import Digest
 from bundler.model.progress import SilentProgress
-from bundler.steps import mirror, push
-from bundler.steps.mirror import MirrorOptions
-from bundler.steps.push import PushOptions
-from bundler.steps.push_plan import Receipt
+from bundler.steps.sources import mirror
+from bundler.steps.sources.mirror import MirrorOptions
+from bundler.steps.transport import push
+from bundler.steps.transport.push import PushOptions
+from bundler.steps.transport.push_plan import Receipt
 from tests.support import fault_proxy, memory_registry, pushing, registries, sample_bundles
 from tests.support.fault_proxy import Fault, FaultProxy, Kind
 from tests.support.memory_registry import MemoryRegistry
@@ -269,7 +270,7 @@ def _flipped(bundle: Path, target: Path, offset: int) -> Path:
 
 
 def _offset(bundle: Path, path: str, within: int = 0) -> int:
-    from bundler.effects.archive import Bundle  # noqa: PLC0415
+    from bundler.effects.archive.reader import Bundle  # noqa: PLC0415
 
     with Bundle.open(bundle) as opened:
         return opened.member(path).offset + within

@@ -20,8 +20,8 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from bundler.effects import archive_header
-from bundler.effects.archive_writer import NewFile
+from bundler.effects.archive import header as archive_header
+from bundler.effects.archive.writer import NewFile
 from bundler.model import layout, media_types
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest

@@ -15,8 +15,8 @@ from bundler.effects.blobs import BlobStore
 from bundler.model import layout
 from bundler.model.digest import Digest
 from bundler.model.progress import SilentProgress
-from bundler.steps import pack
-from bundler.steps.pack import Packed
+from bundler.steps.build import pack
+from bundler.steps.build.pack import Packed
 from tests.support import registries
 from tests.support.registries import RunningRegistry, require
 from tests.unit import packed

@@ -11,9 +11,9 @@ import pytest
 from bundler.effects.registry.endpoint import Access, Connection, Destination
 from bundler.errors import ToolFailedError, UsageError
 from bundler.model.progress import SilentProgress
-from bundler.steps import load, push
-from bundler.steps.load import LoadOptions
-from bundler.steps.push import PushOptions
+from bundler.steps.transport import load, push
+from bundler.steps.transport.load import LoadOptions
+from bundler.steps.transport.push import PushOptions
 from tests.support import engines, registries, sample_bundles
 from tests.support.sample_bundles import AMD64, ARM64, REGISTRY, SampleLayer
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects import feature_repo, wheelhouse
+from bundler.effects import feature_repo
 from bundler.effects.blobs import BlobStore
+from bundler.effects.packages import wheelhouse
 from bundler.errors import LockError, SpecError, UsageError
 from bundler.model import spec_reader
 from bundler.model.digest import Digest
@@ -20,9 +21,9 @@ from bundler.model.platform import Platform
 from bundler.model.progress import SilentProgress
 from bundler.oci import image
 from bundler.oci.rootfs import BaseContents, PythonInstallation
-from bundler.steps import lock
-from bundler.steps.lock import Base, LockInputs
-from bundler.steps.project import Project
+from bundler.steps.lock import resolve as lock
+from bundler.steps.lock.project import Project
+from bundler.steps.lock.resolve import Base, LockInputs
 from tests.integration.package_index import PackageIndex
 from tests.unit.sample_wheels import wheel
 

@@ -17,9 +17,10 @@ from bundler.model import spec_reader
 from bundler.model.digest import Digest
 from bundler.model.lock import BundleLock, LockedPlatform
 from bundler.model.progress import SilentProgress
-from bundler.steps import lock, lock_sources
-from bundler.steps.lock import LockInputs
-from bundler.steps.lock_sources import Asking
+from bundler.steps.lock import resolve as lock
+from bundler.steps.lock import sdists as lock_sources
+from bundler.steps.lock.resolve import LockInputs
+from bundler.steps.lock.sdists import Asking
 from tests.integration.package_index import PackageIndex
 from tests.integration.test_lock import AMD64, SPEC, asked_alone, base, distribution, inputs
 

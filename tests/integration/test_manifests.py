@@ -15,11 +15,15 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from bundler.feast.capabilities import Capabilities
-from bundler.feast.operator_images import image_references
+from bundler.feast.emulation import image_check
+from bundler.feast.operator.capabilities import Capabilities
+from bundler.feast.operator.images import image_references
+from bundler.kube import kustomize as kustomized
+from bundler.kube import yaml_text
 from bundler.model.findings import Status
 from bundler.model.reference import ImageRef
-from bundler.render import image_check, kustomized, manifests, references, relocation, yaml_text
+from bundler.oci import references, relocation
+from bundler.render import manifests
 from tests.integration import discovery_api
 from tests.unit import manifest_cases as cases
 from tests.unit.operator_manifests import real_manifest

@@ -25,9 +25,10 @@ from bundler.model.digest import Digest
 from bundler.model.platform import Platform
 from bundler.model.progress import SilentProgress
 from bundler.model.spec import Mirror
-from bundler.steps import mirror, push
-from bundler.steps.mirror import MirrorOptions
-from bundler.steps.push import PushOptions
+from bundler.steps.sources import mirror
+from bundler.steps.sources.mirror import MirrorOptions
+from bundler.steps.transport import push
+from bundler.steps.transport.push import PushOptions
 from tests.support import fault_proxy, pushing, registries, sample_bundles
 from tests.support.certificates import Authority
 from tests.support.fault_proxy import Fault, Kind

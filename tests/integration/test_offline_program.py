@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects.archive import Bundle
+from bundler.effects.archive.reader import Bundle
 from bundler.model import layout
-from bundler.steps.pack import Packed
+from bundler.steps.build.pack import Packed
 from tests.support import pythons
 from tests.support.programs import require
 from tests.unit import packed

@@ -12,10 +12,10 @@ import pytest
 from bundler.effects.registry.endpoint import Access, Connection, Destination, TlsSettings
 from bundler.model.findings import Finding
 from bundler.model.progress import SilentProgress
-from bundler.steps import push
-from bundler.steps.preflight import run as preflight
-from bundler.steps.preflight.run import PreflightOptions
-from bundler.steps.push import PushOptions
+from bundler.steps.install.preflight import run as preflight
+from bundler.steps.install.preflight.run import PreflightOptions
+from bundler.steps.transport import push
+from bundler.steps.transport.push import PushOptions
 from tests.support import registries
 from tests.support.certificates import Authority
 from tests.support.fake_cluster import FakeCluster

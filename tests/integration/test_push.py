@@ -16,9 +16,10 @@ from bundler.effects.blobs import BlobStore
 from bundler.effects.registry.endpoint import Access, Connection, Destination, TlsSettings
 from bundler.errors import RegistryError, UsageError
 from bundler.model.progress import SilentProgress
-from bundler.steps import mirror, push, push_by_skopeo
-from bundler.steps.push import PushOptions
-from bundler.steps.push_plan import Receipt
+from bundler.steps.sources import mirror
+from bundler.steps.transport import push, push_by_skopeo
+from bundler.steps.transport.push import PushOptions
+from bundler.steps.transport.push_plan import Receipt
 from tests.support import fault_proxy, forward_proxy, pushing, registries, sample_bundles, token_server
 from tests.support.certificates import Authority
 from tests.support.registries import RunningRegistry

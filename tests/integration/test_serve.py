@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from bundler.effects.archive import Bundle
-from bundler.effects.registry_server import Listening, ServerTls, serving
+from bundler.effects.archive.reader import Bundle
+from bundler.effects.registry_server.server import Listening, ServerTls, serving
 from bundler.errors import UsageError
 from bundler.model.digest import Digest
-from bundler.steps import serve
-from bundler.steps.bundled_images import open_images
-from bundler.steps.serve import ServeOptions
+from bundler.steps.bundle.images import open_images
+from bundler.steps.transport import serve
+from bundler.steps.transport.serve import ServeOptions
 from tests.support import registries, sample_bundles
 from tests.support.certificates import Authority
 from tests.support.sample_bundles import AMD64, ARM64, SampleLayer

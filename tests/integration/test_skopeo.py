@@ -15,8 +15,9 @@ from urllib.error import URLError
 
 import pytest
 
-from bundler.effects import base_image, skopeo
+from bundler.effects import base_image
 from bundler.effects.blobs import BlobStore
+from bundler.effects.skopeo import pull as skopeo
 from bundler.errors import RegistryError, SpecError, VerificationError
 from bundler.model import layout, media_types
 from bundler.model.descriptor import Descriptor

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects import feast_release, uv
 from bundler.effects.blobs import BlobStore
-from bundler.effects.uv import Resolution
+from bundler.effects.packages import feast_release, uv
+from bundler.effects.packages.uv import Resolution
 from bundler.errors import BundlerError, LockError, RegistryError
 from bundler.model.platform import Platform
 from bundler.model.progress import SilentProgress

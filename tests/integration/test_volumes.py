@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects.archive import Bundle
+from bundler.effects.archive.reader import Bundle
 from bundler.errors import VerificationError
 from bundler.model import layout, volumes
 from bundler.model.digest import Digest
 from bundler.model.progress import SilentProgress
-from bundler.steps import push, push_by_skopeo
-from bundler.steps.pack import Packed
+from bundler.steps.build.pack import Packed
+from bundler.steps.transport import push, push_by_skopeo
 from tests.support import pushing, pythons, registries, sample_bundles
 from tests.support.registries import RunningRegistry
 from tests.support.sample_bundles import SampleLayer

@@ -14,7 +14,7 @@ from bundler.model.digest import Digest
 from bundler.model.lock import LockedWheel
 from bundler.model.progress import SilentProgress
 from bundler.oci.layer import Layer
-from bundler.steps import wheel_layers
+from bundler.steps.build import wheel_layers
 from bundler.wheels.install import InstallTarget
 from tests.unit.sample_wheels import hashed, wheel
 

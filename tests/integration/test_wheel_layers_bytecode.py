@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects import bytecode
-from bundler.effects.bytecode import Interpreter, Source
+from bundler.effects.packages import bytecode
+from bundler.effects.packages.bytecode import Interpreter, Source
 
 pytestmark = pytest.mark.integration
 THIS = (sys.version_info[0], sys.version_info[1])

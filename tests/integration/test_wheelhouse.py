@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects import download, uv, wheelhouse
 from bundler.effects.blobs import BlobStore
-from bundler.effects.uv import Resolution
+from bundler.effects.packages import download, uv, wheelhouse
+from bundler.effects.packages.uv import Resolution
 from bundler.errors import BundlerError, LockError, RegistryError, UsageError, VerificationError
 from bundler.model.digest import Digest
 from bundler.model.lock import LockedWheel

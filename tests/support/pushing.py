@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from bundler.effects.registry.endpoint import Access, Connection, Destination
-from bundler.steps.push import PushOptions
+from bundler.steps.transport.push import PushOptions
 
 ALONE: Final = Connection(environment={})
 """Nothing of this machine's environment: no proxies, no logins."""

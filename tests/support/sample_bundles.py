@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bundler.effects import archive_writer
-from bundler.effects.archive import Bundle
-from bundler.effects.archive_digests import Hashed
-from bundler.effects.archive_writer import NewFile
+from bundler.effects.archive import writer as archive_writer
+from bundler.effects.archive.digests import Hashed
+from bundler.effects.archive.reader import Bundle
+from bundler.effects.archive.writer import NewFile
 from bundler.model import layout, media_types
 from bundler.model.descriptor import Descriptor, Json
 from bundler.model.digest import Digest

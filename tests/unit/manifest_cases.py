@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from bundler.feast import feature_store
-from bundler.feast.capabilities import Capabilities
-from bundler.feast.feature_store import FeatureStoreConfig
+from bundler.feast.operator.capabilities import Capabilities
+from bundler.feast.stores import feature_store_yaml as feature_store
+from bundler.feast.stores.feature_store_yaml import FeatureStoreConfig
 from bundler.model.spec import BundleSpec
 from bundler.render import manifests
 from bundler.render.manifests import Baked

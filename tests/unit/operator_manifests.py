@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bundler.feast import crd
+from bundler.feast.operator import crd
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "feast-operator"
 RELEASES = ("0.61.0", "0.66.0", "head")

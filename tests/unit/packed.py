@@ -17,8 +17,8 @@ from bundler.model.progress import SilentProgress
 from bundler.oci import document
 from bundler.oci.index import Index
 from bundler.oci.manifest import Manifest
-from bundler.steps import pack
-from bundler.steps.pack import ImageToPack, Packed, PackPlan, SigningKey
+from bundler.steps.build import pack
+from bundler.steps.build.pack import ImageToPack, Packed, PackPlan, SigningKey
 
 CREATED = 1700000000
 REGISTRY = "registry.example.internal:5000/feast"

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from bundler.feast import advice, validation
-from bundler.feast.capabilities import Capabilities
+from bundler.feast.operator import validation
+from bundler.feast.operator.capabilities import Capabilities
+from bundler.feast.rules import advice
 from bundler.model.findings import Finding, Status
 from tests.unit import manifest_cases as cases
 from tests.unit.operator_manifests import real_crd

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bundler.effects import archive_header, archive_writer
-from bundler.effects.archive import Bundle
-from bundler.effects.archive_digests import Hashed
-from bundler.effects.archive_writer import NewFile
+from bundler.effects.archive import header as archive_header
+from bundler.effects.archive import writer as archive_writer
+from bundler.effects.archive.digests import Hashed
+from bundler.effects.archive.reader import Bundle
+from bundler.effects.archive.writer import NewFile
 from bundler.errors import ToolFailedError, UsageError, VerificationError
 from bundler.model import layout
 from bundler.model.digest import Digest

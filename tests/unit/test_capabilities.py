@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bundler.errors import SpecError
-from bundler.feast import capabilities, crd
-from bundler.feast.capabilities import Capabilities
+from bundler.feast.operator import capabilities, crd
+from bundler.feast.operator.capabilities import Capabilities
 from tests.unit.operator_manifests import crd_text, real_crd
 
 # The head of the operator's repository is what the next release will have.

@@ -15,8 +15,8 @@ from bundler.model.findings import Finding, Report, Section, Status
 from bundler.model.manifest import BundledImage
 from bundler.model.platform import Platform
 from bundler.render import checklist as render
-from bundler.steps.checklist import ChecklistFacts, OperatorFacts, PythonFacts, RepoFacts, assemble
-from bundler.steps.emitted import Emitted
+from bundler.steps.checklist.assemble import ChecklistFacts, OperatorFacts, PythonFacts, RepoFacts, assemble
+from bundler.steps.checklist.manifest_evidence import Emitted
 
 REGISTRY = "registry.example:5000/feast"
 

@@ -9,8 +9,8 @@ import pytest
 
 from bundler.cli import console, program
 from bundler.errors import BundlerError, ExitCode, SpecError
-from bundler.steps import push_by_skopeo
-from bundler.steps.push import PushOptions
+from bundler.steps.transport import push_by_skopeo
+from bundler.steps.transport.push import PushOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -141,7 +141,7 @@ def test_the_patience_that_is_asked_for_reaches_the_connection(monkeypatch: pyte
         asked.append(given)
         raise SpecError("enough")
 
-    monkeypatch.setattr("bundler.steps.push.run", run)
+    monkeypatch.setattr("bundler.steps.transport.push.run", run)
     with pytest.raises(SystemExit):
         program.main(["push", "x.tar", "--registry", "r.example", "--registry-timeout", "7", "--retry-times", "2"])
     connection = asked[0].access.connection

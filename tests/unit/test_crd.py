@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from bundler.errors import SpecError
-from bundler.feast import cel, structural_schema, validation
-from bundler.feast.structural_schema import Problem
+from bundler.feast.operator import validation
+from bundler.kube import cel_rules as cel
+from bundler.kube import structural_schema
+from bundler.kube.structural_schema import Problem
 from tests.unit.operator_manifests import RELEASES, real_crd
 
 STORE = {"type": "redis", "secretRef": {"name": "s"}}

@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects import debian, debian_host, debian_recipe
 from bundler.effects.blobs import BlobStore
+from bundler.effects.debian import host as debian_host
+from bundler.effects.debian import images as debian
+from bundler.effects.debian import recipe as debian_recipe
 from bundler.errors import ToolMissingError
 from bundler.model.platform import Platform
 from bundler.model.progress import SilentProgress

@@ -11,7 +11,7 @@ import pytest
 
 from bundler.cli import diff as command_line
 from bundler.cli import program
-from bundler.effects.archive import Bundle
+from bundler.effects.archive.reader import Bundle
 from bundler.effects.blobs import BlobStore
 from bundler.errors import UsageError, VerificationError
 from bundler.model import layout
@@ -21,9 +21,10 @@ from bundler.model.manifest import BundleManifest
 from bundler.model.progress import SilentProgress
 from bundler.model.reference import ImageRef
 from bundler.render.sbom import BakedImage, DebianPackage, FeatureRepo, PythonPackage, RepoFile, cyclonedx
-from bundler.steps import diff, pack
-from bundler.steps.diff import Change, Difference, Side
-from bundler.steps.pack import ImageToPack
+from bundler.steps.build import pack
+from bundler.steps.build.pack import ImageToPack
+from bundler.steps.bundle import diff
+from bundler.steps.bundle.diff import Change, Difference, Side
 from tests.unit import packed
 
 BILL = "sbom/driver-stats-linux-amd64.cdx.json"

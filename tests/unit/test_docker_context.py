@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects import docker_context
+from bundler.effects.engine import docker_context
 from bundler.errors import ToolFailedError, ToolMissingError
 
 ENDPOINT = {"Host": "tcp://engine.example:2376", "SkipTLSVerify": False}

@@ -12,8 +12,8 @@ from bundler.effects.blobs import BlobStore
 from bundler.errors import SpecError
 from bundler.model.progress import SilentProgress
 from bundler.model.spec import BundleSpec
-from bundler.steps import build
-from bundler.steps.build import BuildRequest
+from bundler.steps.build import run as build
+from bundler.steps.build.run import BuildRequest
 from tests.unit.manifest_cases import spec
 
 

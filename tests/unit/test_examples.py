@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from bundler.feast.feature_store import literal_credentials
-from bundler.steps import project
+from bundler.feast.stores.feature_store_yaml import literal_credentials
+from bundler.steps.lock import project
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

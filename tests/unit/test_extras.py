@@ -7,13 +7,15 @@ import pytest
 from bundler.effects.blobs import BlobStore
 from bundler.effects.feature_repo import RepoContents
 from bundler.errors import SpecError
-from bundler.feast import feature_store
-from bundler.feast.extras import extras_for
+from bundler.feast.stores import feature_store_yaml as feature_store
+from bundler.feast.stores.extras import extras_for
 from bundler.model import spec_reader
 from bundler.model.digest import Digest
 from bundler.model.progress import SilentProgress
-from bundler.steps import lock, locking, project
-from bundler.steps.project import Project
+from bundler.steps.lock import lockfile as locking
+from bundler.steps.lock import project
+from bundler.steps.lock import resolve as lock
+from bundler.steps.lock.project import Project
 
 ALL_SERVERS = frozenset({"registry", "online", "offline", "ui"})
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundler.errors import SpecError
-from bundler.feast import feature_store
+from bundler.feast.stores import feature_store_yaml as feature_store
 from bundler.model import yaml_document
 
 YAML = """\

@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from bundler.errors import SpecError
-from bundler.feast import topology, validation
-from bundler.feast.capabilities import Capabilities
+from bundler.feast.deployment import topology
+from bundler.feast.operator import validation
+from bundler.feast.operator.capabilities import Capabilities
 from bundler.render import manifests
 from tests.unit import manifest_cases as cases
 from tests.unit.operator_manifests import real_crd

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bundler.feast import feature_store
-from bundler.feast.imports import imports_for
+from bundler.feast.stores import feature_store_yaml as feature_store
+from bundler.feast.stores.imports import imports_for
 
 
 def names(stores: str, auth: str = "no_auth", engine: str | None = None) -> set[str]:

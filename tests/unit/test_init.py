@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bundler.errors import SpecError
 from bundler.model import spec_reader
 from bundler.model.spec import BundleSpec
-from bundler.steps import init
+from bundler.steps.lock import init
 
 YAML = """\
 project: fraud_scores

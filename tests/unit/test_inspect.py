@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects import archive_header
-from bundler.effects.archive import Bundle
+from bundler.effects.archive import header as archive_header
+from bundler.effects.archive.reader import Bundle
 from bundler.errors import UsageError, VerificationError
 from bundler.model import layout
 from bundler.model.digest import Digest
-from bundler.steps import inspect
+from bundler.steps.bundle import summary as inspect
 from tests.unit import packed
 
 

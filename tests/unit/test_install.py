@@ -24,20 +24,16 @@ from bundler.errors import (
 from bundler.model.digest import Digest
 from bundler.model.findings import Status
 from bundler.model.progress import SilentProgress
-from bundler.steps import (
-    answers,
-    install,
-    install_plan,
-    install_subject,
-    own_logins,
-    pack,
-    readiness,
-    site_secrets,
-    status,
-    uninstall,
-)
-from bundler.steps.answers import Read
-from bundler.steps.install import InstallOptions
+from bundler.steps.build import pack
+from bundler.steps.install import online_check as answers
+from bundler.steps.install import openshift_pull_secrets as own_logins
+from bundler.steps.install import plan as install_plan
+from bundler.steps.install import readiness, status, uninstall
+from bundler.steps.install import release as install_subject
+from bundler.steps.install import run as install
+from bundler.steps.install import secrets as site_secrets
+from bundler.steps.install.online_check import Read
+from bundler.steps.install.run import InstallOptions
 from tests.support.fake_cluster import FakeCluster, named
 from tests.unit import packed
 

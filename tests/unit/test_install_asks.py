@@ -12,8 +12,8 @@ from bundler.cli import console
 from bundler.cli import install as command
 from bundler.effects.kubectl import Kubectl
 from bundler.errors import UsageError
-from bundler.steps import install
-from bundler.steps.install import InstallOptions
+from bundler.steps.install import run as install
+from bundler.steps.install.run import InstallOptions
 from tests.unit.test_install import MANIFESTS, OPERATOR, made
 
 REGISTRY = "registry.site:5000/feast"

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects.feast_release import ReleaseLock
+from bundler.effects.packages.feast_release import ReleaseLock
 from bundler.errors import LockError, SpecError
 from bundler.model import spec_reader
 from bundler.model.platform import Platform
-from bundler.steps import requirements
-from bundler.steps.requirements import Requirements
+from bundler.steps.lock import requirements
+from bundler.steps.lock.requirements import Requirements
 from bundler.wheels.compatibility import ImagePython
 
 PYTHON = ImagePython((3, 11), "3.11.2", (2, 36), Platform("linux", "amd64"))

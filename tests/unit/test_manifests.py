@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundler.errors import SpecError
-from bundler.feast import advice, operator_config, validation
-from bundler.feast.capabilities import Capabilities
-from bundler.feast.operator_images import image_references
+from bundler.feast.operator import generated_config as operator_config
+from bundler.feast.operator import validation
+from bundler.feast.operator.capabilities import Capabilities
+from bundler.feast.operator.images import image_references
+from bundler.feast.rules import advice
 from bundler.model.findings import Status
 from bundler.model.reference import ImageRef
 from bundler.model.spec import Operator

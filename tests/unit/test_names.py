@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bundler.feast.capabilities import Capabilities
-from bundler.feast.names import Names
-from bundler.feast.servers import PORTS
+from bundler.feast.deployment.servers import PORTS
+from bundler.feast.operator.capabilities import Capabilities
+from bundler.feast.operator.names import Names
 from tests.unit import manifest_cases as cases
 
 LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")  # RFC 1035, which Services must be

@@ -17,7 +17,7 @@ from bundler.model.platform import Platform
 from bundler.oci import image, layer_format, mutate, saved_image, tar_reader
 from bundler.oci.image import Image
 from bundler.oci.layer import Layer
-from bundler.oci.settle import Settling
+from bundler.oci.normalize import Settling
 
 EPOCH = 315532800
 

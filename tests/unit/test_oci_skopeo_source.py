@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects import skopeo_errors, skopeo_source
+from bundler.effects.skopeo import errors as skopeo_errors
+from bundler.effects.skopeo import source as skopeo_source
 from bundler.errors import RegistryError, SpecError, ToolFailedError
 from bundler.model.digest import Digest
 from bundler.model.spec import Mirror

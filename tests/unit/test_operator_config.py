@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from bundler.errors import SpecError
-from bundler.feast import operator_config
-from bundler.feast.capabilities import Capabilities
+from bundler.feast.operator import generated_config as operator_config
+from bundler.feast.operator.capabilities import Capabilities
 
 OLD, NEW = "0.61.0", "0.66.0"
 

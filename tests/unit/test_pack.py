@@ -9,14 +9,14 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from bundler.effects.archive import Bundle
+from bundler.effects.archive.reader import Bundle
 from bundler.effects.blobs import BlobStore
 from bundler.errors import UsageError, VerificationError
 from bundler.model import layout
 from bundler.model.digest import Digest
 from bundler.model.progress import SilentProgress
-from bundler.steps import pack
-from bundler.steps.pack import ImageToPack, SigningKey
+from bundler.steps.build import pack
+from bundler.steps.build.pack import ImageToPack, SigningKey
 from tests.unit import packed
 
 

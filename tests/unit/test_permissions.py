@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bundler.feast import permissions
+from bundler.feast.rules import permissions
 from bundler.model.findings import Finding, Status
 
 REPO = """

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundler.errors import SpecError
-from bundler.feast import kubelet, pods
-from bundler.feast.capabilities import Capabilities
-from bundler.feast.container import Mount
-from bundler.feast.kubelet import ClusterObjects, Variable, VariableSource
-from bundler.feast.pods import OperatorImages, Pod
+from bundler.feast.emulation import kubelet, pods
+from bundler.feast.emulation.container import Mount
+from bundler.feast.emulation.kubelet import ClusterObjects, Variable, VariableSource
+from bundler.feast.emulation.pods import OperatorImages, Pod
+from bundler.feast.operator.capabilities import Capabilities
 from bundler.model.descriptor import Json
 from tests.unit import manifest_cases
 

@@ -15,8 +15,8 @@ from bundler.errors import ClusterError, ForbiddenError, RegistryError, Unreacha
 from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Report, Status
 from bundler.model.progress import SilentProgress
-from bundler.steps.preflight import run as preflight
-from bundler.steps.preflight.run import PreflightOptions
+from bundler.steps.install.preflight import run as preflight
+from bundler.steps.install.preflight.run import PreflightOptions
 from tests.support.fake_cluster import FakeCluster, available, named
 from tests.unit.test_install import ELSEWHERE, LOGINS, MANIFESTS, OPERATOR, SERVER, STORE, core, made, yaml
 

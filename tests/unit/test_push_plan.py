@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects.archive import Bundle
-from bundler.effects.registry import contents, parallel
+from bundler.effects.archive.reader import Bundle
+from bundler.effects.registry import parallel
 from bundler.effects.registry.endpoint import Destination
 from bundler.effects.registry.meter import Meter
-from bundler.effects.registry.patience import CalledOffError, CallOff
+from bundler.effects.registry.retry import CalledOffError, CallOff
 from bundler.errors import RegistryError, UsageError, VerificationError
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
-from bundler.steps import push_plan
-from bundler.steps.bundled_images import NamedImage, check_metadata, choose, name, open_images
-from bundler.steps.push_plan import Kind, PushPlan, Question
+from bundler.oci import image_graph as contents
+from bundler.steps.bundle.images import NamedImage, check_metadata, choose, name, open_images
+from bundler.steps.transport import push_plan
+from bundler.steps.transport.push_plan import Kind, PushPlan, Question
 from tests.support import sample_bundles
 from tests.support.sample_bundles import REGISTRY, SampleImage, SampleLayer
 

@@ -14,18 +14,18 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from bundler.effects.archive.blob_content import BundledBlob
+from bundler.effects.archive.volumes import Extent
 from bundler.effects.blobs import BlobStore
 from bundler.effects.registry import download
-from bundler.effects.registry.content import BundledBlob
 from bundler.effects.registry.endpoint import Connection, Endpoint
 from bundler.effects.registry.http import Response
 from bundler.effects.registry.journal import Journal
 from bundler.effects.registry.meter import Meter
-from bundler.effects.registry.patience import CallOff
 from bundler.effects.registry.repository import Repository
+from bundler.effects.registry.retry import CallOff
 from bundler.effects.registry.session import Request, Session
 from bundler.effects.registry.upload import upload
-from bundler.effects.volumes import Extent
 from bundler.errors import RegistryError, VerificationError
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest

@@ -20,8 +20,8 @@ from bundler.effects.registry.endpoint import Connection, Destination, Endpoint,
 from bundler.effects.registry.faults import Answer
 from bundler.effects.registry.http import NotConnectedError
 from bundler.effects.registry.mirrors import Location, Rule
-from bundler.effects.registry.patience import CalledOffError, CallOff, Patience
 from bundler.effects.registry.proxies import proxy_for
+from bundler.effects.registry.retry import CalledOffError, CallOff, Patience
 from bundler.errors import RegistryError, ToolFailedError, UsageError
 from bundler.model.digest import Digest
 from bundler.model.reference import ImageRef

@@ -10,8 +10,8 @@ import pytest
 
 from bundler.effects.certificates import Authority
 from bundler.errors import SpecError, UsageError
-from bundler.feast import stand_ins
-from bundler.feast.wiring import FILE_VARIABLE
+from bundler.feast.deployment.wiring import FILE_VARIABLE
+from bundler.feast.emulation import stand_ins
 from bundler.steps.rehearsal import options, roles, script, stage
 from bundler.steps.rehearsal.roles import Role
 from tests.unit import manifest_cases

@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundler.errors import SpecError
-from bundler.feast.operator_images import image_references
+from bundler.feast.emulation import image_check
+from bundler.feast.operator.images import image_references
 from bundler.model.findings import Status
 from bundler.model.reference import ImageRef
 from bundler.model.spec import Registry
-from bundler.render import image_check, mirror_config, references, relocation
+from bundler.oci import references, relocation
+from bundler.render import mirror_config
 from tests.unit import manifest_cases
 from tests.unit.operator_manifests import RELEASES, real_manifest
 

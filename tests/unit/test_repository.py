@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bundler.errors import SpecError
-from bundler.feast import repository
+from bundler.feast.rules import repository
 
 
 def test_sources_that_compile_are_no_problem() -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects.archive import Bundle
-from bundler.effects.registry_answers import Reply, answer
-from bundler.effects.registry_catalog import Catalog, ServedManifest, ServedRepository
+from bundler.effects.archive.reader import Bundle
+from bundler.effects.registry_server.answers import Reply, answer
+from bundler.effects.registry_server.catalog import Catalog, ServedManifest, ServedRepository
 from bundler.model import media_types
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
-from bundler.steps import serve
-from bundler.steps.bundled_images import open_images
+from bundler.steps.bundle.images import open_images
+from bundler.steps.transport import serve
 from tests.support import sample_bundles
 from tests.support.sample_bundles import ARM64, SampleLayer
 

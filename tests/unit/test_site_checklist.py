@@ -13,7 +13,8 @@ from bundler.model.findings import Finding, Report, Section, Status
 from bundler.model.progress import SilentProgress
 from bundler.render import checklist
 from bundler.render.checklist import Cover
-from bundler.steps import install, site_checklist
+from bundler.steps.install import run as install
+from bundler.steps.install import site_checklist
 from tests.support.fake_cluster import FakeCluster
 from tests.unit.test_install import MANIFESTS, cluster, made, options
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bundler.feast import stand_ins
-from bundler.feast.stand_ins import Account, StoreServer
+from bundler.feast.emulation import stand_ins
+from bundler.feast.emulation.stand_ins import Account, StoreServer
 from bundler.model.descriptor import Json
 
 SQL: dict[str, Json] = {"registry_type": "sql", "path": "postgresql+psycopg://ada:p%40ss@pg.stores:5433/feast"}

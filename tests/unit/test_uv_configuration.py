@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects.package_index import PackageIndexes, masked
+from bundler.effects.packages.index import PackageIndexes, masked
 from bundler.errors import UsageError
 
 SITE = "https://me:s3cret@pypi.corp.example/simple"

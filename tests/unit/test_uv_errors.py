@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects.uv_errors import explained
+from bundler.effects.packages.uv_errors import explained
 from bundler.errors import BundlerError, LockError, RegistryError, ToolFailedError
 from bundler.model.platform import Platform
 from bundler.wheels.compatibility import ImagePython

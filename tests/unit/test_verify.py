@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects import archive_header
-from bundler.effects.archive import Bundle
+from bundler.effects.archive import header as archive_header
+from bundler.effects.archive.reader import Bundle
 from bundler.errors import UsageError, VerificationError
 from bundler.model import layout
 from bundler.model.digest import Digest
@@ -19,7 +19,8 @@ from bundler.model.findings import Finding, Report, Status
 from bundler.model.manifest import BundleManifest, FileEntry
 from bundler.model.progress import SilentProgress
 from bundler.oci import tar
-from bundler.steps import pack, verify
+from bundler.steps.build import pack
+from bundler.steps.bundle import verify
 from tests.unit import packed
 
 

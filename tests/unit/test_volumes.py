@@ -12,18 +12,19 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bundler.cli.program import program
-from bundler.effects import archive_writer
-from bundler.effects.archive import Bundle
-from bundler.effects.archive_digests import Hashed
-from bundler.effects.archive_writer import NewFile
+from bundler.effects.archive import writer as archive_writer
+from bundler.effects.archive.blob_content import BundledBlob
+from bundler.effects.archive.digests import Hashed
+from bundler.effects.archive.reader import Bundle
+from bundler.effects.archive.writer import NewFile
 from bundler.effects.blobs import BlobStore
-from bundler.effects.registry.content import BundledBlob
 from bundler.errors import ToolFailedError, UsageError, VerificationError
 from bundler.model import layout, volumes
 from bundler.model.digest import Digest
 from bundler.model.progress import SilentProgress
-from bundler.steps import pack, verify
-from bundler.steps.pack import Packed
+from bundler.steps.build import pack
+from bundler.steps.build.pack import Packed
+from bundler.steps.bundle import verify
 from tests.unit import packed
 
 NAME = "driver-stats-0.1.0.bundle.tar"

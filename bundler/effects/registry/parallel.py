@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from bundler.effects.registry.patience import CalledOffError, CallOff
+from bundler.effects.registry.retry import CalledOffError, CallOff
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")

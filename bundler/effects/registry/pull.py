@@ -9,13 +9,12 @@ from dataclasses import dataclass, field, replace
 from bundler.effects.blobs import BlobStore
 from bundler.effects.registry import download, mirrors, parallel
 from bundler.effects.registry.auth import Scope
-from bundler.effects.registry.contents import ImageContents, is_manifest, walk
 from bundler.effects.registry.endpoint import Connection, Endpoint, TlsSettings
 from bundler.effects.registry.faults import RefusedError, UnreachableError
 from bundler.effects.registry.meter import Meter
 from bundler.effects.registry.mirrors import Rule, Source
-from bundler.effects.registry.patience import CallOff
 from bundler.effects.registry.repository import Repository
+from bundler.effects.registry.retry import CallOff
 from bundler.effects.registry.session import Session
 from bundler.errors import RegistryError, SpecError
 from bundler.model import media_types
@@ -26,6 +25,7 @@ from bundler.model.progress import Progress, SilentProgress
 from bundler.model.reference import ImageRef
 from bundler.oci import index as oci_index
 from bundler.oci.config import ImageConfig
+from bundler.oci.image_graph import ImageContents, is_manifest, walk
 from bundler.oci.index import Index
 
 # What cosign puts beside an image, by tag: signatures, attestations, bills of materials.

@@ -8,7 +8,6 @@ from http import HTTPStatus
 from urllib.parse import urlencode
 
 from bundler.effects.registry.auth import Scope
-from bundler.effects.registry.contents import references
 from bundler.effects.registry.faults import Answer
 from bundler.effects.registry.http import Response
 from bundler.effects.registry.session import Session
@@ -17,6 +16,7 @@ from bundler.model import media_types
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 from bundler.oci import document
+from bundler.oci.image_graph import references
 
 _ACCEPT = {"Accept": ", ".join(sorted(media_types.MANIFESTS | media_types.INDEXES))}
 

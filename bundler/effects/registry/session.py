@@ -20,8 +20,8 @@ from bundler.effects.registry.auth import Authenticator, Scope
 from bundler.effects.registry.endpoint import Connection, Endpoint
 from bundler.effects.registry.faults import Answer, RefusedError
 from bundler.effects.registry.http import Connections, Response, origin
-from bundler.effects.registry.patience import CallOff, Patience
 from bundler.effects.registry.proxies import proxy_for
+from bundler.effects.registry.retry import CallOff, Patience
 from bundler.errors import RegistryError
 
 _LOG = logging.getLogger(__name__)

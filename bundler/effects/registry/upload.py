@@ -8,7 +8,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from urllib.parse import quote
 
-from bundler.effects.registry.content import Content
+from bundler.effects.archive.blob_content import Content
 from bundler.effects.registry.faults import Answer, RefusedError
 from bundler.effects.registry.journal import Entry, Journal
 from bundler.effects.registry.meter import Meter

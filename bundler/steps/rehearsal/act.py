@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from bundler.effects.engine import Ran
+from bundler.effects.engine.api import Ran
 from bundler.errors import SpecError
-from bundler.feast import kubelet
+from bundler.feast.emulation import kubelet
 from bundler.model.findings import Finding, Status
 from bundler.model.progress import Progress
 from bundler.steps.rehearsal.cast import Cast

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bundler.effects.engine import Engine
+from bundler.effects.engine.api import Engine
 from bundler.errors import UsageError
 from bundler.model import media_types
 from bundler.model.descriptor import Descriptor

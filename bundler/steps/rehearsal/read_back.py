@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bundler import resources
-from bundler.feast.pods import Service
+from bundler.feast.emulation.pods import Service
 from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Status
 from bundler.steps.rehearsal.roles import Role

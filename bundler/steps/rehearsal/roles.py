@@ -8,13 +8,15 @@ from typing import Final
 
 import yaml
 
-from bundler.feast import feature_store, kubelet, operator_config, pods, stand_ins
-from bundler.feast.capabilities import Capabilities
-from bundler.feast.container import Container, Mount, overridden
-from bundler.feast.kubelet import ClusterObjects, Variable
-from bundler.feast.operator_config import DATA_FOLDER
-from bundler.feast.pods import CronRun, OperatorImages, Pod, Service
-from bundler.feast.wiring import FILE_VARIABLE, REPO_FOLDER_VARIABLE
+from bundler.feast.deployment.wiring import FILE_VARIABLE, REPO_FOLDER_VARIABLE
+from bundler.feast.emulation import kubelet, pods, stand_ins
+from bundler.feast.emulation.container import Container, Mount, overridden
+from bundler.feast.emulation.kubelet import ClusterObjects, Variable
+from bundler.feast.emulation.pods import CronRun, OperatorImages, Pod, Service
+from bundler.feast.operator import generated_config as operator_config
+from bundler.feast.operator.capabilities import Capabilities
+from bundler.feast.operator.generated_config import DATA_FOLDER
+from bundler.feast.stores import feature_store_yaml as feature_store
 from bundler.model.descriptor import Json
 from bundler.steps.rehearsal.script import Script, place_of
 

@@ -12,11 +12,12 @@ import yaml
 
 from bundler.effects.certificates import Authority
 from bundler.errors import SpecError, UsageError
-from bundler.feast import crd, pods
-from bundler.feast.capabilities import Capabilities
-from bundler.feast.kubelet import ClusterObjects, Texts
+from bundler.feast.emulation import pods
+from bundler.feast.emulation.kubelet import ClusterObjects, Texts
+from bundler.feast.operator import crd
+from bundler.feast.operator.capabilities import Capabilities
+from bundler.kube import yaml_text
 from bundler.model.descriptor import Json
-from bundler.render import yaml_text
 from bundler.steps.rehearsal.source import Source
 
 _INSTALL: Final = "operator/install.yaml"

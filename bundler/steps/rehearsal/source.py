@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
-from bundler.effects.archive import Bundle
+from bundler.effects.archive.reader import Bundle
 from bundler.effects.blobs import BlobStore
 from bundler.model import layout
 from bundler.model.digest import Digest

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from bundler import resources
-from bundler.effects.engine import Container, ContainerPlan, Engine, Ran
+from bundler.effects.engine.api import Container, ContainerPlan, Engine, Ran
 from bundler.errors import ToolFailedError
-from bundler.feast import kubelet
-from bundler.feast.container import Container as Declared
-from bundler.feast.kubelet import ClusterObjects
-from bundler.feast.pods import Pod, Service
-from bundler.feast.stand_ins import StoreServer
+from bundler.feast.emulation import kubelet
+from bundler.feast.emulation.container import Container as Declared
+from bundler.feast.emulation.kubelet import ClusterObjects
+from bundler.feast.emulation.pods import Pod, Service
+from bundler.feast.emulation.stand_ins import StoreServer
 from bundler.steps.rehearsal import stores
 
 _SOCKETS: Final = "/relay"

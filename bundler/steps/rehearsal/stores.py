@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from bundler.effects.engine import Container, ContainerPlan
-from bundler.feast.stand_ins import StoreServer
+from bundler.effects.engine.api import Container, ContainerPlan
+from bundler.feast.emulation.stand_ins import StoreServer
 
 # Both work with the projects' own images and with Debian's packages; the servers are new and empty.
 _USERS: Final = {"redis": "65534:65534", "postgres": "postgres"}

@@ -1,0 +1,88 @@
+"""Hash every file of a bundle where it lies, and the volumes that it lies in."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from bundler.effects.archive.reader import Bundle, Member
+from bundler.effects.archive.volumes import Volume
+from bundler.errors import VerificationError
+from bundler.model.digest import Digest
+from bundler.model.progress import Progress
+
+# hashlib lets go of the interpreter's lock; two threads keep a disk and a processor busy, and leave others some.
+THREADS: Final = 2
+_CHUNK: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """The digest of a member as it lies in the file, or why it could not be read."""
+
+    digest: Digest | None
+    fault: str = ""
+
+
+def of_volumes(bundle: Bundle) -> tuple[Digest, ...]:
+    """Hash each file that a bundle lies in, as ``sha256sum`` does; raise ``OSError`` where the disk fails."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        return tuple(pool.map(_of_volume, bundle.volumes.files))
+
+
+def _of_volume(volume: Volume) -> Digest:
+    state, offset = hashlib.sha256(), 0
+    buffer = memoryview(bytearray(_CHUNK))
+    while offset < volume.size:
+        count = os.preadv(volume.descriptor, [buffer], offset)
+        if not count:
+            raise OSError(errno.EIO, "it became shorter while it was read")
+        state.update(buffer[:count])
+        offset += count
+    return Digest(state.hexdigest())
+
+
+def compute(bundle: Bundle, members: Mapping[str, Member], progress: Progress) -> Mapping[str, Hashed]:
+    """Return path -> what its bytes hash to; the largest begin first."""
+    ordered = sorted(members.values(), key=lambda member: -member.size)
+    total = sum(member.size for member in ordered)
+    lock = threading.Lock()
+    stop = threading.Event()
+    with progress.task(f"Verify {bundle.path.name}", total=total, unit="bytes") as task:
+
+        def advance(amount: int) -> None:
+            with lock:
+                task.advance(amount)
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            futures = {member.path: pool.submit(of_member, bundle, member, advance, stop) for member in ordered}
+            try:
+                return {path: future.result() for path, future in futures.items()}
+            except BaseException:  # an interrupt: do not first read what is left
+                stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def of_member(bundle: Bundle, member: Member, advance: Callable[[int], None], stop: threading.Event) -> Hashed:
+    """Hash one file of a bundle, telling how many bytes each step took, until ``stop`` is set."""
+    state = hashlib.sha256()
+    buffer = memoryview(bytearray(min(_CHUNK, member.size)))
+    try:
+        with bundle.open_member(member.path) as stream:
+            while not stop.is_set() and (count := stream.readinto(buffer)):
+                state.update(buffer[:count])
+                advance(count)
+        if any(bundle.padding(member)):
+            return Hashed(Digest(state.hexdigest()), "the padding behind it is not empty")
+    except VerificationError as error:  # a failing disk or stick
+        return Hashed(None, error.problem)
+    except OSError as error:
+        return Hashed(None, f"it cannot be read: {error.strerror}")
+    return Hashed(Digest(state.hexdigest()))

@@ -1,0 +1,1 @@
+"""Base images made of Debian's packages by mmdebstrap."""

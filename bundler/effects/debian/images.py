@@ -1,0 +1,202 @@
+"""Base images made of Debian's packages by mmdebstrap: no container registry is needed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import BinaryIO, Final
+
+from bundler.effects import process
+from bundler.effects.blobs import BlobStore
+from bundler.effects.debian import host as debian_host
+from bundler.effects.debian import recipe
+from bundler.effects.debian.recipe import Recipe
+from bundler.errors import RegistryError, SpecError, ToolFailedError, VerificationError
+from bundler.model.descriptor import Descriptor, Json
+from bundler.model.digest import Digest
+from bundler.model.platform import Platform
+from bundler.model.progress import Progress, Task
+from bundler.oci import document, image, mutate, rootfs
+from bundler.oci.image import Image
+from bundler.oci.layer import COMPRESSOR, Layer
+from bundler.oci.rewrite import rewrite
+
+_RECORD: Final = "debian"
+_REMEDY: Final = "Check that apt works on this machine (sudo apt-get update), and that Debian has the suite."
+_UNKNOWN: Final = re.compile(r"Unable to locate package (\S+)|Version '\S+' for '(\S+)' was not found")
+_NOT_A_NAME: Final = re.compile(r"[:=].*")
+_UNREACHABLE: Final = ("Temporary failure resolving", "Could not resolve", "Could not connect", "Unable to connect")
+
+
+@dataclass(frozen=True)
+class DebianBase:
+    """A base image, and the version of every Debian package in it."""
+
+    image: Image
+    packages: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What is to be made, of what."""
+
+    recipe: Recipe
+    suite: str
+    platform: Platform
+    mirrors: tuple[str, ...]
+
+    def key(self, mmdebstrap_version: str) -> str:
+        """Return what the result depends on, besides the state of Debian's archive."""
+        # A mirror may be a snapshot of another day; its address may hold credentials, so only its digest is kept.
+        origin = str(Digest.of("\n".join(self.mirrors).encode())) if self.mirrors else "host"
+        return f"{self.recipe.key} {self.suite} {self.platform} {origin} mmdebstrap-{mmdebstrap_version} {COMPRESSOR}"
+
+    def __str__(self) -> str:
+        return f"the Debian {self.suite} {self.recipe.name} image for {self.platform}"
+
+
+def base(
+    suite: str,
+    platform: Platform,
+    store: BlobStore,
+    *,
+    progress: Progress,
+    mirrors: Sequence[str] = (),
+    refresh: bool = False,
+    packages: Sequence[str] = (),
+) -> DebianBase:
+    """Make the base of a feature server: Python and what wheels need, a user 1001 of group 0, nothing else.
+
+    What was made before of the same recipe for the same suite and platform is taken from the store; ``refresh`` makes
+    it again, of the packages that Debian has now. ``mirrors`` are archives (URLs, or lines of ``sources.list``) to take
+    packages from instead of those that apt of this machine uses; neither becomes part of the image. ``packages`` are
+    further ones, as apt names them.
+
+    Raises:
+        ToolMissingError: mmdebstrap, a right, or an emulator for a foreign platform is missing.
+        RegistryError: Debian's archive cannot be reached.
+        SpecError: it does not have one of ``packages``.
+        ToolFailedError: mmdebstrap failed.
+    """
+    full = replace(recipe.BASE, packages=(*recipe.BASE.packages, *packages))
+    return _made(_Order(full, suite, platform, tuple(mirrors)), store, progress, refresh=refresh)
+
+
+def kubectl(
+    suite: str,
+    platform: Platform,
+    store: BlobStore,
+    *,
+    progress: Progress,
+    mirrors: Sequence[str] = (),
+    refresh: bool = False,
+) -> DebianBase:
+    """Make an image of Debian's kubectl and its libraries, on any machine for any platform; otherwise as ``base``."""
+    return _made(_Order(recipe.KUBECTL, suite, platform, tuple(mirrors)), store, progress, refresh=refresh)
+
+
+def _made(order: _Order, store: BlobStore, progress: Progress, *, refresh: bool) -> DebianBase:
+    key = order.key(debian_host.mmdebstrap_version())
+    cached = None if refresh else _recalled(store, key)
+    if cached:
+        return cached
+    with progress.task(f"Making {order}") as task:
+        layer = _make_layer(order, store, task)
+    made = mutate.append_layers(image.empty(order.platform), [layer])
+    made = mutate.configure(
+        made,
+        user=f"{recipe.UID}:0",
+        working_dir=recipe.HOME,
+        env=order.recipe.env,
+        entrypoint=order.recipe.entrypoint,
+        cmd=order.recipe.cmd,
+        labels=order.recipe.labels,
+        created=recipe.EPOCH,
+    )
+    packages = rootfs.inspect(made, store.open).debian_packages
+    if not {_NOT_A_NAME.sub("", name) for name in order.recipe.packages} <= set(packages):
+        raise ToolFailedError(f"mmdebstrap made {order}, but not with the packages that were asked for.")
+    store.put(made.config_bytes())
+    store.put(made.manifest_bytes())
+    store.remember(_RECORD, key, {"image": made.descriptor.to_json(), "packages": dict(packages)})
+    progress.say(f"Made {order}: {len(packages)} packages, {layer.descriptor.size / 1e6:.1f} MB")
+    return DebianBase(made, packages)
+
+
+def _recalled(store: BlobStore, key: str) -> DebianBase | None:
+    """Return what the store has of an earlier run; a cache that is damaged or was cleaned up does not have it."""
+    record: Json = store.recall(_RECORD, key)
+    if not isinstance(record, dict):
+        return None
+    try:
+        found = Image.from_blobs(Descriptor.from_json(record.get("image")), store.read)
+        packages = document.texts(record.get("packages"), "packages")
+    except (ValueError, FileNotFoundError, VerificationError):
+        return None
+    whole = all(store.has(layer.descriptor.digest, layer.descriptor.size) for layer in found.layers)
+    return DebianBase(found, packages) if whole else None
+
+
+def _make_layer(order: _Order, store: BlobStore, task: Task) -> Layer:
+    if order.recipe.runs_programs:
+        debian_host.check_architecture(order.platform)
+    created_by = f"bundler: Debian {order.suite}, {', '.join(order.recipe.packages)}"
+    with store.writing() as sink, _root_file_system(order, task) as tar:
+        return rewrite(
+            tar,
+            sink,
+            keep=recipe.is_kept,
+            additions=order.recipe.additions,
+            epoch=recipe.EPOCH,
+            created_by=created_by,
+        )
+
+
+@contextmanager
+def _root_file_system(order: _Order, task: Task) -> Iterator[BinaryIO]:
+    """Run mmdebstrap; the block reads the tar that it writes."""
+    sources = debian_host.lines(order.mirrors, order.suite) or debian_host.sources(order.suite)
+    command = [
+        "mmdebstrap",
+        f"--variant={order.recipe.variant}",
+        f"--mode={debian_host.mode()}",
+        f"--architectures={order.platform.debian_architecture}",
+        f"--include={','.join(order.recipe.packages)}",
+        "--aptopt=Acquire::Retries 3",
+        "--skip=output/dev",
+        *order.recipe.hooks,
+        *(() if sources else debian_host.keyring_options()),
+        order.suite,
+        "-",
+        *(("-",) if sources else ()),
+    ]
+    try:
+        with process.streaming(
+            command,
+            purpose=f"making {order}",
+            remedy=_REMEDY,
+            environment={
+                **debian_host.proxy_environment(),
+                "SOURCE_DATE_EPOCH": str(recipe.EPOCH),
+                "LC_ALL": "C.UTF-8",
+            },
+            stdin=sources.encode() if sources else None,
+            on_line=lambda line: task.note(line.removeprefix("I: ")) if line.startswith("I: ") else None,
+        ) as tar:
+            yield tar
+    except ToolFailedError as error:
+        if any(mark in line for line in error.details for mark in _UNREACHABLE):
+            raise RegistryError(
+                "Debian's package archive cannot be reached.",
+                remedy="Check network and proxy of this machine's apt (sudo apt-get update).",
+                details=error.details,
+            ) from error
+        if unknown := [match[1] or match[2] for line in error.details if (match := _UNKNOWN.search(line))]:
+            raise SpecError(
+                f"Debian {order.suite} has no package {', '.join(unknown)}.",
+                remedy="Correct 'system_packages'; the names are those of Debian, not of pip.",
+                details=error.details,
+            ) from error
+        raise

@@ -1,0 +1,1 @@
+"""Python packages: indexes, uv, wheels in the cache, byte code."""

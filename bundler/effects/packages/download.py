@@ -1,0 +1,146 @@
+"""One file of a package index into the cache: streamed, verified, continued after a break."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from threading import Event
+
+import urllib3
+from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
+
+from bundler.effects.blobs import BlobStore, BlobWriter
+from bundler.effects.packages import index_tls as trust
+from bundler.effects.packages.index import PackageIndexes, masked
+from bundler.effects.packages.uv import Candidate
+from bundler.errors import LockError, RegistryError, VerificationError
+from bundler.model.digest import Digest
+from bundler.model.progress import Task
+
+_ATTEMPTS = 5
+_CHUNK = 1 << 20
+_FIRST_PAUSE = 0.4  # seconds; doubles with each attempt
+_OK, _PARTIAL = 200, 206
+_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
+_REFUSED = frozenset({401, 403, 407})
+
+
+class _BrokenError(Exception):
+    """A transfer that broke off and may be continued."""
+
+
+class _StoppedError(Exception):
+    """Another transfer failed or somebody interrupted: this one is not finished."""
+
+
+class Downloads:
+    """Transfers that share connections, a progress bar and an end."""
+
+    def __init__(self, store: BlobStore, task: Task, indexes: PackageIndexes, parallel: int) -> None:
+        self._store, self._task = store, task
+        self._indexes = indexes
+        self._pool = trust.pool(parallel, indexes)
+        self._stop = Event()
+
+    def stop(self) -> None:
+        """Make every transfer end soon, unfinished."""
+        self._stop.set()
+
+    def bring(self, found: Candidate) -> tuple[str, int]:
+        """Store a file; return its SHA-256 and its size in bytes.
+
+        Raises:
+            VerificationError: it has another hash or size than announced.
+            RegistryError: the index refused, or broke off too often.
+        """
+        self._task.note(found.filename)
+        expected = Digest(found.sha256) if found.sha256 else None
+        try:
+            with self._store.writing(expected, found.size) as writer:
+                if found.local is None:
+                    self._stream(found, writer)
+                else:
+                    self._copy(found.local, found, writer)
+        except VerificationError as error:
+            raise VerificationError(
+                f"{found.filename}: {error.problem}",
+                remedy="The index serves other bytes than were locked or announced; do not use them.",
+            ) from error
+        return writer.digest.hex, writer.size
+
+    def _copy(self, source: Path, found: Candidate, writer: BlobWriter) -> None:
+        try:
+            stream = source.open("rb")
+        except OSError as error:
+            raise LockError(f"Cannot read {source}: {error.strerror}.") from error
+        with stream:
+            while chunk := stream.read(_CHUNK):
+                self._take(chunk, found, writer)
+
+    def _take(self, chunk: bytes, found: Candidate, writer: BlobWriter) -> None:
+        if self._stop.is_set():
+            raise _StoppedError
+        writer.write(chunk)
+        self._task.advance(len(chunk))
+        if found.size is not None and writer.size > found.size:
+            raise VerificationError(f"Expected a file of {found.size} bytes, got more.")
+
+    def _stream(self, found: Candidate, writer: BlobWriter) -> None:
+        broken: Exception | None = None
+        for attempt in range(_ATTEMPTS):
+            if attempt and self._stop.wait(_FIRST_PAUSE * 2 ** (attempt - 1)):
+                raise _StoppedError
+            broken = self._attempt(found, writer)
+            if broken is None:
+                return
+        raise RegistryError(
+            f"{masked(found.url)} broke off {_ATTEMPTS} times: {masked(str(broken))}.",
+            remedy="Run the same command again: files that are complete are kept.",
+        ) from broken
+
+    def _attempt(self, found: Candidate, writer: BlobWriter) -> Exception | None:
+        """Return why the transfer broke off, or None where it is complete."""
+        try:
+            self._continue(found, writer)
+        except MaxRetryError as error:
+            if isinstance(error.reason, SSLError):
+                raise RegistryError(
+                    f"{masked(found.url)} cannot be trusted: {error.reason}.",
+                    remedy="Name the certificate authorities of your site in SSL_CERT_FILE.",
+                ) from error
+            return error.reason or error
+        except (_BrokenError, HTTPError) as error:
+            return error
+        return None
+
+    def _continue(self, found: Candidate, writer: BlobWriter) -> None:
+        login = self._indexes.login(found.url)
+        headers = dict(urllib3.make_headers(basic_auth=":".join(login))) if login else {}
+        if writer.size:
+            headers["Range"] = f"bytes={writer.size}-"
+        response = self._pool.request("GET", found.url, headers=headers, preload_content=False, decode_content=False)
+        try:
+            _check(response, found.url, writer.size)
+            # A server without ranges begins anew: pass over what is here already.
+            skip = writer.size if response.status == _OK else 0
+            while chunk := response.read(_CHUNK):
+                fresh = chunk[skip:]
+                skip -= len(chunk) - len(fresh)
+                self._take(fresh, found, writer)
+        finally:
+            response.close()  # what is left of a broken answer must not be read by the next request
+            response.release_conn()
+
+
+def _check(response: urllib3.BaseHTTPResponse, url: str, start: int) -> None:
+    status = response.status
+    if status == _OK:
+        return
+    if status == _PARTIAL:
+        if not re.match(rf"bytes {start}-", response.headers.get("Content-Range", "")):
+            raise _BrokenError("the index answered with another part of the file than was asked for")
+        return
+    if status in _AGAIN:
+        raise _BrokenError(f"HTTP status {status}")
+    remedy = "Check the login for this host (~/.netrc, or the index's URL)." if status in _REFUSED else ""
+    raise RegistryError(f"The package index answered {status} for {masked(url)}.", remedy=remedy)

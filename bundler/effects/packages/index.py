@@ -1,0 +1,180 @@
+"""Which package indexes this host is configured for: told to uv, which resolves, and used to fetch what it chose.
+
+uv reads its own variables and files itself. What a site configures for pip means the same, so it is passed on where
+nothing is configured for uv. Logins go through the environment, never through arguments, locks or logs.
+"""
+
+from __future__ import annotations
+
+import netrc
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from bundler.effects.packages import index_files
+from bundler.errors import UsageError
+
+# Some tokens hold characters that a URL should have encoded: everything up to the last @ of the word is hidden.
+_LOGIN = re.compile(r"://[^\s\"'`<>]*@")
+_UV_DEFAULT = ("UV_DEFAULT_INDEX", "UV_INDEX_URL")
+_UV_FURTHER = ("UV_INDEX", "UV_EXTRA_INDEX_URL")
+_AUTHORITIES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT")
+_PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+_NAMED = re.compile(r"([A-Za-z0-9._-]+)=(.*)", re.DOTALL)
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+_INDEX_OPTION = re.compile(r"(?:-i|--index-url|--extra-index-url|-f|--find-links|--trusted-host)(?:\s+|=)(\S+)$")
+_PORTS = {"http": 80, "https": 443}
+
+
+def masked(text: str) -> str:
+    """Hide the login of every URL in a text."""
+    return _LOGIN.sub("://***@", text)
+
+
+def index_options(lines: Iterable[str]) -> tuple[str, ...]:
+    """Return the lines of requirement files that name indexes; folders are left out, which are relative to the file."""
+    named = ((line, _INDEX_OPTION.match(line)) for line in lines)
+    return tuple(line for line, match in named if match and ("://" in match[1] or line.startswith("--trusted-host")))
+
+
+@dataclass(frozen=True)
+class PackageIndexes:
+    """The configuration of a host: environment variables, and the folders that configuration files lie in."""
+
+    environment: Mapping[str, str] = field(repr=False)
+    home: Path
+    machine: Path = Path("/etc")
+    options: tuple[str, ...] = field(default=(), repr=False)
+    """Lines of requirement files that name indexes, e.g. --extra-index-url URL."""
+
+    @classmethod
+    def of_this_host(cls, options: tuple[str, ...] = ()) -> PackageIndexes:
+        """Return the configuration of this process, and of requirement files."""
+        return cls(dict(os.environ), Path.home(), options=options)
+
+    def for_uv(self) -> dict[str, str]:
+        """Return variables that tell uv what is configured for pip, and what to trust.
+
+        Raises:
+            UsageError: a variable that holds a login is no URL; uv would print it.
+        """
+        for name in (*_UV_DEFAULT, *_UV_FURTHER, "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
+            self._check(name)
+        values = {"UV_NO_PROGRESS": "1", "NO_COLOR": "1", "UV_PYTHON_DOWNLOADS": "never"}
+        if not any(self.environment.get(name) for name in (*_UV_DEFAULT, *_UV_FURTHER)):
+            values |= self._from_pip()
+        if links := self.environment.get("PIP_FIND_LINKS"):
+            values.setdefault("UV_FIND_LINKS", self.environment.get("UV_FIND_LINKS") or ",".join(links.split()))
+        if hosts := self._pip("PIP_TRUSTED_HOST", "trusted-host"):
+            values["UV_INSECURE_HOST"] = self.environment.get("UV_INSECURE_HOST") or " ".join(hosts.split())
+        if self.authorities is not None:
+            values["SSL_CERT_FILE"] = str(self.authorities)
+        elif "SSL_CERT_DIR" not in self.environment:
+            values["UV_SYSTEM_CERTS"] = self.environment.get("UV_SYSTEM_CERTS", "true")
+        if self.proxy and not any(self.environment.get(name) for name in _PROXIES):
+            values["ALL_PROXY"] = self.proxy
+        return values
+
+    @property
+    def authorities(self) -> Path | None:
+        """The file of certificate authorities to trust, None for those of the system."""
+        named = next((self.environment[name] for name in _AUTHORITIES if self.environment.get(name)), None)
+        named = named or self._pip_file.get("cert")
+        return Path(named).expanduser() if named else None
+
+    @property
+    def proxy(self) -> str | None:
+        """The proxy that only pip is configured with; it may hold a password."""
+        return self._pip("PIP_PROXY", "proxy")
+
+    def login(self, url: str) -> tuple[str, str] | None:
+        """Return user and password for a file: those of the URL, of the index on the same host, or of netrc."""
+        place = urlsplit(url)
+        for candidate in (place, *self._configured()):
+            if _origin(candidate) == _origin(place) and candidate.username is not None:
+                return unquote(candidate.username), unquote(candidate.password or "")
+        try:
+            known = netrc.netrc(self.environment.get("NETRC") or self.home / ".netrc")
+        except (OSError, netrc.NetrcParseError):
+            return None
+        found = known.authenticators(place.hostname or "")
+        return (found[0], found[2] or "") if found else None
+
+    def _configured(self) -> Iterator[SplitResult]:
+        """Yield every index that anything names, with its login where there is one."""
+        for variable in (*_UV_DEFAULT, *_UV_FURTHER, "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
+            for word in self.environment.get(variable, "").split():
+                named = _NAMED.fullmatch(word) if "://" not in word.partition("=")[0] else None
+                yield self._with_named_login(*(named.groups() if named else ("", word)))
+        for line in self.options:
+            if named := _INDEX_OPTION.match(self._expanded(line)):
+                yield urlsplit(named[1])
+        for name, url in self._uv_indexes:
+            yield self._with_named_login(name, url)
+        for key in ("index-url", "extra-index-url"):
+            yield from map(urlsplit, self._pip_file.get(key, "").split())
+
+    def _expanded(self, line: str) -> str:
+        """Put in the variables of a line, ``${TOKEN}``, as uv and pip do."""
+        return _VARIABLE.sub(lambda match: self.environment.get(match[1], match[0]), line)
+
+    def _with_named_login(self, name: str, url: str) -> SplitResult:
+        place = urlsplit(url)
+        prefix = f"UV_INDEX_{re.sub(r'[^A-Z0-9]', '_', name.upper())}"
+        user, password = (self.environment.get(f"{prefix}_{what}") for what in ("USERNAME", "PASSWORD"))
+        if name and (user or password) and place.username is None:
+            return place._replace(netloc=f"{user or ''}:{password or ''}@{place.netloc}")
+        return place
+
+    def _from_pip(self) -> dict[str, str]:
+        values = {}
+        if url := self.environment.get("PIP_INDEX_URL"):
+            values["UV_DEFAULT_INDEX"] = url
+        if urls := self.environment.get("PIP_EXTRA_INDEX_URL"):
+            values["UV_INDEX"] = urls
+        if values or self._uv_indexes:
+            return values
+        if url := self._pip_file.get("index-url"):
+            values["UV_DEFAULT_INDEX"] = url
+        # A folder that pip looks into as well would hide the real index from uv, which asks the first that has a name.
+        remote = [url for url in self._pip_file.get("extra-index-url", "").split() if urlsplit(url).scheme in _PORTS]
+        if remote:
+            values["UV_INDEX"] = " ".join(remote)
+        return values
+
+    def _pip(self, variable: str, option: str) -> str | None:
+        return self.environment.get(variable) or self._pip_file.get(option)
+
+    @cached_property
+    def _pip_file(self) -> Mapping[str, str]:
+        return index_files.pip_options(self.environment, self.home, self.machine)
+
+    @cached_property
+    def _uv_indexes(self) -> tuple[tuple[str, str], ...]:
+        return index_files.uv_indexes(self.environment, self.home, self.machine)
+
+    def _check(self, variable: str) -> None:
+        value = self.environment.get(variable, "")
+        for word in value.split():
+            url = word if "://" in word.partition("=")[0] else word.rpartition("=")[2]
+            if "@" in url and not _is_url(url):
+                raise UsageError(
+                    f"{variable} is not the URL of a package index.",
+                    remedy="Encode what a login may not hold as it is (/ as %2F, @ as %40, : as %3A).",
+                )
+
+
+def _is_url(text: str) -> bool:
+    try:
+        place = urlsplit(text)
+        return place.scheme in (*_PORTS, "file") and place.netloc.count("@") <= 1 and bool(_origin(place))
+    except ValueError:
+        return False
+
+
+def _origin(place: SplitResult) -> tuple[str, str, int]:
+    return place.scheme, place.hostname or "", place.port or _PORTS.get(place.scheme, 0)

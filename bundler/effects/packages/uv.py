@@ -1,0 +1,189 @@
+"""Resolve Python requirements with uv, for another Python and platform than the host's."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import tomllib
+from uv import find_uv_bin
+
+from bundler.effects import process
+from bundler.effects.packages import uv_errors
+from bundler.effects.packages.index import PackageIndexes
+from bundler.errors import LockError, ToolFailedError, ToolMissingError
+from bundler.model.lock import LockedWheel
+from bundler.wheels.compatibility import ImagePython
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What to resolve, for which image.
+
+    ``files`` are requirement files, ``constraints`` lines that bound what is chosen, ``preferences`` versions to keep
+    where they still fit, by name. Wheels in the folder ``wheels`` are preferred over all of those.
+    """
+
+    python: ImagePython
+    requirements: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+    constraints: tuple[str, ...] = ()
+    preferences: Mapping[str, str] = field(default_factory=dict)
+    wheels: Path | None = None
+    stand_ins: Path | None = None
+    """A folder of wheels in the place of what is built from source."""
+    dependencies: bool = True
+    sources: bool = False
+    """Ask for source distributions, which only Feast's release lock is read from."""
+    options: tuple[str, ...] = ()
+    """Lines of requirement files that name indexes, where the files themselves are not given."""
+    pins: str = ""
+    """Where the constraints come from, for the person whose requirement contradicts one."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file of a release: what the lock keeps, and where this index has it (which the lock does not keep).
+
+    ``size`` in bytes and ``sha256`` are what the index says, which need not be anything.
+    """
+
+    name: str
+    version: str
+    filename: str
+    size: int | None
+    sha256: str
+    url: str = field(repr=False)
+
+    @property
+    def local(self) -> Path | None:
+        """The file on this machine, where the index is a folder."""
+        return Path(unquote(urlsplit(self.url).path)) if self.url.startswith("file:") else None
+
+    def locked(self, size: int) -> LockedWheel:
+        """Return the entry of the lock."""
+        return LockedWheel(name=self.name, version=self.version, filename=self.filename, size=size, sha256=self.sha256)
+
+
+@dataclass(frozen=True)
+class Release:
+    """One version of a distribution that uv chose, and every file of it that is offered."""
+
+    name: str
+    version: str
+    files: tuple[Candidate, ...]
+
+    def best(self, python: ImagePython) -> Candidate:
+        """Return the file that pip would choose, one on this machine rather than the same from an index.
+
+        Raises:
+            LockError: none of them runs in the image.
+        """
+        ordered = sorted(self.files, key=lambda found: found.local is None)
+        chosen = python.best(tuple(found.filename for found in ordered))
+        if chosen is None:
+            offered = ", ".join(found.filename for found in self.files) or "only a source distribution, or an address"
+            raise LockError(
+                f"{self.name} {self.version} has no wheel for Python {python.full_version} on {python.platform} "
+                f"(offered: {offered}).",
+                remedy=uv_errors.wheel_remedy(f"{self.name}=={self.version}" if self.version else self.name),
+            )
+        return next(found for found in ordered if found.filename == chosen)
+
+
+def resolve(wanted: Resolution) -> tuple[Candidate, ...]:
+    """Return one file a distribution, sorted by name, such that all of them fit together.
+
+    Raises:
+        LockError: requirements contradict each other, or a distribution has no wheel that runs in the image.
+        RegistryError: an index refused or cannot be reached.
+    """
+    return tuple(release.best(wanted.python) for release in releases(wanted))
+
+
+def releases(wanted: Resolution) -> tuple[Release, ...]:
+    """Return the releases that fit together, sorted by name; raises as ``resolve`` does."""
+    environment = PackageIndexes.of_this_host().for_uv()
+    with tempfile.TemporaryDirectory(prefix="bundler-uv-") as name:
+        folder = Path(name)
+        lock = folder / "pylock.toml"
+        if pins := {**wanted.preferences, **_in_folder(wanted)}:
+            lock.write_text(_preferences(pins), encoding="utf-8")
+        try:
+            # Not where we are called: a pyproject.toml or uv.toml there is not part of what the lock was made from.
+            process.run(
+                _command(wanted, folder), purpose="resolving the requirements", environment=environment, cwd=folder
+            )
+        except ToolFailedError as error:
+            raise uv_errors.explained(error, wanted.python, folder, wanted.pins) from None
+        rows = tomllib.loads(lock.read_text(encoding="utf-8")).get("packages", [])
+        found = [_release(row, wanted, folder) for row in rows if _applies(row, wanted)]
+    return tuple(sorted(found, key=lambda release: release.name))
+
+
+def _preferences(pins: Mapping[str, str]) -> str:
+    """Return an earlier lock as uv's own format has it: uv keeps its versions where nothing speaks against them."""
+    rows = [f"[[packages]]\nname = {json.dumps(name)}\nversion = {json.dumps(pins[name])}\n" for name in sorted(pins)]
+    return "\n".join(['lock-version = "1.0"\ncreated-by = "bundler"\n', *rows])
+
+
+def _in_folder(wanted: Resolution) -> Mapping[str, str]:
+    names = [path.name for path in sorted(wanted.wheels.glob("*.whl"))] if wanted.wheels else []
+    return wanted.python.newest(tuple(names))
+
+
+def _command(wanted: Resolution, folder: Path) -> list[str | Path]:
+    listed, constraints = folder / "requirements.in", folder / "constraints.txt"
+    listed.write_text("".join(f"{line}\n" for line in (*wanted.options, *wanted.requirements)), encoding="utf-8")
+    constraints.write_text("".join(f"{line}\n" for line in wanted.constraints), encoding="utf-8")
+    try:
+        uv = find_uv_bin()
+    except FileNotFoundError as error:
+        raise ToolMissingError("uv is not installed.", remedy="pip install uv") from error
+    major, minor = wanted.python.version
+    command: list[str | Path] = [uv, "pip", "compile", listed, *wanted.files, "--constraints", constraints]
+    # The interpreter is only what uv runs on; naming ours spares it the search for others.
+    command += ["--python", sys.executable, "--python-platform", wanted.python.uv_platform]
+    command += ["--python-version", wanted.python.full_version if wanted.dependencies else f"{major}.{minor}"]
+    command += ["--format", "pylock.toml", "--no-header", "--quiet", "--output-file", folder / "pylock.toml"]
+    command += [] if wanted.sources else ["--only-binary", ":all:"]
+    command += [] if wanted.dependencies else ["--no-deps"]
+    if wanted.wheels is not None and wanted.wheels.is_dir():
+        command += ["--find-links", wanted.wheels]
+    command += ["--find-links", wanted.stand_ins] if wanted.stand_ins else []
+    return command
+
+
+def _applies(package: Mapping[str, object], wanted: Resolution) -> bool:
+    marker = package.get("marker")
+    return wanted.python.satisfies(marker if isinstance(marker, str) else None)
+
+
+def _release(package: Mapping[str, object], wanted: Resolution, folder: Path) -> Release:
+    name, version = str(package["name"]), str(package.get("version", ""))
+    rows = _files(package, sources=wanted.sources)
+    return Release(name, version, tuple(_candidate(name, version, row, folder) for row in rows))
+
+
+def _files(package: Mapping[str, object], *, sources: bool) -> Iterator[Mapping[str, object]]:
+    found = [package.get("sdist")] if sources else package.get("wheels")
+    yield from (row for row in found if isinstance(row, Mapping)) if isinstance(found, list) else ()
+
+
+def _candidate(name: str, version: str, row: Mapping[str, object], folder: Path) -> Candidate:
+    size, hashes, url = row.get("size"), row.get("hashes"), row.get("url")
+    sha256 = hashes.get("sha256") if isinstance(hashes, Mapping) else None
+    location = url if isinstance(url, str) else (folder / str(row.get("path", ""))).resolve().as_uri()
+    return Candidate(
+        name,
+        version,
+        str(row.get("name") or unquote(urlsplit(location).path.rpartition("/")[2])),
+        size if isinstance(size, int) else None,
+        sha256 if isinstance(sha256, str) else "",
+        location,
+    )

@@ -1,0 +1,1 @@
+"""The program skopeo: reading images from places that are not registries."""

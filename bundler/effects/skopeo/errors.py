@@ -1,0 +1,136 @@
+"""What skopeo's complaints mean, and what to do about each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from bundler.effects.skopeo import source as skopeo_source
+from bundler.effects.skopeo.source import Source
+from bundler.errors import BundlerError, RegistryError, ToolFailedError, VerificationError
+
+
+@dataclass(frozen=True)
+class _Complaint:
+    """Marks (lower case) by which a complaint is known, and what is said instead."""
+
+    marks: tuple[str, ...]
+    error: type[BundlerError]
+    problem: str
+    remedy: str
+
+
+# The first one that fits is taken: what is more specific comes first.
+_COMPLAINTS: Final = (
+    _Complaint(
+        ("no space left on device", "disk quota exceeded"),
+        ToolFailedError,
+        "No space is left for {source}.",
+        "Free some, or choose another folder (--cache-dir).",
+    ),
+    _Complaint(
+        ("digest did not match",),
+        VerificationError,
+        "{host} gave other bytes than {source} consists of.",
+        "Tell those who run the registry, and use another source meanwhile.",
+    ),
+    _Complaint(
+        ("policy.json",),
+        ToolFailedError,
+        "skopeo has no policy that says which images it may read.",
+        "Install one: sudo apt-get install golang-github-containers-common (Fedora, RHEL: containers-common).",
+    ),
+    _Complaint(
+        ("cannot connect to the docker daemon", "docker.sock"),
+        ToolFailedError,
+        "The Docker daemon, which {source} is read from, cannot be reached.",
+        "Start it, or set DOCKER_HOST, or use another source for the image.",
+    ),
+    _Complaint(
+        ("http response to https client",),
+        RegistryError,
+        "{host} speaks plain HTTP.",
+        "Name it among the 'mirrors' of the spec: source: {host}, location: {host}, insecure: true.",
+    ),
+    _Complaint(
+        ("x509:", "certificate signed by", "certificate is not trusted"),
+        RegistryError,
+        "The certificate of {host} is not trusted here.",
+        "Give its CA (--ca-cert), or put it into /etc/containers/certs.d/{host}/ca.crt or this machine's trust store.",
+    ),
+    _Complaint(
+        ("tls: bad certificate", "certificate required"),
+        RegistryError,
+        "{host} wants a certificate of the client.",
+        "Give one with its key: --client-cert and --client-key.",
+    ),
+    _Complaint(
+        ("unauthorized", "authentication required", "access to the resource is denied", "denied:", "403 (forbidden)"),
+        RegistryError,
+        "{host} does not let this user read {source} (or it has no such image).",
+        "Log in: skopeo login {host}, or give logins with --authfile.",
+    ),
+    _Complaint(
+        ("toomanyrequests", "429 (too many requests)"),
+        RegistryError,
+        "{host} limits how often this machine may pull.",
+        "Log in (skopeo login {host}), wait, or name a mirror in the spec ('mirrors').",
+    ),
+    _Complaint(
+        (
+            "no such host",
+            "connection refused",
+            "connection reset",
+            "i/o timeout",
+            "network is unreachable",
+            "no route to host",
+            "temporary failure in name resolution",
+            "server misbehaving",
+            "tls handshake timeout",
+            "deadline exceeded",
+            "unexpected eof",
+        ),
+        RegistryError,
+        "{host} cannot be reached, which {source} is read from.",
+        "Check network and proxy; or name a mirror in the spec ('mirrors'), or a source on this machine "
+        "(docker-daemon:NAME:TAG, oci-archive:FILE), or build on Debian's packages (base: debian: bookworm).",
+    ),
+    _Complaint(
+        (
+            "manifest unknown",
+            "name unknown",
+            "no such image",
+            "no descriptor found",
+            "identifier is not an image",
+            "reference does not exist",
+            "not found",
+        ),
+        RegistryError,
+        "There is no image {source}.",
+        "Check name and tag. Those that there are: {listing}",
+    ),
+)
+
+
+def translate(error: ToolFailedError, source: Source) -> BundlerError:
+    """Return the error that a reader can act on; one that is not known stays as skopeo put it."""
+    text = "\n".join(error.details).lower()
+    for complaint in _COMPLAINTS:
+        if any(mark in text for mark in complaint.marks):
+            facts = {"source": str(source), "host": skopeo_source.host(source), "listing": _listing(source)}
+            return complaint.error(
+                complaint.problem.format_map(facts), remedy=complaint.remedy.format_map(facts), details=error.details
+            )
+    return error
+
+
+def _listing(source: Source) -> str:
+    match source.transport:
+        case "docker":
+            return f"skopeo list-tags docker:{skopeo_source.repository(source)}"
+        case "docker-daemon":
+            return "docker image ls"
+        case "containers-storage":
+            return "podman image ls"
+        case _:
+            return "the entries of the index.json or manifest.json in it."

@@ -1,0 +1,1 @@
+"""The FeatureStore resources of a bundle and the objects beside them."""

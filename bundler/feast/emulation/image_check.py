@@ -1,0 +1,33 @@
+"""Whether manifests name any image that a disconnected cluster could not pull."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from bundler.feast.operator import images as operator_images
+from bundler.model.findings import Finding, Status
+
+
+def check(manifests: Mapping[str, str], internal: Iterable[str], external: Iterable[str] = ()) -> Finding:
+    """Check every string of every manifest (path -> text).
+
+    ``internal`` are the references that the bundle brings, as the internal registry names them, with or without their
+    digests; ``external`` those that the site has by other means.
+    """
+    brought, elsewhere = frozenset(internal), frozenset(external)
+    seen: dict[str, list[str]] = {}
+    for path, text in manifests.items():
+        for reference in operator_images.image_references(text):
+            seen.setdefault(reference, []).append(path)
+    stray = {reference: paths for reference, paths in seen.items() if reference not in brought | elsewhere}
+    title = "Every image in the manifests comes from the internal registry"
+    if stray:
+        return Finding(
+            "manifests.images",
+            title,
+            Status.FAIL,
+            tuple(f"{reference} in {', '.join(paths)}" for reference, paths in sorted(stray.items())),
+            remedy="Mirror it (images: in the spec), or declare that the site has it.",
+        )
+    evidence = tuple(f"{reference} in {', '.join(paths)}" for reference, paths in sorted(seen.items()))
+    return Finding("manifests.images", title, Status.PASS, evidence or (f"{len(manifests)} files name no image",))

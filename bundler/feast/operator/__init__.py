@@ -1,0 +1,1 @@
+"""What an operator release can do, and what it derives from a FeatureStore."""

@@ -1,0 +1,1 @@
+"""What a feature_store.yaml says, and what its stores need in an image."""

@@ -1,0 +1,1 @@
+"""Kubernetes itself, without Feast: objects, schemas and their rules, kustomizations, YAML."""

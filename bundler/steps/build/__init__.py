@@ -1,0 +1,1 @@
+"""``bundler build``: bake, check and pack what a lock pins."""

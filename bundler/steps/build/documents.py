@@ -1,0 +1,224 @@
+"""Documents: everything in a bundle that is written from what was built: manifests, checklist, bills of materials."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from bundler import __version__
+from bundler.errors import SpecError
+from bundler.feast.deployment.tenant import DeploymentImages
+from bundler.feast.deployment.tenants import Baked
+from bundler.feast.emulation import image_check
+from bundler.feast.rules import advice, permissions
+from bundler.kube import yaml_text
+from bundler.model import layout
+from bundler.model.delta import Base
+from bundler.model.digest import Digest
+from bundler.model.findings import Finding, Report, Status
+from bundler.model.lock import BundleLock
+from bundler.model.manifest import BundledImage
+from bundler.model.platform import Platform
+from bundler.model.reference import ImageRef
+from bundler.oci import references, relocation
+from bundler.oci.image import Image
+from bundler.render import checklist as checklist_text
+from bundler.render import manifests, mirror_config, sbom
+from bundler.steps import lint
+from bundler.steps.build import bake
+from bundler.steps.build.bake import BakedServer
+from bundler.steps.build.engine_job import EngineWork
+from bundler.steps.bundle import delta
+from bundler.steps.checklist import assemble as checklist
+from bundler.steps.checklist.facts import ChecklistFacts, OperatorFacts, PythonFacts, RepoFacts
+from bundler.steps.lock.lockfile import Gathered
+from bundler.steps.lock.project import Project
+from bundler.steps.sources import gather
+
+FEATURE_SERVER = "feature-server"
+TOOL = f"bundler {__version__}"
+_MIRRORS = "mirrors/"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the documents are about: a project, what was gathered for it, its lock, and the images of the bundle."""
+
+    project: Project
+    gathered: Gathered
+    lock: BundleLock
+    images: tuple[BundledImage, ...]
+    servers: tuple[BakedServer, ...]
+    """The bundle's own first."""
+    imported: tuple[Finding, ...]
+    """What trying its imports showed, on each platform."""
+    signed: bool
+    kitchen: EngineWork | None = None
+    """What a container engine baked the images from, where one did."""
+    base: Base | None = None
+    """What a delta leaves to another bundle."""
+
+    @property
+    def created(self) -> str:
+        """When the bundle was made (RFC 3339, UTC)."""
+        return dt.datetime.fromtimestamp(self.lock.created, dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def pinned(self, role: str) -> str:
+        """Return the internal reference of the image with a role, by tag and digest."""
+        return next(image.pinned for image in self.images if image.role == role)
+
+    def pinned_server(self, server: BakedServer) -> str:
+        """Return the internal reference of a feature server, by tag and digest."""
+        return next(image.pinned for image in self.images if image.internal == str(server.internal))
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """Source reference -> internal reference by digest, of the images that come from a registry."""
+        return {image.reference: image.pinned for image in self.images if image.reference != image.internal}
+
+
+Rehearse = Callable[[Mapping[str, str]], Report]
+"""Plays manifests (path -> text) with the images of the bundle."""
+
+
+def write(subject: Subject, rehearse: Rehearse | None = None) -> Mapping[str, bytes]:
+    """Return path in the bundle -> content; what a rehearsal shows becomes part of the checklist.
+
+    Raises:
+        SpecError: what was emitted would be refused by the operator's own definition, names an image that the
+            bundle does not bring, or did not serve when it was rehearsed.
+    """
+    emitted = _manifests(subject)
+    facts = _facts(subject, emitted)
+    if rehearse:
+        facts = replace(facts, rehearsal=_passed(rehearse(emitted)))
+    report, cover = checklist.assemble(facts)
+    texts = {
+        **{layout.manifest(name): text for name, text in emitted.items()},
+        **{_MIRRORS + name: text for name, text in _mirrors(subject).items()},
+        **{layout.sbom(name): text for name, text in _bills(subject)},
+        **{layout.build(name): text for name, text in (subject.kitchen.files if subject.kitchen else {}).items()},
+        layout.LOCK: subject.lock.to_text(),
+        layout.CHECKLIST_HTML: checklist_text.to_html(report, cover),
+        layout.CHECKLIST_JSON: checklist_text.to_json(report, cover),
+        layout.CHECKLIST_MARKDOWN: checklist_text.to_markdown(report, cover),
+    }
+    return {path: text.encode() for path, text in texts.items()}
+
+
+def _manifests(subject: Subject) -> Mapping[str, str]:
+    operator = subject.gathered.operator
+    install = operator.manifest
+    if install is not None:
+        install, _ = references.relocate_text(install, subject.sources)
+    main = _baked(subject, subject.servers[0])
+    own = {server.tenant: _baked(subject, server) for server in subject.servers if server.tenant is not None}
+    spec, known = subject.project.spec, operator.capabilities
+    return manifests.render(spec, main.config, main.images, known, install, own=own)
+
+
+def _baked(subject: Subject, server: BakedServer) -> Baked:
+    images = DeploymentImages(subject.pinned_server(server), subject.pinned(gather.KUBECTL), bake.REPO_FOLDER)
+    return Baked(server.repo.config, images)
+
+
+def _mirrors(subject: Subject) -> Mapping[str, str]:
+    found = {ImageRef.parse(source): ImageRef.parse(internal) for source, internal in subject.sources.items()}
+    return mirror_config.files(found, subject.project.spec.name) if found else {}
+
+
+def _bills(subject: Subject) -> Iterator[tuple[str, str]]:
+    """Yield file name and CycloneDX text for each feature server on each platform."""
+    for server in subject.servers:
+        name = server.internal.repository.rpartition("/")[2]
+        for platform, image in server.images.items():
+            yield f"{name}-{platform.os}-{platform.architecture}.cdx.json", _bill(subject, server, platform, image)
+
+
+def _bill(subject: Subject, server: BakedServer, platform: Platform, image: Image) -> str:
+    repo, held = server.repo, subject.gathered.bases[platform].contents
+    row = next(row for row in subject.lock.platforms if row.platform == str(platform))
+    baked = sbom.BakedImage(
+        reference=server.internal,
+        digest=image.descriptor.digest,
+        platform=platform,
+        created=subject.created,
+        tool="bundler",
+        tool_version=__version__,
+        # What others put into a base beside its packages, or packages of another kind (UBI's), is not known.
+        complete=subject.project.spec.base.debian is not None,
+    )
+    packages = [sbom.PythonPackage(wheel.name, wheel.version, wheel.filename, wheel.sha256) for wheel in row.installed]
+    packages += [sbom.PythonPackage(name, version) for name, version in held.distributions.items()]
+    in_image = subject.kitchen.held(platform, held) if subject.kitchen else held.debian_packages
+    suite, distribution = held.os_release.get("VERSION_CODENAME", ""), held.os_release.get("ID", "debian")
+    debian = [
+        sbom.DebianPackage(name, version, platform.debian_architecture, suite, distribution)
+        for name, version in in_image.items()
+    ]
+    files = tuple(sbom.RepoFile(file.path, file.digest) for file in repo.files)
+    described = sbom.FeatureRepo(repo.config.project, repo.fingerprint, files)
+    return sbom.cyclonedx(baked, python=packages, debian=debian, repo=described)
+
+
+def _facts(subject: Subject, emitted: Mapping[str, str]) -> ChecklistFacts:
+    spec, lock = subject.project.spec, subject.lock
+    base = spec.base.image or f"debian:{spec.base.debian}"
+    held = {str(platform): len(found.contents.distributions) for platform, found in subject.gathered.bases.items()}
+    return ChecklistFacts(
+        name=spec.name,
+        version=spec.version,
+        created=subject.created,
+        tool=TOOL,
+        feast_version=spec.feast.version,
+        registry=relocation.prefix(spec.registry),
+        base=f"{base} ({', '.join(row.base_digest for row in lock.platforms)})",
+        lock=Digest.of(lock.to_text().encode()),
+        signed=subject.signed,
+        repos=tuple(
+            RepoFacts(len(server.repo.files), server.repo.fingerprint, bake.REPO_FOLDER, subject.pinned_server(server))
+            for server in subject.servers
+        ),
+        operator=OperatorFacts(spec.operator.version, spec.operator.preinstalled),
+        python=tuple(
+            PythonFacts(row.platform, row.python, len(row.installed), held[row.platform]) for row in lock.platforms
+        ),
+        images=subject.images,
+        manifests=emitted,
+        checks=_checks(subject, emitted),
+        notes=(f"Python versions that nobody asked for by name are those of {lock.constraints}.",),
+    )
+
+
+def _checks(subject: Subject, emitted: Mapping[str, str]) -> tuple[Finding, ...]:
+    operator = subject.gathered.operator
+    resources = [
+        document
+        for path, text in emitted.items()
+        if path.endswith("featurestore.yaml")
+        for document in yaml_text.documents(text, path)
+    ]
+    internal = [name for image in subject.images for name in (image.internal, image.pinned)]
+    found = [*subject.imported, image_check.check(emitted, internal)]
+    for resource in resources:
+        found += [lint.accepted(resource, operator.crd)] if operator.crd is not None else []
+        found += advice.advise(resource, operator.capabilities)
+    found += [permissions.coverage(server.repo.sources(), server.repo.config.auth) for server in subject.servers]
+    found += [delta.finding(subject.base, relocation.prefix(subject.project.spec.registry))] if subject.base else []
+    _refuse_failed(found, "What would be emitted does not work on the cluster.")
+    return tuple(found)
+
+
+def _passed(rehearsal: Report) -> Report:
+    _refuse_failed(rehearsal.findings, "The rehearsal failed: the bundle would not serve as it is.")
+    return rehearsal
+
+
+def _refuse_failed(found: Sequence[Finding], problem: str) -> None:
+    failed = [finding for finding in found if finding.status is Status.FAIL]
+    if failed:
+        details = tuple(
+            f"{finding.title}: {line}" for finding in failed for line in (*finding.evidence, finding.remedy)
+        )
+        raise SpecError(problem, details=details)

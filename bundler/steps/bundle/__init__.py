@@ -1,0 +1,1 @@
+"""What is said of a finished bundle: its images, verification, summary, differences, deltas."""

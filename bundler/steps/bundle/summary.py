@@ -1,0 +1,68 @@
+"""Inspect: say what is in a bundle from its first pages, at any size, believing what it says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundler.effects.archive.reader import Bundle
+from bundler.model import layout
+from bundler.model.descriptor import Json
+from bundler.model.digest import Digest
+from bundler.model.manifest import BundleManifest
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a bundle says of itself; ``digest`` is that of ``bundle.json``, which stands for all of it.
+
+    ``volumes`` is the number of files that it lies in.
+    """
+
+    path: Path
+    size: int
+    volumes: int
+    digest: Digest
+    signed: bool
+    manifest: BundleManifest
+
+    @property
+    def blobs_size(self) -> int:
+        """Bytes of all images, shared layers once."""
+        return sum(self.manifest.blobs.values())
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the contents for scripts: without the blobs, which ``bundle.json`` lists."""
+        manifest = self.manifest
+        images: list[Json] = [{**image.to_json(), "layoutName": image.layout_name} for image in manifest.images]
+        files: list[Json] = [entry.to_json() for entry in manifest.files if not layout.blob_digest(entry.path)]
+        return {
+            "file": str(self.path),
+            "size": self.size,
+            "volumes": self.volumes,
+            "digest": str(self.digest),
+            "signed": self.signed,
+            "name": manifest.name,
+            "version": manifest.version,
+            "tool": manifest.tool,
+            "created": manifest.created_text,
+            "registry": manifest.registry,
+            "images": images,
+            "blobs": len(manifest.files) - len(files),
+            "blobsSize": self.blobs_size,
+            "base": manifest.base.brief() if manifest.base else None,
+            "files": files,
+        }
+
+
+def run(path: Path) -> Contents:
+    """Read what a bundle says of itself; nothing is verified.
+
+    Raises:
+        UsageError: there is no such file.
+        VerificationError: it is no bundle, or its first pages are damaged.
+    """
+    with Bundle.open(path) as bundle:
+        content = bundle.read(layout.MANIFEST)
+        signed, volumes = layout.SIGNATURE in bundle, len(bundle.volumes.files)
+        return Contents(path, bundle.size, volumes, Digest.of(content), signed, bundle.manifest)

@@ -1,0 +1,257 @@
+"""Verify: compute again everything that a bundle says of itself, where it lies, and report every fault."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from bundler.effects.archive import digests as archive_digests
+from bundler.effects.archive.digests import Hashed
+from bundler.effects.archive.reader import Bundle, Member
+from bundler.errors import VerificationError
+from bundler.model import layout
+from bundler.model.digest import Digest
+from bundler.model.findings import Finding, Report, Section, Status, plain
+from bundler.model.manifest import BundleManifest, FileEntry
+from bundler.model.progress import Progress
+from bundler.steps.bundle import verify_images
+
+_COPY: Final = "Copy the bundle again from where it was built, and verify it again."
+_SUM = re.compile(r"([0-9a-f]{64})  ([^\n]+)")
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What was read of a bundle before anything is judged."""
+
+    bundle: Bundle
+    manifest: BundleManifest | None
+    members: Mapping[str, Member]
+    hashed: Mapping[str, Hashed]
+
+    def digest(self, path: str) -> Digest | None:
+        """The digest of the bytes of a file, None where it is not here or cannot be read."""
+        return self.hashed[path].digest if path in self.members else None
+
+    def place(self, path: str) -> str:
+        """Say where a file lies."""
+        return self.bundle.place(self.members[path])
+
+
+def run(path: Path, *, progress: Progress, public_key: Path | None = None) -> Report:
+    """Verify a bundle's file; see ``check``. Raises ``UsageError`` where there is nothing to read."""
+    with Bundle.open(path) as bundle:
+        return check(bundle, progress=progress, public_key=public_key)
+
+
+def check(
+    bundle: Bundle,
+    *,
+    progress: Progress,
+    public_key: Path | None = None,
+    hashed: Mapping[str, Hashed] | None = None,
+) -> Report:
+    """Verify an open bundle; its contents are read once, its metadata a few times.
+
+    ``hashed`` is what its files hash to (by path), where they were read already.
+
+    Raises:
+        ToolMissingError: a public key is given, and there is no openssl.
+        UsageError: the public key is none.
+    """
+    manifest, unreadable = _manifest(bundle)
+    structure = list(_structure(bundle, manifest))  # reads every header: what is known is complete only after it
+    found = archive_digests.compute(bundle, bundle.known, progress) if hashed is None else hashed
+    seen = _Seen(bundle, manifest, bundle.known, found)
+    trust = [*unreadable, *_signature(seen, public_key)]
+    files = [*structure, *_files(seen), *_checksums(seen)]
+    sections = [Section("Trust", tuple(trust)), Section("Files", tuple(files))]
+    if manifest:
+        sections.append(Section("Images", tuple(verify_images.check(bundle, manifest))))
+    report = Report(f"Verification of {bundle.path.name}", tuple(sections))
+    if report.failed and (volumes := tuple(_volumes(bundle))):
+        return replace(report, sections=(*report.sections, Section("Volumes", volumes)))
+    return report
+
+
+def require(bundle: Bundle, *, progress: Progress, hashed: Mapping[str, Hashed] | None = None) -> None:
+    """Verify, and raise ``VerificationError`` with every fault as its details where there is one; see ``check``."""
+    report = check(bundle, progress=progress, hashed=hashed)
+    if report.failed:
+        faults = [finding for finding in report.findings if finding.status is Status.FAIL]
+        details = tuple(": ".join((finding.title, *finding.evidence)) for finding in faults)
+        raise VerificationError(f"The bundle {bundle.path} is not what it says.", details=details)
+
+
+def _volumes(bundle: Bundle) -> Iterator[Finding]:
+    """Say which volumes of a damaged bundle are not as they were written, where the digests of them lie beside them."""
+    listed = bundle.volumes.listed()
+    if not listed:
+        return
+    written_as = {digest: name for name, digest in listed.items()}
+    try:
+        found = archive_digests.of_volumes(bundle)
+    except OSError as error:  # a failing disk or stick
+        yield _fault("volumes", "A volume cannot be read", str(error.strerror))
+        return
+    for volume, digest in zip(bundle.volumes.files, found, strict=True):
+        name = volume.path.name
+        if listed.get(name) != digest:
+            other = written_as.get(digest)
+            title = f"{name} is {other} under another name" if other else f"{name} is damaged"
+            yield _fault("volumes", title, f"expected {listed.get(name)}", f"found    {digest}")
+
+
+def _fault(check_name: str, title: str, *evidence: str, remedy: str = _COPY) -> Finding:
+    return Finding(check_name, plain(title), Status.FAIL, tuple(map(plain, evidence)), remedy)
+
+
+def _manifest(bundle: Bundle) -> tuple[BundleManifest | None, list[Finding]]:
+    try:
+        return bundle.manifest, []
+    except VerificationError as error:
+        return None, [_fault("manifest", f"{layout.MANIFEST} cannot be used", error.problem)]
+
+
+def _structure(bundle: Bundle, manifest: BundleManifest | None) -> Iterator[Finding]:
+    faults = list(_walk(bundle, manifest))
+    if manifest:
+        late = [member for member in bundle.known.values() if member.mtime != manifest.created]
+        faults += [f"{member.path} has the time {member.mtime}, the bundle {manifest.created}" for member in late]
+    for fault in faults:
+        yield _fault("structure", "The tar is damaged", fault)
+    if not faults:
+        found = f"{len(bundle.known)} files in {bundle.size} bytes, in order, each once, nothing else, a proper end"
+        yield Finding("structure", "The tar is whole", Status.PASS, (found,))
+
+
+def _walk(bundle: Bundle, manifest: BundleManifest | None) -> Iterator[str]:
+    """Read every header; where one cannot be read, go on behind the file that should be there."""
+    while True:
+        try:
+            _ = bundle.members
+        except VerificationError as error:
+            yield error.problem
+            expected = _next_expected(bundle, manifest)
+            if manifest and expected and bundle.skip_damaged(expected.path, expected.size, manifest.created):
+                continue
+            yield "what lies behind that byte cannot be found"
+        return
+
+
+def _next_expected(bundle: Bundle, manifest: BundleManifest | None) -> FileEntry | None:
+    last = max(map(layout.order, bundle.known), default=(-1, ""))
+    later = (entry for entry in (manifest.files if manifest else ()) if layout.order(entry.path) > last)
+    return next(later, None)
+
+
+def _files(seen: _Seen) -> Iterator[Finding]:
+    """Compare each file with its line in ``bundle.json``, and each blob with its name."""
+    faults = [*_unreadable(seen), *_misnamed(seen)]
+    if seen.manifest:
+        faults += [*_altered(seen, seen.manifest), *_extra(seen, seen.manifest)]
+    yield from faults
+    if seen.manifest and not faults:
+        count, size = len(seen.manifest.files), sum(entry.size for entry in seen.manifest.files)
+        found = (
+            f"{count} files, {size} bytes: each has the digest that {layout.MANIFEST} says, none is missing or extra"
+        )
+        yield Finding("files", "Every file is what it was", Status.PASS, (found,))
+
+
+def _unreadable(seen: _Seen) -> Iterator[Finding]:
+    for path, hashed in seen.hashed.items():
+        if hashed.fault:
+            yield _fault("files", f"{path} is damaged", hashed.fault, seen.place(path))
+
+
+def _altered(seen: _Seen, manifest: BundleManifest) -> Iterator[Finding]:
+    for entry in manifest.files:
+        if entry.path not in seen.members:
+            yield _fault("files", f"{entry.path} is missing", f"expected {entry.digest}, {entry.size} bytes")
+            continue
+        member, digest = seen.members[entry.path], seen.digest(entry.path)
+        if digest and (digest, member.size) != (entry.digest, entry.size):
+            yield _fault(
+                "files",
+                f"{entry.path} is altered",
+                f"expected {entry.digest}, {entry.size} bytes",
+                f"found    {digest}, {member.size} bytes, {seen.place(entry.path)}",
+            )
+
+
+def _extra(seen: _Seen, manifest: BundleManifest) -> Iterator[Finding]:
+    listed = {entry.path for entry in manifest.files} | layout.UNLISTED
+    for path in seen.members.keys() - listed:
+        yield _fault("files", f"{path} is extra", f"{layout.MANIFEST} does not list it")
+
+
+def _misnamed(seen: _Seen) -> Iterator[Finding]:
+    # Without a readable bundle.json the name is all there is; with one, the same fault is reported as "altered".
+    for path in seen.members if seen.manifest is None else ():
+        named, digest = layout.blob_digest(path), seen.digest(path)
+        if digest and named and digest != named:
+            yield _fault("files", f"{path} is altered", f"found {digest}, {seen.place(path)}")
+
+
+def _checksums(seen: _Seen) -> Iterator[Finding]:
+    """Compare ``SHA256SUMS`` with the files themselves, line by line."""
+    try:
+        sums = parse_checksums(seen.bundle.read(layout.CHECKSUMS))
+    except (VerificationError, ValueError) as error:
+        problem = error.problem if isinstance(error, VerificationError) else str(error)
+        yield _fault("checksums", f"{layout.CHECKSUMS} cannot be used", problem)
+        return
+    covered = seen.members.keys() - {layout.CHECKSUMS, layout.SIGNATURE}
+    faults = [f"{path} is not in it" for path in sorted(covered - sums.keys())]
+    faults += [f"{path} is in it and not in the bundle" for path in sorted(sums.keys() - covered)]
+    for path in sorted(covered & sums.keys()):
+        digest = seen.digest(path)
+        if digest and digest != sums[path]:
+            faults.append(f"{path} has {digest}, it says {sums[path]}")
+    for fault in faults:
+        yield _fault("checksums", f"{layout.CHECKSUMS} does not fit the files", fault)
+    if not faults:
+        found = f"{len(sums)} lines, each fits; it covers every file but itself and the signature"
+        yield Finding("checksums", f"{layout.CHECKSUMS} fits the files", Status.PASS, (found,))
+
+
+def parse_checksums(content: bytes) -> Mapping[str, Digest]:
+    """Read the output of ``sha256sum``; raise ``ValueError`` for a malformed line or a path twice."""
+    text = content.decode("ascii")
+    lines = text.split("\n")
+    if lines.pop():
+        raise ValueError("its last line does not end")
+    sums: dict[str, Digest] = {}
+    for number, line in enumerate(lines, 1):
+        match = _SUM.fullmatch(line)
+        if not match or match[2] in sums:
+            raise ValueError(f"line {number} is malformed or repeats a path: {line[:120]!r}")
+        sums[match[2]] = Digest(match[1])
+    return sums
+
+
+def _signature(seen: _Seen, public_key: Path | None) -> Iterator[Finding]:
+    signed, digest = layout.SIGNATURE in seen.members, seen.digest(layout.MANIFEST)
+    facts = (f"{layout.MANIFEST} {digest}",)
+    if public_key and not signed:
+        yield _fault("signature", "The bundle is not signed", *facts, remedy="Ask its builder for a signed bundle.")
+    elif public_key and digest:
+        from bundler.effects.archive import openssl  # noqa: PLC0415  (a program is started, which most verifications do not need)
+
+        content, signature = (seen.bundle.read(path) for path in (layout.MANIFEST, layout.SIGNATURE))
+        if wrong := openssl.check_signature(content, signature, public_key):
+            title = "The signature does not fit"
+            yield _fault("signature", title, *facts, wrong, remedy="Do not use this bundle; ask its builder.")
+        else:
+            yield Finding(
+                "signature", "The signature fits", Status.PASS, (*facts, f"signed by the key in {public_key}")
+            )
+    elif signed:
+        command = f"bundler verify {seen.bundle.path.name} --key PUBLIC_KEY.pem"
+        yield Finding("signature", "The signature was not checked", Status.MANUAL, facts, "Give --key.", command)
+    else:
+        yield Finding("signature", "The bundle is not signed", Status.NOT_APPLICABLE, facts)

@@ -1,0 +1,1 @@
+"""The checklist that a reviewer signs, assembled from what a build knows."""

@@ -1,0 +1,1 @@
+"""At the site: install, status, uninstall, and the checks before and after."""

@@ -1,0 +1,183 @@
+"""Bring a project's lock: read it and check that it fits, or make it and write it beside the spec."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bundler.effects import files, operator_manifest
+from bundler.effects.blobs import BlobStore
+from bundler.effects.operator_manifest import OperatorRelease
+from bundler.effects.registry.endpoint import Access
+from bundler.errors import LockError, ToolFailedError
+from bundler.feast.deployment.tenant import DeploymentImages
+from bundler.feast.deployment.tenants import Baked
+from bundler.model.digest import Digest
+from bundler.model.lock import BundleLock, LockedImage, differences
+from bundler.model.platform import Platform
+from bundler.model.progress import Progress
+from bundler.render import manifests
+from bundler.steps.build import bake
+from bundler.steps.lock import project
+from bundler.steps.lock import resolve as lock
+from bundler.steps.lock.project import Project
+from bundler.steps.lock.resolve import Base, LockInputs
+from bundler.steps.sources.gather import GatheredImage, Gathering
+from bundler.steps.sources.mirror import MirrorPlan
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Everything of a project that comes from outside but Python packages: it is in the store."""
+
+    bases: Mapping[Platform, Base]
+    base_images: tuple[LockedImage, ...]
+    images: tuple[GatheredImage, ...]
+    operator: OperatorRelease
+
+    @property
+    def locked_images(self) -> tuple[LockedImage, ...]:
+        """The lock's entries of all images that are not baked, each once: the base may be mirrored as well."""
+        found = {image.reference: image for image in self.base_images}
+        return tuple({**found, **{image.reference: image.locked() for image in self.images}}.values())
+
+
+@dataclass(frozen=True)
+class LockRequest:
+    """What ``bundler lock`` was asked; ``epoch`` in seconds, None means now."""
+
+    spec_file: Path
+    epoch: int | None = None
+    upgrade: bool = False
+    upgrade_packages: tuple[str, ...] = ()
+    access: Access = field(default_factory=Access)
+
+
+@dataclass(frozen=True)
+class WrittenLock:
+    """Where a lock was written, and what moved against the one before: lines with ``-`` and ``+``."""
+
+    path: Path
+    lock: BundleLock
+    changes: tuple[str, ...]
+
+
+def gathered(
+    loaded: Project,
+    pinned: BundleLock | None,
+    store: BlobStore,
+    progress: Progress,
+    *,
+    refresh: bool = False,
+    engine: str = "bundler",
+    access: Access | None = None,
+) -> Gathered:
+    """Bring bases, images and the operator's manifest into the store, images by the digests of a lock.
+
+    Raises:
+        SpecError: before anything is fetched, where the spec or its requirements cannot be met.
+    """
+    lock.asked(loaded)  # what this refuses need not wait for what is fetched
+    gathering = Gathering(
+        loaded.spec, store, progress, _digests(pinned), refresh=refresh, engine=engine, access=access or Access()
+    )
+    operator = operator_manifest.release(loaded.spec.operator, loaded.folder)
+    _check(loaded, operator)
+    bases = gathering.bases()
+    return Gathered(bases.platforms, bases.locked, gathering.others(operator.images), operator)
+
+
+def _check(loaded: Project, operator: OperatorRelease) -> None:
+    """Refuse now what would be refused once all is baked: render the manifests, for images that are not there yet."""
+    later = f"{loaded.spec.registry.host}/later@sha256:{'0' * 64}"
+    images = DeploymentImages(later, later, bake.REPO_FOLDER)
+    own = {name: Baked(repo.config, images) for name, repo in loaded.own.items()}
+    manifests.render(loaded.spec, loaded.repo.config, images, operator.capabilities, own=own)
+
+
+def plan(
+    loaded: Project, pinned: BundleLock | None, store: BlobStore, progress: Progress, access: Access | None = None
+) -> MirrorPlan:
+    """Say what ``gathered`` would fetch from registries, and how many bytes; fetches manifests only."""
+    operator = operator_manifest.release(loaded.spec.operator, loaded.folder)
+    _check(loaded, operator)
+    gathering = Gathering(loaded.spec, store, progress, _digests(pinned), access=access or Access())
+    return gathering.plan(operator.images)
+
+
+def _digests(pinned: BundleLock | None) -> Mapping[str, Digest]:
+    """Return reference -> what its source called it when it was locked."""
+    return {image.reference: Digest.parse(image.source_digest) for image in pinned.images} if pinned else {}
+
+
+def write(request: LockRequest, store: BlobStore, progress: Progress) -> WrittenLock:
+    """Resolve and write the lock, keeping the pins of the one before where nobody asked for newer ones."""
+    loaded = project.load(request.spec_file)
+    old = _earlier(loaded, tolerant=request.upgrade)
+    pinned = None if request.upgrade else old
+    found = gathered(loaded, pinned, store, progress, refresh=request.upgrade, access=request.access)
+    upgrade = None if request.upgrade else frozenset(request.upgrade_packages)
+    new = lock.run(_inputs(loaded, found, request.epoch, old, upgrade), store, progress)
+    files.write(loaded.lock_file, new.to_text().encode())
+    return WrittenLock(loaded.lock_file, new, differences(old, new) if old else ())
+
+
+def _earlier(loaded: Project, *, tolerant: bool) -> BundleLock | None:
+    try:
+        return project.read_lock(loaded)
+    except LockError:
+        if tolerant:  # it is to be written anew: nothing of it is kept
+            return None
+        raise
+
+
+def fitting(
+    loaded: Project,
+    existing: BundleLock | None,
+    found: Gathered,
+    store: BlobStore,
+    progress: Progress,
+    *,
+    epoch: int | None,
+) -> BundleLock:
+    """Return the existing lock if it fits what was found; make one where there is none.
+
+    Raises:
+        LockError: it is stale, with the differences.
+    """
+    if existing is not None:
+        stale = lock.stale(existing, _inputs(loaded, found, epoch, None, frozenset()))
+        stale += _image_changes(existing.images, found.locked_images)
+        if stale:
+            raise LockError(
+                f"{loaded.lock_file} does not fit what would be built (- locked, + found).",
+                remedy=f"Review the difference, then run: {loaded.lock_command}",
+                details=stale,
+            )
+        return existing
+    new = lock.run(_inputs(loaded, found, epoch, None, frozenset()), store, progress)
+    try:
+        files.write(loaded.lock_file, new.to_text().encode())
+    except ToolFailedError as error:  # the bundle holds it too
+        progress.say(f"The lock is only in the bundle: {error.problem}")
+    return new
+
+
+def _inputs(
+    loaded: Project, found: Gathered, epoch: int | None, old: BundleLock | None, upgrade: frozenset[str] | None
+) -> LockInputs:
+    return LockInputs(
+        project=loaded,
+        bases=found.bases,
+        images=found.locked_images,
+        now=int(time.time()) if epoch is None else epoch,
+        old=old,
+        upgrade=upgrade,
+    )
+
+
+def _image_changes(locked: tuple[LockedImage, ...], found: tuple[LockedImage, ...]) -> tuple[str, ...]:
+    before, now = ({f"image {image.reference} {image.digest}" for image in images} for images in (locked, found))
+    return (*(f"- {line}" for line in sorted(before - now)), *(f"+ {line}" for line in sorted(now - before)))

@@ -1,0 +1,112 @@
+"""A project: the spec, the feature repo it names, and the lock beside it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from bundler.effects import feature_repo
+from bundler.effects.feature_repo import RepoContents
+from bundler.errors import SpecError
+from bundler.feast.deployment import topology
+from bundler.feast.stores.feature_store_yaml import FeatureStoreConfig, refuse_credentials
+from bundler.model import lock, spec_reader
+from bundler.model.digest import Digest
+from bundler.model.lock import BundleLock
+from bundler.model.spec import BundleSpec
+
+LOCK_NAME: Final = "bundle.lock"
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a deployment runs with: ``config`` is that of ``owner``'s feature repo (None: the bundle's)."""
+
+    owner: str | None
+    config: FeatureStoreConfig
+    auth: str
+    engine: str | None
+
+
+@dataclass(frozen=True)
+class Project:
+    """A spec, its file (whose folder its paths are relative to), and what is baked of the feature repos.
+
+    ``own`` are the repos of tenants that have one, by the tenant's name.
+    """
+
+    spec: BundleSpec
+    file: Path
+    repo: RepoContents
+    own: Mapping[str, RepoContents] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> Digest:
+        """One digest over all repos; that of the repo where there is one."""
+        if not self.own:
+            return self.repo.fingerprint
+        lines = [f"{name} {one.fingerprint}\n" for name, one in sorted(self.own.items())]
+        return Digest.of(f"{self.repo.fingerprint}\n{''.join(lines)}".encode())
+
+    def needs(self) -> Iterator[Need]:
+        """Yield what each deployment needs; its own settings come before those of feature_store.yaml."""
+        for member in topology.members(self.spec):
+            name, auth, engine = member.deployment.name, member.deployment.auth, member.deployment.batch_engine
+            config = self.own.get(name, self.repo).config
+            yield Need(
+                name if name in self.own else None,
+                config,
+                auth.type if auth else config.auth,
+                str(engine.config["type"]) if engine else None,
+            )
+
+    @property
+    def folder(self) -> Path:
+        """The spec's folder."""
+        return self.file.parent
+
+    @property
+    def lock_command(self) -> str:
+        """What makes the lock, from any folder."""
+        return f"bundler lock -f {shlex.quote(str(self.file))}"
+
+    @property
+    def lock_file(self) -> Path:
+        """Where the lock is kept."""
+        return self.folder / LOCK_NAME
+
+
+def load(file: Path) -> Project:
+    """Read the spec and the feature repos; raise ``SpecError`` where one of them cannot be used."""
+    spec = spec_reader.read(_text(file), str(file))
+    folder = file.resolve().parent
+    own = {
+        tenant.name: feature_repo.read(folder / tenant.repo.path, tenant.repo) for tenant in spec.tenants if tenant.repo
+    }
+    loaded = Project(spec, file.resolve(), feature_repo.read(folder / spec.repo.path, spec.repo), own)
+    for repo in (loaded.repo, *own.values()):
+        refuse_credentials(repo.config)
+    return loaded
+
+
+def read_lock(project: Project) -> BundleLock | None:
+    """Return the lock beside the spec, None where there is none; raise ``LockError`` where it cannot be read."""
+    try:
+        text = project.lock_file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    return lock.read(text, str(project.lock_file))
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise SpecError(
+            f"There is no spec {file}.", remedy="Name it with --file, or write one: bundler init REPO -o bundle.yaml"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"Cannot read the spec {file}: {error}.") from error

@@ -1,0 +1,234 @@
+"""What is asked for by name, and what bounds it: the base image, and the versions that Feast was released with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from bundler.effects.packages.feast_release import ReleaseLock
+from bundler.effects.packages.index import index_options, masked
+from bundler.errors import LockError, SpecError
+from bundler.model.digest import Digest
+from bundler.model.spec import BundleSpec
+from bundler.wheels.compatibility import ImagePython
+
+_COMMENT = re.compile(r"(^|\s+)#.*$")
+_OPTION_OF_LINE = re.compile(r"\s--.*$")
+_INCLUDED = re.compile(r"(?:-r|--requirement)(?:\s+|=)(\S+)$")
+
+_CONSTRAINTS = re.compile(r"(?:-c|--constraints?)(?:\s+|=)(\S+)$")
+_HASH = re.compile(r"--hash[=\s]sha256:([0-9a-f]{64})")
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """A fault of the versions ``found`` of a package that Feast's own locks pin; ``sound`` are taken instead."""
+
+    found: SpecifierSet
+    sound: str
+    why: str
+
+
+# Gunicorn 25.1 logs from a thread, that of its control socket, while it forks workers. A worker that is forked while
+# that thread writes inherits the locked stderr and waits in its own first line, until the startup probe ends the server
+# after two minutes. Seen in about one start in ten with 25.1.0 (Feast 0.61), never with 26.2.0 (Feast 0.67).
+_FAULTS: Final = {"gunicorn": _Fault(SpecifierSet(">=25.1,<26"), "<25.1", "can hang when it starts")}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One requirement, and the file and line that ask for it."""
+
+    requirement: Requirement
+    place: str
+    hashes: frozenset[str] = frozenset()
+    """SHA-256 of the files that may be taken for it; empty: any."""
+
+    @property
+    def name(self) -> str:
+        """The distribution's normalised name."""
+        return str(canonicalize_name(self.requirement.name))
+
+    def text(self) -> str:
+        """Return the requirement without any address, which might hold a login."""
+        url = self.requirement.url
+        text = str(self.requirement) if url is None else f"{self.name} @ {Digest.of(masked(url).encode())}"
+        return " ".join((text, *(f"--hash=sha256:{one}" for one in sorted(self.hashes))))
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """All that a spec asks for.
+
+    ``options`` are lines of requirement files that only uv reads, ``constraints`` those of files that they name by -c.
+    """
+
+    asked: tuple[Asked, ...]
+    options: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Normalised names of what is asked for."""
+        return frozenset(one.name for one in self.asked)
+
+    @property
+    def index_options(self) -> tuple[str, ...]:
+        """The options that name indexes; they may hold logins."""
+        return index_options(self.options)
+
+    def lines(self) -> tuple[str, ...]:
+        """Return what the lock records of them: sorted, each once, no address in it."""
+        options = (f"option {Digest.of(masked(line).encode())}" for line in self.options)
+        constraints = (f"constraint {Digest.of(masked(line).encode())}" for line in self.constraints)
+        return tuple(sorted({*(one.text() for one in self.asked), *options, *constraints}))
+
+    def check_hashes(self, found: Mapping[str, str]) -> None:
+        """Raise ``LockError`` where a file that was chosen (name -> SHA-256) is none that a requirement allows.
+
+        uv reads hashes and does not hold a resolution to them.
+        """
+        for one in self.asked:
+            taken = found.get(one.name)
+            if one.hashes and taken and taken not in one.hashes:
+                raise LockError(
+                    f"{one.place}: of {one.name} a file was found with SHA-256 {taken}, which is none of its hashes.",
+                    remedy="Do not use it before you know why: the index may serve another file than the one reviewed.",
+                )
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Constraint lines, and for people where they come from."""
+
+    lines: tuple[str, ...]
+    source: str
+
+
+def read(spec: BundleSpec, folder: Path, extras: Sequence[str]) -> Requirements:
+    """Return what a spec in ``folder`` asks for, Feast with its extras included.
+
+    Raises:
+        SpecError: a requirement file is not there.
+    """
+    feast = Requirement(f"feast[{','.join(sorted(extras))}]=={spec.feast.version}")
+    asked = [Asked(feast, "feast.version of the spec")]
+    asked += [Asked(Requirement(line), "packages of the spec") for line in spec.packages]
+    asked += [Asked(Requirement(line), "sdists of the spec") for line in spec.sdists]
+    rows = [row for name in spec.requirements for row in _lines(file(folder, name), name, frozenset())]
+    found = [(_parsed(line), place, line) for place, line in rows]
+    asked += [
+        Asked(requirement, place, frozenset(_HASH.findall(line)))
+        for requirement, place, line in found
+        if requirement is not None
+    ]
+    options = tuple(line for requirement, _, line in found if requirement is None)
+    constraints = [line for name in spec.requirements for line in _constraints(file(folder, name), name)]
+    return Requirements(tuple(asked), options, tuple(constraints))
+
+
+def _parsed(line: str) -> Requirement | None:
+    try:
+        return Requirement(_OPTION_OF_LINE.sub("", line))
+    except InvalidRequirement:
+        return None  # an option, or a mistake: that is for uv to judge
+
+
+def file(folder: Path, name: str) -> Path:
+    """Return a requirement file of the spec; raise ``SpecError`` where it is not there."""
+    path = folder / name
+    if not path.is_file():
+        raise SpecError(f"The requirement file {path} does not exist.", remedy="Correct 'requirements' in the spec.")
+    return path
+
+
+def _lines(path: Path, name: str, above: frozenset[Path]) -> Iterator[tuple[str, str]]:
+    """Yield place and text of each line, those of included files too."""
+    pending = ""
+    for number, raw in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+        text = pending + raw
+        pending = text[:-1] if text.endswith("\\") else ""
+        line = "" if pending else _COMMENT.sub("", text).strip()
+        included = _INCLUDED.match(line)
+        if not included:
+            yield from [(f"{name}:{number}", line)] if line else []
+            continue
+        other = path.parent / included[1]
+        if other.is_file() and other.resolve() not in above:  # uv says what is wrong with it where it is not
+            yield from _lines(other, included[1], above | {path.resolve()})
+
+
+def _constraints(path: Path, name: str) -> Iterator[str]:
+    """Yield the lines of constraint files that a requirement file names, and those that they include."""
+    for _, line in _lines(path, name, frozenset()):
+        if (named := _CONSTRAINTS.match(line)) and (other := path.parent / named[1]).is_file():
+            yield from (text for _, text in _lines(other, named[1], frozenset()))
+
+
+def bounds(wanted: Requirements, held: Mapping[str, str], release: ReleaseLock | None, python: ImagePython) -> Bounds:
+    """Return what the resolution must keep to.
+
+    What the base image holds stays as it is. A version that a Feast release was tested with gives way where somebody
+    asks for another by name.
+
+    Raises:
+        LockError: a requirement contradicts the base, or the spec's version of Feast; all of them are named.
+    """
+    asked = [one for one in wanted.asked if python.satisfies(str(one.requirement.marker or ""))]
+    kept = {name: public for name, version in held.items() if (public := _public(version)) is not None}
+    _check(asked, kept)
+    pins = {name: version for name, version in (release.pins if release else {}).items() if name not in kept}
+    given_way = {one.name: one.place for one in asked if one.name in pins and not _allows(one, pins[one.name])}
+    by_name = {one.name for one in asked}
+    faulty = {
+        name: fault
+        for name, fault in _FAULTS.items()
+        if name in pins and name not in by_name and pins[name] in fault.found
+    }
+    lines = {name: f"=={version}" for name, version in pins.items() if name not in given_way}
+    lines |= {name: fault.sound for name, fault in faulty.items()}
+    lines |= {name: f"=={version}" for name, version in kept.items()}
+    source = release.source if release else "what the base image holds"
+    exceptions = {**given_way, **{name: f"{pins[name]} {fault.why}" for name, fault in faulty.items()}}
+    if exceptions:
+        source += f" (except {', '.join(f'{name}: {place}' for name, place in sorted(exceptions.items()))})"
+    return Bounds(tuple(f"{name}{lines[name]}" for name in sorted(lines)), source)
+
+
+def _public(version: str) -> str | None:
+    """Return the version that an index may have: no local part, and none that is not PEP 440."""
+    try:
+        return Version(version).public
+    except InvalidVersion:
+        return None
+
+
+def _allows(one: Asked, version: str) -> bool:
+    return one.requirement.specifier.contains(version, prereleases=True)
+
+
+def _check(asked: Sequence[Asked], held: Mapping[str, str]) -> None:
+    feast = next(one for one in asked if one.name == "feast")
+    (wanted,) = (specifier.version for specifier in feast.requirement.specifier)
+    bound = {name: f"the base image holds {name} {version}" for name, version in held.items()}
+    versions = {**held, "feast": wanted}
+    bound["feast"] = f"the spec says feast.version {wanted}"
+    problems = tuple(
+        f"{one.place}: {one.text()}, but {bound[one.name]}"
+        for one in asked
+        if one.name in versions and not _allows(one, versions[one.name])
+    )
+    if problems:
+        raise LockError(
+            "A requirement contradicts what is fixed already.",
+            remedy="Change the requirement, or choose another base: what a base holds is never replaced silently.",
+            details=problems,
+        )

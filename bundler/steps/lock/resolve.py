@@ -1,0 +1,235 @@
+"""Lock: resolve everything that a build of a spec uses, and say how that differs from an earlier lock."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from packaging.utils import canonicalize_name
+
+from bundler import __version__
+from bundler.effects.blobs import BlobStore
+from bundler.effects.packages import feast_release, uv, wheelhouse
+from bundler.effects.packages.uv import Resolution
+from bundler.errors import SpecError, UsageError
+from bundler.feast.stores.extras import extras_for
+from bundler.model import spec_reader
+from bundler.model.lock import BundleLock, LockedImage, LockedPlatform
+from bundler.model.platform import Platform
+from bundler.model.progress import Progress
+from bundler.model.spec import BundleSpec
+from bundler.oci.image import Image
+from bundler.oci.layer import COMPRESSOR
+from bundler.oci.rootfs import BaseContents
+from bundler.steps.lock import requirements
+from bundler.steps.lock import sdists as lock_sources
+from bundler.steps.lock.project import Project
+from bundler.steps.lock.requirements import Requirements
+from bundler.steps.lock.sdists import Asking
+from bundler.wheels.compatibility import ImagePython
+
+# The operator may start each of them from the one image, so the image can run each of them.
+SERVERS = frozenset({"registry", "online", "offline", "ui"})
+
+
+@dataclass(frozen=True)
+class Base:
+    """The base image of one platform, and what is in it."""
+
+    image: Image
+    contents: BaseContents
+
+
+@dataclass(frozen=True)
+class LockInputs:
+    """All that a lock is made from: the project, the bases, the images that are not baked.
+
+    ``old`` is the earlier lock whose pins are kept, but for the packages in ``upgrade`` (None: keep none).
+    """
+
+    project: Project
+    bases: Mapping[Platform, Base]
+    images: tuple[LockedImage, ...]
+    now: int
+    old: BundleLock | None = None
+    upgrade: frozenset[str] | None = frozenset()
+
+
+def run(inputs: LockInputs, store: BlobStore, progress: Progress) -> BundleLock:
+    """Resolve each platform in turn and return the lock.
+
+    Raises:
+        SpecError: the base has no Python, or holds another Feast than the spec asks for.
+        LockError: the requirements cannot be met with wheels.
+        RegistryError: the package index refused or cannot be reached.
+    """
+    rows: list[LockedPlatform] = []
+    sources: list[str] = []
+    upgrade = _normalised(inputs.upgrade, inputs.old)
+    # One platform's versions are the next one's preferences: the same image, as far as wheels allow.
+    preferences: dict[str, str] = {}
+    with progress.task("Resolving Python packages", total=len(inputs.bases)) as task:
+        for platform in inputs.bases:
+            task.note(str(platform))
+            kept = {**preferences, **_kept(inputs.old, upgrade, platform)}
+            row, source = _platform(inputs, platform, kept, store, progress)
+            rows.append(row)
+            sources.append(source)
+            preferences |= {one.name: one.version for one in (*row.tools, *row.installed)}
+            task.advance(1)
+    lock = BundleLock(
+        tool=f"bundler {__version__}",
+        created=inputs.now,
+        spec=str(spec_reader.fingerprint(inputs.project.spec)),
+        repo=str(inputs.project.fingerprint),
+        compressor=COMPRESSOR,
+        requirements=asked(inputs.project).lines(),
+        constraints=", ".join(dict.fromkeys(sources)),
+        platforms=tuple(rows),
+        images=inputs.images,
+    )
+    # A lock that says nothing new keeps its time, so that it keeps its bytes.
+    if inputs.old is not None and lock.model_copy(update={"created": inputs.old.created}) == inputs.old:
+        return inputs.old
+    return lock
+
+
+def stale(lock: BundleLock, now: LockInputs) -> tuple[str, ...]:
+    """Return what the lock no longer fits, a line each with ``-`` locked and ``+`` found; empty where it fits.
+
+    Images that are not baked are not looked at.
+    """
+    bases = now.bases
+    pairs = [
+        ("spec", lock.spec, str(spec_reader.fingerprint(now.project.spec))),
+        ("feature repo", lock.repo, str(now.project.fingerprint)),
+        ("compressor", lock.compressor, COMPRESSOR),
+        ("platforms", " ".join(row.platform for row in lock.platforms), " ".join(map(str, bases))),
+    ]
+    locked = {row.platform: row for row in lock.platforms}
+    lines = _moved(lock.requirements, asked(now.project).lines())
+    for platform, base in bases.items():
+        if (row := locked.get(str(platform))) is not None:
+            pairs.append((f"{platform} base", row.base_digest, str(base.image.descriptor.digest)))
+            lines += _package_changes(row.base_packages, base.contents.debian_packages)
+    for what, before, after in pairs:
+        if before != after:
+            lines += [f"- {what} {before}", f"+ {what} {after}"]
+    return tuple(lines)
+
+
+def _moved(before: Sequence[str], now: Sequence[str]) -> list[str]:
+    lines = [line for line in difflib.ndiff(before, now) if line.startswith(("-", "+"))]
+    return [f"{line[:2]}requirement {line[2:]}" for line in lines]
+
+
+def _package_changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    names = sorted({*before, *now})
+    changed = [name for name in names if before.get(name) != now.get(name)]
+    lines: list[str] = []
+    for name in changed:
+        lines += [f"- {name} {before[name]}"] if name in before else []
+        lines += [f"+ {name} {now[name]}"] if name in now else []
+    return lines
+
+
+def image_python(base: Base, platform: Platform) -> ImagePython:
+    """Return the Python of a base; raise ``SpecError`` where it has none that wheels can be installed into."""
+    python, glibc = base.contents.python, base.contents.glibc
+    if python is None:
+        raise SpecError(
+            f"The base image for {platform} has no Python.", remedy="Choose a base with CPython 3.10 or newer."
+        )
+    if glibc is None:
+        raise SpecError(
+            f"The base image for {platform} has no GNU C library that could be recognised.",
+            remedy="Choose a base such as Debian, Ubuntu or UBI: manylinux wheels do not run on musl (Alpine).",
+        )
+    # Debian marks builds from a branch with "+", which is no version to uv.
+    return ImagePython(python.version, python.full_version.rstrip("+"), glibc, platform)
+
+
+def asked(project: Project) -> Requirements:
+    """Return what a spec asks for, with the extras of Feast that stores and servers of all its repos need."""
+    spec = project.spec
+    extras = set(spec.feast.extras)
+    for need in project.needs():
+        extras |= extras_for(
+            need.config, servers=SERVERS, auth=need.auth, engine=need.engine, release=spec.feast.version
+        )
+    return requirements.read(spec, project.folder, sorted(extras))
+
+
+def _platform(
+    inputs: LockInputs, platform: Platform, preferences: Mapping[str, str], store: BlobStore, progress: Progress
+) -> tuple[LockedPlatform, str]:
+    base = inputs.bases[platform]
+    python = image_python(base, platform)
+    project, held = inputs.project, base.contents.distributions
+    spec = project.spec
+    _check_feast(spec, held)
+    release = None
+    if "feast" not in held:
+        release = feast_release.release_lock(spec.feast.version, python, store, progress=progress)
+    wanted = asked(project)
+    bounds = requirements.bounds(wanted, held, release, python)
+    asking = Asking(python, wanted.index_options, store, progress)
+    with lock_sources.resolved(spec.sdists, held, asking, preferences) as sources:
+        found = uv.resolve(
+            Resolution(
+                python,
+                requirements=(str(wanted.asked[0].requirement), *spec.packages, *sources.requirements),
+                files=tuple(requirements.file(project.folder, name) for name in spec.requirements),
+                constraints=bounds.lines,
+                preferences=preferences,
+                wheels=project.folder / spec.wheels,
+                stand_ins=sources.folder,
+                pins=bounds.source,
+            )
+        )
+    new = [candidate for candidate in found if candidate.name not in held.keys() | sources.names]
+    wheels = wheelhouse.lock(new, store, progress=progress, options=wanted.index_options)
+    wanted.check_hashes({wheel.name: wheel.sha256 for wheel in wheels})
+    row = LockedPlatform(
+        platform=str(platform),
+        python=python.full_version,
+        glibc=".".join(map(str, python.glibc)),
+        base_digest=str(base.image.descriptor.digest),
+        base_packages=dict(sorted(base.contents.debian_packages.items())),
+        wheels=wheels,
+        sources=sources.locked,
+        tools=lock_sources.tools(sources, asking, preferences),
+    )
+    return row, bounds.source
+
+
+def _check_feast(spec: BundleSpec, held: Mapping[str, str]) -> None:
+    found = held.get("feast")
+    if found is not None and found != spec.feast.version:
+        raise SpecError(
+            f"The base image holds Feast {found}, the spec asks for {spec.feast.version}.",
+            remedy="Set feast.version to what the base holds, or choose another base.",
+        )
+
+
+def _kept(old: BundleLock | None, upgrade: frozenset[str] | None, platform: Platform) -> Mapping[str, str]:
+    """Return the versions of an earlier lock that are kept where they still fit."""
+    if old is None or upgrade is None:
+        return {}
+    rows = [row for row in old.platforms if row.platform == str(platform)]
+    pinned = [one for row in rows for one in (*row.tools, *row.installed)]
+    return {one.name: one.version for one in pinned if one.name not in upgrade}
+
+
+def _normalised(upgrade: frozenset[str] | None, old: BundleLock | None) -> frozenset[str] | None:
+    """Return the names of packages to upgrade; raise ``UsageError`` for one that the lock does not have."""
+    if not upgrade:
+        return upgrade
+    known = {one.name for row in old.platforms for one in (*row.tools, *row.installed)} if old else set()
+    names = frozenset(str(canonicalize_name(name)) for name in upgrade)
+    for name in sorted(names - known):
+        near = difflib.get_close_matches(name, sorted(known), n=1)
+        hint = f"Did you mean {near[0]}?" if near else "Only packages that a lock pins can be upgraded."
+        raise UsageError(f"--upgrade-package {name}: the lock has no such package.", remedy=hint)
+    return names

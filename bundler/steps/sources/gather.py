@@ -1,0 +1,208 @@
+"""Gather: base images and every image that is not baked, made of Debian's packages or pulled, with what is in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Protocol
+
+from bundler.effects import base_image
+from bundler.effects.blobs import BlobStore
+from bundler.effects.debian import images as debian
+from bundler.effects.registry.endpoint import Access
+from bundler.effects.skopeo import source as skopeo_source
+from bundler.errors import SpecError
+from bundler.model.descriptor import Descriptor
+from bundler.model.digest import Digest
+from bundler.model.lock import LockedImage
+from bundler.model.platform import Platform
+from bundler.model.progress import Progress
+from bundler.model.spec import BundleSpec
+from bundler.oci.image import Image
+from bundler.oci.index import Index
+from bundler.steps.lock.resolve import Base
+from bundler.steps.sources import mirror
+from bundler.steps.sources.mirror import MirrorPlan
+
+BASE = "base"
+KUBECTL = "kubectl"
+OPERATOR = "operator"
+EXTRA = "extra"
+COMPANION = "companion"
+_NO_TAG = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+@dataclass(frozen=True)
+class GatheredImage:
+    """An image that is in the store: ``reference`` is its source's name, or the repository and tag it is given here.
+
+    ``baked`` tells that it was made here and has no source registry; ``source_digest`` is what the source calls it.
+    """
+
+    reference: str
+    role: str
+    root: Descriptor
+    source_digest: Digest
+    baked: bool = False
+
+    def locked(self) -> LockedImage:
+        """Return the entry of the lock."""
+        return LockedImage(
+            reference=self.reference,
+            role=self.role,
+            digest=str(self.root.digest),
+            source_digest=str(self.source_digest),
+            size=self.root.size,
+        )
+
+
+@dataclass(frozen=True)
+class GatheredBases:
+    """The base of each platform, and the lock's entry of the image that they are (none for Debian's packages)."""
+
+    platforms: Mapping[Platform, Base]
+    locked: tuple[LockedImage, ...]
+
+
+@dataclass(frozen=True)
+class Gathering:
+    """How to gather: for which spec, into which store, and what an earlier lock pinned (reference -> source digest).
+
+    ``refresh`` makes what is made of Debian's packages anew, of the packages that Debian has now. ``engine`` reads
+    registries: "bundler" or "skopeo"; ``access`` says as whom, and whom to trust.
+    """
+
+    spec: BundleSpec
+    store: BlobStore
+    progress: Progress
+    pinned: Mapping[str, Digest]
+    refresh: bool = False
+    engine: str = "bundler"
+    access: Access = field(default_factory=Access)
+
+    def bases(self) -> GatheredBases:
+        """Return the base of each platform, what is in it, and where it came from.
+
+        Raises:
+            SpecError: the base has no image for a platform.
+        """
+        base, platforms = self.spec.base, self.spec.target_platforms
+        pulled: tuple[GatheredImage, ...] = ()
+        if base.image is not None:
+            pulled = self._pulled([base.image])[:1]
+            images = base_image.of_platforms(pulled[0].root, base.image, platforms, self.store)
+        else:
+            suite = base.debian or ""
+            make = partial(debian.base, packages=self.spec.system_packages)
+            images = {platform: self._debian(make, suite, platform).image for platform in platforms}
+        missing = [str(platform) for platform in platforms if platform not in images]
+        if missing:
+            raise SpecError(f"The base has no image for {', '.join(missing)}.", remedy="Change platforms or the base.")
+        found = {
+            platform: Base(image, base_image.contents(image, self.store, progress=self.progress))
+            for platform, image in images.items()
+        }
+        # A base of another transport lies elsewhere on the next machine: the platform's own entry pins its digest.
+        in_lock = (image for image in pulled if in_registry(image.reference))
+        return GatheredBases(found, tuple(replace(image, role=BASE).locked() for image in in_lock))
+
+    def others(self, operator_images: Sequence[str]) -> tuple[GatheredImage, ...]:
+        """Return kubectl's image for the CronJob, the operator's images and the extra ones, each reference once."""
+        kubectl = self.spec.deployment.cron_job.kubectl
+        made = [self._kubectl(kubectl.debian)] if kubectl.debian is not None else []
+        gathered = {image.reference: image for image in made}
+        roles = self._roles(operator_images)
+        for image in self._pulled([name for name in roles if name not in gathered]):
+            gathered[image.reference] = replace(image, role=roles.get(image.reference, COMPANION))
+        return tuple(gathered.values())
+
+    def plan(self, operator_images: Sequence[str]) -> MirrorPlan:
+        """Say what would be fetched from registries, bases too, and how many bytes; fetches manifests only."""
+        base = self.spec.base.image
+        wanted = dict.fromkeys([*([base] if base and in_registry(base) else []), *self._roles(operator_images)])
+        exact = [self._exact(reference) for reference in wanted]
+        asked = mirror.options(self.spec.target_platforms, self.spec.mirrors, self.access)
+        return mirror.plan(exact, asked, self.store, self.progress)
+
+    def _roles(self, operator_images: Sequence[str]) -> Mapping[str, str]:
+        """Return reference -> role of every image that is mirrored; the first role of a reference stands."""
+        kubectl = self.spec.deployment.cron_job.kubectl.image
+        wanted = [
+            *([(kubectl, KUBECTL)] if kubectl is not None else []),
+            *((name, OPERATOR) for name in operator_images),
+            *((name, EXTRA) for name in self.spec.images),
+        ]
+        first: dict[str, str] = {}
+        for reference, role in wanted:
+            first.setdefault(reference, role)
+        return first
+
+    def _debian(self, make: _Maker, suite: str, platform: Platform) -> debian.DebianBase:
+        return make(suite, platform, self.store, progress=self.progress, refresh=self.refresh)
+
+    def _kubectl(self, suite: str) -> GatheredImage:
+        platforms = self.spec.target_platforms
+        made = [self._debian(debian.kubectl, suite, platform) for platform in platforms]
+        tag = _NO_TAG.sub("-", made[0].packages["kubernetes-client"])
+        root = stored_root([one.image for one in made], self.store)
+        return GatheredImage(f"kubectl:{tag}", KUBECTL, root, root.digest, baked=True)
+
+    def _pulled(self, references: Sequence[str]) -> tuple[GatheredImage, ...]:
+        """Return images, each followed by the signatures and attestations that its registry keeps beside it.
+
+        Our own client fetches the blobs of all of them in one queue.
+        """
+        exact = [self._exact(reference) for reference in references]
+        pulled = self._all_at_once(exact) if self.engine != "skopeo" else [self._one(source) for source in exact]
+        found: list[GatheredImage] = []
+        for reference, image in zip(references, pulled, strict=True):
+            found.append(GatheredImage(reference, "", image.root, image.source_digest))
+            found += (
+                GatheredImage(companion.reference, COMPANION, companion.root, companion.source_digest)
+                for companion in image.companions
+            )
+        return tuple(found)
+
+    def _all_at_once(self, sources: Sequence[str]) -> tuple[mirror.MirroredImage, ...]:
+        if not all(in_registry(source) for source in sources):
+            return tuple(self._one(source) for source in sources)
+        asked = mirror.options(self.spec.target_platforms, self.spec.mirrors, self.access)
+        return mirror.run(sources, asked, self.store, self.progress) if sources else ()
+
+    def _one(self, source: str) -> mirror.MirroredImage:
+        return mirror.pull(
+            source,
+            self.spec.target_platforms,
+            self.store,
+            progress=self.progress,
+            mirrors=self.spec.mirrors,
+            engine=self.engine,
+            access=self.access,
+        )
+
+    def _exact(self, reference: str) -> str:
+        """Return the reference by the digest that the lock has for it; what else moved is then noticed, not built."""
+        digest, source = self.pinned.get(reference), skopeo_source.parse(reference).reference
+        return str(source.pinned(digest)) if digest and source else reference
+
+
+class _Maker(Protocol):
+    def __call__(
+        self, suite: str, platform: Platform, store: BlobStore, *, progress: Progress, refresh: bool = False
+    ) -> debian.DebianBase: ...
+
+
+def in_registry(source: str) -> bool:
+    """Tell a reference from a source of another transport (``docker-daemon:``, ``oci-archive:``, ...)."""
+    return skopeo_source.parse(source).reference is not None
+
+
+def stored_root(images: Sequence[Image], store: BlobStore) -> Descriptor:
+    """Return the one image's descriptor, or that of an index of all of them, which is put into the store."""
+    if len(images) == 1:
+        return images[0].descriptor
+    index = Index(tuple(image.descriptor for image in images))
+    store.put(index.to_bytes())
+    return index.descriptor

@@ -1,0 +1,159 @@
+"""Mirror: every image that is not baked, from wherever it is, into the cache."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from bundler.effects.blobs import BlobStore
+from bundler.effects.registry import mirrors
+from bundler.effects.registry.endpoint import Access
+from bundler.effects.registry.mirrors import Rule
+from bundler.effects.registry.pull import PullSettings, RemoteImage, pulling
+from bundler.errors import SpecError
+from bundler.model.descriptor import Descriptor, Json
+from bundler.model.digest import Digest
+from bundler.model.platform import Platform
+from bundler.model.progress import Progress
+from bundler.model.reference import ImageRef
+
+if TYPE_CHECKING:
+    from bundler.model.spec import Mirror  # a tenth of a second of pydantic that values of ours do not need
+
+
+@dataclass(frozen=True)
+class MirroredImage:
+    """An image that is in the store.
+
+    ``reference`` is as it was asked for, ``source_digest`` what its source calls it; ``root`` is another where an
+    index lost platforms. ``companions`` are signatures and referrers, each under its tag in the same repository.
+    """
+
+    reference: str
+    root: Descriptor
+    source_digest: Digest
+    companions: tuple[MirroredImage, ...] = ()
+
+
+@dataclass(frozen=True)
+class PlannedImage:
+    """An image that is to be mirrored; sizes in bytes, ``missing`` those that the cache lacks."""
+
+    reference: str
+    root: Digest
+    source_digest: Digest
+    size: int
+    missing: int
+
+    def to_json(self) -> dict[str, Json]:
+        """Return a row of the plan."""
+        return {
+            "reference": self.reference,
+            "digest": str(self.root),
+            "sourceDigest": str(self.source_digest),
+            "size": self.size,
+            "bytesToFetch": self.missing,
+        }
+
+
+@dataclass(frozen=True)
+class MirrorPlan:
+    """What a mirror run would fetch; blobs that several images share are counted once in ``bytes_to_fetch``."""
+
+    images: tuple[PlannedImage, ...]
+    bytes_to_fetch: int
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the plan for ``--dry-run --output json``."""
+        return {"bytesToFetch": self.bytes_to_fetch, "images": [image.to_json() for image in self.images]}
+
+
+@dataclass(frozen=True)
+class MirrorOptions:
+    """How images are read: for which platforms, and through which mirrors."""
+
+    platforms: tuple[Platform, ...]
+    settings: PullSettings = field(default_factory=PullSettings)
+
+
+def options(
+    platforms: Sequence[Platform], spec_mirrors: Sequence[Mirror] = (), access: Access | None = None
+) -> MirrorOptions:
+    """Return the options of a spec; its mirrors come before those of the host's ``registries.conf``."""
+    of_spec = mirrors.of_spec((mirror.source, mirror.location, mirror.insecure) for mirror in spec_mirrors)
+    named = {rule.prefix for rule in of_spec}
+    of_host: tuple[Rule, ...] = tuple(rule for rule in mirrors.of_host(os.environ) if rule.prefix not in named)
+    reached = access or Access()
+    settings = PullSettings(
+        (*of_spec, *of_host), tls=reached.tls, connection=reached.connection, plain_http=reached.plain_http
+    )
+    return MirrorOptions(tuple(platforms), settings)
+
+
+def plan(references: Sequence[str], asked: MirrorOptions, store: BlobStore, progress: Progress) -> MirrorPlan:
+    """Say what mirroring registry images would fetch: reads manifests only.
+
+    Raises:
+        SpecError: a reference is none, or an image lacks a platform.
+        RegistryError: no source has an image.
+    """
+    with pulling(store, asked.settings, progress) as puller:
+        images = [puller.resolve(_reference(text), asked.platforms) for text in references]
+        wanted = {blob.digest: blob for image in images for blob in image.all_blobs}
+        rows = tuple(
+            PlannedImage(text, image.root.digest, image.source_digest, image.size, puller.missing(image))
+            for text, image in zip(references, images, strict=True)
+        )
+    total = sum(blob.size for blob in wanted.values() if not store.has(blob.digest, blob.size))
+    return MirrorPlan(rows, total)
+
+
+def run(
+    references: Sequence[str], asked: MirrorOptions, store: BlobStore, progress: Progress
+) -> tuple[MirroredImage, ...]:
+    """Bring registry images into the store, the blobs of all of them in one queue; in the order of ``references``.
+
+    Raises what ``plan`` raises, and ``VerificationError`` where a registry serves damaged bytes.
+    """
+    with pulling(store, asked.settings, progress) as puller:
+        images = [puller.resolve(_reference(text), asked.platforms) for text in references]
+        puller.fetch(images)
+    return tuple(_mirrored(text, image) for text, image in zip(references, images, strict=True))
+
+
+def pull(
+    source: str,
+    platforms: Sequence[Platform],
+    store: BlobStore,
+    *,
+    progress: Progress,
+    mirrors: Sequence[Mirror] = (),
+    engine: str = "bundler",
+    access: Access | None = None,
+) -> MirroredImage:
+    """Bring one image of any transport into the store: registries by our own client, everything else by skopeo.
+
+    ``engine`` "skopeo" lets skopeo read registries, too: it honours the host's signature policy (policy.json).
+    """
+    from bundler.effects.skopeo import pull as skopeo  # noqa: PLC0415  (not needed where every image is in a registry)
+    from bundler.effects.skopeo import source as skopeo_source  # noqa: PLC0415
+
+    reference = skopeo_source.parse(source).reference
+    if reference is not None and engine != "skopeo":
+        return replace(run([str(reference)], options(platforms, mirrors, access), store, progress)[0], reference=source)
+    pulled = skopeo.pull(source, platforms, store, progress=progress, mirrors=mirrors, access=access)
+    return MirroredImage(source, pulled.root, pulled.source_digest)
+
+
+def _reference(text: str) -> ImageRef:
+    try:
+        return ImageRef.parse(text)
+    except ValueError as error:
+        raise SpecError(f"{error}.", remedy="Correct it in the spec.") from error
+
+
+def _mirrored(text: str, image: RemoteImage) -> MirroredImage:
+    companions = tuple(_mirrored(companion.reference.tagged, companion) for companion in image.companions)
+    return MirroredImage(text, image.root, image.source_digest, companions)

@@ -1,0 +1,111 @@
+"""Serve: a bundle as a read-only registry, blobs straight out of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundler.effects.archive.reader import Bundle
+from bundler.effects.registry_server.catalog import Catalog, ServedBlob, ServedManifest, ServedRepository
+from bundler.effects.registry_server.server import Listening, ServerTls, listening, serving
+from bundler.errors import UsageError
+from bundler.model.manifest import BundledImage
+from bundler.model.progress import Progress
+from bundler.model.reference import ImageRef
+from bundler.steps.bundle.images import NamedImage, OpenedImage, check_metadata, open_images, require_whole
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """What ``bundler serve`` was asked; ``listen`` is HOST:PORT, port 0 takes any."""
+
+    listen: str = "127.0.0.1:5000"
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+    @property
+    def tls(self) -> ServerTls | None:
+        """Certificate and key, None for plain HTTP; raise ``UsageError`` where only one is given."""
+        if self.tls_cert is None and self.tls_key is None:
+            return None
+        if self.tls_cert is None or self.tls_key is None:
+            raise UsageError("A certificate and its key belong together.", remedy="Give --tls-cert and --tls-key.")
+        return ServerTls(self.tls_cert, self.tls_key)
+
+
+def run(path: Path, options: ServeOptions, progress: Progress) -> None:
+    """Serve a bundle until interrupted.
+
+    Raises:
+        VerificationError: the bundle's metadata is damaged. (Blobs are not hashed: every client does that.)
+        UsageError: there is no such bundle, or the address or the certificate cannot be used.
+        KeyboardInterrupt: the way in which it ends.
+    """
+    with Bundle.open(path) as bundle:
+        check_metadata(bundle)
+        require_whole(bundle)
+        served = catalog(open_images(bundle))
+        with listening(served, options.listen, options.tls) as server:
+            for line in names(served, server.address):
+                progress.say(line)
+            scheme = "https" if server.tls else "http"
+            progress.say(f"Serving {path} on {scheme}://{server.address}; end with Ctrl-C.")
+            server.run()
+
+
+@contextmanager
+def under_names(images: Iterable[NamedImage]) -> Iterator[Listening]:
+    """Serve images on a loopback port while the block runs, each under its target's repository and tag.
+
+    For programs that can only pull; the bundle must stay open for as long.
+    """
+    repositories: dict[str, ServedRepository] = {}
+    for named in images:
+        _add(repositories, named.target, named.opened)
+    with serving(Catalog(repositories), "127.0.0.1:0") as server:
+        yield server
+
+
+def names(served: Catalog, address: str) -> tuple[str, ...]:
+    """Return every tag as a reference that can be pulled from ``address``."""
+    return tuple(
+        f"{address}/{name}:{tag}" for name, found in sorted(served.repositories.items()) for tag in sorted(found.tags)
+    )
+
+
+def catalog(images: tuple[OpenedImage, ...]) -> Catalog:
+    """Make what is served.
+
+    An image is found under the repository that the bundle's manifests pull it from, and, where nothing else has that
+    name, under the one of its source: so that a node's mirror configuration for either registry can point here.
+    """
+    repositories: dict[str, ServedRepository] = {}
+    for opened_image in images:
+        _add(repositories, _reference(opened_image.image.internal, opened_image.image), opened_image)
+    taken = frozenset(repositories)
+    for opened_image in images:
+        source = _reference(opened_image.image.reference, opened_image.image)
+        if source.repository not in taken:
+            _add(repositories, source, opened_image)
+    return Catalog(repositories)
+
+
+def _add(repositories: dict[str, ServedRepository], name: ImageRef, image: OpenedImage) -> None:
+    repository = repositories.setdefault(name.repository, ServedRepository())
+    for manifest in image.manifests:
+        served = ServedManifest(manifest.descriptor, manifest.content)
+        repository.manifests[manifest.descriptor.digest] = served
+    for blob in image.blobs:
+        repository.blobs[blob.digest] = ServedBlob(blob.size, image.extents[blob.digest])
+    if name.tag:
+        repository.tags.setdefault(name.tag, image.image.root.digest)
+
+
+def _reference(text: str, image: BundledImage) -> ImageRef:
+    try:
+        return ImageRef.parse(text)
+    except ValueError:
+        # An image of a transport that has no such names, e.g. oci-archive:FILE.
+        return ImageRef("localhost", f"image-{image.root.digest.short}", "latest")
