@@ -88,5 +88,5 @@ class ForbiddenError(ClusterError):
     """The cluster is there, and does not let this person do that."""
 
 
-class UnreachableError(ClusterError):
+class ClusterUnreachableError(ClusterError):
     """The cluster does not answer, or does not know this person: nothing can be asked of it."""

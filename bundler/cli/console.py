@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-    from bundler.model.delta import Base
+    from bundler.model.delta import BaseBundle
 
 _PLAIN_INTERVAL = 10.0  # seconds between two lines of one long task where there is no terminal
 _MEGA = 1_000_000
@@ -35,7 +35,7 @@ def size(amount: int) -> str:
     return f"{value:.2f} GB"
 
 
-def delta(base: Base) -> str:
+def delta(base: BaseBundle) -> str:
     """Say what a delta leaves to another bundle."""
     return f"a delta: leaves {len(base.blobs)} blobs, {size(base.size)}, to {base}, {base.digest}"
 

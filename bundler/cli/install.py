@@ -13,7 +13,7 @@ from bundler.cli import console, options
 
 if TYPE_CHECKING:
     from bundler.effects.kubectl import Kubectl
-    from bundler.steps.install.online_check import Read
+    from bundler.steps.install.online_check import FeatureQuery
     from bundler.steps.install.outline import Outline
     from bundler.steps.install.run import Installed
 
@@ -50,7 +50,7 @@ def command(
     secrets: tuple[str, ...],
     part: str,
     no_first_run: bool,
-    read: Read | None,
+    read: FeatureQuery | None,
     force_conflicts: bool,
     dry_run: str | None,
     yes: bool,

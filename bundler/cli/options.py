@@ -154,9 +154,9 @@ def read_features(command: Callable[..., _Result]) -> Callable[..., _Result]:
 
     @functools.wraps(command)
     def with_read(*, features: tuple[str, ...], entity: tuple[str, ...], **others: object) -> _Result:
-        from bundler.steps.install.online_check import Read  # noqa: PLC0415  (help stays quick)
+        from bundler.steps.install.online_check import FeatureQuery  # noqa: PLC0415  (help stays quick)
 
-        return command(read=Read.parse(features, entity), **others)
+        return command(read=FeatureQuery.parse(features, entity), **others)
 
     found: Callable[..., _Result] = with_read
     found = click.option("--entity", multiple=True, metavar="JOIN_KEY=VALUE", help="Of which entity; repeatable.")(

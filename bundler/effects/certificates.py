@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 _VALID = dt.timedelta(days=1)
 
 
-class Authority:
+class CertificateAuthority:
     """An authority whose key nobody keeps."""
 
     def __init__(self, now: dt.datetime) -> None:

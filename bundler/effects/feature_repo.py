@@ -18,7 +18,7 @@ from bundler.feast.rules import repository
 from bundler.feast.stores import feature_store_yaml as feature_store
 from bundler.feast.stores.feature_store_yaml import FeatureStoreConfig
 from bundler.model.digest import Digest
-from bundler.model.spec import FeatureRepo
+from bundler.model.spec import FeatureRepoSpec
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -141,7 +141,7 @@ class RepoContents:
         return {file.path: file.source.read_bytes() for file in self.files if file.path.endswith(".py")}
 
 
-def read(folder: Path, repo: FeatureRepo) -> RepoContents:
+def read(folder: Path, repo: FeatureRepoSpec) -> RepoContents:
     """Read the repo in ``folder``.
 
     A symbolic link to a file inside the repo is baked as the file it names: one to anywhere else, to a folder, or to
@@ -162,7 +162,7 @@ def read(folder: Path, repo: FeatureRepo) -> RepoContents:
         ) from error
 
 
-def _read(folder: Path, repo: FeatureRepo) -> RepoContents:
+def _read(folder: Path, repo: FeatureRepoSpec) -> RepoContents:
     files = tuple(sorted(_chosen(folder, repo), key=lambda file: file.path))
     named = {file.path: file for file in files}
     if feature_store.FILE_NAME not in named:
@@ -194,7 +194,7 @@ def _source(file: RepoFile) -> bytes:
     return file.source.read_bytes()
 
 
-def _chosen(folder: Path, repo: FeatureRepo) -> Iterator[RepoFile]:
+def _chosen(folder: Path, repo: FeatureRepoSpec) -> Iterator[RepoFile]:
     ignored = folder / IGNORE_FILE
     lines = _text(ignored).splitlines() if ignored.is_file() else []
     include = _patterns("repo.include", repo.include)

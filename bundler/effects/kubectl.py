@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bundler.effects import process
-from bundler.errors import ClusterError, ForbiddenError, ToolFailedError, ToolMissingError, UnreachableError
+from bundler.errors import ClusterError, ClusterUnreachableError, ForbiddenError, ToolFailedError, ToolMissingError
 from bundler.model.descriptor import Json
 
 FIELD_MANAGER: Final = "bundler"
@@ -24,7 +24,7 @@ _UNKNOWN_KIND: Final = re.compile(r"no matches for kind|the server doesn't have 
 _FAULTS: Final[tuple[tuple[re.Pattern[str], type[ClusterError], str, str], ...]] = (
     (
         re.compile(r"Unauthorized|must be logged in|certificate has expired|token is expired", re.IGNORECASE),
-        UnreachableError,
+        ClusterUnreachableError,
         "The cluster does not know you, or no longer.",
         "Log in again (oc login, or a new kubeconfig), and repeat.",
     ),
@@ -40,7 +40,7 @@ _FAULTS: Final[tuple[tuple[re.Pattern[str], type[ClusterError], str, str], ...]]
             r"|x509:|context deadline",
             re.IGNORECASE,
         ),
-        UnreachableError,
+        ClusterUnreachableError,
         "The cluster cannot be reached.",
         "Try: kubectl version. Is this the right --context, and the proxy off for it?",
     ),

@@ -161,7 +161,7 @@ def conversing(
             requests.close()
 
 
-class Service:
+class BackgroundProgram:
     """A program that runs beside the work; its output goes to a file, for the case that it ends too early."""
 
     def __init__(self, process: subprocess.Popen[bytes], output: IO[bytes], purpose: str) -> None:
@@ -177,12 +177,12 @@ class Service:
 
 
 @contextmanager
-def serving(command: Sequence[str | Path], *, purpose: str) -> Iterator[Service]:
+def serving(command: Sequence[str | Path], *, purpose: str) -> Iterator[BackgroundProgram]:
     """Run a program until the block ends; ``purpose`` as for ``run``."""
     with tempfile.TemporaryFile() as output:
         process = _start(command, "", None, stdin=False, output=output)
         try:
-            yield Service(process, output, purpose)
+            yield BackgroundProgram(process, output, purpose)
         finally:
             _end(process)
 

@@ -11,7 +11,7 @@ from typing import Final
 import cel
 
 from bundler.errors import SpecError
-from bundler.kube.structural_schema import Problem, Schema
+from bundler.kube.structural_schema import Schema, SchemaProblem
 from bundler.model.descriptor import Json
 
 _OLD_SELF: Final = re.compile(r"\boldSelf\b")
@@ -25,7 +25,7 @@ class _Rule:
     field_path: str
 
 
-def problems(resource: Json, schema: Schema, *, old: Json = None) -> tuple[Problem, ...]:
+def problems(resource: Json, schema: Schema, *, old: Json = None) -> tuple[SchemaProblem, ...]:
     """Return every rule that the defaulted resource breaks, at every depth.
 
     A transition rule (one that names ``oldSelf``) is checked only where ``old`` has a value at the same place, as the
@@ -34,7 +34,7 @@ def problems(resource: Json, schema: Schema, *, old: Json = None) -> tuple[Probl
     return tuple(_problems(resource, old, schema, ""))
 
 
-def _problems(value: Json, old: Json, schema: Schema, path: str) -> Iterator[Problem]:
+def _problems(value: Json, old: Json, schema: Schema, path: str) -> Iterator[SchemaProblem]:
     if value is None:
         return
     for rule in _rules(schema):
@@ -73,7 +73,7 @@ def _rules(schema: Schema) -> list[_Rule]:
     ]
 
 
-def _broken(rule: _Rule, value: Json, old: Json, path: str) -> Problem | None:
+def _broken(rule: _Rule, value: Json, old: Json, path: str) -> SchemaProblem | None:
     transition = _OLD_SELF.search(rule.text) is not None
     if transition and old is None:
         return None
@@ -86,8 +86,8 @@ def _broken(rule: _Rule, value: Json, old: Json, path: str) -> Problem | None:
             raise SpecError(
                 f"{path}: the CRD's rule {rule.text!r} uses a CEL function that cannot be evaluated here: {error}."
             ) from error
-        return Problem(path, f"{_message(rule, variables)} (the rule reads the absent field {error})")
-    return Problem(path + rule.field_path, _message(rule, variables))
+        return SchemaProblem(path, f"{_message(rule, variables)} (the rule reads the absent field {error})")
+    return SchemaProblem(path + rule.field_path, _message(rule, variables))
 
 
 def _message(rule: _Rule, variables: dict[str, Json]) -> str:

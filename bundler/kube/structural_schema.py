@@ -23,7 +23,7 @@ _METADATA_FIELDS: Final = frozenset({"name", "generateName", "namespace", "label
 
 
 @dataclass(frozen=True, order=True)
-class Problem:
+class SchemaProblem:
     """Why a resource is refused: where in it, and the schema's or the rule's own words."""
 
     path: str
@@ -49,22 +49,22 @@ def with_defaults(value: Json, schema: Schema) -> Json:
     return value
 
 
-def problems(resource: Json, schema: Schema) -> tuple[Problem, ...]:
+def problems(resource: Json, schema: Schema) -> tuple[SchemaProblem, ...]:
     """Return everything in a resource that its schema refuses, in the order of the resource."""
     return tuple(_problems(resource, schema, ""))
 
 
-def _problems(value: Json, schema: Schema, path: str) -> Iterator[Problem]:
+def _problems(value: Json, schema: Schema, path: str) -> Iterator[SchemaProblem]:
     expected = schema.get("type")
     if value is None:
         if not schema.get("nullable") and (expected or schema.get("x-kubernetes-int-or-string")):
-            yield Problem(path, f"must be {_article(expected)}, found null")
+            yield SchemaProblem(path, f"must be {_article(expected)}, found null")
         return
     mismatch = _type_problem(value, schema)
     if mismatch:
-        yield Problem(path, mismatch)
+        yield SchemaProblem(path, mismatch)
         return
-    yield from (Problem(path, message) for message in _value_problems(value, schema))
+    yield from (SchemaProblem(path, message) for message in _value_problems(value, schema))
     if isinstance(value, dict):
         yield from _object_problems(value, schema, path)
     elif isinstance(value, list):
@@ -159,12 +159,12 @@ def _combination_problems(value: Json, schema: Schema) -> Iterator[str]:
         yield "satisfies the schema of not"
 
 
-def _object_problems(value: dict[str, Json], schema: Schema, path: str) -> Iterator[Problem]:
+def _object_problems(value: dict[str, Json], schema: Schema, path: str) -> Iterator[SchemaProblem]:
     required = schema.get("required")
     for name in required if isinstance(required, list) else []:
         if name not in value:
-            yield Problem(_join(path, str(name)), "is required")
-    yield from (Problem(path, message) for message in _size_problems(len(value), schema, "Properties", "entries"))
+            yield SchemaProblem(_join(path, str(name)), "is required")
+    yield from (SchemaProblem(path, message) for message in _size_problems(len(value), schema, "Properties", "entries"))
     properties = _schemas(schema.get("properties"))
     for name, inner in value.items():
         below = _join(path, name)
@@ -173,7 +173,7 @@ def _object_problems(value: dict[str, Json], schema: Schema, path: str) -> Itera
         elif name in properties or isinstance(schema.get("additionalProperties"), dict):
             yield from _problems(inner, _below(schema, properties, name), below)
         elif not _open(schema) and not (path == "" and name in _ROOT_FIELDS):
-            yield Problem(below, "unknown field")
+            yield SchemaProblem(below, "unknown field")
 
 
 def _open(schema: Schema) -> bool:
@@ -185,31 +185,31 @@ def _open(schema: Schema) -> bool:
     )
 
 
-def _metadata_problems(metadata: Json) -> Iterator[Problem]:
+def _metadata_problems(metadata: Json) -> Iterator[SchemaProblem]:
     if not isinstance(metadata, dict):
-        yield Problem("metadata", "must be an object")
+        yield SchemaProblem("metadata", "must be an object")
         return
     for name, value in metadata.items():
         path = f"metadata.{name}"
         if name not in _METADATA_FIELDS:
-            yield Problem(path, "unknown field")
+            yield SchemaProblem(path, "unknown field")
         elif name in ("labels", "annotations"):
             texts = isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
             if not texts:
-                yield Problem(path, "must be an object of strings")
+                yield SchemaProblem(path, "must be an object of strings")
         elif name != "finalizers" and not isinstance(value, str):
-            yield Problem(path, f"must be a string, found {_kind(value)}")
+            yield SchemaProblem(path, f"must be a string, found {_kind(value)}")
 
 
-def _array_problems(value: list[Json], schema: Schema, path: str) -> Iterator[Problem]:
-    yield from (Problem(path, message) for message in _size_problems(len(value), schema, "Items", "items"))
+def _array_problems(value: list[Json], schema: Schema, path: str) -> Iterator[SchemaProblem]:
+    yield from (SchemaProblem(path, message) for message in _size_problems(len(value), schema, "Items", "items"))
     items = _schema(schema.get("items"))
     for position, inner in enumerate(value):
         yield from _problems(inner, items, f"{path}[{position}]")
     seen: list[Json] = []
     for position, identity in enumerate(_identities(value, schema)):
         if identity in seen:
-            yield Problem(f"{path}[{position}]", f"duplicate value {identity!r}")
+            yield SchemaProblem(f"{path}[{position}]", f"duplicate value {identity!r}")
         seen.append(identity)
 
 

@@ -24,7 +24,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Base:
+class BaseBundle:
     """The bundle that a delta builds on; ``digest`` is that of its ``bundle.json``.
 
     ``blobs`` are, by digest: of a delta, what its images need and it does not hold.
@@ -40,7 +40,7 @@ class Base:
         """Bytes that are left out."""
         return sum(blob.size for blob in self.blobs.values())
 
-    def only(self, wanted: Collection[Digest]) -> Base:
+    def only(self, wanted: Collection[Digest]) -> BaseBundle:
         """Return the base with no other blobs than those."""
         return replace(self, blobs={digest: self.blobs[digest] for digest in sorted(self.blobs) if digest in wanted})
 
@@ -65,7 +65,7 @@ class Base:
         return {"name": self.name, "version": self.version, "digest": str(self.digest), "blobs": blobs}
 
     @classmethod
-    def from_json(cls, value: Json) -> Base:
+    def from_json(cls, value: Json) -> BaseBundle:
         """Read a base; raise ``ValueError`` where it is malformed, or its blobs are not in order, each once."""
         match value:
             case {"name": str(name), "version": str(version), "digest": str(digest), "blobs": list(blobs)}:

@@ -35,7 +35,7 @@ Topology = Literal["minimal", "standard", "enterprise-isolated", "enterprise-sha
 WiringName = Literal["baked", "mounted", "operator"]
 
 
-class Volume(Part):
+class VolumeSpec(Part):
     """A persistent volume for a store that is a file."""
 
     mount_path: AbsolutePath = Field(alias="mountPath")
@@ -52,19 +52,19 @@ class Volume(Part):
     """Access modes of the claim to make; by default ReadWriteOnce."""
 
     @model_validator(mode="after")
-    def _made_or_found(self) -> Volume:
+    def _made_or_found(self) -> VolumeSpec:
         if self.claim and (self.size or self.storage_class or self.access_modes):
             msg = "an existing 'claim' has its own size, storageClass and accessModes"
             raise ValueError(msg)
         return self
 
 
-class Store(Part):
+class StoreSpec(Part):
     """How the operator is told of a store."""
 
     secret: DnsSubdomain | None = None
     """Name of the Secret with the store's parameters; its key is the store's type."""
-    volume: Volume | None = None
+    volume: VolumeSpec | None = None
     """Volume that a store in a file lies on."""
 
 
@@ -195,11 +195,11 @@ class Deployment(Part):
     """Names of the registry credentials, put on every ServiceAccount that starts a pod."""
     credentials_secret: DnsSubdomain | None = Field(default=None, alias="credentialsSecret")
     """Secret that holds the value of each ${VARIABLE} of feature_store.yaml; by default NAME-credentials."""
-    online_store: Store = Field(default=Store(), alias="onlineStore")
+    online_store: StoreSpec = Field(default=StoreSpec(), alias="onlineStore")
     """The online store: its Secret is by default NAME-online-store."""
-    offline_store: Store = Field(default=Store(), alias="offlineStore")
+    offline_store: StoreSpec = Field(default=StoreSpec(), alias="offlineStore")
     """The offline store: its Secret is by default NAME-offline-store."""
-    registry: Store = Store()
+    registry: StoreSpec = StoreSpec()
     """The registry: its Secret is by default NAME-registry."""
     cron_job: CronJob = Field(default=CronJob(), alias="cronJob")
     """Schedule of apply and materialize."""

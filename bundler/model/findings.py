@@ -72,6 +72,16 @@ class Finding:
         raise ValueError(f"not a finding: {value!r:.100}")
 
 
+def manual(check: str, title: str, remedy: str, command: str, *evidence: str) -> Finding:
+    """Return what a person must do; ``command`` is exactly what is run."""
+    return Finding(check, title, Status.MANUAL, evidence, remedy, command)
+
+
+def passed(check: str, title: str, *evidence: str) -> Finding:
+    """Return a check that passed; ``evidence`` shows it."""
+    return Finding(check, title, Status.PASS, evidence)
+
+
 @dataclass(frozen=True)
 class Section:
     """A titled group of findings."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from bundler.errors import VerificationError
 from bundler.model import layout
-from bundler.model.delta import Base, LeftOut
+from bundler.model.delta import BaseBundle, LeftOut
 from bundler.model.descriptor import NO_SIZE, Descriptor, Json
 from bundler.model.digest import Digest
 from bundler.model.platform import Platform
@@ -142,7 +142,7 @@ class BundleManifest:
     images: tuple[BundledImage, ...]
     files: tuple[FileEntry, ...]
     registry: str = ""
-    base: Base | None = None
+    base: BaseBundle | None = None
 
     @property
     def blobs(self) -> Mapping[str, int]:
@@ -213,7 +213,7 @@ class BundleManifest:
                     tuple(BundledImage.from_json(image) for image in images),
                     tuple(FileEntry.from_json(entry) for entry in files),
                     registry,
-                    Base.from_json(base) if base is not None else None,
+                    BaseBundle.from_json(base) if base is not None else None,
                 )
                 manifest.check()
                 # One form for one meaning: no second value for a name, nothing this program would overlook.

@@ -39,7 +39,7 @@ class Resources(Part):
     """What no container may exceed."""
 
 
-class Server(Part):
+class ServerSpec(Part):
     """One container of the pod."""
 
     log_level: Literal["debug", "info", "warning", "error", "critical"] | None = Field(default=None, alias="logLevel")
@@ -71,7 +71,7 @@ class Workers(Part):
     """Seconds after which each worker reads the registry anew."""
 
 
-class OnlineServer(Server):
+class OnlineServer(ServerSpec):
     """The server of online features."""
 
     workers: Workers | None = None
@@ -80,7 +80,7 @@ class OnlineServer(Server):
     """Serve Prometheus metrics on port 8000."""
 
 
-class RegistryServer(Server):
+class RegistryServer(ServerSpec):
     """The server of the registry."""
 
     grpc: bool = True
@@ -103,9 +103,9 @@ class Servers(Part):
     """Online features over HTTP; operators before 0.66 always run it."""
     registry: RegistryServer | None = RegistryServer()
     """The registry; never run where feature_store.yaml names a remote one."""
-    offline: Server | None = None
+    offline: ServerSpec | None = None
     """Historical features over Arrow Flight."""
-    ui: Server | None = None
+    ui: ServerSpec | None = None
     """Feast's web interface."""
 
 

@@ -29,7 +29,7 @@ from bundler.model.spec_parts import (
 )
 
 
-class FeatureRepo(Part):
+class FeatureRepoSpec(Part):
     """The feature repo that is baked into the image."""
 
     path: str = "feature_repo"
@@ -49,7 +49,7 @@ class Feast(Part):
     """Pip extras besides those that the stores need, which are added by themselves."""
 
 
-class Base(Part):
+class BaseImageSpec(Part):
     """What the image is built on: a Debian suite, or any image."""
 
     debian: DnsLabel | None = None
@@ -58,7 +58,7 @@ class Base(Part):
     """Image reference, or a skopeo transport such as docker-daemon:NAME:TAG or oci-archive:FILE."""
 
     @model_validator(mode="after")
-    def _one_of(self) -> Base:
+    def _one_of(self) -> BaseImageSpec:
         if (self.debian is None) == (self.image is None):
             msg = "exactly one of 'debian' and 'image' must be given"
             raise ValueError(msg)
@@ -132,7 +132,7 @@ class TenantSpec(Deployment):
     """Namespace of the FeatureStore; by default its name."""
     project: Annotated[str, Field(pattern=PROJECT)] | None = None
     """Project of the tenant, where it shares the image and so cannot have a feature_store.yaml of its own."""
-    repo: FeatureRepo | None = None
+    repo: FeatureRepoSpec | None = None
     """Feature repo of the tenant, which gets an image of its own; by default it shares the bundle's."""
 
 
@@ -145,9 +145,9 @@ class BundleSpec(Part):
     """Version of the bundle, and the tag of the image it builds."""
     source: str | None = None
     """Where the feature repo's source is kept, e.g. https://git.example/team/features; a label of the image."""
-    repo: FeatureRepo = FeatureRepo()
+    repo: FeatureRepoSpec = FeatureRepoSpec()
     feast: Feast
-    base: Base
+    base: BaseImageSpec
     requirements: tuple[str, ...] = Field(default=(), strict=False)
     """Requirement files of the feature repo, relative to the spec."""
     packages: tuple[RequirementText, ...] = Field(default=(), strict=False)

@@ -19,7 +19,7 @@ from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.spec import BundleSpec
 from bundler.model.spec_parts import PATTERNS
-from bundler.model.yaml_document import Document, Path, Problem, dotted
+from bundler.model.yaml_document import Document, DocumentProblem, Path, dotted
 
 # pydantic's name of a mistake -> what is wanted instead, in words that finish the sentence "..., but".
 _WANTED: Final = {
@@ -51,7 +51,7 @@ def read(text: str, file: str) -> BundleSpec:
         except ValidationError as error:
             problems += _told(error.errors(), document)
     elif not problems:
-        problems.append(Problem(1, "expected a mapping with 'name', 'version', 'base', ..."))
+        problems.append(DocumentProblem(1, "expected a mapping with 'name', 'version', 'base', ..."))
     if spec is None or problems:
         raise yaml_document.refusal("The spec", file, problems)
     return spec
@@ -70,7 +70,7 @@ def schema() -> dict[str, Json]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **value}
 
 
-def _told(rows: list[ErrorDetails], document: Document) -> Iterator[Problem]:
+def _told(rows: list[ErrorDetails], document: Document) -> Iterator[DocumentProblem]:
     """Yield each problem, but not the ones that only follow from another."""
     places = [tuple(row["loc"]) for row in rows]
     unread = {problem.line for problem in document.problems}
@@ -79,7 +79,7 @@ def _told(rows: list[ErrorDetails], document: Document) -> Iterator[Problem]:
         line = document.line(path)
         follows = row["input"] is None and path in document.lines and line in unread
         if not (follows or (deeper and row["type"] == "too_short")):
-            yield Problem(line, _sentence(row, document))
+            yield DocumentProblem(line, _sentence(row, document))
 
 
 def _sentence(row: ErrorDetails, document: Document) -> str:  # noqa: PLR0911  (one return a kind of problem)

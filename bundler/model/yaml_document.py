@@ -26,7 +26,7 @@ _MERGE: Final = _STANDARD + "merge"
 
 
 @dataclass(frozen=True)
-class Problem:
+class DocumentProblem:
     """Something wrong at a line (from 1) of a document."""
 
     line: int
@@ -40,7 +40,7 @@ class Document:
     value: Json
     lines: Mapping[Path, int]
     texts: Mapping[Path, str]
-    problems: tuple[Problem, ...]
+    problems: tuple[DocumentProblem, ...]
 
     def line(self, path: Path) -> int:
         """Return the line of a place, or of the nearest one above it that exists."""
@@ -69,7 +69,7 @@ def load(text: str) -> Document:
     return Document(value, reading.lines, reading.texts, tuple(reading.problems))
 
 
-def refusal(what: str, file: str, problems: Sequence[Problem]) -> SpecError:
+def refusal(what: str, file: str, problems: Sequence[DocumentProblem]) -> SpecError:
     """Return the error that tells every problem, as ``FILE:LINE: sentence`` in the order of lines."""
     ordered = sorted(problems, key=lambda problem: (problem.line, problem.sentence))
     details = tuple(dict.fromkeys(f"{file}:{problem.line}: {problem.sentence}" for problem in ordered))
@@ -92,11 +92,11 @@ class _Reading:
 
     lines: dict[Path, int] = field(default_factory=dict)
     texts: dict[Path, str] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[DocumentProblem] = field(default_factory=list)
     values: int = 0
 
     def problem(self, line: int, sentence: str) -> None:
-        self.problems.append(Problem(line, sentence))
+        self.problems.append(DocumentProblem(line, sentence))
 
     def document(self, text: str) -> Json:
         if len(text) > _LONGEST:

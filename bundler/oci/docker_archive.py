@@ -9,7 +9,7 @@ from typing import BinaryIO, Final
 from bundler.model.digest import Digest
 from bundler.oci import tar
 from bundler.oci.image import Image
-from bundler.oci.tar import Kind, Member
+from bundler.oci.tar import EntryKind, TarEntry
 
 _CHUNK: Final = 1 << 20
 
@@ -31,7 +31,7 @@ def stream(image: Image, names: Sequence[str], open_blob: Callable[[Digest], Bin
         if path in written:
             continue
         written.add(path)
-        yield tar.header(Member(path, Kind.FILE, size=layer.descriptor.size))
+        yield tar.header(TarEntry(path, EntryKind.FILE, size=layer.descriptor.size))
         with open_blob(layer.descriptor.digest) as blob:
             while chunk := blob.read(_CHUNK):
                 yield chunk
@@ -40,4 +40,4 @@ def stream(image: Image, names: Sequence[str], open_blob: Callable[[Digest], Bin
 
 
 def _file(path: str, content: bytes) -> Iterator[bytes]:
-    yield tar.header(Member(path, Kind.FILE, size=len(content))) + content + tar.padding(len(content))
+    yield tar.header(TarEntry(path, EntryKind.FILE, size=len(content))) + content + tar.padding(len(content))

@@ -75,7 +75,7 @@ class _Walk:
         except ValueError as error:
             self.problems.append(f"{descriptor.digest}: {error}")
 
-    def _image(self, descriptor: Descriptor, found: manifest.Manifest) -> None:
+    def _image(self, descriptor: Descriptor, found: manifest.ImageManifest) -> None:
         for layer in found.layers:
             self._add(layer)
         content = self._document(found.config)

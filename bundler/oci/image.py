@@ -65,7 +65,9 @@ class Image:
             return self.original.manifest
         content = self.config.to_bytes()
         config = Descriptor(media_types.OCI_CONFIG, Digest.of(content), len(content))
-        return manifest.Manifest(config, tuple(layer.descriptor for layer in self.layers), self.annotations).to_bytes()
+        return manifest.ImageManifest(
+            config, tuple(layer.descriptor for layer in self.layers), self.annotations
+        ).to_bytes()
 
     @property
     def descriptor(self) -> Descriptor:
@@ -92,7 +94,7 @@ def _verified(descriptor: Descriptor, read: Callable[[Digest], bytes]) -> bytes:
     return content
 
 
-def _layers(found: manifest.Manifest, config: ImageConfig) -> tuple[Layer, ...]:
+def _layers(found: manifest.ImageManifest, config: ImageConfig) -> tuple[Layer, ...]:
     if len(found.layers) != len(config.diff_ids):
         raise ValueError(f"the manifest has {len(found.layers)} layers, the config {len(config.diff_ids)}")
     for descriptor in found.layers:

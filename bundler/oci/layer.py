@@ -114,7 +114,7 @@ class LayerWriter:
     def __init__(self, sink: _Blocks) -> None:
         self._sink = sink
 
-    def add(self, member: tar.Member, content: Readable | None = None) -> None:
+    def add(self, member: tar.TarEntry, content: Readable | None = None) -> None:
         """Write a member and its content; raise ``ValueError`` where that has another size than announced."""
         self._sink.write(tar.header(member))
         left = member.size
@@ -164,11 +164,11 @@ def add_tree(writer: LayerWriter, tree: FileTree, epoch: int) -> None:
             writer.add(_member(entry, epoch))
 
 
-def _member(entry: Entry, epoch: int) -> tar.Member:
+def _member(entry: Entry, epoch: int) -> tar.TarEntry:
     match entry:
         case File(path, size, _, mode, uid, gid):
-            return tar.Member(path, tar.Kind.FILE, mode, uid, gid, size, epoch)
+            return tar.TarEntry(path, tar.EntryKind.FILE, mode, uid, gid, size, epoch)
         case Directory(path, mode, uid, gid):
-            return tar.Member(path, tar.Kind.DIRECTORY, mode, uid, gid, 0, epoch)
+            return tar.TarEntry(path, tar.EntryKind.DIRECTORY, mode, uid, gid, 0, epoch)
         case Symlink(path, target, uid, gid):
-            return tar.Member(path, tar.Kind.SYMLINK, 0o777, uid, gid, 0, epoch, target)
+            return tar.TarEntry(path, tar.EntryKind.SYMLINK, 0o777, uid, gid, 0, epoch, target)

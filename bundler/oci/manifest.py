@@ -16,7 +16,7 @@ _MOST: Final = 512
 
 
 @dataclass(frozen=True)
-class Manifest:
+class ImageManifest:
     """The manifest of one image for one platform."""
 
     config: Descriptor
@@ -37,13 +37,13 @@ class Manifest:
         return document.canonical(value)
 
 
-def parse(content: bytes, media_type: str) -> Manifest:
+def parse(content: bytes, media_type: str) -> ImageManifest:
     """Read a manifest that a descriptor announced as ``media_type``; raise ``ValueError`` where it is not one."""
     if media_type not in media_types.MANIFESTS:
         raise ValueError(f"media type {media_type!r:.120} is not that of an image manifest")
     value = document.parse(content, "the image manifest")
     check_type(value, media_type)
-    return Manifest(
+    return ImageManifest(
         Descriptor.from_json(value.get("config")),
         descriptors(value, "layers"),
         document.texts(value.get("annotations"), "the manifest's annotations"),

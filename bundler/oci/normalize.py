@@ -58,12 +58,12 @@ class Settling:
             for member, content in tar_reader.members(iter(partial(hashed.read, _CHUNK), b"")):
                 if not self._is_kept(member, copied=copied):
                     continue
-                if member.kind is tar.Kind.HARD_LINK and member.target not in written:
+                if member.kind is tar.EntryKind.HARD_LINK and member.target not in written:
                     raise ValueError(f"the hard link {member.path!r:.200} leads to {member.target!r:.200}, not a file")
                 if member.path in written:
                     raise ValueError(f"the tar names {member.path!r:.200} twice")
                 fixed = replace(member, mtime=self._epoch)
-                writer.add(fixed, content if member.kind is tar.Kind.FILE else None)
+                writer.add(fixed, content if member.kind is tar.EntryKind.FILE else None)
                 written.add(member.path)
         hashed.drain()  # what lies behind the end of the tar
         if hashed.digest != diff_id:
@@ -72,16 +72,16 @@ class Settling:
 
     def _learn(self, pieces: Iterator[bytes]) -> None:
         for member, _ in tar_reader.members(pieces):
-            if member.kind is tar.Kind.DIRECTORY:
+            if member.kind is tar.EntryKind.DIRECTORY:
                 self._known[member.path] = _folder(member)
 
-    def _is_kept(self, member: tar.Member, *, copied: bool) -> bool:
+    def _is_kept(self, member: tar.TarEntry, *, copied: bool) -> bool:
         if not member.path or _LEFT_OUT.fullmatch(member.path):
             return False
         match member.kind:
-            case tar.Kind.CHARACTER_DEVICE | tar.Kind.BLOCK_DEVICE | tar.Kind.FIFO:
+            case tar.EntryKind.CHARACTER_DEVICE | tar.EntryKind.BLOCK_DEVICE | tar.EntryKind.FIFO:
                 return False
-            case tar.Kind.DIRECTORY:
+            case tar.EntryKind.DIRECTORY:
                 known = self._known.get(member.path)
                 if known is not None and (copied or known == _folder(member)):
                     return False
@@ -89,5 +89,5 @@ class Settling:
         return True
 
 
-def _folder(member: tar.Member) -> Folder:
+def _folder(member: tar.TarEntry) -> Folder:
     return Folder(member.mode, member.uid, member.gid)

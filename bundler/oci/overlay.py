@@ -7,8 +7,8 @@ from typing import Final
 
 from bundler.oci.filetree import WHITEOUT
 from bundler.oci.layer_format import Readable
-from bundler.oci.tar import Kind, Member
-from bundler.oci.tar_reader import Content
+from bundler.oci.tar import EntryKind, TarEntry
+from bundler.oci.tar_reader import EntryContent
 
 _OPAQUE: Final = ".wh..wh..opq"
 _MOST_LINKS: Final = 40  # as Linux follows
@@ -50,7 +50,7 @@ class Overlay:
         self._layer = 0
         self._count = 0
 
-    def apply(self, members: Iterator[tuple[Member, Content]]) -> None:
+    def apply(self, members: Iterator[tuple[TarEntry, EntryContent]]) -> None:
         """Put a layer on top; raise ``ValueError`` where it cannot be one."""
         self._layer += 1
         for member, content in members:
@@ -72,7 +72,7 @@ class Overlay:
         found = self.find(path)
         return (found[1].children or {}) if found else {}
 
-    def _add(self, member: Member, content: Content) -> None:
+    def _add(self, member: TarEntry, content: EntryContent) -> None:
         parent_path, _, name = member.path.rpartition("/")
         if name == _OPAQUE:
             if (found := self._walk(parent_path, create=False)) and found[1].children is not None:
@@ -83,7 +83,7 @@ class Overlay:
             return
         children = self._directory(parent_path)
         old = children.get(name)
-        if member.kind is Kind.DIRECTORY and old is not None and old.children is not None:
+        if member.kind is EntryKind.DIRECTORY and old is not None and old.children is not None:
             old.layer = self._layer
             return
         self._count += old is None
@@ -91,17 +91,17 @@ class Overlay:
             raise ValueError(f"the image holds more than {_MOST_NODES} files")
         children[name] = self._node(member, content)
 
-    def _node(self, member: Member, content: Content) -> Node:
+    def _node(self, member: TarEntry, content: EntryContent) -> Node:
         match member.kind:
-            case Kind.DIRECTORY:
+            case EntryKind.DIRECTORY:
                 return Node(self._layer, directory=True)
-            case Kind.SYMLINK:
+            case EntryKind.SYMLINK:
                 return Node(self._layer, target=member.target)
-            case Kind.HARD_LINK:
+            case EntryKind.HARD_LINK:
                 linked = self._walk(member.target, create=False)
                 return Node(self._layer, content=linked[1].content if linked else None)
             case _:
-                reader = self._wanted(member.path) if member.kind is Kind.FILE else None
+                reader = self._wanted(member.path) if member.kind is EntryKind.FILE else None
                 return Node(self._layer, content=reader(content) if reader else None)
 
     def _directory(self, path: str) -> dict[str, Node]:

@@ -51,21 +51,21 @@ def rewrite(
     return writer.layer
 
 
-def _fixed(member: tar.Member, epoch: int) -> tar.Member:
+def _fixed(member: tar.TarEntry, epoch: int) -> tar.TarEntry:
     # On directories the upper bits say who owns and may delete new files; those stay.
-    mode = member.mode if member.kind is tar.Kind.DIRECTORY else member.mode & 0o777
+    mode = member.mode if member.kind is tar.EntryKind.DIRECTORY else member.mode & 0o777
     return replace(member, mode=mode, mtime=epoch)
 
 
-def _add(writer: LayerWriter, member: tar.Member, content: Readable, written: set[str]) -> bool:
+def _add(writer: LayerWriter, member: tar.TarEntry, content: Readable, written: set[str]) -> bool:
     match member.kind:
-        case tar.Kind.FILE if member.path.endswith(".pyc"):
+        case tar.EntryKind.FILE if member.path.endswith(".pyc"):
             writer.add(member, _Unchecked(content))
-        case tar.Kind.FILE:
+        case tar.EntryKind.FILE:
             writer.add(member, content)
-        case tar.Kind.HARD_LINK if member.target not in written:
+        case tar.EntryKind.HARD_LINK if member.target not in written:
             raise ValueError(f"the hard link {member.path!r} leads to {member.target!r}, which is left out")
-        case tar.Kind.CHARACTER_DEVICE | tar.Kind.BLOCK_DEVICE | tar.Kind.FIFO:
+        case tar.EntryKind.CHARACTER_DEVICE | tar.EntryKind.BLOCK_DEVICE | tar.EntryKind.FIFO:
             return False  # the container's engine makes those that are needed
         case _:
             writer.add(member)

@@ -14,7 +14,7 @@ _MAX_ID: Final = 0o7777777
 _MAX_SIZE: Final = 0o77777777777
 
 
-class Kind(Enum):
+class EntryKind(Enum):
     """What a member is; the values are the type flags of ``ustar``."""
 
     FILE = b"0"
@@ -27,11 +27,11 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
-class Member:
+class TarEntry:
     """One entry of a tar file: ``size`` bytes of content follow it, ``mtime`` is in seconds, ``target`` is a link's."""
 
     path: str
-    kind: Kind
+    kind: EntryKind
     mode: int = 0o644
     uid: int = 0
     gid: int = 0
@@ -45,14 +45,14 @@ def padding(size: int) -> bytes:
     return bytes(-size % BLOCK)
 
 
-def header(member: Member) -> bytes:
+def header(member: TarEntry) -> bytes:
     """Return the header blocks of a member.
 
     The same member gives the same bytes everywhere: numeric owners without names, no device numbers, and a pax
     extended header only for what ``ustar`` has no room for (long or non-ASCII paths and targets, huge sizes and ids).
     """
     records: dict[str, str] = {}
-    path = member.path + "/" if member.kind is Kind.DIRECTORY else member.path
+    path = member.path + "/" if member.kind is EntryKind.DIRECTORY else member.path
     fields = _split(path)
     if fields is None:
         records["path"] = path

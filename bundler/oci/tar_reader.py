@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from bundler.oci.layer_format import Readable
-from bundler.oci.tar import BLOCK, Kind, Member
+from bundler.oci.tar import BLOCK, EntryKind, TarEntry
 
 _CHUNK: Final = 1 << 18
 # An extended header holds a path or two and extended attributes.
@@ -17,7 +17,7 @@ _NEGATIVE: Final = 0x40
 _PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK, _SPARSE = b"x", b"g", b"L", b"K", b"S"
 
 
-class Content:
+class EntryContent:
     """The content of one member; what is left unread is skipped when the next member is asked for."""
 
     def __init__(self, source: _Source, size: int) -> None:
@@ -37,7 +37,7 @@ class Content:
         self._left = self._padding = 0
 
 
-def members(stream: Readable | Iterator[bytes]) -> Iterator[tuple[Member, Content]]:
+def members(stream: Readable | Iterator[bytes]) -> Iterator[tuple[TarEntry, EntryContent]]:
     """Yield the members of a tar with their contents, in order.
 
     Paths are relative to the root, in their simplest form; the root itself is ``""``.
@@ -62,7 +62,7 @@ def members(stream: Readable | Iterator[bytes]) -> Iterator[tuple[Member, Conten
             source.skip_sparse_map(block)
         member = _member(block, flag, size, overrides)
         overrides = {}
-        content = Content(source, member.size)
+        content = EntryContent(source, member.size)
         yield member, content
         content.skip()
 
@@ -135,29 +135,29 @@ class _Source:
             more = self.exactly(BLOCK)[504]
 
 
-def _member(block: bytes, flag: bytes, size: int, overrides: dict[str, str]) -> Member:
+def _member(block: bytes, flag: bytes, size: int, overrides: dict[str, str]) -> TarEntry:
     name = _text(block[:100].split(b"\0", 1)[0])
     if block[257:263] == b"ustar\0" and (prefix := _text(block[345:500].split(b"\0", 1)[0])):
         name = f"{prefix}/{name}"
     path = overrides.get("path", name)
     if flag in _REGULAR:
         # Before POSIX, a directory was a file whose name ends with a slash.
-        kind = Kind.DIRECTORY if flag == b"\0" and path.endswith("/") else Kind.FILE
+        kind = EntryKind.DIRECTORY if flag == b"\0" and path.endswith("/") else EntryKind.FILE
     else:
         try:
-            kind = Kind(flag)
+            kind = EntryKind(flag)
         except ValueError:
             raise ValueError(f"the tar has a member of unknown type {flag!r}: {path!r:.200}") from None
     target = overrides.get("linkpath", _text(block[157:257].split(b"\0", 1)[0]))
-    return Member(
+    return TarEntry(
         path=_inside(path),
         kind=kind,
         mode=_number(block[100:108]) & 0o7777,
         uid=_decimal(overrides, "uid", _number(block[108:116])),
         gid=_decimal(overrides, "gid", _number(block[116:124])),
-        size=_decimal(overrides, "size", size) if kind is Kind.FILE else 0,
+        size=_decimal(overrides, "size", size) if kind is EntryKind.FILE else 0,
         mtime=_number(block[136:148]),
-        target=_inside(target) if kind is Kind.HARD_LINK else target,
+        target=_inside(target) if kind is EntryKind.HARD_LINK else target,
     )
 
 

@@ -82,7 +82,7 @@ class _Examiner:
         for entry in found.manifests:
             self.node(entry, depth - 1)
 
-    def _image(self, descriptor: Descriptor, found: manifest.Manifest) -> None:
+    def _image(self, descriptor: Descriptor, found: manifest.ImageManifest) -> None:
         docker = layer_format.is_docker(found.media_type)
         for part in (found.config, *found.layers):
             if layer_format.is_docker(part.media_type) is not docker:
@@ -91,7 +91,7 @@ class _Examiner:
         for number, layer in enumerate(found.layers):
             self._layer(descriptor, layer, diff_ids[number] if diff_ids else None)
 
-    def _diff_ids(self, descriptor: Descriptor, found: manifest.Manifest) -> tuple[Digest, ...]:
+    def _diff_ids(self, descriptor: Descriptor, found: manifest.ImageManifest) -> tuple[Digest, ...]:
         """Return the diff id of each layer, or none where the config does not say."""
         content = self._document(found.config)
         if content is None:

@@ -8,11 +8,13 @@ import jinja2
 
 from bundler import resources
 from bundler.model import layout
-from bundler.model.delta import Base
+from bundler.model.delta import BaseBundle
 from bundler.model.manifest import BundledImage
 
 
-def render(name: str, version: str, registry: str, images: Sequence[BundledImage], base: Base | None = None) -> str:
+def render(
+    name: str, version: str, registry: str, images: Sequence[BundledImage], base: BaseBundle | None = None
+) -> str:
     """Return the README of a bundle; ``base`` is what a delta leaves to another one."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,

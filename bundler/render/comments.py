@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from bundler.feast.deployment.tenant import Tenant
-from bundler.feast.deployment.topology import Role
+from bundler.feast.deployment.topology import FeatureStoreRole
 
 _PACKAGED: Final = """\
 The feature repo in the image. Without this, and without init containers, servers would start in an empty folder and end
@@ -40,7 +40,7 @@ def of_spec(tenant: Tenant) -> Mapping[str, str]:
     return {
         "feastProjectDir": project_dir,
         "authz": "Said outright, because what leaving it out means differs by release of the operator.",
-        "cronJob": _CRON_JOB + (_SUSPENDED if tenant.role is Role.SHARED_REGISTRY else ""),
+        "cronJob": _CRON_JOB + (_SUSPENDED if tenant.role is FeatureStoreRole.SHARED_REGISTRY else ""),
     }
 
 
@@ -49,6 +49,6 @@ def of_services(tenant: Tenant) -> Mapping[str, str]:
     return {
         "disableInitContainers": _INIT_CONTAINERS[tenant.deployment.wiring],
         "runFeastApplyOnInit": "Only the CronJob applies: an init container would do so once for each pod.",
-        "registry": _REMOTE if tenant.role is Role.REGISTRY_CLIENT else _REGISTRY,
+        "registry": _REMOTE if tenant.role is FeatureStoreRole.REGISTRY_CLIENT else _REGISTRY,
         "securityContext": "Of the pod. The operator has no field for that of its containers.",
     }

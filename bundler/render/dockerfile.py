@@ -28,7 +28,7 @@ class SystemPackages:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class DockerfileInputs:
     """What a Dockerfile is written from; paths are absolute and the image's.
 
     ``base`` is the name under which the engine has the base, ``user`` the base's own (empty for root), ``epoch`` the
@@ -52,7 +52,7 @@ class Recipe:
     sources: tuple[str, ...] = ()
 
 
-def render(recipe: Recipe) -> Mapping[str, str]:
+def render(recipe: DockerfileInputs) -> Mapping[str, str]:
     """Return file name -> text: ``MAIN``, and ``SYSTEM`` before it where there are system packages.
 
     They are two files because engines give a network to all steps of a build or to none.

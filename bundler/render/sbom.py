@@ -54,7 +54,7 @@ class DebianPackage:
 
 
 @dataclass(frozen=True)
-class RepoFile:
+class ComponentFile:
     """A file of the feature repo."""
 
     path: str
@@ -62,12 +62,12 @@ class RepoFile:
 
 
 @dataclass(frozen=True)
-class FeatureRepo:
+class RepoComponent:
     """The feature repo in an image: its Feast project, the digest over it, its files."""
 
     project: str
     digest: Digest
-    files: tuple[RepoFile, ...]
+    files: tuple[ComponentFile, ...]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def cyclonedx(
     *,
     python: Iterable[PythonPackage] = (),
     debian: Iterable[DebianPackage] = (),
-    repo: FeatureRepo | None = None,
+    repo: RepoComponent | None = None,
 ) -> str:
     """Return the bill of materials of an image as JSON."""
     components = [_library(package.purl, package.name, package.version) for package in set(debian)]
@@ -202,7 +202,7 @@ def _python(package: PythonPackage) -> dict[str, Json]:
     return component
 
 
-def _repo(repo: FeatureRepo) -> dict[str, Json]:
+def _repo(repo: RepoComponent) -> dict[str, Json]:
     reference = f"feature-repo:{repo.project}"
     files: list[Json] = [
         {"type": "file", "bom-ref": f"{reference}/{file.path}", "name": file.path, "hashes": _hashes(file.digest.hex)}

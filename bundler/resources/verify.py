@@ -48,7 +48,7 @@ class Seen(NamedTuple):
     sha256: str
 
 
-class Bundle(NamedTuple):
+class FoundBundle(NamedTuple):
     """All that was found: each file, the contents of the three that are read, and what was wrong on the way."""
 
     files: dict[str, Seen]
@@ -102,7 +102,7 @@ def main() -> int:
 # Reading: a tar where it lies, in one file or in volumes, or a folder.
 
 
-class Volumes(io.RawIOBase):
+class JoinedVolumes(io.RawIOBase):
     """Files read one after the other as if they were one."""
 
     def __init__(self, paths: list[Path]) -> None:
@@ -158,13 +158,16 @@ def volumes_of(path: Path, faults: list[str]) -> list[Path]:
     return found
 
 
-def read_tar(path: Path) -> Bundle:
+def read_tar(path: Path) -> FoundBundle:
     """Read every member of a tar once, in order; what a bundle never holds is a fault."""
-    bundle = Bundle({}, {}, [])
+    bundle = FoundBundle({}, {}, [])
     end = 0
     try:
         paths = volumes_of(path, bundle.faults)
-        with io.BufferedReader(Volumes(paths), CHUNK) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+        with (
+            io.BufferedReader(JoinedVolumes(paths), CHUNK) as stream,
+            tarfile.open(fileobj=stream, mode="r:") as archive,
+        ):
             for member in archive:
                 if not member.isreg() or member.sparse is not None:
                     bundle.faults.append(member.name + ": not a plain file")
@@ -183,9 +186,9 @@ def read_tar(path: Path) -> Bundle:
     return bundle
 
 
-def read_folder(folder: Path) -> Bundle:
+def read_folder(folder: Path) -> FoundBundle:
     """Read every file below a folder; links and devices are faults."""
-    bundle = Bundle({}, {}, [])
+    bundle = FoundBundle({}, {}, [])
     for path, name in walk(folder, ""):
         if path.is_symlink() or not path.is_file():
             bundle.faults.append(name + ": not a plain file")
@@ -208,7 +211,7 @@ def walk(folder: Path, prefix: str) -> Iterator[tuple[Path, str]]:
             yield entry, name
 
 
-def add(bundle: Bundle, name: str, stream: BinaryIO, size: int) -> None:
+def add(bundle: FoundBundle, name: str, stream: BinaryIO, size: int) -> None:
     """Hash the next ``size`` bytes as the file ``name``, and keep them where the file is one that is read."""
     if name in bundle.files:
         bundle.faults.append(name + ": occurs twice")
@@ -232,7 +235,7 @@ def add(bundle: Bundle, name: str, stream: BinaryIO, size: int) -> None:
 # What the bundle says of its files, and whether that is so.
 
 
-def listed_in_manifest(bundle: Bundle) -> tuple[dict[str, Seen], list[str]]:
+def listed_in_manifest(bundle: FoundBundle) -> tuple[dict[str, Seen], list[str]]:
     """Return what bundle.json lists, and what is wrong with it."""
     try:
         entries = json.loads(bundle.small.get(MANIFEST, b""))["files"]
@@ -245,7 +248,7 @@ def listed_in_manifest(bundle: Bundle) -> tuple[dict[str, Seen], list[str]]:
     return listed, [] if len(listed) == len(entries) else [MANIFEST + ": lists a file twice"]
 
 
-def base_of_delta(bundle: Bundle) -> str:
+def base_of_delta(bundle: FoundBundle) -> str:
     """Return name, version and digest of the bundle that a delta leaves layers to; nothing where it is whole."""
     base = json.loads(bundle.small[MANIFEST]).get("base")
     if not isinstance(base, dict):
@@ -253,7 +256,7 @@ def base_of_delta(bundle: Bundle) -> str:
     return f"{base.get('name')} {base.get('version')}, {base.get('digest')}"
 
 
-def listed_in_checksums(bundle: Bundle) -> tuple[dict[str, Seen], list[str]]:
+def listed_in_checksums(bundle: FoundBundle) -> tuple[dict[str, Seen], list[str]]:
     """Return what SHA256SUMS lists; it knows no sizes, so they are taken as found."""
     listed: dict[str, Seen] = {}
     text = bundle.small.get(CHECKSUMS, b"").decode("ascii", "replace")
@@ -266,7 +269,7 @@ def listed_in_checksums(bundle: Bundle) -> tuple[dict[str, Seen], list[str]]:
     return listed, [] if listed else [CHECKSUMS + ": missing or empty"]
 
 
-def compare(document: str, bundle: Bundle, listed: dict[str, Seen], faults: list[str]) -> list[str]:
+def compare(document: str, bundle: FoundBundle, listed: dict[str, Seen], faults: list[str]) -> list[str]:
     """Return how the files differ from what a document lists: every other file, but not itself and the signature."""
     if not listed:
         return faults
@@ -290,7 +293,7 @@ def misnamed(name: str, seen: Seen) -> bool:
     return name.startswith(BLOBS) and name[len(BLOBS) :] != seen.sha256
 
 
-def check_signature(bundle: Bundle, key: Path) -> list[str]:
+def check_signature(bundle: FoundBundle, key: Path) -> list[str]:
     """Let openssl check the signature over bundle.json; the signature is DER, as openssl wants it."""
     if not bundle.small.get(SIGNATURE) or MANIFEST not in bundle.small:
         return [f"there is no signature ({SIGNATURE})"]

@@ -19,7 +19,7 @@ from bundler.model import layout, media_types
 from bundler.model.digest import Digest
 from bundler.oci import layer_format, tar_reader
 from bundler.oci.image import Image
-from bundler.oci.tar import Kind
+from bundler.oci.tar import EntryKind
 from tests.e2e.conftest import Built, bundler, copy_example, run
 from tests.integration.package_index import PackageIndex
 from tests.support import engines
@@ -69,9 +69,9 @@ def server(bundle: Path) -> tuple[Image, Mapping[str, FileFacts]]:
             with opened.open_member(layout.blob(layer.descriptor.digest)) as stream:
                 for member, content in tar_reader.members(layer_format.unpacked(stream, media_types.OCI_LAYER_GZIP)):
                     state = hashlib.sha256(member.kind.value)
-                    while member.kind is Kind.FILE and (piece := content.read(1 << 20)):
+                    while member.kind is EntryKind.FILE and (piece := content.read(1 << 20)):
                         state.update(piece)
-                    if member.kind is Kind.DIRECTORY and "feature_repo" not in member.path:
+                    if member.kind is EntryKind.DIRECTORY and "feature_repo" not in member.path:
                         continue
                     files[member.path] = (member.mode, member.uid, member.gid, state.hexdigest())
     return image, files
@@ -195,7 +195,7 @@ def test_the_login_of_a_private_index_is_nowhere_in_the_bundle(rehearsed: Path) 
                 for member, content in tar_reader.members(layer_format.unpacked(stream, media_types.OCI_LAYER_GZIP)):
                     installed |= "private_thing-1.0.dist-info" in member.path
                     last = b""
-                    while member.kind is Kind.FILE and (piece := content.read(1 << 20)):
+                    while member.kind is EntryKind.FILE and (piece := content.read(1 << 20)):
                         assert _PASSWORD.encode() not in last + piece, member.path
                         last = piece[-len(_PASSWORD) :]
         assert installed

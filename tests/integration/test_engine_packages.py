@@ -27,8 +27,8 @@ from bundler.oci.filetree import File, FileTree
 from bundler.oci.layer import Layer, write_layer
 from bundler.steps.build import engine_bake
 from bundler.steps.build.bake import ImageIdentity
-from bundler.steps.build.engine_job import Order
-from bundler.steps.lock.resolve import Base
+from bundler.steps.build.engine_job import BuildJob
+from bundler.steps.sources.unpacked_base import UnpackedBase
 from tests.integration.test_debian import HERE
 from tests.support import engines
 from tests.support.programs import require
@@ -87,7 +87,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> BlobStore:
 
 
 @pytest.fixture(scope="module")
-def apt_base(store: BlobStore, address: str) -> Base:
+def apt_base(store: BlobStore, address: str) -> UnpackedBase:
     """A base with Python and apt, whose package source is ours."""
     require("mmdebstrap")
     made = debian.base("bookworm", HERE, store, progress=SilentProgress(), packages=("apt",)).image
@@ -98,7 +98,7 @@ def apt_base(store: BlobStore, address: str) -> Base:
     image = mutate.append_layers(made, (layer,))
     store.put(image.config_bytes())
     store.put(image.manifest_bytes())
-    return Base(image, base_image.contents(image, store, progress=SilentProgress()))
+    return UnpackedBase(image, base_image.contents(image, store, progress=SilentProgress()))
 
 
 @pytest.fixture(scope="module", params=["docker", "podman"])
@@ -122,7 +122,7 @@ def spec(*packages: str) -> BundleSpec:
     return spec_reader.read(f"{SPEC}system_packages: {list(packages)}\n", "bundle.yaml")
 
 
-def order(base: Base, folder: Path) -> Order:
+def order(base: UnpackedBase, folder: Path) -> BuildJob:
     """An image of nothing but the base, a system package and a repo."""
     repo = folder / "repo"
     repo.mkdir(exist_ok=True)
@@ -142,7 +142,7 @@ def order(base: Base, folder: Path) -> Order:
         base_digest=base.image.descriptor.digest,
         lock_digest=read.fingerprint,
     )
-    return Order(None, HERE, base, row, read, identity, 1_700_000_000)
+    return BuildJob(None, HERE, base, row, read, identity, 1_700_000_000)
 
 
 def _paths(layers: Sequence[Layer], store: BlobStore) -> set[str]:
@@ -155,7 +155,7 @@ def _paths(layers: Sequence[Layer], store: BlobStore) -> set[str]:
 
 
 def test_the_bases_package_manager_installs_them_in_a_step_that_is_marked(
-    environment: tuple[str, Mapping[str, str]], apt_base: Base, store: BlobStore, tmp_path: Path
+    environment: tuple[str, Mapping[str, str]], apt_base: UnpackedBase, store: BlobStore, tmp_path: Path
 ) -> None:
     engine, variables = environment
     with engine_bake.oven(spec("greeting"), engine, variables, store, SilentProgress()) as oven:
@@ -175,7 +175,7 @@ def test_the_bases_package_manager_installs_them_in_a_step_that_is_marked(
 
 
 def test_a_package_that_the_sources_do_not_have_is_one_error(
-    environment: tuple[str, Mapping[str, str]], apt_base: Base, store: BlobStore, tmp_path: Path
+    environment: tuple[str, Mapping[str, str]], apt_base: UnpackedBase, store: BlobStore, tmp_path: Path
 ) -> None:
     engine, variables = environment
     with (

@@ -23,7 +23,8 @@ from bundler.oci import image
 from bundler.oci.rootfs import BaseContents, PythonInstallation
 from bundler.steps.lock import resolve as lock
 from bundler.steps.lock.project import Project
-from bundler.steps.lock.resolve import Base, LockInputs
+from bundler.steps.lock.resolve import LockInputs
+from bundler.steps.sources.unpacked_base import UnpackedBase
 from tests.integration.package_index import PackageIndex
 from tests.unit.sample_wheels import wheel
 
@@ -99,10 +100,10 @@ def asked_alone(served: Mapping[str, bytes], monkeypatch: pytest.MonkeyPatch) ->
         yield running
 
 
-def base(platform: str, held: Mapping[str, str]) -> Base:
+def base(platform: str, held: Mapping[str, str]) -> UnpackedBase:
     python = PythonInstallation((3, 11), "3.11.2", "/usr/bin/python3.11", "/usr/lib/python3/dist-packages", "/usr/bin")
     contents = BaseContents(python, held, (2, 36), {}, True, {}, {"libc6": "2.36-9"})  # noqa: FBT003  (has_bash)
-    return Base(image.empty(Platform.parse(platform)), contents)
+    return UnpackedBase(image.empty(Platform.parse(platform)), contents)
 
 
 def inputs(folder: Path, requirements: str = "asked\n", held: Mapping[str, str] | None = None) -> LockInputs:

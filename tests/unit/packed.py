@@ -16,7 +16,7 @@ from bundler.model.platform import Platform
 from bundler.model.progress import SilentProgress
 from bundler.oci import document
 from bundler.oci.index import Index
-from bundler.oci.manifest import Manifest
+from bundler.oci.manifest import ImageManifest
 from bundler.steps.build import pack
 from bundler.steps.build.pack import ImageToPack, Packed, PackPlan, SigningKey
 
@@ -53,7 +53,7 @@ def image(store: BlobStore, *layers: Mapping[str, bytes], platform: Platform = A
             "rootfs": {"type": "layers", "diff_ids": [str(diff_id) for _, diff_id in made]},
         }
     )
-    manifest = Manifest(
+    manifest = ImageManifest(
         Descriptor(media_types.OCI_CONFIG, store.put(config), len(config)),
         tuple(Descriptor(media_types.OCI_LAYER_GZIP, store.put(blob), len(blob)) for blob, _ in made),
     ).to_bytes()

@@ -9,7 +9,7 @@ import pytest
 
 from bundler.effects.registry.auth import Authenticator, Scope
 from bundler.effects.registry.credentials import Credential
-from bundler.effects.registry.faults import Answer
+from bundler.effects.registry.faults import HttpAnswer
 from bundler.errors import RegistryError
 
 BEARER = 'Bearer realm="https://auth.example/token?x=1",service="r.example"'
@@ -24,10 +24,10 @@ class TokenSource:
         self.asked: list[tuple[str, str, dict[str, str], bytes | None]] = []
         self.now = 0.0
 
-    def fetch(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> Answer:
+    def fetch(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> HttpAnswer:
         self.asked.append((method, url, headers, body))
         value = {"token": f"t{len(self.asked)}", **self.answer}
-        return Answer(200, {}, json.dumps(value).encode(), url)
+        return HttpAnswer(200, {}, json.dumps(value).encode(), url)
 
     def authenticator(self, credential: Credential | None = ROBOT) -> Authenticator:
         return Authenticator("r.example", lambda _: credential, self.fetch, lambda: self.now)
@@ -138,8 +138,8 @@ def test_an_answer_without_a_token_is_an_error(answer: dict[str, object]) -> Non
 
 
 def test_a_refused_login_is_told_without_the_password() -> None:
-    def refuse(_method: str, url: str, _headers: dict[str, str], _body: bytes | None) -> Answer:
-        return Answer(401, {}, b"", url)
+    def refuse(_method: str, url: str, _headers: dict[str, str], _body: bytes | None) -> HttpAnswer:
+        return HttpAnswer(401, {}, b"", url)
 
     auth = Authenticator("r.example", lambda _: ROBOT, refuse)
     with pytest.raises(RegistryError, match=r"asking auth\.example for a token") as caught:

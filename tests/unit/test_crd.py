@@ -11,7 +11,7 @@ from bundler.errors import SpecError
 from bundler.feast.operator import validation
 from bundler.kube import cel_rules as cel
 from bundler.kube import structural_schema
-from bundler.kube.structural_schema import Problem
+from bundler.kube.structural_schema import SchemaProblem
 from tests.unit.operator_manifests import RELEASES, real_crd
 
 STORE = {"type": "redis", "secretRef": {"name": "s"}}
@@ -352,7 +352,7 @@ def test_metadata_is_strict_too(metadata: Any) -> None:
 # --- the rule language ------------------------------------------------------------------------------------------------
 
 
-def rule_problems(value: Any, rule: Any, old: Any = None) -> list[Problem]:
+def rule_problems(value: Any, rule: Any, old: Any = None) -> list[SchemaProblem]:
     return list(cel.problems(value, {"x-kubernetes-validations": [rule]}, old=old))
 
 
@@ -374,7 +374,7 @@ def test_a_message_expression_is_computed_and_the_message_stands_in_where_it_fai
 
 
 def test_a_field_path_is_appended() -> None:
-    assert rule_problems({}, {"rule": "false", "fieldPath": ".a"})[0] == Problem(".a", "failed rule: false")
+    assert rule_problems({}, {"rule": "false", "fieldPath": ".a"})[0] == SchemaProblem(".a", "failed rule: false")
 
 
 @pytest.mark.parametrize("rule", ["self.a ==", "quantity('1').isInteger()"])

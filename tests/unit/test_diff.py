@@ -15,12 +15,12 @@ from bundler.effects.archive.reader import Bundle
 from bundler.effects.blobs import BlobStore
 from bundler.errors import UsageError, VerificationError
 from bundler.model import layout
-from bundler.model.delta import Base, LeftOut
+from bundler.model.delta import BaseBundle, LeftOut
 from bundler.model.digest import Digest
 from bundler.model.manifest import BundleManifest
 from bundler.model.progress import SilentProgress
 from bundler.model.reference import ImageRef
-from bundler.render.sbom import BakedImage, DebianPackage, FeatureRepo, PythonPackage, RepoFile, cyclonedx
+from bundler.render.sbom import BakedImage, ComponentFile, DebianPackage, PythonPackage, RepoComponent, cyclonedx
 from bundler.steps.build import pack
 from bundler.steps.build.pack import ImageToPack
 from bundler.steps.bundle import diff
@@ -40,12 +40,12 @@ def bill(version: str, libc: str, definitions: bytes, *more: PythonPackage) -> b
         "1",
         complete=True,
     )
-    files = (RepoFile("definitions.py", Digest.of(definitions)), RepoFile("same.py", Digest.of(b"same")))
+    files = (ComponentFile("definitions.py", Digest.of(definitions)), ComponentFile("same.py", Digest.of(b"same")))
     return cyclonedx(
         image,
         python=[PythonPackage("feast", version), PythonPackage("six", "1.17.0"), *more],
         debian=[DebianPackage("libc6", libc, "amd64", "bookworm")],
-        repo=FeatureRepo("driver_stats", Digest.of(b"repo" + definitions), files),
+        repo=RepoComponent("driver_stats", Digest.of(b"repo" + definitions), files),
     ).encode()
 
 
@@ -153,7 +153,7 @@ def test_every_change_of_a_text_is_in_its_patch(tmp_path: Path, old: bytes, new:
 
 def test_a_delta_on_another_bundle_than_the_old_one_cannot_follow_it() -> None:
     layer = Digest.of(b"a layer")
-    left = Base("other", "9", Digest.of(b"its bundle.json"), {layer: LeftOut(1000, "other")})
+    left = BaseBundle("other", "9", Digest.of(b"its bundle.json"), {layer: LeftOut(1000, "other")})
     old, new = (
         Side(Path(version), Digest.of(version.encode()), BundleManifest("s", version, "t", 0, (), (), "r/x", base))
         for version, base in (("1", None), ("2", left))

@@ -9,9 +9,9 @@ import pytest
 from bundler.errors import SpecError
 from bundler.model.lock import LockedWheel
 from bundler.render import dockerfile
-from bundler.render.dockerfile import Recipe, SystemPackages
+from bundler.render.dockerfile import DockerfileInputs, SystemPackages
 
-RECIPE = Recipe(
+RECIPE = DockerfileInputs(
     title="drivers-feature-server 1.0",
     base="localhost/bundler/base:sha256-" + "a" * 64,
     base_name="debian:bookworm, sha256:" + "a" * 64,
@@ -25,7 +25,7 @@ RECIPE = Recipe(
 )
 
 
-def instructions(recipe: Recipe, name: str = dockerfile.MAIN) -> list[str]:
+def instructions(recipe: DockerfileInputs, name: str = dockerfile.MAIN) -> list[str]:
     """Return the instructions of a file, continued lines joined."""
     text = dockerfile.render(recipe)[name].replace("\\\n", " ")
     return [" ".join(line.split()) for line in text.splitlines() if line.strip() and not line.startswith("#")]
@@ -98,7 +98,7 @@ def test_labels_are_taken_as_they_are_written() -> None:
     ],
     ids=["label", "user", "python", "base"],
 )
-def test_what_would_become_an_instruction_is_refused(recipe: Recipe) -> None:
+def test_what_would_become_an_instruction_is_refused(recipe: DockerfileInputs) -> None:
     with pytest.raises(SpecError, match="No Dockerfile can be written"):
         dockerfile.render(recipe)
 

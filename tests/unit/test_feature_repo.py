@@ -10,7 +10,7 @@ import pytest
 
 from bundler.effects import feature_repo
 from bundler.errors import SpecError
-from bundler.model.spec import FeatureRepo
+from bundler.model.spec import FeatureRepoSpec
 
 YAML = """\
 project: fraud
@@ -32,12 +32,12 @@ def repo(tmp_path: Path) -> Path:
 
 
 def names(folder: Path, **rules: tuple[str, ...]) -> list[str]:
-    return [file.path for file in feature_repo.read(folder, FeatureRepo(**rules)).files]  # type: ignore[arg-type]
+    return [file.path for file in feature_repo.read(folder, FeatureRepoSpec(**rules)).files]  # type: ignore[arg-type]
 
 
 def refusal(folder: Path) -> SpecError:
     with pytest.raises(SpecError) as caught:
-        feature_repo.read(folder, FeatureRepo())
+        feature_repo.read(folder, FeatureRepoSpec())
     return caught.value
 
 
@@ -60,18 +60,18 @@ def test_patterns_of_the_spec_and_of_the_ignore_file_are_those_of_gitignore(repo
 
 
 def test_the_fingerprint_depends_on_content_names_and_executability_alone(repo: Path, tmp_path: Path) -> None:
-    before = feature_repo.read(repo, FeatureRepo()).fingerprint
+    before = feature_repo.read(repo, FeatureRepoSpec()).fingerprint
     moved = repo.rename(tmp_path / "moved")
     os.utime(moved / "views.py", (1, 1))
     (moved / "views.py").chmod(0o600)
-    assert feature_repo.read(moved, FeatureRepo()).fingerprint == before
+    assert feature_repo.read(moved, FeatureRepoSpec()).fingerprint == before
     (moved / "views.py").chmod(0o755)
-    assert feature_repo.read(moved, FeatureRepo()).fingerprint != before
+    assert feature_repo.read(moved, FeatureRepoSpec()).fingerprint != before
 
 
 def test_a_link_inside_the_repo_is_baked_as_the_file_it_names(repo: Path) -> None:
     (repo / "alias.py").symlink_to("views.py")
-    contents = feature_repo.read(repo, FeatureRepo())
+    contents = feature_repo.read(repo, FeatureRepoSpec())
     assert {file.path: file.source.name for file in contents.files}["alias.py"] == "views.py"
 
 
@@ -105,7 +105,7 @@ def test_a_pattern_can_let_in_what_is_left_out_otherwise(repo: Path) -> None:
 
 
 def test_spec_and_lock_beside_the_repos_files_are_no_part_of_it(repo: Path) -> None:
-    before = feature_repo.read(repo, FeatureRepo()).fingerprint
+    before = feature_repo.read(repo, FeatureRepoSpec()).fingerprint
     (repo / "wheels").mkdir()
     (repo / "dist").mkdir()
     for name in (
@@ -116,7 +116,7 @@ def test_spec_and_lock_beside_the_repos_files_are_no_part_of_it(repo: Path) -> N
         "dist/a-1.bundle.tar",
     ):
         (repo / name).write_text("x")
-    assert feature_repo.read(repo, FeatureRepo()).fingerprint == before
+    assert feature_repo.read(repo, FeatureRepoSpec()).fingerprint == before
 
 
 def test_feasts_own_ignore_file_is_baked(repo: Path) -> None:
@@ -188,7 +188,7 @@ def test_every_python_file_that_does_not_compile_is_named_with_its_line(repo: Pa
 @pytest.mark.parametrize("change", ["other", "longer than before", "", None])
 def test_a_file_that_is_changed_while_the_bundle_is_built_is_not_baked(tmp_path: Path, change: str | None) -> None:
     folder = repo_of(tmp_path)
-    file = next(one for one in feature_repo.read(folder, FeatureRepo()).files if one.path == "defs.py")
+    file = next(one for one in feature_repo.read(folder, FeatureRepoSpec()).files if one.path == "defs.py")
     assert file.opened().read() == b"first"
     if change is None:
         file.source.unlink()

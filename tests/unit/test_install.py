@@ -32,7 +32,7 @@ from bundler.steps.install import readiness, status, uninstall
 from bundler.steps.install import release as install_subject
 from bundler.steps.install import run as install
 from bundler.steps.install import secrets as site_secrets
-from bundler.steps.install.online_check import Read
+from bundler.steps.install.online_check import FeatureQuery
 from bundler.steps.install.run import InstallOptions
 from tests.support.fake_cluster import FakeCluster, named
 from tests.unit import packed
@@ -580,7 +580,7 @@ def with_online(cluster: FakeCluster, **answers: Any) -> FakeCluster:
     return cluster.set(operate=named_operate, answers={key.replace("_", "-"): one for key, one in answers.items()})
 
 
-READ = Read(("driver_hourly_stats:conv_rate",), {"driver_id": 1001})
+READ = FeatureQuery(("driver_hourly_stats:conv_rate",), {"driver_id": 1001})
 
 
 def test_features_are_read_through_the_online_server_at_the_end(bundle: Path, cluster: FakeCluster) -> None:
@@ -655,11 +655,11 @@ def test_a_server_with_tls_is_asked_by_https(bundle: Path, cluster: FakeCluster)
 )
 def test_what_to_read_is_checked(features: list[str], entity: list[str], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        Read.parse(features, entity)
+        FeatureQuery.parse(features, entity)
 
 
 def test_entities_are_numbers_or_texts() -> None:
-    found = Read.parse(["a:b"], ["n=7", "t=x7", 's="7"', "l=[7]"])
+    found = FeatureQuery.parse(["a:b"], ["n=7", "t=x7", 's="7"', "l=[7]"])
     assert found is not None
     assert found.entity == {"n": 7, "t": "x7", "s": "7", "l": "[7]"}
 

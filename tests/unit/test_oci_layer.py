@@ -33,9 +33,9 @@ class _Drip(io.RawIOBase):
 
 _IDS = st.integers(0, 1 << 40)
 _MEMBERS = st.builds(
-    tar.Member,
+    tar.TarEntry,
     path=_PATHS,
-    kind=st.sampled_from([tar.Kind.FILE, tar.Kind.DIRECTORY, tar.Kind.SYMLINK, tar.Kind.HARD_LINK]),
+    kind=st.sampled_from([tar.EntryKind.FILE, tar.EntryKind.DIRECTORY, tar.EntryKind.SYMLINK, tar.EntryKind.HARD_LINK]),
     mode=st.integers(0, 0o7777),
     uid=_IDS,
     gid=_IDS,
@@ -45,7 +45,7 @@ _MEMBERS = st.builds(
 
 
 @given(_MEMBERS)
-def test_any_member_is_read_back_as_it_was_written(member: tar.Member) -> None:
+def test_any_member_is_read_back_as_it_was_written(member: tar.TarEntry) -> None:
     written = tar.header(member)
     assert len(written) % 512 == 0
     with tarfile.open(fileobj=io.BytesIO(written + tar.END)) as archive:
@@ -57,14 +57,14 @@ def test_any_member_is_read_back_as_it_was_written(member: tar.Member) -> None:
 
 
 def test_a_file_of_more_than_eight_gibibytes_keeps_its_size() -> None:
-    written = tar.header(tar.Member("huge", tar.Kind.FILE, size=1 << 40))
+    written = tar.header(tar.TarEntry("huge", tar.EntryKind.FILE, size=1 << 40))
     assert b"size=1099511627776\n" in written
     assert tarfile.TarInfo.frombuf(written[1024:], "utf-8", "strict").name == "huge"
 
 
 def test_a_long_ascii_path_needs_no_extended_header() -> None:
     path = "opt/app-root/lib/python3.12/site-packages/" + "d" * 60 + "/" + "f" * 90
-    assert len(tar.header(tar.Member(path, tar.Kind.FILE))) == 512
+    assert len(tar.header(tar.TarEntry(path, tar.EntryKind.FILE))) == 512
 
 
 def test_a_layer_is_a_tar_that_other_readers_understand() -> None:
@@ -186,8 +186,8 @@ def test_memory_stays_bounded_however_large_a_file_is() -> None:
 def test_members_may_be_added_one_by_one_and_hard_links_stay() -> None:
     sink = io.BytesIO()
     with writing(sink, created_by="test") as writer:
-        writer.add(tar.Member("a", tar.Kind.FILE, size=1), io.BytesIO(b"x"))
-        writer.add(tar.Member("b", tar.Kind.HARD_LINK, target="a"))
+        writer.add(tar.TarEntry("a", tar.EntryKind.FILE, size=1), io.BytesIO(b"x"))
+        writer.add(tar.TarEntry("b", tar.EntryKind.HARD_LINK, target="a"))
     with tarfile.open(fileobj=io.BytesIO(sink.getvalue())) as archive:
         assert archive.getmember("b").islnk()
     assert writer.layer.descriptor.size == len(sink.getvalue())

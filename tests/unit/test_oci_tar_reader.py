@@ -37,7 +37,12 @@ def test_each_dialect_is_understood(form: int) -> None:
     content = _archive(_info("dir/", kind=tarfile.DIRTYPE), deep, owned, link, form=form)
     found = [(member, content.read(1 << 20)) for member, content in members(io.BytesIO(content))]
     assert [member.path for member, _ in found] == ["dir", deep.name, "owned", "link"]
-    assert [member.kind for member, _ in found] == [tar.Kind.DIRECTORY, tar.Kind.FILE, tar.Kind.FILE, tar.Kind.SYMLINK]
+    assert [member.kind for member, _ in found] == [
+        tar.EntryKind.DIRECTORY,
+        tar.EntryKind.FILE,
+        tar.EntryKind.FILE,
+        tar.EntryKind.SYMLINK,
+    ]
     assert (found[2][0].uid, found[2][0].mode, found[2][0].mtime) == (owned.uid, 0o4755, 77)
     assert found[3][0].target == link.linkname
     assert found[1][1] == b"x" * 700
@@ -51,7 +56,7 @@ def test_each_dialect_is_understood(form: int) -> None:
     uid=st.integers(0, 1 << 40),
 )
 def test_what_is_written_here_is_read_here(path: str, size: int, uid: int) -> None:
-    member = tar.Member(path, tar.Kind.FILE, 0o640, uid, 5, size, 99)
+    member = tar.TarEntry(path, tar.EntryKind.FILE, 0o640, uid, 5, size, 99)
     content = tar.header(member) + b"y" * size + tar.padding(size) + tar.END
     ((found, stream),) = [(item, stream.read(4096)) for item, stream in members(io.BytesIO(content))]
     assert found == member

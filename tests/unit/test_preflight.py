@@ -11,7 +11,7 @@ import pytest
 
 from bundler.effects.registry.endpoint import Access
 from bundler.effects.registry.repository import Repository
-from bundler.errors import ClusterError, ForbiddenError, RegistryError, UnreachableError
+from bundler.errors import ClusterError, ClusterUnreachableError, ForbiddenError, RegistryError
 from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Report, Status
 from bundler.model.progress import SilentProgress
@@ -267,7 +267,7 @@ def test_a_cluster_that_does_not_answer_is_one_finding_and_the_registry_is_still
     bundle: Path, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(_: FakeCluster) -> str:
-        raise UnreachableError("The cluster does not know you, or no longer.", remedy="Log in again.")
+        raise ClusterUnreachableError("The cluster does not know you, or no longer.", remedy="Log in again.")
 
     monkeypatch.setattr(FakeCluster, "version", gone)
     report = run(bundle, cluster)

@@ -13,14 +13,14 @@ from bundler.effects.archive.reader import Bundle
 from bundler.effects.registry import parallel
 from bundler.effects.registry.endpoint import Destination
 from bundler.effects.registry.meter import Meter
-from bundler.effects.registry.retry import CalledOffError, CallOff
+from bundler.effects.registry.retry import CalledOffError, Cancellation
 from bundler.errors import RegistryError, UsageError, VerificationError
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 from bundler.oci import image_graph as contents
 from bundler.steps.bundle.images import NamedImage, check_metadata, choose, name, open_images
 from bundler.steps.transport import push_plan
-from bundler.steps.transport.push_plan import Kind, PushPlan, Question
+from bundler.steps.transport.push_plan import ContentKind, PushPlan, Question
 from tests.support import sample_bundles
 from tests.support.sample_bundles import REGISTRY, SampleImage, SampleLayer
 
@@ -70,7 +70,7 @@ def test_everything_is_missing_at_an_empty_registry(tmp_path: Path) -> None:
 def test_a_blob_that_another_repository_has_costs_nothing(tmp_path: Path) -> None:
     digest = Digest.of(LAYERS[1].content)
     images = named(tmp_path, {"app:1": APP, "other:1": OTHER})
-    found = plan(images, Question(Kind.BLOB, "a/b/other", digest))
+    found = plan(images, Question(ContentKind.BLOB, "a/b/other", digest))
 
     shared = next(blob for blob in found.blobs if blob.descriptor.digest == digest)
     assert (shared.present, shared.missing, shared.bytes_to_send) == (("a/b/other",), ("a/b/app",), 0)
@@ -89,8 +89,8 @@ def test_each_question_is_asked_once(tmp_path: Path) -> None:
     images = named(tmp_path, {"app:1": APP, "app:2": APP, "multi:1": sample_bundles.index([APP, OTHER])})
     questions = push_plan.questions(images)
     assert len(set(questions)) == len(questions)
-    assert {question.tag for question in questions if question.kind is Kind.TAG} == {"1", "2"}
-    assert sum(question.kind is Kind.MANIFEST for question in questions) == 2
+    assert {question.tag for question in questions if question.kind is ContentKind.TAG} == {"1", "2"}
+    assert sum(question.kind is ContentKind.MANIFEST for question in questions) == 2
 
 
 def test_children_come_before_their_index(tmp_path: Path) -> None:
@@ -174,8 +174,8 @@ def test_results_come_in_the_order_of_the_items() -> None:
         time.sleep(0.002 * (5 - item))
         return item * 10
 
-    assert parallel.each(range(5), work, workers=5, call_off=CallOff()) == (0, 10, 20, 30, 40)
-    assert parallel.each([], work, workers=5, call_off=CallOff()) == ()
+    assert parallel.each(range(5), work, workers=5, call_off=Cancellation()) == (0, 10, 20, 30, 40)
+    assert parallel.each([], work, workers=5, call_off=Cancellation()) == ()
 
 
 def test_few_begin_and_the_others_join_while_there_is_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,20 +188,20 @@ def test_few_begin_and_the_others_join_while_there_is_work(monkeypatch: pytest.M
         together.wait(5)  # until all four work at once
 
     start = time.monotonic()
-    parallel.each(range(4), work, workers=4, call_off=CallOff(), at_first=2)
+    parallel.each(range(4), work, workers=4, call_off=Cancellation(), at_first=2)
     assert begun[2] - start >= 0.2
     assert begun[3] - start >= 0.4
 
 
 def test_what_few_have_done_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "_RAMP", 60.0)
-    assert parallel.each(range(9), lambda item: item, workers=8, call_off=CallOff(), at_first=1) == tuple(range(9))
+    assert parallel.each(range(9), lambda item: item, workers=8, call_off=Cancellation(), at_first=1) == tuple(range(9))
     with pytest.raises(ZeroDivisionError):
-        parallel.each(range(9), lambda item: 1 // item, workers=8, call_off=CallOff(), at_first=1)
+        parallel.each(range(9), lambda item: 1 // item, workers=8, call_off=Cancellation(), at_first=1)
 
 
 def test_the_first_error_calls_the_rest_off() -> None:
-    call_off = CallOff()
+    call_off = Cancellation()
     begun: list[int] = []
 
     def work(item: int) -> None:

@@ -23,7 +23,7 @@ from bundler.effects.registry.http import Response
 from bundler.effects.registry.journal import Journal
 from bundler.effects.registry.meter import Meter
 from bundler.effects.registry.repository import Repository
-from bundler.effects.registry.retry import CallOff
+from bundler.effects.registry.retry import Cancellation
 from bundler.effects.registry.session import Request, Session
 from bundler.effects.registry.upload import upload
 from bundler.errors import RegistryError, VerificationError
@@ -35,7 +35,7 @@ CONTENT = hashlib.shake_256(b"content").digest(5_000_000)
 DIGEST = Digest.of(CONTENT)
 
 
-class Impatient(CallOff):
+class Impatient(Cancellation):
     """Waits for nothing."""
 
     def sleep(self, seconds: float) -> None:  # noqa: ARG002  (the base class's)

@@ -17,11 +17,11 @@ import pytest
 from bundler.effects.registry import credentials, faults, mirrors, tls
 from bundler.effects.registry.challenge import choose, parse
 from bundler.effects.registry.endpoint import Connection, Destination, Endpoint, TlsSettings
-from bundler.effects.registry.faults import Answer
+from bundler.effects.registry.faults import HttpAnswer
 from bundler.effects.registry.http import NotConnectedError
 from bundler.effects.registry.mirrors import Location, Rule
 from bundler.effects.registry.proxies import proxy_for
-from bundler.effects.registry.retry import CalledOffError, CallOff, Patience
+from bundler.effects.registry.retry import CalledOffError, Cancellation, Patience
 from bundler.errors import RegistryError, ToolFailedError, UsageError
 from bundler.model.digest import Digest
 from bundler.model.reference import ImageRef
@@ -278,7 +278,9 @@ def test_the_longest_rule_wins() -> None:
 
 
 def _refused(status: int, body: bytes = b"", login: str | None = None, **headers: str) -> faults.RefusedError:
-    answer = Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, body, "http://r/v2/")
+    answer = HttpAnswer(
+        status, {name.replace("_", "-"): value for name, value in headers.items()}, body, "http://r/v2/"
+    )
     return faults.refused(answer, doing="pushing", host="r.example", login=login)
 
 
@@ -375,7 +377,7 @@ def test_each_failure_of_a_connection_is_told_apart(error: Exception, said: str,
     assert found.transient is transient
 
 
-class _Instant(CallOff):
+class _Instant(Cancellation):
     def __init__(self) -> None:
         super().__init__()
         self.slept: list[float] = []

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects.certificates import Authority
+from bundler.effects.certificates import CertificateAuthority
 from bundler.errors import SpecError, UsageError
 from bundler.feast.deployment.wiring import FILE_VARIABLE
 from bundler.feast.emulation import stand_ins
 from bundler.steps.rehearsal import options, roles, script, stage
-from bundler.steps.rehearsal.roles import Role
+from bundler.steps.rehearsal.roles import EmulatedFeatureStore
 from tests.unit import manifest_cases
 
-AUTHORITY = Authority(dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc))
+AUTHORITY = CertificateAuthority(dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc))
 BARE = """
 apiVersion: feast.dev/v1
 kind: FeatureStore
@@ -29,7 +29,7 @@ spec:
 """
 
 
-def played(texts: Mapping[str, str], version: str = "0.61.0", **values: str) -> list[Role]:
+def played(texts: Mapping[str, str], version: str = "0.61.0", **values: str) -> list[EmulatedFeatureStore]:
     found = script.interpret(texts, version, "", values, AUTHORITY)
     return [roles.role(resource, found, "image") for resource in found.resources]
 

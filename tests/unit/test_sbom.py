@@ -11,7 +11,7 @@ from packageurl import PackageURL
 from bundler.model.digest import Digest
 from bundler.model.platform import Platform
 from bundler.model.reference import ImageRef
-from bundler.render.sbom import BakedImage, DebianPackage, FeatureRepo, PythonPackage, RepoFile, cyclonedx
+from bundler.render.sbom import BakedImage, ComponentFile, DebianPackage, PythonPackage, RepoComponent, cyclonedx
 
 IMAGE = BakedImage(
     reference=ImageRef.parse("registry.example:5000/feast/driver-stats-feature-server:0.1.0"),
@@ -30,7 +30,7 @@ DEBIAN = (
     DebianPackage("libstdc++6", "12.2.0-14+deb12u1", "amd64", "bookworm"),
     DebianPackage("bsdutils", "1:2.38.1-5+deb12u3", "amd64", "bookworm"),
 )
-REPO = FeatureRepo("driver_stats", Digest.of(b"repo"), (RepoFile("features.py", Digest.of(b"features")),))
+REPO = RepoComponent("driver_stats", Digest.of(b"repo"), (ComponentFile("features.py", Digest.of(b"features")),))
 
 
 def bill(**changes: object) -> dict[str, object]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bundler.feast.emulation import stand_ins
-from bundler.feast.emulation.stand_ins import Account, StoreServer
+from bundler.feast.emulation.stand_ins import StoreLogin, StoreServer
 from bundler.model.descriptor import Json
 
 SQL: dict[str, Json] = {"registry_type": "sql", "path": "postgresql+psycopg://ada:p%40ss@pg.stores:5433/feast"}
@@ -17,8 +17,8 @@ REDIS: dict[str, Json] = {"type": "redis", "connection_string": "redis.stores:63
 def test_redis_and_postgres_are_run_at_the_addresses_that_stores_connect_to() -> None:
     needs = stand_ins.needed({"registry": SQL, "online_store": REDIS, "offline_store": {"type": "dask"}})
     assert needs.servers == (
-        StoreServer("postgres", "pg.stores", 5433, (Account("ada", "p@ss", "feast"),)),
-        StoreServer("redis", "redis.stores", 6380, (Account("", "secret"),)),
+        StoreServer("postgres", "pg.stores", 5433, (StoreLogin("ada", "p@ss", "feast"),)),
+        StoreServer("redis", "redis.stores", 6380, (StoreLogin("", "secret"),)),
     )
     assert needs.unknown == ()
 
@@ -26,7 +26,7 @@ def test_redis_and_postgres_are_run_at_the_addresses_that_stores_connect_to() ->
 def test_one_server_serves_two_stores_that_have_the_same_address() -> None:
     postgres: Json = {"type": "postgres", "host": "pg", "port": 5432, "user": "a", "password": "b", "database": "c"}
     needs = stand_ins.needed({"online_store": postgres, "offline_store": postgres})
-    assert needs.servers == (StoreServer("postgres", "pg", 5432, (Account("a", "b", "c"),)),)
+    assert needs.servers == (StoreServer("postgres", "pg", 5432, (StoreLogin("a", "b", "c"),)),)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_only_who_would_have_to_be_asked_is_taken_out() -> None:
 
 
 def test_stores_at_one_address_are_one_server_with_all_accounts() -> None:
-    one, other = (StoreServer("postgres", "pg", 5432, (Account(name, "x", name),)) for name in ("a", "b"))
+    one, other = (StoreServer("postgres", "pg", 5432, (StoreLogin(name, "x", name),)) for name in ("a", "b"))
     assert stand_ins.merged([one, other, one]) == (
         StoreServer("postgres", "pg", 5432, (*one.accounts, *other.accounts)),
     )

@@ -11,7 +11,7 @@ from bundler.effects.archive.volumes import Extent
 from bundler.model.digest import Digest
 
 
-class Content(Protocol):
+class BlobContent(Protocol):
     """A blob's bytes; ``name`` says where they come from, for people."""
 
     @property

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from bundler.effects.archive.reader import Bundle, Member
-from bundler.effects.archive.volumes import Volume
+from bundler.effects.archive.reader import Bundle, BundleFile
+from bundler.effects.archive.volumes import BundleVolume
 from bundler.errors import VerificationError
 from bundler.model.digest import Digest
 from bundler.model.progress import Progress
@@ -36,7 +36,7 @@ def of_volumes(bundle: Bundle) -> tuple[Digest, ...]:
         return tuple(pool.map(_of_volume, bundle.volumes.files))
 
 
-def _of_volume(volume: Volume) -> Digest:
+def _of_volume(volume: BundleVolume) -> Digest:
     state, offset = hashlib.sha256(), 0
     buffer = memoryview(bytearray(_CHUNK))
     while offset < volume.size:
@@ -48,7 +48,7 @@ def _of_volume(volume: Volume) -> Digest:
     return Digest(state.hexdigest())
 
 
-def compute(bundle: Bundle, members: Mapping[str, Member], progress: Progress) -> Mapping[str, Hashed]:
+def compute(bundle: Bundle, members: Mapping[str, BundleFile], progress: Progress) -> Mapping[str, Hashed]:
     """Return path -> what its bytes hash to; the largest begin first."""
     ordered = sorted(members.values(), key=lambda member: -member.size)
     total = sum(member.size for member in ordered)
@@ -70,7 +70,7 @@ def compute(bundle: Bundle, members: Mapping[str, Member], progress: Progress) -
                 raise
 
 
-def of_member(bundle: Bundle, member: Member, advance: Callable[[int], None], stop: threading.Event) -> Hashed:
+def of_member(bundle: Bundle, member: BundleFile, advance: Callable[[int], None], stop: threading.Event) -> Hashed:
     """Hash one file of a bundle, telling how many bytes each step took, until ``stop`` is set."""
     state = hashlib.sha256()
     buffer = memoryview(bytearray(min(_CHUNK, member.size)))

@@ -12,7 +12,7 @@ from typing import Final
 from bundler.effects.archive import digests as archive_digests
 from bundler.effects.archive.digests import Hashed
 from bundler.effects.archive.reader import Bundle
-from bundler.effects.archive.volumes import Volume
+from bundler.effects.archive.volumes import BundleVolume
 from bundler.errors import VerificationError
 
 # Bytes between two flushes: often enough that little is left at the end, also on a slow stick.
@@ -62,7 +62,7 @@ class Follower:
     def _hash(self, path: str) -> Hashed:
         return archive_digests.of_member(self._bundle, self._bundle.member(path), lambda _: None, self._abandoned)
 
-    def _flush(self, files: tuple[Volume, ...]) -> None:
+    def _flush(self, files: tuple[BundleVolume, ...]) -> None:
         for file in files:
             flushed = 0
             while flushed < file.size:

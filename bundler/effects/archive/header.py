@@ -47,7 +47,7 @@ class Header:
 
 def encode(path: str, size: int, mtime: int) -> bytes:
     """Return the header of a file of a bundle."""
-    return tar.header(tar.Member(path, tar.Kind.FILE, mode=layout.mode(path), size=size, mtime=mtime))
+    return tar.header(tar.TarEntry(path, tar.EntryKind.FILE, mode=layout.mode(path), size=size, mtime=mtime))
 
 
 def read(read_at: Read, offset: int) -> Header | None:
@@ -75,7 +75,7 @@ def read(read_at: Read, offset: int) -> Header | None:
         block = _block(read_at, offset + tar.BLOCK + len(body))
         _check_sum(block)
         raw += body + block
-    if _flag(block) != tar.Kind.FILE.value:
+    if _flag(block) != tar.EntryKind.FILE.value:
         raise ValueError(f"{_KINDS.get(_flag(block), 'an unknown kind of entry')}, where a bundle has only plain files")
     header = _header(block, records, len(raw))
     layout.check_path(header.path)

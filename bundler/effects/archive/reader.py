@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from bundler.effects.archive import header as archive_header
 from bundler.effects.archive.header import Header
-from bundler.effects.archive.volumes import Extent, Volumes
+from bundler.effects.archive.volumes import BundleVolumes, Extent
 from bundler.errors import VerificationError
 from bundler.model import layout
 from bundler.model.digest import Digest
@@ -30,7 +30,7 @@ _READ_LIMIT: Final = 64 << 20
 
 
 @dataclass(frozen=True)
-class Member:
+class BundleFile:
     """A file of a bundle, and where its bytes lie, in order; ``mtime`` in seconds since 1970.
 
     ``offset`` counts bytes of the tar from its beginning, over all volumes.
@@ -51,11 +51,11 @@ class Bundle:
     damaged or cut off, a file twice or out of order, links, devices, unsafe paths, anything after the end.
     """
 
-    def __init__(self, volumes: Volumes) -> None:
+    def __init__(self, volumes: BundleVolumes) -> None:
         self.path = volumes.path
         self.volumes = volumes
         self.size = volumes.size
-        self._members: dict[str, Member] = {}
+        self._members: dict[str, BundleFile] = {}
         self._last = (-1, "")
         self._next = 0
         self._ended = False
@@ -70,7 +70,7 @@ class Bundle:
             UsageError: there is none to read.
             VerificationError: a volume is missing or too short.
         """
-        return cls(Volumes.open(path))
+        return cls(BundleVolumes.open(path))
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +92,7 @@ class Bundle:
         return self._manifest
 
     @property
-    def members(self) -> Mapping[str, Member]:
+    def members(self) -> Mapping[str, BundleFile]:
         """Every member by path, in the order in which they lie: reads every header up to the end of the file."""
         with self._lock:
             while not self._ended:
@@ -100,7 +100,7 @@ class Bundle:
         return self._members
 
     @property
-    def known(self) -> Mapping[str, Member]:
+    def known(self) -> Mapping[str, BundleFile]:
         """The members whose headers were read so far."""
         return self._members
 
@@ -112,13 +112,13 @@ class Bundle:
                 self._advance()
         return path in self._members
 
-    def member(self, path: str) -> Member:
+    def member(self, path: str) -> BundleFile:
         """Return where a file lies."""
         if path not in self:
             raise VerificationError(f"The bundle {self.path} has no {path}.", remedy=self._remedy)
         return self._members[path]
 
-    def blob(self, digest: Digest) -> Member:
+    def blob(self, digest: Digest) -> BundleFile:
         """Return where a blob lies."""
         return self.member(layout.blob(digest))
 
@@ -139,11 +139,11 @@ class Bundle:
         """Open a file for reading; it has a position of its own and can be read while others are."""
         return io.BufferedReader(_Window(self.member(path), self.path), _BUFFER)
 
-    def place(self, member: Member) -> str:
+    def place(self, member: BundleFile) -> str:
         """Say for people where a file lies."""
         return self.volumes.place(member.offset, member.size)
 
-    def padding(self, member: Member) -> bytes:
+    def padding(self, member: BundleFile) -> bytes:
         """Return what fills a file's last block: zeros, in a bundle that nobody touched."""
         return self._read_at(member.offset + member.size, len(tar.padding(member.size)))
 
@@ -183,7 +183,7 @@ class Bundle:
     def _add(self, header: Header) -> None:
         offset = self._next + header.length
         extents = self.volumes.extents(offset, header.size)
-        self._members[header.path] = Member(header.path, header.mode, header.mtime, header.size, offset, extents)
+        self._members[header.path] = BundleFile(header.path, header.mode, header.mtime, header.size, offset, extents)
         self._last = layout.order(header.path)
         self._next = _end(self._next, header)
 
@@ -204,7 +204,7 @@ def _end(offset: int, header: Header) -> int:
 class _Window(io.RawIOBase):
     """A member as a stream of its own."""
 
-    def __init__(self, member: Member, bundle: Path) -> None:
+    def __init__(self, member: BundleFile, bundle: Path) -> None:
         self._member, self._bundle = member, bundle
         self._position = 0
 

@@ -30,7 +30,7 @@ class Extent:
 
 
 @dataclass(frozen=True)
-class Volume:
+class BundleVolume:
     """An open file of a bundle; its first byte is byte ``begin`` of the bundle."""
 
     path: Path
@@ -44,21 +44,21 @@ class Volume:
         return self.begin + self.size
 
 
-class Volumes:
+class BundleVolumes:
     """The open files of one bundle, in order; threads may share them. ``path`` is what the whole is called."""
 
     def __init__(self, path: Path, streams: Sequence[tuple[Path, BinaryIO]]) -> None:
         self.path = path
         self._streams = tuple(stream for _, stream in streams)
-        opened: list[Volume] = []
+        opened: list[BundleVolume] = []
         for place, stream in streams:
             size = os.fstat(stream.fileno()).st_size
-            opened.append(Volume(place, stream.fileno(), opened[-1].end if opened else 0, size))
+            opened.append(BundleVolume(place, stream.fileno(), opened[-1].end if opened else 0, size))
         self.files = tuple(opened)
         self.size = opened[-1].end
 
     @classmethod
-    def open(cls, path: Path) -> Volumes:
+    def open(cls, path: Path) -> BundleVolumes:
         """Open a bundle by its file, by any of its volumes, by its name without their numbers, or by its folder.
 
         Raises:
@@ -174,7 +174,7 @@ def _of(whole: Path, entry: str) -> tuple[str, int] | None:
     return named if named and named[0] == whole.name and named[1] else None
 
 
-def _check_sizes(found: Volumes) -> None:
+def _check_sizes(found: BundleVolumes) -> None:
     """See that all volumes but the last are as long as the longest."""
     longest = max(one.size for one in found.files)
     short = [one for one in found.files[:-1] if one.size < longest]

@@ -22,7 +22,7 @@ from bundler.effects.archive import header as archive_header
 from bundler.effects.archive.digests import Hashed
 from bundler.effects.archive.follower import Follower
 from bundler.effects.archive.reader import Bundle
-from bundler.effects.archive.volumes import Volumes
+from bundler.effects.archive.volumes import BundleVolumes
 from bundler.errors import ToolFailedError, VerificationError
 from bundler.model import layout, volumes
 from bundler.model.progress import Progress, Task
@@ -121,7 +121,7 @@ def _sized(path: Path, streams: Sequence[tuple[Path, BinaryIO]], total: int, vol
     """Give empty files the size that they will have, so that what is written can be read before its end is there."""
     for (_, stream), begin in zip(streams, range(0, total, volume_size), strict=True):
         os.truncate(stream.fileno(), min(volume_size, total - begin))
-    return Bundle(Volumes(path, streams))
+    return Bundle(BundleVolumes(path, streams))
 
 
 @contextmanager
@@ -162,7 +162,7 @@ def _forget_earlier(path: Path, paths: Sequence[Path]) -> None:
 class _Output:
     """Files written one after the other; positions are explicit, so that the kernel's copies and ours can alternate."""
 
-    def __init__(self, place: Volumes, follower: Follower) -> None:
+    def __init__(self, place: BundleVolumes, follower: Follower) -> None:
         self._files = iter(place.files)
         self._file = next(self._files)
         self._position = 0

@@ -12,7 +12,7 @@ from bundler.effects import process
 from bundler.effects.blobs import BlobStore
 from bundler.effects.debian import host as debian_host
 from bundler.effects.debian import recipe
-from bundler.effects.debian.recipe import Recipe
+from bundler.effects.debian.recipe import DebianRecipe
 from bundler.errors import RegistryError, SpecError, ToolFailedError, VerificationError
 from bundler.model.descriptor import Descriptor, Json
 from bundler.model.digest import Digest
@@ -42,7 +42,7 @@ class DebianBase:
 class _Order:
     """What is to be made, of what."""
 
-    recipe: Recipe
+    recipe: DebianRecipe
     suite: str
     platform: Platform
     mirrors: tuple[str, ...]

@@ -34,7 +34,7 @@ _FOLDERS: Final = (Directory("dev"), Directory(HOME.lstrip("/"), 0o775, UID, 0))
 
 
 @dataclass(frozen=True)
-class Recipe:
+class DebianRecipe:
     """One kind of image: ``hooks`` are options of mmdebstrap, ``additions`` files that are put on top.
 
     ``runs_programs`` says that making it runs programs of the image's platform.
@@ -67,7 +67,7 @@ def _text(path: str, *lines: str) -> File:
     return File(path, len(content), lambda: io.BytesIO(content))
 
 
-BASE: Final = Recipe(
+BASE: Final = DebianRecipe(
     name="base",
     variant="essential",
     # Compiled wheels expect the C++ runtime and OpenMP of the system; time zones are data that Python does not bring.
@@ -98,7 +98,7 @@ _CONTROL_DATA: Final = (
     'dpkg-deb -f "$deb" Package Version Architecture Maintainer Source '
     '> "$1/var/lib/dpkg/status.d/$(dpkg-deb -f "$deb" Package)"; done'
 )
-KUBECTL: Final = Recipe(
+KUBECTL: Final = DebianRecipe(
     name="kubectl",
     variant="extract",
     packages=("base-files", "kubernetes-client"),

@@ -53,7 +53,7 @@ class Ran:
 
 
 @dataclass(frozen=True)
-class State:
+class ContainerState:
     """Whether a container runs; ``exit_code`` is of its last run, None before the first has ended."""
 
     running: bool
@@ -76,7 +76,7 @@ class ContainerPlan:
     working_folder: str = ""
     user: str = ""
     groups: tuple[int, ...] = ()
-    network: Container | None = None
+    network: EngineContainer | None = None
     hosts: Mapping[str, str] = field(default_factory=dict)
     mounts: Mapping[str, str] = field(default_factory=dict)
     read_only_mounts: frozenset[str] = frozenset()
@@ -93,7 +93,7 @@ class Engine:
         self.api = api
         """For the modules beside this one."""
         self.run = run
-        self._containers: list[Container] = []
+        self._containers: list[EngineContainer] = []
         self._volumes: list[str] = []
         self._images: list[str] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -191,7 +191,7 @@ class Engine:
         self._volumes.append(full)
         return full
 
-    def create(self, plan: ContainerPlan) -> Container:
+    def create(self, plan: ContainerPlan) -> EngineContainer:
         """Make a container, not started yet."""
         with self.explained(f"making the container {plan.name}"):
             made = self.api.create_container(
@@ -206,7 +206,7 @@ class Engine:
                 labels={LABEL: self.run},
                 host_config=self._host_config(plan),
             )
-        container = Container(self.api, self, plan, str(made["Id"]))
+        container = EngineContainer(self.api, self, plan, str(made["Id"]))
         self._containers.append(container)
         return container
 
@@ -245,7 +245,7 @@ class Engine:
         return path
 
 
-class Container:
+class EngineContainer:
     """A container of an engine."""
 
     def __init__(self, api: docker.APIClient, engine: Engine, plan: ContainerPlan, identity: str) -> None:
@@ -285,14 +285,14 @@ class Container:
                 time.sleep(_WAIT)
         return Ran(int(status), output.decode(errors="replace"), time.monotonic() - started)
 
-    def state(self) -> State:
+    def state(self) -> ContainerState:
         """Return whether it runs."""
         with self._engine.explained(f"looking at {self.plan.name}"):
             found = self._api.inspect_container(self.identity)["State"]
         running = bool(found["Running"])
-        return State(running, None if running or found["Status"] == "created" else int(found["ExitCode"]))
+        return ContainerState(running, None if running or found["Status"] == "created" else int(found["ExitCode"]))
 
-    def wait(self, seconds: float) -> State:
+    def wait(self, seconds: float) -> ContainerState:
         """Return its state once it has ended, or as it is after some time."""
         end = time.monotonic() + seconds
         while (state := self.state()).running and time.monotonic() < end:

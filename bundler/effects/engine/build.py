@@ -17,7 +17,7 @@ from bundler.errors import ToolFailedError
 from bundler.model.digest import Digest
 from bundler.model.progress import Task
 from bundler.oci import tar
-from bundler.oci.tar import Kind, Member
+from bundler.oci.tar import EntryKind, TarEntry
 
 _STEP: Final = re.compile(r"step (\d+)/(\d+)\s*: (.+)", re.IGNORECASE)
 _IMAGE: Final = re.compile(r"-{2,3}>\s+(?:Using cache\s+)?([0-9a-f]{11,64})$")
@@ -157,8 +157,8 @@ def _context(files: tuple[ContextFile, ...]) -> Iterator[bytes]:
         for depth in range(1, len(parts) + 1):
             if (folder := "/".join(parts[:depth])) not in folders:
                 folders.add(folder)
-                yield tar.header(Member(folder, Kind.DIRECTORY, 0o755))
-        yield tar.header(Member(file.path, Kind.FILE, 0o755 if file.executable else 0o644, size=file.size))
+                yield tar.header(TarEntry(folder, EntryKind.DIRECTORY, 0o755))
+        yield tar.header(TarEntry(file.path, EntryKind.FILE, 0o755 if file.executable else 0o644, size=file.size))
         left = file.size
         with file.open() as stream:
             while left and (chunk := stream.read(min(left, _CHUNK))):

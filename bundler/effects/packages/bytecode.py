@@ -55,7 +55,7 @@ class Interpreter:
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceFile:
     """A source to compile, and the absolute path that it will have in the image (what tracebacks will show)."""
 
     path: str
@@ -109,10 +109,10 @@ def _asked(program: str, version: tuple[int, int]) -> Interpreter | None:
     if answer.split(" ")[:2] != ["cpython", f"{version[0]}.{version[1]}"]:
         return None
     # Asked as it is used: a shim may answer here, by this folder or environment, and be another where it compiles.
-    return found if [*compiled(found, [Source("/trial.py", b"")])] else None
+    return found if [*compiled(found, [SourceFile("/trial.py", b"")])] else None
 
 
-def compiled(by: Interpreter, sources: Iterable[Source]) -> Iterator[tuple[str, bytes]]:
+def compiled(by: Interpreter, sources: Iterable[SourceFile]) -> Iterator[tuple[str, bytes]]:
     """Yield path and ``.pyc`` of each source that compiles, in order; as with pip, the others stay sources only.
 
     Which constants ``marshal`` shares depends on what the interpreter has seen before: give it the sources of one
@@ -152,7 +152,7 @@ class _Child:
     def __init__(self, requests: BinaryIO, answers: BinaryIO) -> None:
         self._requests, self._answers = requests, answers
 
-    def ask(self, source: Source) -> bytes:
+    def ask(self, source: SourceFile) -> bytes:
         """Return the ``.pyc`` or nothing; raise ``EOFError`` or ``BrokenPipeError`` where the child has ended."""
         name = source.path.encode()
         self._requests.write(struct.pack(">II", len(name), len(source.content)) + name + source.content)

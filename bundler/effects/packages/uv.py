@@ -71,7 +71,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Release:
+class ResolvedPackage:
     """One version of a distribution that uv chose, and every file of it that is offered."""
 
     name: str
@@ -106,7 +106,7 @@ def resolve(wanted: Resolution) -> tuple[Candidate, ...]:
     return tuple(release.best(wanted.python) for release in releases(wanted))
 
 
-def releases(wanted: Resolution) -> tuple[Release, ...]:
+def releases(wanted: Resolution) -> tuple[ResolvedPackage, ...]:
     """Return the releases that fit together, sorted by name; raises as ``resolve`` does."""
     environment = PackageIndexes.of_this_host().for_uv()
     with tempfile.TemporaryDirectory(prefix="bundler-uv-") as name:
@@ -164,10 +164,10 @@ def _applies(package: Mapping[str, object], wanted: Resolution) -> bool:
     return wanted.python.satisfies(marker if isinstance(marker, str) else None)
 
 
-def _release(package: Mapping[str, object], wanted: Resolution, folder: Path) -> Release:
+def _release(package: Mapping[str, object], wanted: Resolution, folder: Path) -> ResolvedPackage:
     name, version = str(package["name"]), str(package.get("version", ""))
     rows = _files(package, sources=wanted.sources)
-    return Release(name, version, tuple(_candidate(name, version, row, folder) for row in rows))
+    return ResolvedPackage(name, version, tuple(_candidate(name, version, row, folder) for row in rows))
 
 
 def _files(package: Mapping[str, object], *, sources: bool) -> Iterator[Mapping[str, object]]:

@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit
 from bundler.effects.registry import faults
 from bundler.effects.registry.challenge import Challenge, choose
 from bundler.effects.registry.credentials import Credential
-from bundler.effects.registry.faults import Answer
+from bundler.effects.registry.faults import HttpAnswer
 from bundler.effects.registry.http import origin
 from bundler.errors import RegistryError
 
@@ -22,7 +22,7 @@ _DEFAULT_LIFE = 60  # seconds, where a token server does not say (distribution t
 _MARGIN = 10.0  # seconds before its end at which a token is renewed
 _CLIENT = "bundler"
 
-Fetch = Callable[[str, str, dict[str, str], bytes | None], Answer]
+Fetch = Callable[[str, str, dict[str, str], bytes | None], HttpAnswer]
 """Make one exchange (method, URL, headers, body) without authentication."""
 
 
@@ -140,7 +140,7 @@ class Authenticator:
             raise faults.refused(answer, doing=f"asking {parts.netloc} for a token", host=self._host, login=login)
         return self._read_token(answer, asked_at, parts.netloc)
 
-    def _read_token(self, answer: Answer, asked_at: float, server: str) -> _Token:
+    def _read_token(self, answer: HttpAnswer, asked_at: float, server: str) -> _Token:
         try:
             value = json.loads(answer.body)
             text = value.get("token") or value.get("access_token")

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from bundler.effects import files
 from bundler.effects.blobs import BlobStore, BlobWriter
-from bundler.effects.registry.faults import UnreachableError
+from bundler.effects.registry.faults import RegistryUnreachableError
 from bundler.effects.registry.http import Response
 from bundler.effects.registry.meter import Meter
 from bundler.effects.registry.repository import Repository
@@ -67,7 +67,9 @@ def _attempt(
     except RegistryError as error:
         return error
     if writer.size < blob.size:
-        return UnreachableError(f"{repository.full_name} sent {writer.size} of {blob.size} bytes of {blob.digest}.")
+        return RegistryUnreachableError(
+            f"{repository.full_name} sent {writer.size} of {blob.size} bytes of {blob.digest}."
+        )
     return None
 
 

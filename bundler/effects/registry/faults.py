@@ -40,7 +40,7 @@ class RefusedError(RegistryError):
         self.retry_after = retry_after
 
 
-class UnreachableError(RegistryError):
+class RegistryUnreachableError(RegistryError):
     """No answer came; ``transient`` tells whether another attempt may help."""
 
     def __init__(self, problem: str, *, remedy: str = "", transient: bool = True) -> None:
@@ -49,7 +49,7 @@ class UnreachableError(RegistryError):
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpAnswer:
     """A whole answer with a small body; header names are in lower case."""
 
     status: int
@@ -73,7 +73,7 @@ def transient(error: RegistryError) -> bool:
     """Tell whether trying again may help."""
     if isinstance(error, RefusedError):
         return error.status in TRANSIENT_STATUSES
-    return isinstance(error, UnreachableError) and error.transient
+    return isinstance(error, RegistryUnreachableError) and error.transient
 
 
 def _errors(body: bytes) -> tuple[tuple[str, str], ...]:
@@ -92,7 +92,7 @@ def _errors(body: bytes) -> tuple[tuple[str, str], ...]:
     )
 
 
-def refused(answer: Answer, *, doing: str, host: str, login: str | None) -> RefusedError:
+def refused(answer: HttpAnswer, *, doing: str, host: str, login: str | None) -> RefusedError:
     """Make the error for an answer; ``login`` says as whom we came (None: as anybody)."""
     errors = _errors(answer.body)
     details = tuple(f"{code}: {message}" for code, message in errors)
@@ -124,7 +124,7 @@ _SPEAKS_TLS = "This port speaks TLS: leave --plain-http away."
 _SERVER_FAULT = "The fault is on its side: see the registry's log, then run the same command again."
 
 
-def _remedy(answer: Answer, codes: frozenset[str], host: str, login: str | None) -> str:
+def _remedy(answer: HttpAnswer, codes: frozenset[str], host: str, login: str | None) -> str:
     if answer.status == HTTPStatus.BAD_REQUEST and b"HTTP request to an HTTPS server" in answer.body:  # Go's words
         return _SPEAKS_TLS
     if answer.status in REDIRECTS:
@@ -139,7 +139,7 @@ def _remedy(answer: Answer, codes: frozenset[str], host: str, login: str | None)
     return text.format(host=host, login=login or "anybody")
 
 
-def unreachable(error: Exception, *, doing: str, host: str) -> UnreachableError:
+def unreachable(error: Exception, *, doing: str, host: str) -> RegistryUnreachableError:
     """Make the error for an exchange that did not end in an answer."""
     where = f"the registry {host} while {doing}"
     match error:
@@ -148,7 +148,7 @@ def unreachable(error: Exception, *, doing: str, host: str) -> UnreachableError:
         case InvalidURL():
             return no_address(str(error), host)
         case NotConnectedError(proxy=True):
-            return UnreachableError(
+            return RegistryUnreachableError(
                 f"The proxy did not let us reach {where}: {_said(error.reason)}.",
                 remedy="Correct HTTPS_PROXY, or add the host to NO_PROXY.",
                 transient=False,
@@ -159,12 +159,12 @@ def unreachable(error: Exception, *, doing: str, host: str) -> UnreachableError:
             problem, remedy = f"Waited in vain for {where}.", "Run the same command again, or give more time."
         case _:
             problem, remedy = f"Lost {where}: {_said(error)}.", "Run the same command again: it continues."
-    return UnreachableError(problem, remedy=remedy)
+    return RegistryUnreachableError(problem, remedy=remedy)
 
 
-def no_address(shown: str, host: str) -> UnreachableError:
+def no_address(shown: str, host: str) -> RegistryUnreachableError:
     """Make the error for a ``Location`` that leads nowhere."""
-    return UnreachableError(
+    return RegistryUnreachableError(
         f"The registry {host} sends us somewhere that is no address: {shown.partition('?')[0]}.",
         remedy="Correct the address that it, or the proxy before it, is configured with.",
         transient=False,
@@ -185,7 +185,7 @@ def _said(error: Exception) -> str:
     return (text or type(error).__name__).rstrip(".")
 
 
-def _tls_failed(text: str, where: str, host: str) -> UnreachableError:
+def _tls_failed(text: str, where: str, host: str) -> RegistryUnreachableError:
     upper = text.upper().replace(" ", "_")
     if "WRONG_VERSION_NUMBER" in upper or "RECORD_LAYER_FAILURE" in upper or "HTTP_REQUEST" in upper:
         remedy = "It seems to speak plain HTTP there; if that is meant to be, add --plain-http."
@@ -199,5 +199,5 @@ def _tls_failed(text: str, where: str, host: str) -> UnreachableError:
         remedy = "It may want a client certificate: put one into certs.d, or name it."
     else:
         # A connection that broke in the middle shows up as a TLS error, too.
-        return UnreachableError(f"TLS broke off to {where}: {text}.", remedy="Run the same command again.")
-    return UnreachableError(f"No trusted TLS to {where}: {text}.", remedy=remedy, transient=False)
+        return RegistryUnreachableError(f"TLS broke off to {where}: {text}.", remedy="Run the same command again.")
+    return RegistryUnreachableError(f"No trusted TLS to {where}: {text}.", remedy=remedy, transient=False)

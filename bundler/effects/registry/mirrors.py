@@ -37,7 +37,7 @@ class Location:
 
 
 @dataclass(frozen=True)
-class Source:
+class PullLocation:
     """One place to read an image from, and whether it is the place that the reference itself names."""
 
     reference: ImageRef
@@ -45,7 +45,7 @@ class Source:
     own: bool
 
 
-def sources(reference: ImageRef, rules: Iterable[Rule]) -> Iterator[Source]:
+def sources(reference: ImageRef, rules: Iterable[Rule]) -> Iterator[PullLocation]:
     """Yield the places to try, the reference's own last; of several rules that fit, the first longest counts.
 
     Raises:
@@ -53,18 +53,18 @@ def sources(reference: ImageRef, rules: Iterable[Rule]) -> Iterator[Source]:
     """
     fitting = [rule for rule in rules if _fits(rule.prefix, reference)]
     if not fitting:
-        yield Source(reference, insecure=False, own=True)
+        yield PullLocation(reference, insecure=False, own=True)
         return
     rule = max(fitting, key=lambda rule: len(rule.prefix))
     for location in rule.locations:
         if reference.digest or not location.only_digests:
-            yield Source(_moved(reference, rule.prefix, location.path), location.insecure, own=False)
+            yield PullLocation(_moved(reference, rule.prefix, location.path), location.insecure, own=False)
     if rule.last is None:
         raise UsageError(
             f"The host's registries.conf blocks {rule.prefix}, so {reference} cannot be read.",
             remedy="Give a mirror for it ('mirrors' in the spec), or unblock it.",
         )
-    yield Source(_moved(reference, rule.prefix, rule.last.path), rule.last.insecure, own=True)
+    yield PullLocation(_moved(reference, rule.prefix, rule.last.path), rule.last.insecure, own=True)
 
 
 def _fits(prefix: str, reference: ImageRef) -> bool:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from bundler.effects.registry.retry import CalledOffError, CallOff
+from bundler.effects.registry.retry import CalledOffError, Cancellation
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -21,7 +21,7 @@ def each(
     work: Callable[[_Item], _Result],
     *,
     workers: int,
-    call_off: CallOff,
+    call_off: Cancellation,
     at_first: int | None = None,
 ) -> tuple[_Result, ...]:
     """Do ``work`` on every item, first come first served, and return the results in the order of the items.
@@ -62,7 +62,7 @@ def each(
     return tuple(results[number] for number in range(count))
 
 
-def _wait(threads: list[threading.Thread], errors: list[BaseException], call_off: CallOff) -> None:
+def _wait(threads: list[threading.Thread], errors: list[BaseException], call_off: Cancellation) -> None:
     """Wait for all of them, but only for a moment where one has failed or we are interrupted."""
     try:
         for thread in threads:

@@ -10,11 +10,11 @@ from bundler.effects.blobs import BlobStore
 from bundler.effects.registry import download, mirrors, parallel
 from bundler.effects.registry.auth import Scope
 from bundler.effects.registry.endpoint import Connection, Endpoint, TlsSettings
-from bundler.effects.registry.faults import RefusedError, UnreachableError
+from bundler.effects.registry.faults import RefusedError, RegistryUnreachableError
 from bundler.effects.registry.meter import Meter
-from bundler.effects.registry.mirrors import Rule, Source
+from bundler.effects.registry.mirrors import PullLocation, Rule
 from bundler.effects.registry.repository import Repository
-from bundler.effects.registry.retry import CallOff
+from bundler.effects.registry.retry import Cancellation
 from bundler.effects.registry.session import Session
 from bundler.errors import RegistryError, SpecError
 from bundler.model import media_types
@@ -111,7 +111,7 @@ class Puller:
         self._store = store
         self._settings = settings
         self._progress = progress
-        self._call_off = CallOff()
+        self._call_off = Cancellation()
         self._sessions: dict[tuple[str, bool], Session] = {}
         self._homes: dict[ImageRef, Repository] = {}
 
@@ -201,20 +201,20 @@ class Puller:
             f"No source has {reference}.", remedy="Correct the reference or the mirrors.", details=tuple(failures)
         )
 
-    def _try(self, source: Source) -> tuple[Repository, Descriptor] | RegistryError:
+    def _try(self, source: PullLocation) -> tuple[Repository, Descriptor] | RegistryError:
         try:
             home = Repository(self._session(source), source.reference.repository)
             return home, self._stored(home, source.reference.digest or source.reference.tag or "latest")
-        except (RefusedError, UnreachableError) as error:
+        except (RefusedError, RegistryUnreachableError) as error:
             return error
 
-    def _session(self, source: Source) -> Session:
+    def _session(self, source: PullLocation) -> Session:
         key = (source.reference.registry, source.insecure)
         if key not in self._sessions:
             self._sessions[key] = self._open(source)
         return self._sessions[key]
 
-    def _open(self, source: Source) -> Session:
+    def _open(self, source: PullLocation) -> Session:
         """Open a session; a mirror must answer at once, or the next one is asked."""
         host, settings = source.reference.registry, self._settings
         brief = settings.connection if source.own else replace(settings.connection, attempts=2)
@@ -223,12 +223,12 @@ class Puller:
             endpoint = replace(endpoint, tls=replace(settings.tls, verify=False))
             try:
                 self._greet(endpoint, replace(brief, attempts=1), source)
-            except UnreachableError:
+            except RegistryUnreachableError:
                 endpoint = replace(endpoint, plain_http=True)
         self._greet(endpoint, brief, source)
         return Session(endpoint, settings.connection, self._call_off)
 
-    def _greet(self, endpoint: Endpoint, connection: Connection, source: Source) -> None:
+    def _greet(self, endpoint: Endpoint, connection: Connection, source: PullLocation) -> None:
         with closing(Session(endpoint, connection, self._call_off)) as session:
             session.check(Scope(source.reference.repository))
 

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from urllib.parse import urlencode
 
 from bundler.effects.registry.auth import Scope
-from bundler.effects.registry.faults import Answer
+from bundler.effects.registry.faults import HttpAnswer
 from bundler.effects.registry.http import Response
 from bundler.effects.registry.session import Session
 from bundler.errors import RegistryError
@@ -25,7 +25,7 @@ _NO_REFERRERS = (400, 401, 403, 404, 405, 406, 501)
 
 
 @dataclass(frozen=True)
-class Manifest:
+class RegistryManifest:
     """A manifest or an index, byte for byte as the registry keeps it."""
 
     descriptor: Descriptor
@@ -66,7 +66,7 @@ class Repository:
             headers={"Range": f"bytes={offset}-"} if offset else None,
         )
 
-    def manifest(self, reference: str | Digest) -> Manifest:
+    def manifest(self, reference: str | Digest) -> RegistryManifest:
         """Fetch a manifest or an index, verified (end-3).
 
         Raises:
@@ -82,7 +82,7 @@ class Repository:
                 remedy="The registry, or something between here and there, alters what it serves.",
             )
         media_type = _media_type(answer, self.full_name)
-        return Manifest(Descriptor(media_type, digest, len(answer.body)), answer.body)
+        return RegistryManifest(Descriptor(media_type, digest, len(answer.body)), answer.body)
 
     def find_manifest(self, reference: str | Digest) -> Digest | None:
         """Return the digest of a manifest, or None where there is none (end-3)."""
@@ -134,7 +134,7 @@ class Repository:
             return None
         return self.upload_url(answer)
 
-    def upload_url(self, answer: Answer) -> str:
+    def upload_url(self, answer: HttpAnswer) -> str:
         """Return where an upload goes on; raise ``RegistryError`` where the answer does not say."""
         location = answer.headers.get("location")
         if not location:
@@ -157,7 +157,7 @@ class Repository:
                     continue
         return ()
 
-    def compare(self, answer: Answer, digest: Digest, doing: str) -> None:
+    def compare(self, answer: HttpAnswer, digest: Digest, doing: str) -> None:
         """Raise ``RegistryError`` where the answer names another digest than the one that is due."""
         said = answer.headers.get("docker-content-digest")
         if said and said.startswith("sha256:") and said != str(digest):
@@ -167,19 +167,19 @@ class Repository:
                 remedy="The registry, or something between here and there, alters what passes: do not use it.",
             )
 
-    def _ask(self, method: str, path: str, doing: str, expect: tuple[int, ...], *, accept: bool = False) -> Answer:
+    def _ask(self, method: str, path: str, doing: str, expect: tuple[int, ...], *, accept: bool = False) -> HttpAnswer:
         headers = _ACCEPT if accept else None
         return self.session.ask(method, path, doing=doing, expect=expect, scopes=(self.scope,), headers=headers)
 
 
-def _digest_of(answer: Answer) -> Digest | None:
+def _digest_of(answer: HttpAnswer) -> Digest | None:
     try:
         return Digest.parse(answer.headers.get("docker-content-digest", ""))
     except ValueError:
         return None
 
 
-def _media_type(answer: Answer, name: str) -> str:
+def _media_type(answer: HttpAnswer, name: str) -> str:
     """Return the manifest's own media type, else the answer's."""
     try:
         own = document.parse(answer.body, "it").get("mediaType")

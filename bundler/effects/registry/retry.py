@@ -20,7 +20,7 @@ class CalledOffError(Exception):
 
 
 @dataclass
-class CallOff:
+class Cancellation:
     """Shared by everything that works on one task: when set, all of it ends soon."""
 
     _event: threading.Event = field(default_factory=threading.Event)
@@ -45,7 +45,7 @@ class Patience:
     """Counts the failures of one piece of work; ``attempts`` in a row without progress are borne."""
 
     attempts: int
-    call_off: CallOff
+    call_off: Cancellation
     jitter: Callable[[], float] = random.random
     failures: int = 0
 

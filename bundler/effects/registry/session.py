@@ -18,10 +18,10 @@ from bundler import __version__
 from bundler.effects.registry import credentials, faults, tls
 from bundler.effects.registry.auth import Authenticator, Scope
 from bundler.effects.registry.endpoint import Connection, Endpoint
-from bundler.effects.registry.faults import Answer, RefusedError
+from bundler.effects.registry.faults import HttpAnswer, RefusedError
 from bundler.effects.registry.http import Connections, Response, origin
 from bundler.effects.registry.proxies import proxy_for
-from bundler.effects.registry.retry import CallOff, Patience
+from bundler.effects.registry.retry import Cancellation, Patience
 from bundler.errors import RegistryError
 
 _LOG = logging.getLogger(__name__)
@@ -53,10 +53,10 @@ class Session:
     ``ask`` repeats what failed for a reason that passes; ``exchange`` and ``stream`` try once.
     """
 
-    def __init__(self, endpoint: Endpoint, connection: Connection, call_off: CallOff | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, connection: Connection, call_off: Cancellation | None = None) -> None:
         self.endpoint = endpoint
         self.connection = connection
-        self.call_off = call_off or CallOff()
+        self.call_off = call_off or Cancellation()
         self._auth = Authenticator(
             endpoint.host,
             lambda repository: credentials.find(endpoint.host, repository, connection),
@@ -113,7 +113,7 @@ class Session:
         scopes: tuple[Scope, ...] = (),
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
-    ) -> Answer:
+    ) -> HttpAnswer:
         """Return the answer, whose status is one of ``expect``; ``doing`` completes "... while doing".
 
         Raises:
@@ -122,7 +122,7 @@ class Session:
         """
         patience = self.patience()
 
-        def attempt() -> Answer | RegistryError:
+        def attempt() -> HttpAnswer | RegistryError:
             try:
                 answer = self.exchange(method, location, doing=doing, scopes=scopes, headers=headers, body=body)
             except RegistryError as error:
@@ -143,7 +143,7 @@ class Session:
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
         completes: bool = False,
-    ) -> Answer:
+    ) -> HttpAnswer:
         """Try once and return whatever answer comes; raise ``UnreachableError`` where none does.
 
         ``completes`` says that the registry may take long to answer, as where it stores a whole blob.
@@ -177,7 +177,7 @@ class Session:
             raise
         response.release()
 
-    def refusal(self, answer: Answer, *, doing: str, scopes: tuple[Scope, ...] = ()) -> RefusedError:
+    def refusal(self, answer: HttpAnswer, *, doing: str, scopes: tuple[Scope, ...] = ()) -> RefusedError:
         """Make the error for an answer that says no."""
         login = self._auth.login(scopes)
         return faults.refused(answer, doing=doing, host=self.endpoint.host, login=login)
@@ -258,7 +258,7 @@ class Session:
                 self._contexts[own] = tls.context(self._tls[own])
             return self._contexts[own]
 
-    def _read(self, response: Response, url: str) -> Answer:
+    def _read(self, response: Response, url: str) -> HttpAnswer:
         """Take a small body whole and give the connection back."""
         try:
             body = response.read(_SMALL_BODY + 1)
@@ -272,4 +272,4 @@ class Session:
                 remedy="What answers there may not be a registry.",
             )
         response.release()
-        return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, body, url)
+        return HttpAnswer(response.status, {name.lower(): value for name, value in response.headers.items()}, body, url)

@@ -8,8 +8,8 @@ from contextlib import suppress
 from http import HTTPStatus
 from urllib.parse import quote
 
-from bundler.effects.archive.blob_content import Content
-from bundler.effects.registry.faults import Answer, RefusedError
+from bundler.effects.archive.blob_content import BlobContent
+from bundler.effects.registry.faults import HttpAnswer, RefusedError
 from bundler.effects.registry.journal import Entry, Journal
 from bundler.effects.registry.meter import Meter
 from bundler.effects.registry.repository import Repository
@@ -30,7 +30,7 @@ _NO_CHUNKS = frozenset({400, 405, 409, 412, 416, 501})
 class _Hasher:
     """Hashes a content once, in order, however often and in whatever pieces it is sent."""
 
-    def __init__(self, content: Content) -> None:
+    def __init__(self, content: BlobContent) -> None:
         self._content = content
         self._state = hashlib.sha256()
         self._position = 0
@@ -56,7 +56,7 @@ class _Hasher:
             self._position += len(part)
 
 
-def damaged(content: Content, seen: str) -> VerificationError:
+def damaged(content: BlobContent, seen: str) -> VerificationError:
     """Make the error for bytes that are not what their name says."""
     return VerificationError(
         f"{content.name} is damaged: its digest should be {content.digest}, and is {seen}.",
@@ -64,7 +64,7 @@ def damaged(content: Content, seen: str) -> VerificationError:
     )
 
 
-def read_part(content: Content, offset: int, view: memoryview) -> memoryview:
+def read_part(content: BlobContent, offset: int, view: memoryview) -> memoryview:
     """Return the next bytes, in ``view``; raise ``VerificationError`` where the file ends too early."""
     try:
         count = content.read_into(offset, view)
@@ -83,7 +83,9 @@ def read_part(content: Content, offset: int, view: memoryview) -> memoryview:
 class _Upload:
     """One blob on its way: ``_url`` takes the byte at ``_offset`` next; where it is None, an upload is to begin."""
 
-    def __init__(self, repository: Repository, content: Content, entry: Entry, meter: Meter, chunk_size: int) -> None:
+    def __init__(
+        self, repository: Repository, content: BlobContent, entry: Entry, meter: Meter, chunk_size: int
+    ) -> None:
         self._repository = repository
         self._session = repository.session
         self._content = content
@@ -194,7 +196,9 @@ class _Upload:
             raise self._refusal(answer)
         self._repository.compare(answer, self._content.digest, self._doing)
 
-    def _send(self, method: str, url: str, length: int, headers: dict[str, str], *, completes: bool = False) -> Answer:
+    def _send(
+        self, method: str, url: str, length: int, headers: dict[str, str], *, completes: bool = False
+    ) -> HttpAnswer:
         offset = self._offset
         return self._session.exchange(
             method,
@@ -238,11 +242,11 @@ class _Upload:
         else:
             self._entry.forget()
 
-    def _refusal(self, answer: Answer) -> RefusedError:
+    def _refusal(self, answer: HttpAnswer) -> RefusedError:
         return self._session.refusal(answer, doing=self._doing, scopes=(self._repository.scope,))
 
 
-def _kept(answer: Answer) -> int | None:
+def _kept(answer: HttpAnswer) -> int | None:
     """Return how many bytes the answer's ``Range: 0-LAST`` speaks of, or None."""
     first, _, last = answer.headers.get("range", "").removeprefix("bytes=").partition("-")
     return int(last) + 1 if first == "0" and last.isascii() and last.isdigit() else None
@@ -250,7 +254,7 @@ def _kept(answer: Answer) -> int | None:
 
 def upload(
     repository: Repository,
-    content: Content,
+    content: BlobContent,
     *,
     journal: Journal,
     meter: Meter,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bundler.effects.skopeo import source as skopeo_source
-from bundler.effects.skopeo.source import Source
+from bundler.effects.skopeo.source import SkopeoSource
 from bundler.errors import BundlerError, RegistryError, ToolFailedError, VerificationError
 
 
@@ -112,7 +112,7 @@ _COMPLAINTS: Final = (
 )
 
 
-def translate(error: ToolFailedError, source: Source) -> BundlerError:
+def translate(error: ToolFailedError, source: SkopeoSource) -> BundlerError:
     """Return the error that a reader can act on; one that is not known stays as skopeo put it."""
     text = "\n".join(error.details).lower()
     for complaint in _COMPLAINTS:
@@ -124,7 +124,7 @@ def translate(error: ToolFailedError, source: Source) -> BundlerError:
     return error
 
 
-def _listing(source: Source) -> str:
+def _listing(source: SkopeoSource) -> str:
     match source.transport:
         case "docker":
             return f"skopeo list-tags docker:{skopeo_source.repository(source)}"

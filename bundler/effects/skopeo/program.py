@@ -15,7 +15,7 @@ from bundler.effects.blobs import BlobStore
 from bundler.effects.registry.endpoint import Access
 from bundler.effects.skopeo import access as skopeo_access
 from bundler.effects.skopeo import errors as skopeo_errors
-from bundler.effects.skopeo.source import Source
+from bundler.effects.skopeo.source import SkopeoSource
 from bundler.errors import ToolFailedError, ToolMissingError
 from bundler.model import media_types
 from bundler.model.descriptor import Descriptor
@@ -42,14 +42,14 @@ class Skopeo:
             )
         self._access = access
 
-    def raw(self, source: Source) -> bytes:
+    def raw(self, source: SkopeoSource) -> bytes:
         """Return the manifest or index as the source has it."""
         with _explained(source), self._reaching(source) as options:
             command = ["skopeo", "inspect", "--raw", *options, source.argument]
             said = process.run(command, purpose=f"reading {source}", timeout=_INSPECT_SECONDS)
         return said.stdout.encode()
 
-    def copy(self, source: Source, entry: Descriptor | None, store: BlobStore, task: Task) -> Descriptor:
+    def copy(self, source: SkopeoSource, entry: Descriptor | None, store: BlobStore, task: Task) -> Descriptor:
         """Copy one image, of an index that of the entry; blobs go straight into the store."""
         chosen = ["--preserve-digests"] if source.keeps_digests else []
         if entry and source.addresses_digests:
@@ -71,7 +71,7 @@ class Skopeo:
             return _named_in(Path(name) / "layout" / "index.json")
 
     @contextmanager
-    def _reaching(self, source: Source, side: str = "") -> Iterator[tuple[str, ...]]:
+    def _reaching(self, source: SkopeoSource, side: str = "") -> Iterator[tuple[str, ...]]:
         """Say how often to try, and how to reach a registry where the source is in one."""
         repeating = skopeo_access.retries(self._access, _RETRIES)
         if not source.addresses_digests:
@@ -97,7 +97,7 @@ def _named_in(layout_index: Path) -> Descriptor:
 
 
 @contextmanager
-def _explained(source: Source) -> Iterator[None]:
+def _explained(source: SkopeoSource) -> Iterator[None]:
     try:
         yield
     except ToolFailedError as error:

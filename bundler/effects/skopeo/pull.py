@@ -10,7 +10,7 @@ from bundler.effects.blobs import BlobStore
 from bundler.effects.registry.endpoint import Access
 from bundler.effects.skopeo import source as skopeo_source
 from bundler.effects.skopeo.program import Skopeo
-from bundler.effects.skopeo.source import Source
+from bundler.effects.skopeo.source import SkopeoSource
 from bundler.errors import SpecError, VerificationError
 from bundler.model import media_types
 from bundler.model.descriptor import Descriptor
@@ -81,11 +81,13 @@ def pull(
     return PulledImage(source, root, digest)
 
 
-def _key(source: Source, digest: Digest, platforms: Sequence[Platform]) -> str:
+def _key(source: SkopeoSource, digest: Digest, platforms: Sequence[Platform]) -> str:
     return f"{source.transport} {digest} {' '.join(sorted(map(str, platforms)))}"
 
 
-def _recalled(store: BlobStore, source: Source, digest: Digest, platforms: Sequence[Platform]) -> Descriptor | None:
+def _recalled(
+    store: BlobStore, source: SkopeoSource, digest: Digest, platforms: Sequence[Platform]
+) -> Descriptor | None:
     """Return the root of an earlier pull, if all that belongs to it is still here."""
     record = store.recall(_RECORD, _key(source, digest, platforms))
     if record is None:
@@ -111,7 +113,7 @@ class _Pull:
     """One pull under way."""
 
     skopeo: Skopeo
-    source: Source
+    source: SkopeoSource
     store: BlobStore
     task: Task
 
@@ -188,7 +190,7 @@ def _pulled(begun: _Pull, raw: bytes, platforms: Sequence[Platform]) -> Descript
     return begun.single(raw, platforms)
 
 
-def _media_type(raw: bytes, source: Source) -> str:
+def _media_type(raw: bytes, source: SkopeoSource) -> str:
     try:
         value = document.parse(raw, "its manifest")
     except ValueError as error:

@@ -20,7 +20,7 @@ _TRANSPORTS: Final = _FILES | _REBUILDING
 
 
 @dataclass(frozen=True)
-class Source:
+class SkopeoSource:
     """A source as skopeo is told it: ``location`` is what follows the transport's colon."""
 
     transport: str
@@ -48,7 +48,7 @@ class Source:
         """The digest that the source itself names."""
         return self.reference.digest if self.reference else None
 
-    def at(self, digest: Digest) -> Source:
+    def at(self, digest: Digest) -> SkopeoSource:
         """Return the source of the image of that digest; only where ``addresses_digests``."""
         return replace(self, location=f"{repository(self)}@{digest}")
 
@@ -56,7 +56,7 @@ class Source:
         return str(self.reference) if self.reference else self.argument
 
 
-def parse(text: str, mirrors: Sequence[Mirror] = ()) -> Source:
+def parse(text: str, mirrors: Sequence[Mirror] = ()) -> SkopeoSource:
     """Read an image reference or a skopeo source; raise ``SpecError`` where it is neither, or its file is not there."""
     transport, colon, location = text.partition(":")
     if transport == _REGISTRY and location.startswith("//"):
@@ -67,7 +67,7 @@ def parse(text: str, mirrors: Sequence[Mirror] = ()) -> Source:
                 f"There is no {_file(transport, location)}, which {text!r} names.",
                 remedy="Check the path of the image.",
             )
-        return Source(transport, _absolute(transport, location))
+        return SkopeoSource(transport, _absolute(transport, location))
     if "://" in text:
         raise SpecError(
             f"{text!r} names no way to read images that is known here.",
@@ -90,7 +90,7 @@ def _absolute(transport: str, location: str) -> str:
     return str(Path.cwd() / location) if transport in _FILES else location
 
 
-def _registry(text: str, mirrors: Sequence[Mirror]) -> Source:
+def _registry(text: str, mirrors: Sequence[Mirror]) -> SkopeoSource:
     try:
         reference = ImageRef.parse(text)
     except ValueError as error:
@@ -98,7 +98,7 @@ def _registry(text: str, mirrors: Sequence[Mirror]) -> Source:
     name, insecure = _mirrored(reference, mirrors)
     # skopeo refuses a tag beside a digest; the digest says more.
     suffix = f"@{reference.digest}" if reference.digest else f":{reference.tag}"
-    return Source(_REGISTRY, f"//{name}{suffix}", reference, insecure)
+    return SkopeoSource(_REGISTRY, f"//{name}{suffix}", reference, insecure)
 
 
 def _mirrored(reference: ImageRef, mirrors: Sequence[Mirror]) -> tuple[str, bool]:
@@ -110,12 +110,12 @@ def _mirrored(reference: ImageRef, mirrors: Sequence[Mirror]) -> tuple[str, bool
     return reference.name, False
 
 
-def host(source: Source) -> str:
+def host(source: SkopeoSource) -> str:
     """Return the registry that is asked, for messages and ``skopeo login``."""
     return source.location.removeprefix("//").partition("/")[0]
 
 
-def repository(source: Source) -> str:
+def repository(source: SkopeoSource) -> str:
     """Return the location of a registry's image without tag and digest."""
     head, slash, last = source.location.partition("@")[0].rpartition("/")
     return f"{head}{slash}{last.partition(':')[0]}"

@@ -7,7 +7,7 @@ from typing import Final
 
 from bundler.feast.deployment.servers import METRICS_PORT, PORTS, open_ports
 from bundler.feast.deployment.tenant import Tenant
-from bundler.feast.deployment.topology import Role
+from bundler.feast.deployment.topology import FeatureStoreRole
 from bundler.model.descriptor import Json
 from bundler.model.server_spec import StorePeer
 
@@ -121,10 +121,10 @@ def _shared_registry(tenant: Tenant) -> Iterator[dict[str, Json]]:
         return
     # Rules are held against pods, behind the Service: its ports play no part.
     port = _ports(PORTS["registry"].chosen(tls=shared.tls is not None))
-    if tenant.role is Role.SHARED_REGISTRY:
+    if tenant.role is FeatureStoreRole.SHARED_REGISTRY:
         peers: list[Json] = [_namespace(name) for name in shared.clients]
         yield _policy(tenant, "tenants", _servers(tenant), ingress=[{"from": peers, "ports": port}])
-    elif tenant.role is Role.REGISTRY_CLIENT:
+    elif tenant.role is FeatureStoreRole.REGISTRY_CLIENT:
         there: dict[str, Json] = {
             **_namespace(shared.names.namespace),
             "podSelector": {"matchLabels": {"feast.dev/name": shared.names.name}},

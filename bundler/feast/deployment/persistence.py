@@ -10,7 +10,7 @@ from bundler.errors import SpecError
 from bundler.feast.deployment.tenant import Tenant
 from bundler.feast.stores.feature_store_yaml import FeatureStoreConfig
 from bundler.model import deployment_spec
-from bundler.model.deployment_spec import Volume
+from bundler.model.deployment_spec import VolumeSpec
 from bundler.model.descriptor import Json
 
 _OFFLINE_FILES: Final = frozenset({"file", "dask", "duckdb"})
@@ -28,7 +28,7 @@ class StoreSecretKey:
 
 
 @dataclass(frozen=True)
-class Store:
+class StoreDeclaration:
     """A store as the CR says it.
 
     ``persistence`` is None where the operator cannot be told of the store (a remote one, a class of one's own, a type
@@ -61,9 +61,9 @@ class Store:
 class Stores:
     """The stores of one FeatureStore; the offline store is None where feature_store.yaml leaves it to Feast."""
 
-    online: Store
-    offline: Store | None
-    registry: Store
+    online: StoreDeclaration
+    offline: StoreDeclaration | None
+    registry: StoreDeclaration
 
     @property
     def secrets(self) -> Mapping[str, Sequence[StoreSecretKey]]:
@@ -92,18 +92,18 @@ def _same_place(one: StoreSecretKey, other: StoreSecretKey) -> bool:
     return (one.secret, one.key) == (other.secret, other.key)
 
 
-def _online(tenant: Tenant) -> Store:
+def _online(tenant: Tenant) -> StoreDeclaration:
     config, named = tenant.config, tenant.deployment.online_store
     if config.online_type == "sqlite":
         file = _file(config, "online_store", "data/online.db", named.volume)
-        return Store("online", "sqlite", {"file": file})
+        return StoreDeclaration("online", "sqlite", {"file": file})
     _refuse_volume(named, "onlineStore", config.online_type)
     secret = _secret(named, tenant, "online-store")
     known = tenant.capabilities.online_stores
     return _database("online", config.online_type, config.online_store, secret, known)
 
 
-def _offline(tenant: Tenant) -> Store | None:
+def _offline(tenant: Tenant) -> StoreDeclaration | None:
     config, named = tenant.config, tenant.deployment.offline_store
     if config.offline_type in _OFFLINE_FILES:
         return _offline_file(tenant, named.volume)
@@ -120,7 +120,7 @@ def _offline(tenant: Tenant) -> Store | None:
     return _database("offline", config.offline_type, config.offline_store, secret, known)
 
 
-def _offline_file(tenant: Tenant, volume: Volume | None) -> Store | None:
+def _offline_file(tenant: Tenant, volume: VolumeSpec | None) -> StoreDeclaration | None:
     """Return the offline store where it has to be said: Feast's default is not, nor is it a store that pods share."""
     kind = tenant.config.offline_type
     wanted = bool(tenant.config.offline_store) or "offline" in tenant.servers or volume is not None
@@ -128,16 +128,16 @@ def _offline_file(tenant: Tenant, volume: Volume | None) -> Store | None:
     if not wanted or (tenant.scaled and default):
         return None
     claim: dict[str, Json] = {"pvc": _claim(volume)} if volume else {}
-    return Store("offline", kind, {"file": {"type": kind, **claim}})
+    return StoreDeclaration("offline", kind, {"file": {"type": kind, **claim}})
 
 
-def _registry(tenant: Tenant) -> Store:
+def _registry(tenant: Tenant) -> StoreDeclaration:
     config, named = tenant.config, tenant.deployment.registry
     if config.registry_type == "remote":
-        return Store("registry", "remote", None)
+        return StoreDeclaration("registry", "remote", None)
     if config.registry_type == "file":
         file = _file(config, "registry", "data/registry.db", named.volume)
-        return Store("registry", "file", {"file": {**file, **_registry_cache(config.registry)}})
+        return StoreDeclaration("registry", "file", {"file": {**file, **_registry_cache(config.registry)}})
     _refuse_volume(named, "registry", config.registry_type)
     secret = _secret(named, tenant, "registry")
     known = tenant.capabilities.registry_stores
@@ -149,19 +149,21 @@ def _registry_cache(registry: Mapping[str, Json]) -> dict[str, Json]:
     return {key: registry[key] for key in keys if key in registry}
 
 
-def _secret(named: deployment_spec.Store, tenant: Tenant, suffix: str) -> str:
+def _secret(named: deployment_spec.StoreSpec, tenant: Tenant, suffix: str) -> str:
     return named.secret or f"{tenant.deployment.name}-{suffix}"
 
 
-def _database(role: str, kind: str, parameters: Mapping[str, Json], secret: str, known: frozenset[str]) -> Store:
+def _database(
+    role: str, kind: str, parameters: Mapping[str, Json], secret: str, known: frozenset[str]
+) -> StoreDeclaration:
     if kind not in known:
-        return Store(role, kind, None)
+        return StoreDeclaration(role, kind, None)
     type_key = "registry_type" if role == "registry" else "type"
     key = StoreSecretKey(secret, kind, {name: value for name, value in parameters.items() if name != type_key})
-    return Store(role, kind, {"store": {"type": kind, "secretRef": {"name": secret}}}, key)
+    return StoreDeclaration(role, kind, {"store": {"type": kind, "secretRef": {"name": secret}}}, key)
 
 
-def _with_key(store: Store, key: str) -> Store:
+def _with_key(store: StoreDeclaration, key: str) -> StoreDeclaration:
     if store.secret is None:
         return store
     reference: dict[str, Json] = {
@@ -172,7 +174,7 @@ def _with_key(store: Store, key: str) -> Store:
     return replace(store, persistence={"store": reference}, secret=replace(store.secret, key=key))
 
 
-def _file(config: FeatureStoreConfig, section: str, default: str, volume: Volume | None) -> dict[str, Json]:
+def _file(config: FeatureStoreConfig, section: str, default: str, volume: VolumeSpec | None) -> dict[str, Json]:
     path = config.section(section).get("path", default)
     if not isinstance(path, str) or not path.startswith(("/", *_BUCKETS)):
         raise SpecError(
@@ -190,7 +192,7 @@ def _file(config: FeatureStoreConfig, section: str, default: str, volume: Volume
     return {"path": name, "pvc": _claim(volume)}
 
 
-def _claim(volume: Volume) -> dict[str, Json]:
+def _claim(volume: VolumeSpec) -> dict[str, Json]:
     mount: dict[str, Json] = {"mountPath": volume.mount_path.rstrip("/") or "/"}
     if volume.claim:
         return {**mount, "ref": {"name": volume.claim}}
@@ -204,7 +206,7 @@ def _claim(volume: Volume) -> dict[str, Json]:
     return {**mount, "create": create}
 
 
-def _refuse_volume(named: deployment_spec.Store, section: str, kind: str) -> None:
+def _refuse_volume(named: deployment_spec.StoreSpec, section: str, kind: str) -> None:
     if named.volume is not None:
         raise SpecError(
             f"deployment.{section}.volume: a store of type {kind} is no file, so there is nothing to put on a volume.",

@@ -7,9 +7,9 @@ from typing import Any
 from bundler.errors import SpecError
 from bundler.feast.deployment import servers
 from bundler.feast.deployment.cron_job import cron_job
-from bundler.feast.deployment.persistence import Store, Stores
+from bundler.feast.deployment.persistence import StoreDeclaration, Stores
 from bundler.feast.deployment.tenant import Tenant
-from bundler.feast.deployment.topology import Role
+from bundler.feast.deployment.topology import FeatureStoreRole
 from bundler.feast.deployment.wiring import Wiring
 from bundler.feast.operator.crd import API_VERSION
 from bundler.model.deployment_spec import Oidc
@@ -141,14 +141,14 @@ def _autoscaling(tenant: Tenant) -> dict[str, Json]:
     }
 
 
-def _online(tenant: Tenant, store: Store, wiring: Wiring) -> dict[str, Json]:
-    if tenant.role is Role.SHARED_REGISTRY and tenant.capabilities.online_disabled:
+def _online(tenant: Tenant, store: StoreDeclaration, wiring: Wiring) -> dict[str, Json]:
+    if tenant.role is FeatureStoreRole.SHARED_REGISTRY and tenant.capabilities.online_disabled:
         # The persistence stays: the CRD's rules for scaling ask for it all the same.
         return {"disabled": True, **_persistence(store)}
     return {"server": servers.online(tenant, wiring), **_persistence(store)}
 
 
-def _registry(tenant: Tenant, store: Store, wiring: Wiring) -> dict[str, Json]:
+def _registry(tenant: Tenant, store: StoreDeclaration, wiring: Wiring) -> dict[str, Json]:
     if store.type == "remote":
         return {"remote": _remote(tenant)}
     if tenant.deployment.servers.registry is None:
@@ -171,5 +171,5 @@ def _remote(tenant: Tenant) -> dict[str, Json]:
     return remote
 
 
-def _persistence(store: Store) -> dict[str, Json]:
+def _persistence(store: StoreDeclaration) -> dict[str, Json]:
     return {} if store.persistence is None else {"persistence": store.persistence}

@@ -9,7 +9,7 @@ from typing import Final
 from bundler.feast.deployment.tenant import Tenant
 from bundler.feast.deployment.wiring import Wiring
 from bundler.model.descriptor import Json
-from bundler.model.server_spec import Resources, Server, Workers
+from bundler.model.server_spec import Resources, ServerSpec, Workers
 
 
 @dataclass(frozen=True)
@@ -67,19 +67,19 @@ def online(tenant: Tenant, wiring: Wiring) -> dict[str, Json]:
 def registry(tenant: Tenant, wiring: Wiring) -> dict[str, Json]:
     """Return the registry server."""
     settings = tenant.deployment.servers.registry
-    value = _server(tenant, wiring, settings or Server())
+    value = _server(tenant, wiring, settings or ServerSpec())
     value["grpc"] = settings.grpc if settings else True
     if settings and settings.rest_api:
         value["restAPI"] = True
     return value
 
 
-def other(tenant: Tenant, wiring: Wiring, settings: Server) -> dict[str, Json]:
+def other(tenant: Tenant, wiring: Wiring, settings: ServerSpec) -> dict[str, Json]:
     """Return the offline server or the web interface."""
     return _server(tenant, wiring, settings)
 
 
-def _server(tenant: Tenant, wiring: Wiring, settings: Server) -> dict[str, Json]:
+def _server(tenant: Tenant, wiring: Wiring, settings: ServerSpec) -> dict[str, Json]:
     """Return what every server has: the baked image, the wiring, and the credentials.
 
     They are the same everywhere, because the CronJob runs its commands in whichever server comes first in the pod.
@@ -107,7 +107,7 @@ def _server(tenant: Tenant, wiring: Wiring, settings: Server) -> dict[str, Json]
     return {**value, **_tls(tenant)}
 
 
-def _environment(tenant: Tenant, wiring: Wiring, settings: Server) -> Mapping[str, str]:
+def _environment(tenant: Tenant, wiring: Wiring, settings: ServerSpec) -> Mapping[str, str]:
     observability = tenant.deployment.observability
     telemetry = observability.open_telemetry if observability else None
     traces = (

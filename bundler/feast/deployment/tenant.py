@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bundler.feast.deployment.topology import Role, servers
+from bundler.feast.deployment.topology import FeatureStoreRole, servers
 from bundler.feast.operator.capabilities import Capabilities
 from bundler.feast.operator.names import Names
 from bundler.feast.stores.feature_store_yaml import FeatureStoreConfig, variables
@@ -22,7 +22,7 @@ class DeploymentImages:
 
 
 @dataclass(frozen=True)
-class Authority:
+class RegistryAuthority:
     """Where a client of the shared registry finds the certificate that it checks the registry's with."""
 
     config_map: str
@@ -50,14 +50,14 @@ class SharedRegistry:
         """HOST:PORT of its gRPC Service."""
         return f"{self.names.host('registry')}:{443 if self.tls else 80}"
 
-    def authority(self, client: Names) -> Authority | None:
+    def authority(self, client: Names) -> RegistryAuthority | None:
         """Return what a client checks its certificate with; None without TLS, or where nothing is known of it."""
         if self.tls is None:
             return None
         if self.tls.ca_config_map is not None:
-            return Authority(self.tls.ca_config_map, self.tls.ca_key, injected=False)
+            return RegistryAuthority(self.tls.ca_config_map, self.tls.ca_key, injected=False)
         if self.openshift and self.tls.secret is None:
-            return Authority(client.service_authority, "service-ca.crt", injected=True)
+            return RegistryAuthority(client.service_authority, "service-ca.crt", injected=True)
         return None
 
 
@@ -69,7 +69,7 @@ class Tenant:
     config: FeatureStoreConfig
     images: DeploymentImages
     capabilities: Capabilities
-    role: Role = Role.ALONE
+    role: FeatureStoreRole = FeatureStoreRole.ALONE
     registry: SharedRegistry | None = None
 
     @property
@@ -89,9 +89,9 @@ class Tenant:
         return tuple(sorted({*self.config.variables, *(variables(dict(engine.config)) if engine else ())}))
 
     @property
-    def registry_authority(self) -> Authority | None:
+    def registry_authority(self) -> RegistryAuthority | None:
         """What a client of the shared registry checks its certificate with."""
-        if self.registry is None or self.role is not Role.REGISTRY_CLIENT:
+        if self.registry is None or self.role is not FeatureStoreRole.REGISTRY_CLIENT:
             return None
         return self.registry.authority(self.names)
 
@@ -100,7 +100,7 @@ class Tenant:
         """The servers that run: of registry, online, offline and ui."""
         found = servers(self.deployment, self.config)
         # Before this could be said, the operator made an online server whether wanted or not.
-        idle = self.role is Role.SHARED_REGISTRY and self.capabilities.online_disabled
+        idle = self.role is FeatureStoreRole.SHARED_REGISTRY and self.capabilities.online_disabled
         return found - {"online"} if idle else found
 
     @property

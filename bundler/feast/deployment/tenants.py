@@ -9,7 +9,7 @@ import yaml
 
 from bundler.errors import SpecError
 from bundler.feast.deployment.tenant import DeploymentImages, SharedRegistry, Tenant
-from bundler.feast.deployment.topology import Member, Role, members
+from bundler.feast.deployment.topology import FeatureStorePlan, FeatureStoreRole, members
 from bundler.feast.operator.capabilities import Capabilities
 from bundler.feast.operator.names import Names
 from bundler.feast.stores import feature_store_yaml as feature_store
@@ -43,18 +43,24 @@ def tenants(
     )
 
 
-def _shared_registry(found: tuple[Member, ...]) -> SharedRegistry | None:
-    shared = next((member.deployment for member in found if member.role is Role.SHARED_REGISTRY), None)
+def _shared_registry(found: tuple[FeatureStorePlan, ...]) -> SharedRegistry | None:
+    shared = next((member.deployment for member in found if member.role is FeatureStoreRole.SHARED_REGISTRY), None)
     if shared is None:
         return None
     clients = tuple(
-        dict.fromkeys(member.deployment.namespace for member in found if member.role is Role.REGISTRY_CLIENT)
+        dict.fromkeys(
+            member.deployment.namespace for member in found if member.role is FeatureStoreRole.REGISTRY_CLIENT
+        )
     )
     return SharedRegistry(Names(shared.name, shared.namespace), clients, shared.tls, shared.openshift)
 
 
 def _tenant(
-    member: Member, own: Baked | None, baked: Baked, capabilities: Capabilities, registry: SharedRegistry | None
+    member: FeatureStorePlan,
+    own: Baked | None,
+    baked: Baked,
+    capabilities: Capabilities,
+    registry: SharedRegistry | None,
 ) -> Tenant:
     if member.repo is not None and own is None:
         raise SpecError(f"tenants: {member.deployment.name}: has a repo of its own, which was not built.")
@@ -63,14 +69,14 @@ def _tenant(
     return tenant if own else replace(tenant, config=_shared_config(tenant, member))
 
 
-def _shared_config(tenant: Tenant, member: Member) -> FeatureStoreConfig:
+def _shared_config(tenant: Tenant, member: FeatureStorePlan) -> FeatureStoreConfig:
     """Return the feature_store.yaml of a tenant that shares the image: the baked one but for project and registry."""
     document = tenant.config.document
     changed = dict(document)
     if member.project is not None:
         changed["project"] = member.project
     shared = tenant.registry
-    if shared is not None and member.role is Role.REGISTRY_CLIENT:
+    if shared is not None and member.role is FeatureStoreRole.REGISTRY_CLIENT:
         authority = tenant.registry_authority
         certificate: dict[str, Json] = {"cert": authority.path} if authority else {}
         changed["registry"] = {"registry_type": "remote", "path": shared.address, **certificate}

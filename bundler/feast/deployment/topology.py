@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from bundler.errors import SpecError
 from bundler.feast.stores.feature_store_yaml import FeatureStoreConfig
 from bundler.model.deployment_spec import Deployment
-from bundler.model.spec import BundleSpec, FeatureRepo, TenantSpec
+from bundler.model.spec import BundleSpec, FeatureRepoSpec, TenantSpec
 
 # A document of the spec, as written: pydantic checks it after it is merged.
 _Written = dict[str, Any]
@@ -51,7 +51,7 @@ _SHARED_REGISTRY: Final[_Written] = {"servers": {"ui": {}}, "cronJob": {"suspend
 _ALTERNATIVES: Final = frozenset({"scaling", "disruptionBudget"})
 
 
-class Role(Enum):
+class FeatureStoreRole(Enum):
     """What a FeatureStore is among those of its bundle."""
 
     ALONE = "alone"
@@ -61,16 +61,16 @@ class Role(Enum):
 
 
 @dataclass(frozen=True)
-class Member:
+class FeatureStorePlan:
     """One FeatureStore of a bundle: its settings, presets filled in; ``repo`` where it has an image of its own."""
 
-    role: Role
+    role: FeatureStoreRole
     deployment: Deployment
     project: str | None = None
-    repo: FeatureRepo | None = None
+    repo: FeatureRepoSpec | None = None
 
 
-def members(spec: BundleSpec) -> tuple[Member, ...]:
+def members(spec: BundleSpec) -> tuple[FeatureStorePlan, ...]:
     """Return every FeatureStore that a spec asks for, a shared registry first.
 
     Raises:
@@ -84,16 +84,18 @@ def members(spec: BundleSpec) -> tuple[Member, ...]:
                 "deployment.topology: enterprise-shared is for tenants, and there are none.",
                 remedy="Name them under tenants:, or use enterprise-isolated.",
             )
-        return (Member(Role.ALONE, _resolved(written, PRESETS[topology], "deployment")),)
+        return (FeatureStorePlan(FeatureStoreRole.ALONE, _resolved(written, PRESETS[topology], "deployment")),)
     _refuse_namesakes(spec)
     if topology != "enterprise-shared":
-        return tuple(_tenant(tenant, written, PRESETS[topology], Role.TENANT) for tenant in spec.tenants)
+        return tuple(_tenant(tenant, written, PRESETS[topology], FeatureStoreRole.TENANT) for tenant in spec.tenants)
     registry = _resolved(written, _merged(PRESETS[topology], _SHARED_REGISTRY), "deployment")
     # The shared UI and the shared registry are the deployment's own; what is said of them is not the tenants'.
     servers = {name: server for name, server in written.get("servers", {}).items() if name not in ("ui", "registry")}
     template = {**written, "servers": servers}
-    clients = (_tenant(tenant, template, PRESETS[topology], Role.REGISTRY_CLIENT) for tenant in spec.tenants)
-    return (Member(Role.SHARED_REGISTRY, registry), *clients)
+    clients = (
+        _tenant(tenant, template, PRESETS[topology], FeatureStoreRole.REGISTRY_CLIENT) for tenant in spec.tenants
+    )
+    return (FeatureStorePlan(FeatureStoreRole.SHARED_REGISTRY, registry), *clients)
 
 
 def servers(deployment: Deployment, config: FeatureStoreConfig) -> frozenset[str]:
@@ -110,7 +112,7 @@ def _written(deployment: Deployment) -> _Written:
     return deployment.model_dump(exclude_unset=True, by_alias=True)
 
 
-def _tenant(tenant: TenantSpec, template: _Written, preset: _Written, role: Role) -> Member:
+def _tenant(tenant: TenantSpec, template: _Written, preset: _Written, role: FeatureStoreRole) -> FeatureStorePlan:
     own = _written(tenant)
     if "topology" in own:
         raise SpecError(
@@ -127,7 +129,7 @@ def _tenant(tenant: TenantSpec, template: _Written, preset: _Written, role: Role
     # Names of the deployment's own Secrets are derived for each tenant, unless the tenant says them.
     inherited = {key: value for key, value in template.items() if key not in ("name", "namespace")}
     written = _merged(inherited, {"namespace": tenant.name, **own})
-    return Member(role, _resolved(written, preset, f"tenants: {tenant.name}"), project, repo)
+    return FeatureStorePlan(role, _resolved(written, preset, f"tenants: {tenant.name}"), project, repo)
 
 
 def _resolved(written: _Written, preset: _Written, place: str) -> Deployment:

@@ -16,6 +16,8 @@ from bundler.model.descriptor import Json
 # Both are read by the feast command; see cli.py and repo_operations.py of Feast.
 REPO_FOLDER_VARIABLE: Final = "FEATURE_REPO_DIR_ENV_VAR"
 FILE_VARIABLE: Final = "FEAST_FS_YAML_FILE_PATH"
+REPO_FOLDER: Final = "/opt/feast/feature_repo"
+"""Folder of the feature repo in a baked image; never below `DATA_FOLDER`."""
 # Where the operator mounts an emptyDir over whatever the image has there.
 DATA_FOLDER: Final = "/feast-data"
 _MOUNT_FOLDER: Final = "/etc/feast"

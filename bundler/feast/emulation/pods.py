@@ -63,7 +63,7 @@ class Pod:
 
 
 @dataclass(frozen=True)
-class Service:
+class EmulatedService:
     """A Service in front of a pod: ``host`` is its full name, ``port`` leads to ``target`` of the pod."""
 
     server: str
@@ -127,15 +127,15 @@ def pod(
     )
 
 
-def services(document: Json, capabilities: Capabilities, *, openshift: bool = False) -> tuple[Service, ...]:
+def services(document: Json, capabilities: Capabilities, *, openshift: bool = False) -> tuple[EmulatedService, ...]:
     """Return the Services of a FeatureStore, without that of metrics."""
     resource = Resource(document, capabilities, openshift=openshift)
-    found: list[Service] = []
+    found: list[EmulatedService] = []
     for server in resource.servers:
         tls = resource.tls_secret(server) is not None
         for name, port in server_commands.service_ports(resource, server).items():
             service = f"{resource.prefixed}-{name}"
-            found.append(Service(name, service, resource.namespace, 443 if tls else 80, port, tls))
+            found.append(EmulatedService(name, service, resource.namespace, 443 if tls else 80, port, tls))
     return tuple(found)
 
 

@@ -17,7 +17,7 @@ _KEPT: Final = ("cache_ttl_seconds", "cache_mode")
 
 
 @dataclass(frozen=True)
-class Account:
+class StoreLogin:
     """Who a store connects as, and (PostgreSQL) to which database."""
 
     user: str = ""
@@ -32,7 +32,7 @@ class StoreServer:
     kind: str
     host: str
     port: int
-    accounts: tuple[Account, ...]
+    accounts: tuple[StoreLogin, ...]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class StoreNeeds:
 
 def merged(servers: Iterable[StoreServer]) -> tuple[StoreServer, ...]:
     """Return one server for each address, with the accounts of all that connect to it."""
-    found: dict[tuple[str, str, int], tuple[Account, ...]] = {}
+    found: dict[tuple[str, str, int], tuple[StoreLogin, ...]] = {}
     for server in servers:
         address = (server.kind, server.host, server.port)
         found[address] = tuple(dict.fromkeys((*found.get(address, ()), *server.accounts)))
@@ -100,7 +100,7 @@ def _of(key: str, store: Json) -> Iterator[StoreServer | str]:
         case "redis":
             yield _redis(key, settings)
         case "postgres":
-            account = Account(*(str(settings.get(name, "")) for name in ("user", "password", "database")))
+            account = StoreLogin(*(str(settings.get(name, "")) for name in ("user", "password", "database")))
             port = _port(settings.get("port"), _POSTGRES_PORT)
             yield StoreServer("postgres", str(settings.get("host", "")), port, (account,))
         case "sql":
@@ -119,7 +119,7 @@ def _redis(key: str, settings: Mapping[str, Json]) -> StoreServer | str:
     if given.get("ssl", "false").lower() == "true":
         return f"{key}: redis with TLS"
     host, _, port = address.partition(":")
-    account = Account(given.get("username", ""), given.get("password", ""))
+    account = StoreLogin(given.get("username", ""), given.get("password", ""))
     return StoreServer("redis", host, _port(port, _REDIS_PORT), (account,))
 
 
@@ -131,7 +131,7 @@ def _sql(key: str, path: str) -> StoreServer | str:
         return f"{key}: sql at an address that cannot be read"
     if url.scheme.partition("+")[0] not in ("postgresql", "postgres"):
         return f"{key}: sql on {url.scheme or 'a file'}"
-    account = Account(unquote(url.username or ""), unquote(url.password or ""), url.path.lstrip("/"))
+    account = StoreLogin(unquote(url.username or ""), unquote(url.password or ""), url.path.lstrip("/"))
     return StoreServer("postgres", url.hostname or "", port or _POSTGRES_PORT, (account,))
 
 

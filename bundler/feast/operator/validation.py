@@ -5,11 +5,11 @@ from __future__ import annotations
 from bundler.feast.operator import crd
 from bundler.kube import cel_rules as cel
 from bundler.kube import structural_schema
-from bundler.kube.structural_schema import Problem
+from bundler.kube.structural_schema import SchemaProblem
 from bundler.model.descriptor import Json
 
 
-def problems(resource: Json, definition: crd.FeatureStoreCrd, *, old: Json = None) -> tuple[Problem, ...]:
+def problems(resource: Json, definition: crd.FeatureStoreCrd, *, old: Json = None) -> tuple[SchemaProblem, ...]:
     """Return why the resource would be refused on create, or on update of ``old``; empty where it is accepted.
 
     Checked as by an API server with ``fieldValidation=Strict``: kind, unknown fields, types and values of the
@@ -26,11 +26,11 @@ def problems(resource: Json, definition: crd.FeatureStoreCrd, *, old: Json = Non
     return cel.problems(defaulted, definition.schema, old=before)
 
 
-def _kind_problems(resource: Json) -> tuple[Problem, ...]:
+def _kind_problems(resource: Json) -> tuple[SchemaProblem, ...]:
     value = resource if isinstance(resource, dict) else {}
     expected = {"apiVersion": crd.API_VERSION, "kind": "FeatureStore"}
     return tuple(
-        Problem(key, f"expected {text!r}, found {value.get(key)!r}")
+        SchemaProblem(key, f"expected {text!r}, found {value.get(key)!r}")
         for key, text in expected.items()
         if value.get(key) != text
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bundler.errors import SpecError
-from bundler.feast.deployment.persistence import Store, Stores
+from bundler.feast.deployment.persistence import StoreDeclaration, Stores
 from bundler.feast.deployment.tenant import Tenant
-from bundler.feast.deployment.topology import Role
+from bundler.feast.deployment.topology import FeatureStoreRole
 from bundler.feast.deployment.wiring import DATA_FOLDER
 from bundler.feast.rules import network_refusals
 from bundler.feast.stores.feature_store_yaml import literal_credentials
@@ -101,7 +101,7 @@ def _of_pods(written: int | str, pods: int) -> int:
     return -(-number * pods // 100) if str(written).endswith("%") else number
 
 
-def _not_shared(tenant: Tenant, store: Store) -> str:
+def _not_shared(tenant: Tenant, store: StoreDeclaration) -> str:
     section = {"online": "online_store", "offline": "offline_store", "registry": "registry"}[store.role]
     if store.persistence is None:
         return (
@@ -175,11 +175,11 @@ def _of_authorization(tenant: Tenant) -> Iterator[str]:
 def _of_the_registry(tenant: Tenant) -> Iterator[str]:
     shared = tenant.registry
     registry = tenant.deployment.servers.registry
-    if tenant.role is Role.SHARED_REGISTRY and (registry is None or not registry.grpc):
+    if tenant.role is FeatureStoreRole.SHARED_REGISTRY and (registry is None or not registry.grpc):
         yield "deployment.servers.registry: tenants use it by gRPC. Do not disable that."
-    if tenant.role is Role.SHARED_REGISTRY and tenant.config.registry_type == "remote":
+    if tenant.role is FeatureStoreRole.SHARED_REGISTRY and tenant.config.registry_type == "remote":
         yield f"{tenant.config.place('registry')}: what tenants share is itself remote. Use a database."
-    if shared is None or tenant.role is not Role.REGISTRY_CLIENT:
+    if shared is None or tenant.role is not FeatureStoreRole.REGISTRY_CLIENT:
         return
     authority = tenant.registry_authority
     config = tenant.config.registry

@@ -10,7 +10,7 @@ from typing import Final
 from bundler.errors import SpecError
 from bundler.model import yaml_document
 from bundler.model.descriptor import Json
-from bundler.model.yaml_document import Document, Problem
+from bundler.model.yaml_document import Document, DocumentProblem
 
 FILE_NAME: Final = "feature_store.yaml"
 # Feast expands variables in the text before it parses it (os.path.expandvars): $NAME and ${NAME}, no defaults.
@@ -116,7 +116,7 @@ def parse(text: str, file: str) -> FeatureStoreConfig:
     if isinstance(document.value, dict):
         problems += _problems(document.value, document)
     elif not problems:
-        problems.append(Problem(1, "expected a mapping with 'project', 'registry', 'online_store', ..."))
+        problems.append(DocumentProblem(1, "expected a mapping with 'project', 'registry', 'online_store', ..."))
     if problems:
         raise yaml_document.refusal("The feature store", file, problems)
     return FeatureStoreConfig(
@@ -134,26 +134,26 @@ def parse(text: str, file: str) -> FeatureStoreConfig:
     )
 
 
-def _explained(problem: Problem, text: str) -> Problem:
+def _explained(problem: DocumentProblem, text: str) -> DocumentProblem:
     lines = text.splitlines()
     if problem.line <= len(lines) and re.search(r"[{,\[][^'\"]*\$\{", lines[problem.line - 1]):
         return replace(problem, sentence=f"{problem.sentence} Put quotes around ${{...}} inside of braces.")
     return problem
 
 
-def _problems(value: Mapping[str, Json], document: Document) -> Iterator[Problem]:
+def _problems(value: Mapping[str, Json], document: Document) -> Iterator[DocumentProblem]:
     project = value.get("project")
     if not isinstance(project, str) or not _PROJECT.fullmatch(project):
         seen = document.texts.get(("project",), "absent")
-        yield Problem(
+        yield DocumentProblem(
             document.line(("project",)),
             f"project: {seen!r:.80} is not a project name. Use letters, digits and underscores, "
             "beginning with a letter; quote it where it is a number.",
         )
     if not isinstance(value.get("provider", "local"), str):
-        yield Problem(document.line(("provider",)), "provider: a text is wanted, e.g. local.")
+        yield DocumentProblem(document.line(("provider",)), "provider: a text is wanted, e.g. local.")
     if value.get("registry") is None:
-        yield Problem(document.line(("registry",)), "registry: is missing. Feast does not start without.")
+        yield DocumentProblem(document.line(("registry",)), "registry: is missing. Feast does not start without.")
     for name, key in _SECTIONS.items():
         place = document.line((name,))
         match value.get(name):
@@ -161,13 +161,15 @@ def _problems(value: Mapping[str, Json], document: Document) -> Iterator[Problem
                 pass
             case dict(section) if key in section:
                 if not isinstance(section[key], str):
-                    yield Problem(document.line((name, key)), f"{name}.{key}: {section[key]!r:.80} is not a text.")
+                    yield DocumentProblem(
+                        document.line((name, key)), f"{name}.{key}: {section[key]!r:.80} is not a text."
+                    )
             case dict(_) if name in _DEFAULT_TYPES:
                 pass
             case dict(_):
-                yield Problem(place, f"{name}: its {key!r} is missing. Add it.")
+                yield DocumentProblem(place, f"{name}: its {key!r} is missing. Add it.")
             case other:
-                yield Problem(place, f"{name}: expected a mapping, got {other!r:.80}.")
+                yield DocumentProblem(place, f"{name}: expected a mapping, got {other!r:.80}.")
 
 
 def _section(document: Mapping[str, Json], name: str) -> Mapping[str, Json]:

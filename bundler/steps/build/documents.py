@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 from bundler import __version__
 from bundler.errors import SpecError
+from bundler.feast.deployment import wiring
 from bundler.feast.deployment.tenant import DeploymentImages
 from bundler.feast.deployment.tenants import Baked
 from bundler.feast.emulation import image_check
 from bundler.feast.rules import advice, permissions
 from bundler.kube import yaml_text
 from bundler.model import layout
-from bundler.model.delta import Base
+from bundler.model.delta import BaseBundle
 from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Report, Status
 from bundler.model.lock import BundleLock
@@ -26,7 +27,6 @@ from bundler.oci.image import Image
 from bundler.render import checklist as checklist_text
 from bundler.render import manifests, mirror_config, sbom
 from bundler.steps import lint
-from bundler.steps.build import bake
 from bundler.steps.build.bake import BakedServer
 from bundler.steps.build.engine_job import EngineWork
 from bundler.steps.bundle import delta
@@ -42,7 +42,7 @@ _MIRRORS = "mirrors/"
 
 
 @dataclass(frozen=True)
-class Subject:
+class BuildFacts:
     """What the documents are about: a project, what was gathered for it, its lock, and the images of the bundle."""
 
     project: Project
@@ -56,7 +56,7 @@ class Subject:
     signed: bool
     kitchen: EngineWork | None = None
     """What a container engine baked the images from, where one did."""
-    base: Base | None = None
+    base: BaseBundle | None = None
     """What a delta leaves to another bundle."""
 
     @property
@@ -82,7 +82,7 @@ Rehearse = Callable[[Mapping[str, str]], Report]
 """Plays manifests (path -> text) with the images of the bundle."""
 
 
-def write(subject: Subject, rehearse: Rehearse | None = None) -> Mapping[str, bytes]:
+def write(subject: BuildFacts, rehearse: Rehearse | None = None) -> Mapping[str, bytes]:
     """Return path in the bundle -> content; what a rehearsal shows becomes part of the checklist.
 
     Raises:
@@ -107,7 +107,7 @@ def write(subject: Subject, rehearse: Rehearse | None = None) -> Mapping[str, by
     return {path: text.encode() for path, text in texts.items()}
 
 
-def _manifests(subject: Subject) -> Mapping[str, str]:
+def _manifests(subject: BuildFacts) -> Mapping[str, str]:
     operator = subject.gathered.operator
     install = operator.manifest
     if install is not None:
@@ -118,17 +118,17 @@ def _manifests(subject: Subject) -> Mapping[str, str]:
     return manifests.render(spec, main.config, main.images, known, install, own=own)
 
 
-def _baked(subject: Subject, server: BakedServer) -> Baked:
-    images = DeploymentImages(subject.pinned_server(server), subject.pinned(gather.KUBECTL), bake.REPO_FOLDER)
+def _baked(subject: BuildFacts, server: BakedServer) -> Baked:
+    images = DeploymentImages(subject.pinned_server(server), subject.pinned(gather.KUBECTL), wiring.REPO_FOLDER)
     return Baked(server.repo.config, images)
 
 
-def _mirrors(subject: Subject) -> Mapping[str, str]:
+def _mirrors(subject: BuildFacts) -> Mapping[str, str]:
     found = {ImageRef.parse(source): ImageRef.parse(internal) for source, internal in subject.sources.items()}
     return mirror_config.files(found, subject.project.spec.name) if found else {}
 
 
-def _bills(subject: Subject) -> Iterator[tuple[str, str]]:
+def _bills(subject: BuildFacts) -> Iterator[tuple[str, str]]:
     """Yield file name and CycloneDX text for each feature server on each platform."""
     for server in subject.servers:
         name = server.internal.repository.rpartition("/")[2]
@@ -136,7 +136,7 @@ def _bills(subject: Subject) -> Iterator[tuple[str, str]]:
             yield f"{name}-{platform.os}-{platform.architecture}.cdx.json", _bill(subject, server, platform, image)
 
 
-def _bill(subject: Subject, server: BakedServer, platform: Platform, image: Image) -> str:
+def _bill(subject: BuildFacts, server: BakedServer, platform: Platform, image: Image) -> str:
     repo, held = server.repo, subject.gathered.bases[platform].contents
     row = next(row for row in subject.lock.platforms if row.platform == str(platform))
     baked = sbom.BakedImage(
@@ -157,12 +157,12 @@ def _bill(subject: Subject, server: BakedServer, platform: Platform, image: Imag
         sbom.DebianPackage(name, version, platform.debian_architecture, suite, distribution)
         for name, version in in_image.items()
     ]
-    files = tuple(sbom.RepoFile(file.path, file.digest) for file in repo.files)
-    described = sbom.FeatureRepo(repo.config.project, repo.fingerprint, files)
+    files = tuple(sbom.ComponentFile(file.path, file.digest) for file in repo.files)
+    described = sbom.RepoComponent(repo.config.project, repo.fingerprint, files)
     return sbom.cyclonedx(baked, python=packages, debian=debian, repo=described)
 
 
-def _facts(subject: Subject, emitted: Mapping[str, str]) -> ChecklistFacts:
+def _facts(subject: BuildFacts, emitted: Mapping[str, str]) -> ChecklistFacts:
     spec, lock = subject.project.spec, subject.lock
     base = spec.base.image or f"debian:{spec.base.debian}"
     held = {str(platform): len(found.contents.distributions) for platform, found in subject.gathered.bases.items()}
@@ -177,7 +177,9 @@ def _facts(subject: Subject, emitted: Mapping[str, str]) -> ChecklistFacts:
         lock=Digest.of(lock.to_text().encode()),
         signed=subject.signed,
         repos=tuple(
-            RepoFacts(len(server.repo.files), server.repo.fingerprint, bake.REPO_FOLDER, subject.pinned_server(server))
+            RepoFacts(
+                len(server.repo.files), server.repo.fingerprint, wiring.REPO_FOLDER, subject.pinned_server(server)
+            )
             for server in subject.servers
         ),
         operator=OperatorFacts(spec.operator.version, spec.operator.preinstalled),
@@ -191,7 +193,7 @@ def _facts(subject: Subject, emitted: Mapping[str, str]) -> ChecklistFacts:
     )
 
 
-def _checks(subject: Subject, emitted: Mapping[str, str]) -> tuple[Finding, ...]:
+def _checks(subject: BuildFacts, emitted: Mapping[str, str]) -> tuple[Finding, ...]:
     operator = subject.gathered.operator
     resources = [
         document

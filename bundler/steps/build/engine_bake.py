@@ -31,9 +31,9 @@ from bundler.oci.layer import COMPRESSOR, Layer
 from bundler.oci.normalize import Settling
 from bundler.oci.saved_image import SavedImage
 from bundler.render import dockerfile
-from bundler.render.dockerfile import Recipe
+from bundler.render.dockerfile import DockerfileInputs
 from bundler.steps.build import bake, engine_context
-from bundler.steps.build.engine_job import EngineWork, Order
+from bundler.steps.build.engine_job import BuildJob, EngineWork
 
 # Raise where the same Dockerfile and context would become other layers than before.
 _VERSION: Final = 1
@@ -45,14 +45,14 @@ _CONTENT: Final = re.compile(r"\b(dir|file|multi):[0-9a-f]{64} ")
 @contextmanager
 def oven(
     spec: BundleSpec, engine: str, environment: Mapping[str, str], store: BlobStore, progress: Progress
-) -> Iterator[Oven]:
+) -> Iterator[EngineBuilder]:
     """Yield what bakes in an engine; what it leaves there goes with the block."""
     with ExitStack() as stack:
-        yield Oven(spec, EngineChoice(engine, environment), store, progress, stack)
+        yield EngineBuilder(spec, EngineChoice(engine, environment), store, progress, stack)
 
 
 @dataclass
-class Oven:
+class EngineBuilder:
     """Bakes images in one engine, which is looked for when the first is not in the store already."""
 
     spec: BundleSpec
@@ -62,10 +62,10 @@ class Oven:
     stack: ExitStack
     """Closes the connection."""
     work: EngineWork = field(default_factory=EngineWork)
-    _baked: dict[str, Recipe] = field(default_factory=dict)
+    _baked: dict[str, DockerfileInputs] = field(default_factory=dict)
     _engine: Engine | None = None
 
-    def bake(self, order: Order) -> Image:
+    def bake(self, order: BuildJob) -> Image:
         """Bake an image and put it into the store.
 
         Raises:
@@ -100,7 +100,9 @@ class Oven:
             self.stack.enter_context(engine_runs.noted(engine_runs.folder(self.store.root), self._engine))
         return self._engine
 
-    def _built(self, recipe: Recipe, context: tuple[ContextFile, ...], order: Order) -> tuple[tuple[Layer, ...], str]:
+    def _built(
+        self, recipe: DockerfileInputs, context: tuple[ContextFile, ...], order: BuildJob
+    ) -> tuple[tuple[Layer, ...], str]:
         engine = self._connected()
         if (engine.platform.os, engine.platform.architecture) != (order.platform.os, order.platform.architecture):
             raise SpecError(
@@ -122,7 +124,7 @@ class Oven:
                 layers = self._taken(folder / "saved.tar", order, task)
         return layers, engine.title
 
-    def _taken(self, saved: Path, order: Order, task: Task) -> tuple[Layer, ...]:
+    def _taken(self, saved: Path, order: BuildJob, task: Task) -> tuple[Layer, ...]:
         try:
             with saved_image.opened(saved) as image:
                 layers = tuple(self._settled(image, order, task))
@@ -135,7 +137,7 @@ class Oven:
         _check_config(made, expected.config)
         return layers
 
-    def _settled(self, image: SavedImage, order: Order, task: Task) -> Iterator[Layer]:
+    def _settled(self, image: SavedImage, order: BuildJob, task: Task) -> Iterator[Layer]:
         base = order.base.image
         below = len(base.layers)
         if image.config.diff_ids[:below] != tuple(layer.diff_id for layer in base.layers):
@@ -154,7 +156,7 @@ class Oven:
             if layer is not None:
                 yield layer
 
-    def _check_packages(self, image: Image, order: Order) -> None:
+    def _check_packages(self, image: Image, order: BuildJob) -> None:
         """Compare what the image's Python finds with the lock."""
         contents = base_image.contents(image, self.store, progress=self.progress)
         self.work.contents[order.platform] = contents
@@ -170,7 +172,7 @@ class Oven:
             )
 
 
-def _finding(engine: str, recipe: Recipe) -> Finding:
+def _finding(engine: str, recipe: DockerfileInputs) -> Finding:
     network = recipe.system.packages if recipe.system else ()
     lines = [f"baked by {engine} from {layout.build(dockerfile.MAIN)}"]
     lines += [f"WITH A NETWORK, by {layout.build(dockerfile.SYSTEM)}, not locked: {name}" for name in network]

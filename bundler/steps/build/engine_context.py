@@ -12,21 +12,22 @@ from bundler.effects.blobs import BlobStore
 from bundler.effects.engine.build import ContextFile
 from bundler.effects.packages import pip_source
 from bundler.errors import SpecError
+from bundler.feast.deployment import wiring
 from bundler.model.digest import Digest
 from bundler.model.lock import LockedSource, LockedWheel
 from bundler.model.spec import BundleSpec
 from bundler.render import dockerfile
-from bundler.render.dockerfile import Recipe, SystemPackages
+from bundler.render.dockerfile import DockerfileInputs, SystemPackages
 from bundler.steps.build import bake, wheel_layers
-from bundler.steps.build.engine_job import Order
-from bundler.steps.lock.resolve import Base
+from bundler.steps.build.engine_job import BuildJob
+from bundler.steps.sources.unpacked_base import UnpackedBase
 from bundler.wheels.archive import WheelArchive
 
 _APT: Final = frozenset({"debian", "ubuntu"})
 _RPM: Final = frozenset({"rhel", "fedora", "centos"})
 
 
-def recipe(order: Order, spec: BundleSpec, store: BlobStore) -> Recipe:
+def recipe(order: BuildJob, spec: BundleSpec, store: BlobStore) -> DockerfileInputs:
     """Return what the Dockerfile of an image is written from.
 
     Raises:
@@ -36,15 +37,15 @@ def recipe(order: Order, spec: BundleSpec, store: BlobStore) -> Recipe:
     if python is None:
         raise AssertionError("the lock was made for a base that has Python")
     base = order.base.image
-    return Recipe(
+    return DockerfileInputs(
         title=f"{order.identity.title} {order.identity.version}",
         base=f"localhost/bundler/base:{str(base.descriptor.digest).replace(':', '-')}",
         base_name=f"{order.identity.base_name or 'an archive'}, {base.descriptor.digest}",
         user=base.config.user,
         python=python.executable,
         site_packages=python.site_packages,
-        home=str(Path(bake.REPO_FOLDER).parent),
-        repo_folder=bake.REPO_FOLDER,
+        home=str(Path(wiring.REPO_FOLDER).parent),
+        repo_folder=wiring.REPO_FOLDER,
         epoch=bake.LAYER_EPOCH,
         labels=order.identity.labels(),
         packages=bool(order.row.installed),
@@ -54,7 +55,7 @@ def recipe(order: Order, spec: BundleSpec, store: BlobStore) -> Recipe:
     )
 
 
-def _written_at_start(order: Order, store: BlobStore) -> str:
+def _written_at_start(order: BuildJob, store: BlobStore) -> str:
     """Return the file of Feast's that its server writes, empty where this release has none."""
     feast = next((wheel for wheel in order.row.wheels if wheel.name == "feast"), None)
     if feast is None:
@@ -64,7 +65,7 @@ def _written_at_start(order: Order, store: BlobStore) -> str:
         return wanted if wanted in WheelArchive(stream, feast.filename).entries else ""
 
 
-def _system(spec: BundleSpec, base: Base) -> SystemPackages | None:
+def _system(spec: BundleSpec, base: UnpackedBase) -> SystemPackages | None:
     """Return what the base's package manager installs; a base made here of Debian's packages has them already."""
     if not spec.system_packages or spec.base.debian is not None:
         return None
@@ -81,7 +82,7 @@ def _system(spec: BundleSpec, base: Base) -> SystemPackages | None:
     )
 
 
-def texts(recipe: Recipe, order: Order) -> Iterator[tuple[str, str]]:
+def texts(recipe: DockerfileInputs, order: BuildJob) -> Iterator[tuple[str, str]]:
     """Yield path and text of what is written for the build; it is kept in the bundle."""
     yield from dockerfile.render(recipe).items()
     if recipe.packages:
@@ -90,7 +91,7 @@ def texts(recipe: Recipe, order: Order) -> Iterator[tuple[str, str]]:
         yield "sources.txt", dockerfile.requirements(order.row.sources)
 
 
-def files(texts: Mapping[str, str], order: Order, store: BlobStore) -> Iterator[ContextFile]:
+def files(texts: Mapping[str, str], order: BuildJob, store: BlobStore) -> Iterator[ContextFile]:
     """Yield every file of the context: texts, pip, what the lock names, the feature repo; nothing else."""
     for name, text in texts.items():
         yield _in_memory(name, text.encode())

@@ -10,16 +10,16 @@ from bundler.model.lock import LockedPlatform
 from bundler.model.platform import Platform
 from bundler.oci.rootfs import BaseContents
 from bundler.steps.build.bake import ImageIdentity
-from bundler.steps.lock.resolve import Base
+from bundler.steps.sources.unpacked_base import UnpackedBase
 
 
 @dataclass(frozen=True)
-class Order:
+class BuildJob:
     """One image: whose it is (None: the bundle's), on which base, of which packages and repo; ``created`` in s."""
 
     tenant: str | None
     platform: Platform
-    base: Base
+    base: UnpackedBase
     row: LockedPlatform
     repo: RepoContents
     identity: ImageIdentity

@@ -11,6 +11,7 @@ from bundler import resources
 from bundler.effects import image_root
 from bundler.effects.blobs import BlobStore
 from bundler.errors import SpecError, ToolFailedError
+from bundler.feast.deployment import wiring
 from bundler.feast.stores.imports import Import, imports_for
 from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Status
@@ -18,10 +19,9 @@ from bundler.model.platform import Platform
 from bundler.model.progress import Progress
 from bundler.oci.image import Image
 from bundler.oci.layer import Layer
-from bundler.steps.build import bake
 from bundler.steps.build.bake import BakedServer
 from bundler.steps.lock.project import Project
-from bundler.steps.lock.resolve import Base
+from bundler.steps.sources.unpacked_base import UnpackedBase
 
 _CHECK: Final = "image-imports"
 _TITLE: Final = "The image's Python imports what the deployment needs"
@@ -45,7 +45,7 @@ class _Trial:
 
     platform: Platform
     image: Image
-    base: Base
+    base: UnpackedBase
     needed: tuple[Import, ...]
     with_repo: bool = False
 
@@ -58,7 +58,7 @@ class _Trial:
     def environment(self) -> Mapping[str, str]:
         """The image's environment; Feast finds modules in the feature repo as well."""
         env = self.image.config.env
-        paths = [path for path in (env.get("PYTHONPATH"), bake.REPO_FOLDER) if path]
+        paths = [path for path in (env.get("PYTHONPATH"), wiring.REPO_FOLDER) if path]
         return {**env, "PYTHONPATH": ":".join(paths)} if self.with_repo else env
 
     @property
@@ -71,7 +71,7 @@ class _Trial:
 
 def run(
     project: Project,
-    bases: Mapping[Platform, Base],
+    bases: Mapping[Platform, UnpackedBase],
     servers: Sequence[BakedServer],
     store: BlobStore,
     progress: Progress,

@@ -17,7 +17,7 @@ from bundler.effects.archive.writer import NewFile
 from bundler.effects.blobs import BlobStore
 from bundler.errors import VerificationError
 from bundler.model import layout
-from bundler.model.delta import Base
+from bundler.model.delta import BaseBundle
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 from bundler.model.manifest import BundledImage, BundleManifest, FileEntry
@@ -70,7 +70,7 @@ class PackPlan:
     registry: str
     images: tuple[ImageToPack, ...]
     documents: Mapping[str, bytes] = field(default_factory=dict)
-    base: Base | None = None
+    base: BaseBundle | None = None
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ from bundler.oci.image import Image
 from bundler.oci.layer import Layer
 from bundler.steps.build import bake, documents, import_check, pack, wheel_layers
 from bundler.steps.build.bake import LAYER_EPOCH, BakedServer, ImageIdentity
-from bundler.steps.build.documents import FEATURE_SERVER, Rehearse, Subject
-from bundler.steps.build.engine_job import Order
+from bundler.steps.build.documents import FEATURE_SERVER, BuildFacts, Rehearse
+from bundler.steps.build.engine_job import BuildJob
 from bundler.steps.build.pack import ImageToPack, Packed, PackPlan, SigningKey
 from bundler.steps.bundle import delta
 from bundler.steps.lock import lockfile as locking
@@ -39,17 +39,17 @@ from bundler.steps.lock import resolve as lock
 from bundler.steps.lock import sdists as lock_sources
 from bundler.steps.lock.lockfile import Gathered
 from bundler.steps.lock.project import Project
-from bundler.steps.lock.resolve import Base
 from bundler.steps.lock.sdists import Asking
 from bundler.steps.rehearsal.options import RehearseOptions
 from bundler.steps.rehearsal.source import BuiltSource
 from bundler.steps.sources import gather
 from bundler.steps.sources.gather import GatheredImage
 from bundler.steps.sources.mirror import MirrorPlan
+from bundler.steps.sources.unpacked_base import UnpackedBase
 from bundler.wheels.install import InstallTarget
 
 if TYPE_CHECKING:
-    from bundler.steps.build.engine_bake import Oven
+    from bundler.steps.build.engine_bake import EngineBuilder
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
     described = pack.describe(to_pack, store)
     if base and not (base := delta.left_to(base, described.layers)):
         progress.say(f"{request.base} has no layer of this bundle's images: it is no delta, but whole")
-    subject = Subject(
+    subject = BuildFacts(
         loaded,
         found,
         pinned,
@@ -216,7 +216,7 @@ def _baker(request: BuildRequest, spec: BundleSpec) -> str | None:
 
 def _oven(
     baker: str, request: BuildRequest, spec: BundleSpec, store: BlobStore, progress: Progress
-) -> AbstractContextManager[Oven]:
+) -> AbstractContextManager[EngineBuilder]:
     from bundler.steps.build import engine_bake  # noqa: PLC0415  (docker's client, which most builds do not need)
 
     return engine_bake.oven(spec, baker, request.environment, store, progress)
@@ -229,7 +229,7 @@ def _bake(
     store: BlobStore,
     progress: Progress,
     *,
-    oven: Oven | None,
+    oven: EngineBuilder | None,
 ) -> tuple[BakedServer, ...]:
     """Bake a feature server for the bundle's repo and for each tenant's own; they differ in their last layer."""
     spec, lock_digest = loaded.spec, Digest.of(pinned.to_text().encode())
@@ -256,7 +256,7 @@ def _bake(
     def baked(tenant: str | None, repo: RepoContents, platform: Platform, identity: ImageIdentity) -> Image:
         base = found.bases[platform]
         if oven is not None:
-            return oven.bake(Order(tenant, platform, base, rows[str(platform)], repo, identity, pinned.created))
+            return oven.bake(BuildJob(tenant, platform, base, rows[str(platform)], repo, identity, pinned.created))
         last = bake.repo_layer(repo, store, epoch=LAYER_EPOCH)
         return bake.assemble(base.image, (*layers[platform], last), identity, store, epoch=pinned.created)
 
@@ -292,14 +292,16 @@ def _server_to_pack(server: BakedServer, store: BlobStore) -> ImageToPack:
     return ImageToPack(str(server.internal), FEATURE_SERVER, root, str(server.internal))
 
 
-def _target(base: Base) -> InstallTarget:
+def _target(base: UnpackedBase) -> InstallTarget:
     python = base.contents.python
     if python is None:
         raise AssertionError("the lock was made for a base that has Python")
     return InstallTarget(python.version, python.executable, python.site_packages, python.scripts)
 
 
-def _identity(spec: BundleSpec, repository: str, repo: RepoContents, base: Base, lock_digest: Digest) -> ImageIdentity:
+def _identity(
+    spec: BundleSpec, repository: str, repo: RepoContents, base: UnpackedBase, lock_digest: Digest
+) -> ImageIdentity:
     # The name of a base of another transport is a place on this machine: nobody else can look there.
     named = spec.base.image is None or gather.in_registry(spec.base.image)
     return ImageIdentity(

@@ -13,7 +13,7 @@ from typing import Final
 
 from bundler.effects.blobs import BlobStore
 from bundler.effects.packages import bytecode
-from bundler.effects.packages.bytecode import Interpreter, Source
+from bundler.effects.packages.bytecode import Interpreter, SourceFile
 from bundler.errors import VerificationError
 from bundler.model.digest import Digest
 from bundler.model.lock import LockedWheel
@@ -149,7 +149,7 @@ def _write_wheel(files: Sequence[InstalledFile], job: _Job, writer: LayerWriter,
         if file.path.endswith("/" + WRITTEN_AT_START):
             mode |= 0o020
         with file.open() as content:
-            writer.add(tar.Member(file.path, tar.Kind.FILE, mode, 0, 0, file.size, job.epoch), content)
+            writer.add(tar.TarEntry(file.path, tar.EntryKind.FILE, mode, 0, 0, file.size, job.epoch), content)
     if job.interpreter is None:
         return
     sources = (_source(file) for file in files if _is_compiled(file.path, job.target))
@@ -158,7 +158,7 @@ def _write_wheel(files: Sequence[InstalledFile], job: _Job, writer: LayerWriter,
             raise _StoppedError
         path = _cached(name, job.target)
         _write_folders(path, job.epoch, writer, folders)
-        member = tar.Member(path, tar.Kind.FILE, 0o644, 0, 0, len(code), job.epoch)
+        member = tar.TarEntry(path, tar.EntryKind.FILE, 0o644, 0, 0, len(code), job.epoch)
         writer.add(member, io.BytesIO(code))
 
 
@@ -167,9 +167,9 @@ def _is_compiled(path: str, target: InstallTarget) -> bool:
     return path.endswith(".py") and path.startswith(site) and _TESTS.isdisjoint(path.split("/"))
 
 
-def _source(file: InstalledFile) -> Source:
+def _source(file: InstalledFile) -> SourceFile:
     with file.open() as stream:
-        return Source("/" + file.path, stream.read())
+        return SourceFile("/" + file.path, stream.read())
 
 
 def _cached(source: str, target: InstallTarget) -> str:
@@ -188,4 +188,4 @@ def _write_folders(path: str, epoch: int, writer: LayerWriter, written: set[str]
     for parent in reversed(PurePosixPath(path).parents[:-1]):
         if (name := str(parent)) not in written:
             written.add(name)
-            writer.add(tar.Member(name, tar.Kind.DIRECTORY, 0o755, 0, 0, 0, epoch))
+            writer.add(tar.TarEntry(name, tar.EntryKind.DIRECTORY, 0o755, 0, 0, 0, epoch))

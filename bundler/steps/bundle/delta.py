@@ -9,15 +9,14 @@ from bundler.effects.archive.reader import Bundle
 from bundler.effects.registry.endpoint import Destination
 from bundler.errors import SpecError, VerificationError
 from bundler.model import layout
-from bundler.model.delta import Base, LeftOut
+from bundler.model.delta import BaseBundle, LeftOut
 from bundler.model.digest import Digest
-from bundler.model.findings import Finding
+from bundler.model.findings import Finding, manual
 from bundler.steps.bundle.images import name as name_of
 from bundler.steps.bundle.images import open_images
-from bundler.steps.checklist.facts import OFFLINE, manual
 
 
-def base_of(path: Path, name: str, version: str) -> Base:
+def base_of(path: Path, name: str, version: str) -> BaseBundle:
     """Return what a bundle can be a base of: its blobs, and those that it leaves to a base of its own.
 
     ``name`` and ``version`` are those of the delta. Layers are not verified: before a delta is pushed, the registry
@@ -36,7 +35,7 @@ def base_of(path: Path, name: str, version: str) -> Base:
             f"The base {path} is {name} {version} itself; the delta would take its name.",
             remedy="Raise 'version' in the spec.",
         )
-    base = Base(manifest.name, manifest.version, digest, {**brought, **manifest.left_out})
+    base = BaseBundle(manifest.name, manifest.version, digest, {**brought, **manifest.left_out})
     try:
         base.check()
     except ValueError as error:
@@ -53,19 +52,19 @@ def _brought(bundle: Bundle) -> Iterator[tuple[Digest, LeftOut]]:
             yield blob.digest, LeftOut(blob.size, repository)
 
 
-def left_to(base: Base, layers: Collection[Digest]) -> Base | None:
+def left_to(base: BaseBundle, layers: Collection[Digest]) -> BaseBundle | None:
     """Return what is left to a base, None for nothing: layers alone, so that a delta still tells all of its images."""
     found = base.only(layers)
     return found if found.blobs else None
 
 
-def finding(base: Base, registry: str) -> Finding:
+def finding(base: BaseBundle, registry: str) -> Finding:
     """Tell the reviewer what has to be there before."""
     file = layout.file_name(base.name, base.version)
     return manual(
         "delta",
         f"The registry has the bundle {base}, on which this one builds",
         "Push that bundle first where it was not pushed yet. A push of this one proves that nothing is lacking.",
-        f"{OFFLINE} push {file} --registry {registry}",
+        f"{layout.OFFLINE_COMMAND} push {file} --registry {registry}",
         f"{len(base.blobs)} layers, {base.size} bytes, are left to {base}, {layout.MANIFEST} {base.digest}",
     )

@@ -21,7 +21,7 @@ _REMEDY = "Nothing was tagged. Copy the bundle again, then run: bundler verify B
 
 
 @dataclass(frozen=True)
-class Manifest:
+class BundledManifest:
     """A manifest or an index, byte for byte."""
 
     descriptor: Descriptor
@@ -36,7 +36,7 @@ class OpenedImage:
     """
 
     image: BundledImage
-    manifests: tuple[Manifest, ...]
+    manifests: tuple[BundledManifest, ...]
     blobs: tuple[Descriptor, ...]
     extents: Mapping[Digest, tuple[Extent, ...]]
 
@@ -131,7 +131,7 @@ def _open(bundle: Bundle, image: BundledImage) -> OpenedImage:
                 f"the image {image.reference} says {descriptor.size}.",
                 remedy=_REMEDY,
             )
-    manifests = tuple(Manifest(descriptor, contents[descriptor.digest]) for descriptor in found.manifests)
+    manifests = tuple(BundledManifest(descriptor, contents[descriptor.digest]) for descriptor in found.manifests)
     extents = {blob.digest: bundle.blob(blob.digest).extents for blob in found.blobs if blob.digest not in left_out}
     return OpenedImage(image, manifests, found.blobs, extents)
 

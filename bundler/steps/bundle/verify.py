@@ -10,7 +10,7 @@ from typing import Final
 
 from bundler.effects.archive import digests as archive_digests
 from bundler.effects.archive.digests import Hashed
-from bundler.effects.archive.reader import Bundle, Member
+from bundler.effects.archive.reader import Bundle, BundleFile
 from bundler.errors import VerificationError
 from bundler.model import layout
 from bundler.model.digest import Digest
@@ -29,7 +29,7 @@ class _Seen:
 
     bundle: Bundle
     manifest: BundleManifest | None
-    members: Mapping[str, Member]
+    members: Mapping[str, BundleFile]
     hashed: Mapping[str, Hashed]
 
     def digest(self, path: str) -> Digest | None:

@@ -8,7 +8,7 @@ from typing import Final
 from bundler.effects.archive.reader import Bundle
 from bundler.errors import VerificationError
 from bundler.model import layout
-from bundler.model.delta import Base, LeftOut
+from bundler.model.delta import BaseBundle, LeftOut
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Status, plain
@@ -40,7 +40,7 @@ def check(bundle: Bundle, manifest: BundleManifest) -> Iterator[Finding]:
         yield _delta(manifest.base)
 
 
-def _delta(base: Base) -> Finding:
+def _delta(base: BaseBundle) -> Finding:
     title = plain(f"It is a delta: {len(base.blobs)} blobs, {base.size} bytes, are only in {base}")
     remedy = "Verify that bundle, too. A push proves that the registry has what is left out, before it sends anything."
     return Finding("base", title, Status.MANUAL, (f"{layout.MANIFEST} of {base}: {base.digest}",), remedy)

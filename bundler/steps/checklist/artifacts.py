@@ -7,8 +7,8 @@ from typing import Final
 
 from bundler.model import layout
 from bundler.model.digest import Digest
-from bundler.model.findings import Finding, Status
-from bundler.steps.checklist.facts import BUILD_AGAIN, ChecklistFacts, manual, passed
+from bundler.model.findings import Finding, Status, manual, passed
+from bundler.steps.checklist.facts import BUILD_AGAIN, ChecklistFacts
 from bundler.steps.checklist.manifest_evidence import Emitted
 
 _CRD: Final = "featurestores.feast.dev"

@@ -11,19 +11,10 @@ from dataclasses import replace
 from typing import Final
 
 from bundler.model import layout
-from bundler.model.findings import Finding, Report, Section, Status
+from bundler.model.findings import Finding, Report, Section, Status, manual, passed
 from bundler.render.checklist import Cover
 from bundler.steps.checklist.artifacts import artifacts
-from bundler.steps.checklist.facts import (
-    BUILD_AGAIN,
-    OFFLINE,
-    ChecklistFacts,
-    OperatorFacts,
-    PythonFacts,
-    RepoFacts,
-    manual,
-    passed,
-)
+from bundler.steps.checklist.facts import BUILD_AGAIN, ChecklistFacts, OperatorFacts, PythonFacts, RepoFacts
 from bundler.steps.checklist.guide_steps import steps
 from bundler.steps.checklist.manifest_evidence import Emitted, EmittedStore
 
@@ -79,7 +70,7 @@ def _trust(facts: ChecklistFacts) -> Iterator[Finding]:
             f"openssl dgst -sha256 -verify PUBLIC_KEY.pem -signature {layout.SIGNATURE} {layout.MANIFEST}",
         ]
         remedy = "Check the signature with your own openssl before you run anything of the bundle, then every file."
-    verify = f"{OFFLINE} verify {facts.file_name}" + (" --key PUBLIC_KEY.pem" if facts.signed else "")
+    verify = f"{layout.OFFLINE_COMMAND} verify {facts.file_name}" + (" --key PUBLIC_KEY.pem" if facts.signed else "")
     yield manual("verify", "Verify the bundle where it arrived", remedy, "\n".join((*commands, verify)))
     if not facts.signed:
         evidence = (f"there is no {layout.SIGNATURE}: the sum of the file is all that says who made it",)
@@ -121,8 +112,8 @@ def _afterwards(facts: ChecklistFacts, emitted: Emitted) -> Iterator[Finding]:
         "Install",
         f"preflight finds what would stop it; install keeps the order, and waits. Or, without Python: "
         f"{layout.INSTALL_SCRIPT} apply.",
-        f"{OFFLINE} preflight {facts.file_name} --registry {facts.registry}\n"
-        f"{OFFLINE} install {facts.file_name} --registry {facts.registry} --checklist signed-here",
+        f"{layout.OFFLINE_COMMAND} preflight {facts.file_name} --registry {facts.registry}\n"
+        f"{layout.OFFLINE_COMMAND} install {facts.file_name} --registry {facts.registry} --checklist signed-here",
     )
     for store in emitted.stores:
         yield from _after_apply(store)

@@ -8,11 +8,9 @@ from typing import Final
 
 from bundler.model import layout
 from bundler.model.digest import Digest
-from bundler.model.findings import Finding, Report, Status
+from bundler.model.findings import Finding, Report
 from bundler.model.manifest import BundledImage
 
-OFFLINE: Final = f"python3 {layout.OFFLINE_PROGRAM}"
-"""How a person starts the bundle's own program."""
 BUILD_AGAIN: Final = "Build the bundle again."
 
 
@@ -80,13 +78,3 @@ class ChecklistFacts:
     def file_name(self) -> str:
         """The bundle's file."""
         return layout.file_name(self.name, self.version)
-
-
-def manual(check: str, title: str, remedy: str, command: str, *evidence: str) -> Finding:
-    """A person must act; ``command`` is exactly what is run."""
-    return Finding(check, title, Status.MANUAL, evidence, remedy, command)
-
-
-def passed(check: str, title: str, *evidence: str) -> Finding:
-    """Checked, and this shows it."""
-    return Finding(check, title, Status.PASS, evidence)

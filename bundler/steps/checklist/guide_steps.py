@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from bundler.model.findings import Finding, Status
-from bundler.steps.checklist.facts import BUILD_AGAIN, OFFLINE, ChecklistFacts, manual, passed
+from bundler.model import layout
+from bundler.model.findings import Finding, Status, manual, passed
+from bundler.steps.checklist.facts import BUILD_AGAIN, ChecklistFacts
 from bundler.steps.checklist.manifest_evidence import Emitted, EmittedStore
 
 # Where the wiring "operator" lets init containers take the repo from.
@@ -32,7 +33,7 @@ def _build_step(facts: ChecklistFacts) -> Finding:
 
 
 def _push_step(facts: ChecklistFacts) -> Finding:
-    command = f"{OFFLINE} push {facts.file_name} --registry {facts.registry}"
+    command = f"{layout.OFFLINE_COMMAND} push {facts.file_name} --registry {facts.registry}"
     remedy = f"Log in first where the registry asks for it: skopeo login {facts.registry_host}."
     lines = [image.pinned for image in facts.images]
     return manual("step-push", "2. Push the images to the internal registry", remedy, command, *lines)
@@ -68,7 +69,7 @@ def _pull_policy_step(facts: ChecklistFacts, emitted: Emitted) -> Finding:
     policies = {use.pull_policy for use in containers}
     if "Never" in policies:
         nodes = "Load the images on every node: no node pulls them."
-        command = f"{OFFLINE} load {facts.file_name}"
+        command = f"{layout.OFFLINE_COMMAND} load {facts.file_name}"
         return manual("step-pull-policy", title, nodes, command, *lines)
     if policies != {"IfNotPresent"}:
         return _asks_registry(title, lines)

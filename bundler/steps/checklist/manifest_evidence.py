@@ -41,7 +41,7 @@ class SecretTemplate:
 
 
 @dataclass(frozen=True)
-class Account:
+class AccountEvidence:
     """A ServiceAccount and the names of its pull secrets."""
 
     path: str
@@ -67,7 +67,7 @@ class Emitted:
     """Facts of the manifests, one or several FeatureStores; ``crds`` is name -> path."""
 
     stores: tuple[EmittedStore, ...]
-    accounts: tuple[Account, ...]
+    accounts: tuple[AccountEvidence, ...]
     shipped: tuple[SecretTemplate, ...]
     to_fill: tuple[SecretTemplate, ...]
     crds: Mapping[str, str]
@@ -151,11 +151,11 @@ def _secret(path: str, value: dict[str, Json]) -> SecretTemplate:
     return SecretTemplate(path, _text(value, "metadata", "name"), _text(value, "metadata", "namespace"), tuple(keys))
 
 
-def _account(path: str, value: dict[str, Json]) -> Account:
+def _account(path: str, value: dict[str, Json]) -> AccountEvidence:
     secrets = value.get("imagePullSecrets")
     names = [entry["name"] for entry in secrets if isinstance(entry, dict)] if isinstance(secrets, list) else []
     name, namespace = _text(value, "metadata", "name"), _text(value, "metadata", "namespace")
-    return Account(path, name, namespace, tuple(str(name) for name in names))
+    return AccountEvidence(path, name, namespace, tuple(str(name) for name in names))
 
 
 def _text(value: Json, *keys: str) -> str:

@@ -8,7 +8,7 @@ from bundler.effects.kubectl import Kubectl
 from bundler.kube.kustomize import Object
 from bundler.model.descriptor import Json
 from bundler.steps.install.plan import InstallPlan
-from bundler.steps.install.release import Subject, identity
+from bundler.steps.install.release import Release, identity
 
 _FIELDS = 4
 # Never deleted because a list says so: what others may live in or depend on, and data.
@@ -29,7 +29,7 @@ class Previous:
         return tuple(reversed(gone))
 
 
-def find(kubectl: Kubectl, subject: Subject, plan: InstallPlan) -> Previous | None:
+def find(kubectl: Kubectl, subject: Release, plan: InstallPlan) -> Previous | None:
     """Return what the record in the cluster says, None where no install has come to its end.
 
     Raises:

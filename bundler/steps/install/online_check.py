@@ -13,7 +13,7 @@ from bundler.effects.kubectl import Kubectl
 from bundler.errors import ClusterError, ForbiddenError, UsageError
 from bundler.kube.kustomize import Object
 from bundler.model.descriptor import Json
-from bundler.steps.install.readiness import State
+from bundler.steps.install.readiness import Readiness
 from bundler.steps.install.release import identity
 
 _CONTAINER: Final = "online"
@@ -23,14 +23,14 @@ _SERVED: Final = "PRESENT"
 
 
 @dataclass(frozen=True)
-class Read:
+class FeatureQuery:
     """A question for the online server: ``VIEW:FEATURE`` names, and the value of each join key of one entity."""
 
     features: tuple[str, ...]
     entity: Mapping[str, Json]
 
     @classmethod
-    def parse(cls, features: Sequence[str], entity: Sequence[str]) -> Read | None:
+    def parse(cls, features: Sequence[str], entity: Sequence[str]) -> FeatureQuery | None:
         """Read ``--feature`` and ``--entity`` arguments; None where there are none.
 
         Raises:
@@ -57,12 +57,12 @@ class Read:
         return {"features": list(self.features), "entities": {name: [value] for name, value in self.entity.items()}}
 
 
-def healthy(kubectl: Kubectl, store: Object) -> Callable[[], State]:
+def healthy(kubectl: Kubectl, store: Object) -> Callable[[], Readiness]:
     """Look whether the online server says that it is healthy."""
     return lambda: _asked(kubectl, store, "/health", None, ())
 
 
-def answered(kubectl: Kubectl, store: Object, asked: Read) -> Callable[[], State]:
+def answered(kubectl: Kubectl, store: Object, asked: FeatureQuery) -> Callable[[], Readiness]:
     """Look whether the online server has every feature that is asked for; no value leaves the pod.
 
     Until a server reads the registry again (``cache_ttl_seconds``) it knows nothing of what was just applied, so a
@@ -71,40 +71,40 @@ def answered(kubectl: Kubectl, store: Object, asked: Read) -> Callable[[], State
     return lambda: _asked(kubectl, store, "/get-online-features", asked.to_json(), asked.features)
 
 
-def _asked(kubectl: Kubectl, store: Object, path: str, body: Json, features: Sequence[str]) -> State:
+def _asked(kubectl: Kubectl, store: Object, path: str, body: Json, features: Sequence[str]) -> Readiness:
     """Ask from inside the pod; what this person may not ask counts as reached, and says so."""
     _, namespace, name = identity(store)
     address = _address(kubectl.get("featurestores.feast.dev", name, namespace))
     if address is None:
-        return State(reached=True, seen="not asked: the operator names no online server")
+        return Readiness(reached=True, seen="not asked: the operator names no online server")
     question = json.dumps({"url": f"{address}{path}", "body": body}).encode()
     # In the pod, because there neither NetworkPolicies nor Routes stand between.
     command = ["python3", "-I", "-c", resources.read("online_probe.py").decode()]
     try:
         text = kubectl.execute(f"deployments/feast-{name}", _CONTAINER, namespace, command, question)
     except ForbiddenError as error:
-        return State(reached=True, seen=f"not asked: {_last(error)}")
+        return Readiness(reached=True, seen=f"not asked: {_last(error)}")
     except ClusterError as error:
         details = error.details
-        return State(reached=False, seen=_last(error), explain=lambda: details)
+        return Readiness(reached=False, seen=_last(error), explain=lambda: details)
     return _judged(text, features)
 
 
-def _judged(text: str, features: Sequence[str]) -> State:
+def _judged(text: str, features: Sequence[str]) -> Readiness:
     try:
         answer = json.loads(text)
         status, statuses = answer.get("status"), dict(answer.get("statuses") or {})
     except (ValueError, AttributeError, TypeError):
-        return State(reached=False, seen=f"the probe said {text[:100]!r}")
+        return Readiness(reached=False, seen=f"the probe said {text[:100]!r}")
     if status is None:
-        return State(reached=False, seen=f"no answer: {answer.get('error')}")
+        return Readiness(reached=False, seen=f"no answer: {answer.get('error')}")
     if status in _LOGIN:
-        return State(reached=True, seen=f"not asked: the server wants a login of its own (HTTP {status})")
+        return Readiness(reached=True, seen=f"not asked: the server wants a login of its own (HTTP {status})")
     if status != HTTPStatus.OK:
-        return State(reached=False, seen=f"HTTP {status}")
+        return Readiness(reached=False, seen=f"HTTP {status}")
     names = [name.partition(":")[2] for name in features]
     absent = [f"{name} is {statuses.get(name, 'not in the answer')}" for name in names if statuses.get(name) != _SERVED]
-    return State(not absent, ", ".join(absent) or "it answers")
+    return Readiness(not absent, ", ".join(absent) or "it answers")
 
 
 def _last(error: ClusterError) -> str:

@@ -11,7 +11,7 @@ from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.steps.install import plan as install_plan
 from bundler.steps.install.plan import SecretWanted
-from bundler.steps.install.release import Subject, identity, record
+from bundler.steps.install.release import Release, identity, record
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Outline:
             VerificationError: the bundle is damaged.
             UsageError: a Secret that was given does not fit.
         """
-        subject = Subject.of(bundle, registry)
+        subject = Release.of(bundle, registry)
         plan = install_plan.plan(subject.manifests)
         admin, tenant = install_plan.parts(part)
         wanted = plan.secrets_of(admin=admin, tenant=tenant)

@@ -18,7 +18,7 @@ _STARTING: Final = frozenset({"ContainerCreating", "PodInitializing", ""})
 
 
 @dataclass(frozen=True)
-class State:
+class Readiness:
     """What one look showed: ``seen`` in a few words; ``failed`` is why waiting is of no use, empty where it may be.
 
     ``explain`` asks the cluster for details, which only somebody who has waited in vain needs.
@@ -30,32 +30,32 @@ class State:
     explain: Callable[[], Sequence[str]] = field(default=tuple[str, ...])
 
 
-def established(kubectl: Kubectl, name: str) -> Callable[[], State]:
+def established(kubectl: Kubectl, name: str) -> Callable[[], Readiness]:
     """Look whether the API server serves a CustomResourceDefinition."""
 
-    def look() -> State:
+    def look() -> Readiness:
         found = kubectl.get("customresourcedefinitions.apiextensions.k8s.io", name)
         conditions = _conditions(found)
         reached = conditions.get("Established", ("", ""))[0] == "True"
-        return State(reached, "not established", explain=lambda: _told(conditions))
+        return Readiness(reached, "not established", explain=lambda: _told(conditions))
 
     return look
 
 
-def rolled_out(kubectl: Kubectl, namespace: str, name: str) -> Callable[[], State]:
+def rolled_out(kubectl: Kubectl, namespace: str, name: str) -> Callable[[], Readiness]:
     """Look whether every pod of a Deployment is of its newest template and available."""
 
-    def look() -> State:
+    def look() -> Readiness:
         found = kubectl.get("deployments.apps", name, namespace)
         if found is None:
-            return State(reached=False, seen="no Deployment yet")
+            return Readiness(reached=False, seen="no Deployment yet")
         reached, seen = _rollout(found)
-        return State(reached, seen, explain=lambda: list(_pods(kubectl, namespace, found)))
+        return Readiness(reached, seen, explain=lambda: list(_pods(kubectl, namespace, found)))
 
     return look
 
 
-def serving(kubectl: Kubectl, store: Object) -> Callable[[], State]:
+def serving(kubectl: Kubectl, store: Object) -> Callable[[], Readiness]:
     """Look whether a feature store serves.
 
     Its phase alone says too little: Ready may be of an earlier generation, and is said before pods crash. So the
@@ -65,14 +65,14 @@ def serving(kubectl: Kubectl, store: Object) -> Callable[[], State]:
     _, namespace, name = identity(store)
     wanted = frozenset(_images(store.get("spec")))
 
-    def look() -> State:
+    def look() -> Readiness:
         found = kubectl.get("featurestores.feast.dev", name, namespace)
         status = _mapping(found, "status")
         phase = str(status.get("phase") or "no phase yet")
         deployment = kubectl.get("deployments.apps", f"feast-{name}", namespace)
         conditions = _conditions(found)
         if deployment is None:
-            return State(reached=False, seen=f"{phase}, no Deployment yet", explain=lambda: _told(conditions))
+            return Readiness(reached=False, seen=f"{phase}, no Deployment yet", explain=lambda: _told(conditions))
         used = frozenset(_images(_mapping(deployment, "spec").get("template")))
         done, seen = _rollout(deployment)
         current = bool(used & wanted)
@@ -81,7 +81,7 @@ def serving(kubectl: Kubectl, store: Object) -> Callable[[], State]:
         if applied and not _holds(applied, _mapping(found, "spec")):
             current, seen = False, f"{phase}, the operator has not seen the change yet"
         details = lambda: [*_told(conditions), *_pods(kubectl, namespace, deployment)]  # noqa: E731
-        return State(phase == "Ready" and done and current, seen, explain=details)
+        return Readiness(phase == "Ready" and done and current, seen, explain=details)
 
     return look
 
@@ -101,16 +101,16 @@ def _holds(applied: Json, spec: Json) -> bool:
     return not isinstance(spec, str) or not spec or spec == applied or bool(_QUANTITY.fullmatch(spec))
 
 
-def completed(kubectl: Kubectl, namespace: str, name: str) -> Callable[[], State]:
+def completed(kubectl: Kubectl, namespace: str, name: str) -> Callable[[], Readiness]:
     """Look whether a Job has completed; one that failed is not waited for."""
 
-    def look() -> State:
+    def look() -> Readiness:
         found = kubectl.get("jobs.batch", name, namespace)
         conditions = _conditions(found)
         failed = "The first run failed" if conditions.get("Failed", ("", ""))[0] == "True" else ""
         reached = conditions.get("Complete", ("", ""))[0] == "True"
         details = lambda: [*_told(conditions), *_pods_of(kubectl, namespace, f"job-name={name}", everything=True)]  # noqa: E731
-        return State(reached, "running", failed, details)
+        return Readiness(reached, "running", failed, details)
 
     return look
 

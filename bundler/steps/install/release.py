@@ -29,7 +29,7 @@ def first_run(store: str, digest: Digest) -> str:
 
 
 @dataclass(frozen=True)
-class Subject:
+class Release:
     """The bundle that is installed, or asked after; ``manifests`` are path below ``manifests/`` -> text.
 
     ``registry`` is HOST[:PORT][/PREFIX], where the images are for the cluster; ``relocated`` leads from the name of an
@@ -55,7 +55,7 @@ class Subject:
         return f"bundler-{self.name}"
 
     @classmethod
-    def of(cls, path: Path, registry: str | None = None) -> Subject:
+    def of(cls, path: Path, registry: str | None = None) -> Release:
         """Read a bundle's manifests, with images named for a registry, else for that of the spec.
 
         Raises:
@@ -80,7 +80,7 @@ class Subject:
             )
 
 
-def record(subject: Subject, plan: InstallPlan) -> Object:
+def record(subject: Release, plan: InstallPlan) -> Object:
     """Return the ConfigMap, beside the first feature store, that says what was installed last."""
     objects = "".join(f"{one['apiVersion']} {' '.join(identity(one))}\n" for one in plan.of_stores)
     metadata: dict[str, Json] = {

@@ -20,9 +20,9 @@ from bundler.steps.install import plan as install_plan
 from bundler.steps.install import readiness
 from bundler.steps.install import secrets as site_secrets
 from bundler.steps.install.install_record import Previous
-from bundler.steps.install.online_check import Read
+from bundler.steps.install.online_check import FeatureQuery
 from bundler.steps.install.plan import InstallPlan, SecretWanted
-from bundler.steps.install.release import Subject, first_run, identity, record
+from bundler.steps.install.release import Release, first_run, identity, record
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class InstallOptions:
     dry_run: bool = False
     force_conflicts: bool = False
     first_run: bool = True
-    read: Read | None = None
+    read: FeatureQuery | None = None
     timeout: float = 600.0
     pause: float = 2.0
 
@@ -117,7 +117,7 @@ def run(bundle: Path, options: InstallOptions, kubectl: Kubectl, progress: Progr
         UsageError: a Secret that was given does not fit, or features are asked of several feature stores.
         ClusterError: the cluster refused, a Secret is missing, or something did not become ready in time.
     """
-    subject = Subject.of(bundle, options.registry)
+    subject = Release.of(bundle, options.registry)
     plan, digest = install_plan.plan(subject.manifests), subject.digest
     admin, tenant = install_plan.parts(options.part)
     wanted = plan.secrets_of(admin=admin, tenant=tenant)
@@ -271,7 +271,7 @@ class _Install:
             yield f"{namespace}/{job_name}"
         self._wait(f"first run {job_name} complete", look)
 
-    def _wait(self, what: str, look: Callable[[], readiness.State]) -> str:
+    def _wait(self, what: str, look: Callable[[], readiness.Readiness]) -> str:
         """Look until it is so, and return what was seen.
 
         Raises:

@@ -10,7 +10,7 @@ from bundler.kube.kustomize import Object
 from bundler.model.findings import Finding, Report, Section, Status
 from bundler.steps.install import plan as install_plan
 from bundler.steps.install import readiness
-from bundler.steps.install.release import Subject, first_run, identity
+from bundler.steps.install.release import Release, first_run, identity
 
 
 def run(bundle: Path, registry: str, kubectl: Kubectl) -> Report:
@@ -20,7 +20,7 @@ def run(bundle: Path, registry: str, kubectl: Kubectl) -> Report:
         VerificationError: the bundle is damaged.
         ClusterError: the cluster cannot be reached, or does not let you read.
     """
-    subject = Subject.of(bundle, registry)
+    subject = Release.of(bundle, registry)
     plan = install_plan.plan(subject.manifests)
     sections = [Section("The bundle", tuple(_installed(subject, plan.stores, kubectl)))]
     for store in plan.stores:
@@ -29,7 +29,7 @@ def run(bundle: Path, registry: str, kubectl: Kubectl) -> Report:
     return Report(f"Status of {subject.title}", tuple(sections))
 
 
-def _installed(subject: Subject, stores: tuple[Object, ...], kubectl: Kubectl) -> Iterator[Finding]:
+def _installed(subject: Release, stores: tuple[Object, ...], kubectl: Kubectl) -> Iterator[Finding]:
     title = "This bundle was installed last"
     again = "bundler install BUNDLE --registry HOST[:PORT]/PREFIX"
     if not stores:
@@ -48,7 +48,7 @@ def _installed(subject: Subject, stores: tuple[Object, ...], kubectl: Kubectl) -
         yield Finding("record", title, Status.FAIL, found, remedy, again)
 
 
-def _store(subject: Subject, store: Object, kubectl: Kubectl) -> Iterator[Finding]:
+def _store(subject: Release, store: Object, kubectl: Kubectl) -> Iterator[Finding]:
     _, namespace, name = identity(store)
     state = readiness.serving(kubectl, store)()
     title = "The feature store serves"

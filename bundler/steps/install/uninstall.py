@@ -11,7 +11,7 @@ from bundler.kube.kustomize import Object
 from bundler.model.descriptor import Json
 from bundler.model.progress import Progress
 from bundler.steps.install import plan as install_plan
-from bundler.steps.install.release import Subject, first_run, identity
+from bundler.steps.install.release import Release, first_run, identity
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def plan(bundle: Path) -> UninstallPlan:
     Raises:
         VerificationError: the bundle is damaged.
     """
-    subject = Subject.of(bundle)
+    subject = Release.of(bundle)
     found = install_plan.plan(subject.manifests)
     runs = [
         _named("batch/v1", "Job", _namespace(one), first_run(identity(one)[2], subject.digest)) for one in found.stores

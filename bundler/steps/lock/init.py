@@ -19,7 +19,7 @@ from bundler.errors import SpecError
 from bundler.feast.stores.extras import extras_for
 from bundler.feast.stores.feature_store_yaml import FILE_NAME, FeatureStoreConfig, literal_credentials
 from bundler.model import spec_reader, yaml_document
-from bundler.model.spec import FeatureRepo
+from bundler.model.spec import FeatureRepoSpec
 from bundler.steps.lock.resolve import SERVERS
 
 _NEWEST_KNOWN_FEAST: Final = "0.66.0"
@@ -87,7 +87,7 @@ def propose(repo: Path, *, name: str | None = None, folder: Path | None = None) 
     The spec is meant to lie in ``folder``, by default the one that holds the repo's. Raises ``SpecError`` where the
     repo cannot be used.
     """
-    contents = feature_repo.read(repo, FeatureRepo())
+    contents = feature_repo.read(repo, FeatureRepoSpec())
     surroundings = _Surroundings(repo.resolve(), (folder or repo.resolve().parent).resolve())
     feast, source = surroundings.feast()
     extras = sorted(extras_for(contents.config, servers=SERVERS, auth=contents.config.auth))

@@ -12,6 +12,7 @@ from bundler.effects.blobs import BlobStore
 from bundler.effects.operator_manifest import OperatorRelease
 from bundler.effects.registry.endpoint import Access
 from bundler.errors import LockError, ToolFailedError
+from bundler.feast.deployment import wiring
 from bundler.feast.deployment.tenant import DeploymentImages
 from bundler.feast.deployment.tenants import Baked
 from bundler.model.digest import Digest
@@ -19,20 +20,20 @@ from bundler.model.lock import BundleLock, LockedImage, differences
 from bundler.model.platform import Platform
 from bundler.model.progress import Progress
 from bundler.render import manifests
-from bundler.steps.build import bake
 from bundler.steps.lock import project
 from bundler.steps.lock import resolve as lock
 from bundler.steps.lock.project import Project
-from bundler.steps.lock.resolve import Base, LockInputs
+from bundler.steps.lock.resolve import LockInputs
 from bundler.steps.sources.gather import GatheredImage, Gathering
 from bundler.steps.sources.mirror import MirrorPlan
+from bundler.steps.sources.unpacked_base import UnpackedBase
 
 
 @dataclass(frozen=True)
 class Gathered:
     """Everything of a project that comes from outside but Python packages: it is in the store."""
 
-    bases: Mapping[Platform, Base]
+    bases: Mapping[Platform, UnpackedBase]
     base_images: tuple[LockedImage, ...]
     images: tuple[GatheredImage, ...]
     operator: OperatorRelease
@@ -92,7 +93,7 @@ def gathered(
 def _check(loaded: Project, operator: OperatorRelease) -> None:
     """Refuse now what would be refused once all is baked: render the manifests, for images that are not there yet."""
     later = f"{loaded.spec.registry.host}/later@sha256:{'0' * 64}"
-    images = DeploymentImages(later, later, bake.REPO_FOLDER)
+    images = DeploymentImages(later, later, wiring.REPO_FOLDER)
     own = {name: Baked(repo.config, images) for name, repo in loaded.own.items()}
     manifests.render(loaded.spec, loaded.repo.config, images, operator.capabilities, own=own)
 

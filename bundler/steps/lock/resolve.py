@@ -19,26 +19,17 @@ from bundler.model.lock import BundleLock, LockedImage, LockedPlatform
 from bundler.model.platform import Platform
 from bundler.model.progress import Progress
 from bundler.model.spec import BundleSpec
-from bundler.oci.image import Image
 from bundler.oci.layer import COMPRESSOR
-from bundler.oci.rootfs import BaseContents
 from bundler.steps.lock import requirements
 from bundler.steps.lock import sdists as lock_sources
 from bundler.steps.lock.project import Project
 from bundler.steps.lock.requirements import Requirements
 from bundler.steps.lock.sdists import Asking
+from bundler.steps.sources.unpacked_base import UnpackedBase
 from bundler.wheels.compatibility import ImagePython
 
 # The operator may start each of them from the one image, so the image can run each of them.
 SERVERS = frozenset({"registry", "online", "offline", "ui"})
-
-
-@dataclass(frozen=True)
-class Base:
-    """The base image of one platform, and what is in it."""
-
-    image: Image
-    contents: BaseContents
 
 
 @dataclass(frozen=True)
@@ -49,7 +40,7 @@ class LockInputs:
     """
 
     project: Project
-    bases: Mapping[Platform, Base]
+    bases: Mapping[Platform, UnpackedBase]
     images: tuple[LockedImage, ...]
     now: int
     old: BundleLock | None = None
@@ -134,7 +125,7 @@ def _package_changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[
     return lines
 
 
-def image_python(base: Base, platform: Platform) -> ImagePython:
+def image_python(base: UnpackedBase, platform: Platform) -> ImagePython:
     """Return the Python of a base; raise ``SpecError`` where it has none that wheels can be installed into."""
     python, glibc = base.contents.python, base.contents.glibc
     if python is None:

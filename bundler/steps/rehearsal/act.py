@@ -13,8 +13,8 @@ from bundler.model.findings import Finding, Status
 from bundler.model.progress import Progress
 from bundler.steps.rehearsal.cast import Cast
 from bundler.steps.rehearsal.read_back import ReadBack
-from bundler.steps.rehearsal.roles import Role
-from bundler.steps.rehearsal.stage import RunningPod, Server, Stage
+from bundler.steps.rehearsal.roles import EmulatedFeatureStore
+from bundler.steps.rehearsal.stage import RunningPod, Stage, StartedServer
 
 _NO_CONFIGURATION: Final = "Can't find feature repo configuration file"
 _LINES: Final = 12
@@ -29,7 +29,7 @@ class Act:
     authority: str
     progress: Progress
 
-    def play(self, role: Role) -> Iterator[Finding]:
+    def play(self, role: EmulatedFeatureStore) -> Iterator[Finding]:
         """Play a role to its end, or to where it fails."""
         pod = role.pod
         self.progress.say(f"{pod.name}: starting {', '.join(one.name for one in pod.containers)}")
@@ -60,7 +60,7 @@ def _init(running: RunningPod) -> Iterator[Finding]:
         yield Finding("init", f"Init container {name}", status, evidence)
 
 
-def _server(server: Server, running: RunningPod) -> Finding:
+def _server(server: StartedServer, running: RunningPod) -> Finding:
     plan = server.container.plan
     declared = next(one for one in running.pod.containers if one.name == server.name)
     facts: tuple[str, ...] = (

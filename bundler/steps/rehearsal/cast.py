@@ -18,7 +18,7 @@ from bundler.model.progress import Progress
 from bundler.model.reference import ImageRef
 from bundler.oci import docker_archive, index
 from bundler.oci.image import Image
-from bundler.steps.rehearsal.source import Source
+from bundler.steps.rehearsal.source import RehearsalInput
 
 _KEPT: Final = "localhost/bundler-rehearsal"
 # The names under which images of the servers go, whoever made them.
@@ -38,7 +38,7 @@ class Cast:
     finding: Finding
 
 
-def gather(source: Source, engine: Engine, given: Mapping[str, str], progress: Progress, *, keep: bool) -> Cast:
+def gather(source: RehearsalInput, engine: Engine, given: Mapping[str, str], progress: Progress, *, keep: bool) -> Cast:
     """Load the images; ``given`` is kind of store -> image that the engine has, instead of the bundle's.
 
     Raises:
@@ -81,7 +81,7 @@ def _kinds(bundled: BundledImage) -> Sequence[str]:
     return [kind for kind, names in _SERVERS.items() if base in names]
 
 
-def _of_platform(bundled: BundledImage, source: Source, platform: Platform) -> Image | None:
+def _of_platform(bundled: BundledImage, source: RehearsalInput, platform: Platform) -> Image | None:
     def read(digest: Digest) -> bytes:
         with source.open_blob(digest) as stream:
             return stream.read()

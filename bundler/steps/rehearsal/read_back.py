@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bundler import resources
-from bundler.feast.emulation.pods import Service
+from bundler.feast.emulation.pods import EmulatedService
 from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Status
-from bundler.steps.rehearsal.roles import Role
+from bundler.steps.rehearsal.roles import EmulatedFeatureStore
 from bundler.steps.rehearsal.stage import RunningPod, Stage
 
 _REGISTRY_SECONDS: Final = 600.0  # what Feast takes where cache_ttl_seconds is not set
@@ -30,7 +30,7 @@ class ReadBack:
 
     stage: Stage
     running: RunningPod
-    role: Role
+    role: EmulatedFeatureStore
     authority: str
 
     def features(self) -> Iterator[Finding]:
@@ -56,7 +56,7 @@ class ReadBack:
                 lines = (view.get("problem") or f"the source has no rows from {view['from']} to {view['to']}",)
                 yield Finding("online", f"{view['view']}: nothing to compare", Status.MANUAL, lines)
 
-    def _compared(self, online: Service, view: Mapping[str, Any]) -> Finding:
+    def _compared(self, online: EmulatedService, view: Mapping[str, Any]) -> Finding:
         names: list[str] = view["features"]
         rows: list[dict[str, Json]] = view["rows"]
         body = {

@@ -12,7 +12,7 @@ from bundler.feast.deployment.wiring import FILE_VARIABLE, REPO_FOLDER_VARIABLE
 from bundler.feast.emulation import kubelet, pods, stand_ins
 from bundler.feast.emulation.container import Container, Mount, overridden
 from bundler.feast.emulation.kubelet import ClusterObjects, Variable
-from bundler.feast.emulation.pods import CronRun, OperatorImages, Pod, Service
+from bundler.feast.emulation.pods import CronRun, EmulatedService, OperatorImages, Pod
 from bundler.feast.operator import generated_config as operator_config
 from bundler.feast.operator.capabilities import Capabilities
 from bundler.feast.operator.generated_config import DATA_FOLDER
@@ -26,12 +26,12 @@ _FILE: Final = "feature_store.yaml"
 
 
 @dataclass(frozen=True)
-class Role:
+class EmulatedFeatureStore:
     """A FeatureStore as it is played: its pod, what leads to it, its CronJob, and its feature_store.yaml, expanded."""
 
     pod: Pod
     objects: ClusterObjects
-    services: tuple[Service, ...]
+    services: tuple[EmulatedService, ...]
     cron: CronRun
     config: Mapping[str, Json]
 
@@ -41,7 +41,7 @@ class Role:
         return kubelet.environment((), self.cron.variables, self.objects, self.pod.fields)
 
 
-def role(resource: dict[str, Json], script: Script, default: str) -> Role:
+def role(resource: dict[str, Json], script: Script, default: str) -> EmulatedFeatureStore:
     """Return the role of a FeatureStore; the operator's own feature-server image is ``default``.
 
     Raises:
@@ -56,10 +56,12 @@ def role(resource: dict[str, Json], script: Script, default: str) -> Role:
     server = pod.containers[0]
     values = kubelet.environment(server.sources, server.variables, objects, pod.fields)
     config: dict[str, Json] = yaml.safe_load(feature_store.expand(text, values))
-    return Role(pod, objects, pods.services(resource, known), pods.cron_run(resource, known, images), config)
+    return EmulatedFeatureStore(
+        pod, objects, pods.services(resource, known), pods.cron_run(resource, known, images), config
+    )
 
 
-def with_stand_ins(one: Role, *, stores: bool) -> Role:
+def with_stand_ins(one: EmulatedFeatureStore, *, stores: bool) -> EmulatedFeatureStore:
     """Return the role with another feature_store.yaml: stores in files (``stores``), nobody to ask about callers.
 
     A pod that finds no configuration at all stays as it is: it fails as it would on the cluster.

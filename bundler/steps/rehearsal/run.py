@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from bundler.effects.archive.reader import Bundle
-from bundler.effects.certificates import Authority
+from bundler.effects.certificates import CertificateAuthority
 from bundler.effects.engine import connection as engine_connection
 from bundler.effects.engine import runs as engine_runs
 from bundler.effects.engine.api import Engine
@@ -26,9 +26,9 @@ from bundler.steps.rehearsal import cast, roles, script, stage
 from bundler.steps.rehearsal.act import Act
 from bundler.steps.rehearsal.cast import Cast
 from bundler.steps.rehearsal.options import RehearseOptions
-from bundler.steps.rehearsal.roles import Role
+from bundler.steps.rehearsal.roles import EmulatedFeatureStore
 from bundler.steps.rehearsal.script import Script
-from bundler.steps.rehearsal.source import BundleSource, Source
+from bundler.steps.rehearsal.source import BundleSource, RehearsalInput
 from bundler.steps.rehearsal.stage import Rules, Stage
 
 _SHORTEST_SECRET: Final = 6
@@ -47,9 +47,9 @@ def run(path: Path, options: RehearseOptions, progress: Progress) -> Report:
         return play(BundleSource(bundle), options, progress)
 
 
-def play(source: Source, options: RehearseOptions, progress: Progress) -> Report:
+def play(source: RehearsalInput, options: RehearseOptions, progress: Progress) -> Report:
     """Rehearse images and manifests, wherever they are; raises as ``run``."""
-    authority = Authority(dt.datetime.now(dt.timezone.utc))
+    authority = CertificateAuthority(dt.datetime.now(dt.timezone.utc))
     texts = script.read(source, options.manifests, options.operator_version)
     played = script.interpret(texts, options.operator_version, source.operator_version, options.values, authority)
     choice = EngineChoice(options.engine, options.environment)
@@ -65,12 +65,12 @@ def _noted(options: RehearseOptions, engine: Engine) -> AbstractContextManager[N
 
 @dataclass(frozen=True)
 class _Rehearsal:
-    source: Source
+    source: RehearsalInput
     script: Script
     options: RehearseOptions
     engine: Engine
     progress: Progress
-    authority: Authority
+    authority: CertificateAuthority
 
     def report(self) -> Report:
         found = cast.gather(
@@ -84,7 +84,7 @@ class _Rehearsal:
             return Report(title, tuple(sections))
         default = next(iter(found.names.values()))
         outcomes = [self._role(resource, default) for resource in self.script.resources]
-        playing = [one for one in outcomes if isinstance(one, Role)]
+        playing = [one for one in outcomes if isinstance(one, EmulatedFeatureStore)]
         needs = [stand_ins.needed(role.config) for role in playing]
         servers = stand_ins.merged(server for need in needs for server in need.servers)
         missing = sorted({server.kind for server in servers if server.kind not in found.servers})
@@ -98,7 +98,7 @@ class _Rehearsal:
         sections.append(Section("What was not covered", tuple(_uncovered(gaps))))
         return Report(title, tuple(sections))
 
-    def _role(self, resource: dict[str, Json], default: str) -> Role | Section:
+    def _role(self, resource: dict[str, Json], default: str) -> EmulatedFeatureStore | Section:
         """Return the role of a FeatureStore, or what to say of one that the operator would make no pod of."""
         try:
             return roles.role(resource, self.script, default)
@@ -106,7 +106,9 @@ class _Rehearsal:
             finding = Finding("pod", "No pod would start", Status.FAIL, (error.problem,), error.remedy)
             return Section("/".join(script.place_of(resource)), (finding,))
 
-    def _stage(self, found: Cast, playing: Sequence[Role], servers: Sequence[stand_ins.StoreServer]) -> Stage:
+    def _stage(
+        self, found: Cast, playing: Sequence[EmulatedFeatureStore], servers: Sequence[stand_ins.StoreServer]
+    ) -> Stage:
         ways = stage.routes({stage.key(role.pod): role.services for role in playing}, servers)
         tools = next(iter(found.names.values()))
         made = Stage(self.engine, tools, ways, Rules(self.options.user, self.options.read_only_root))
@@ -116,7 +118,7 @@ class _Rehearsal:
         return made
 
 
-def _gaps(playing: Sequence[Role], missing: Sequence[str], unknown: Sequence[str]) -> Iterator[str]:
+def _gaps(playing: Sequence[EmulatedFeatureStore], missing: Sequence[str], unknown: Sequence[str]) -> Iterator[str]:
     if missing or unknown:
         lacking = ", ".join([*(f"no image for {kind}" for kind in missing), *unknown])
         yield f"the stores themselves ({lacking}): SQLite and files took the place of all of them"

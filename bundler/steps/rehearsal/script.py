@@ -10,7 +10,7 @@ from typing import Final
 
 import yaml
 
-from bundler.effects.certificates import Authority
+from bundler.effects.certificates import CertificateAuthority
 from bundler.errors import SpecError, UsageError
 from bundler.feast.emulation import pods
 from bundler.feast.emulation.kubelet import ClusterObjects, Texts
@@ -18,7 +18,7 @@ from bundler.feast.operator import crd
 from bundler.feast.operator.capabilities import Capabilities
 from bundler.kube import yaml_text
 from bundler.model.descriptor import Json
-from bundler.steps.rehearsal.source import Source
+from bundler.steps.rehearsal.source import RehearsalInput
 
 _INSTALL: Final = "operator/install.yaml"
 _TLS: Final = frozenset({"tls.crt", "tls.key"})
@@ -33,7 +33,7 @@ class Script:
     capabilities: Capabilities
 
 
-def read(source: Source, folder: Path | None, version: str | None) -> dict[str, str]:
+def read(source: RehearsalInput, folder: Path | None, version: str | None) -> dict[str, str]:
     """Return the manifests: those of the source, or of a folder where one is given."""
     if folder is None:
         return dict(source.manifests)
@@ -46,7 +46,7 @@ def read(source: Source, folder: Path | None, version: str | None) -> dict[str, 
 
 
 def interpret(
-    manifests: Mapping[str, str], version: str | None, known: str, values: Texts, authority: Authority
+    manifests: Mapping[str, str], version: str | None, known: str, values: Texts, authority: CertificateAuthority
 ) -> Script:
     """Read manifests as the operator of a release does; ``values`` are those of variables that a site fills in.
 
@@ -86,7 +86,7 @@ def _objects(
     resources: tuple[dict[str, Json], ...],
     capabilities: Capabilities,
     values: Texts,
-    authority: Authority,
+    authority: CertificateAuthority,
 ) -> dict[str, ClusterObjects]:
     """Return each namespace's Secrets and ConfigMaps, filled in as a site does.
 

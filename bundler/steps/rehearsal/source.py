@@ -14,7 +14,7 @@ from bundler.model.digest import Digest
 from bundler.model.manifest import BundledImage
 
 
-class Source(Protocol):
+class RehearsalInput(Protocol):
     """Images, blobs and manifests; ``manifests`` is path below ``manifests/`` -> text."""
 
     @property

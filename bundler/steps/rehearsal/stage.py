@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from bundler import resources
-from bundler.effects.engine.api import Container, ContainerPlan, Engine, Ran
+from bundler.effects.engine.api import ContainerPlan, Engine, EngineContainer, Ran
 from bundler.errors import ToolFailedError
 from bundler.feast.emulation import kubelet
-from bundler.feast.emulation.container import Container as Declared
+from bundler.feast.emulation.container import Container
 from bundler.feast.emulation.kubelet import ClusterObjects
-from bundler.feast.emulation.pods import Pod, Service
+from bundler.feast.emulation.pods import EmulatedService, Pod
 from bundler.feast.emulation.stand_ins import StoreServer
 from bundler.steps.rehearsal import stores
 
@@ -50,7 +50,7 @@ class Route:
     socket: str
 
 
-def routes(services: Mapping[str, Sequence[Service]], servers: Sequence[StoreServer]) -> tuple[Route, ...]:
+def routes(services: Mapping[str, Sequence[EmulatedService]], servers: Sequence[StoreServer]) -> tuple[Route, ...]:
     """Return a route to every Service (by the key of its pod) and store, each at a loopback address of its own."""
     ways = [(pod, one) for pod, found in services.items() for one in found]
     found = [
@@ -86,11 +86,11 @@ def _store_pod(store: StoreServer) -> str:
 
 
 @dataclass(frozen=True)
-class Server:
+class StartedServer:
     """A server that was started: how it went. ``seconds`` until its probe passed, None where it never did."""
 
     name: str
-    container: Container
+    container: EngineContainer
     seconds: float | None
     restarts: int
     last_lines: tuple[str, ...]
@@ -101,16 +101,16 @@ class RunningPod:
     """A pod on the stage; ``init`` is what its init containers did, by name."""
 
     pod: Pod
-    relay: Container
+    relay: EngineContainer
     init: tuple[tuple[str, Ran], ...]
-    servers: tuple[Server, ...]
+    servers: tuple[StartedServer, ...]
 
     @property
     def serves(self) -> bool:
         """Whether every init container ended well and every probe passed."""
         return all(ran.status == 0 for _, ran in self.init) and all(one.seconds is not None for one in self.servers)
 
-    def container(self, name: str) -> Container:
+    def container(self, name: str) -> EngineContainer:
         """Return the container of a server."""
         return next(one.container for one in self.servers if one.name == name)
 
@@ -140,7 +140,7 @@ class Stage:
 
     def _relay(
         self, pod: str, namespace: str, volumes: Mapping[str, str] | None = None, *, reaches: bool = True
-    ) -> Container:
+    ) -> EngineContainer:
         """Start the container that owns a pod's network and carries its connections; ``volumes`` is name -> volume."""
         listen = [[way.address, way.port, way.socket] for way in self._ways] if reaches else []
         offer = [[way.socket, way.target] for way in self._ways if way.pod == pod]
@@ -194,11 +194,11 @@ class Stage:
     def _plan(
         self,
         pod: Pod,
-        one: Declared,
+        one: Container,
         objects: ClusterObjects,
         images: Mapping[str, str],
         *,
-        relay: Container,
+        relay: EngineContainer,
         volumes: Mapping[str, str],
     ) -> ContainerPlan:
         values = kubelet.environment(one.sources, one.variables, objects, pod.fields)
@@ -223,14 +223,16 @@ class Stage:
         )
 
     @staticmethod
-    def _finish(container: Container) -> Ran:
+    def _finish(container: EngineContainer) -> Ran:
         started = time.monotonic()
         container.start()
         state = container.wait(_INIT_SECONDS)
         status = 124 if state.exit_code is None else state.exit_code
         return Ran(status, "\n".join(container.logs()), time.monotonic() - started)
 
-    def _await(self, started: Sequence[tuple[Declared, Container]], relay: Container) -> tuple[Server, ...]:
+    def _await(
+        self, started: Sequence[tuple[Container, EngineContainer]], relay: EngineContainer
+    ) -> tuple[StartedServer, ...]:
         """Start servers and ask each as its startup probe does, until it answers, gives up, or its time is over.
 
         One that ends is started again, as Kubernetes does, but only a few times.
@@ -238,7 +240,7 @@ class Stage:
         begun = time.monotonic()
         for _, container in started:
             container.start()
-        found: dict[str, Server] = {}
+        found: dict[str, StartedServer] = {}
         restarts = dict.fromkeys((one.name for one, _ in started), 0)
         patience = {one.name: one.probe.patience if one.probe else 0 for one, _ in started}
         due = {name: begun + seconds for name, seconds in patience.items()}
@@ -252,7 +254,7 @@ class Stage:
                 over = (late or not running) and restarts[one.name] == _RESTARTS
                 if passed or over:
                     seconds = now - begun if passed else None
-                    found[one.name] = Server(one.name, container, seconds, restarts[one.name], container.logs())
+                    found[one.name] = StartedServer(one.name, container, seconds, restarts[one.name], container.logs())
                 elif late or not running:
                     container.restart()  # as the kubelet: also one that runs and does not answer in its time
                     restarts[one.name] += 1
@@ -262,7 +264,7 @@ class Stage:
         return tuple(found[one.name] for one, _ in started)
 
     @staticmethod
-    def _passes(one: Declared, relay: Container) -> bool:
+    def _passes(one: Container, relay: EngineContainer) -> bool:
         if one.probe is None:
             return True
         words = [str(one.probe.port)]
@@ -270,7 +272,7 @@ class Stage:
             words += [one.probe.path, *(["tls"] if one.probe.tls else [])]
         return _probed(relay, *words)
 
-    def ask(self, client: Container, url: str, body: str, authority: str | None) -> tuple[int, str]:
+    def ask(self, client: EngineContainer, url: str, body: str, authority: str | None) -> tuple[int, str]:
         """Send JSON to a URL from a pod; return status and body, status 0 where there was no answer."""
         if authority:
             client.put("/", {f"{_SCRIPTS[1:]}/authority.pem": authority.encode()})
@@ -296,7 +298,9 @@ class Stage:
         )
 
 
-def _wait(ready: Callable[[], bool], container: Container, seconds: float, *, problem: str, remedy: str = "") -> None:
+def _wait(
+    ready: Callable[[], bool], container: EngineContainer, seconds: float, *, problem: str, remedy: str = ""
+) -> None:
     """Return when it is ready; raise ``ToolFailedError`` with what the container said where it ended or took longer."""
     end = time.monotonic() + seconds
     while not ready():
@@ -305,6 +309,6 @@ def _wait(ready: Callable[[], bool], container: Container, seconds: float, *, pr
         time.sleep(_AGAIN)
 
 
-def _probed(relay: Container, *words: str) -> bool:
+def _probed(relay: EngineContainer, *words: str) -> bool:
     """Ask a server of a pod as the kubelet does; ``words`` are those of probe.py."""
     return relay.run((*_PYTHON, f"{_SCRIPTS}/probe.py", *words)).status == 0

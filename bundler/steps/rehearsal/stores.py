@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bundler.effects.engine.api import Container, ContainerPlan
+from bundler.effects.engine.api import ContainerPlan, EngineContainer
 from bundler.feast.emulation.stand_ins import StoreServer
 
 # Both work with the projects' own images and with Debian's packages; the servers are new and empty.
@@ -28,7 +28,7 @@ exec postgres -D /tmp/data -h 0.0.0.0 -p "$1" -k /tmp
 }
 
 
-def container(store: StoreServer, name: str, image: str, network: Container) -> ContainerPlan:
+def container(store: StoreServer, name: str, image: str, network: EngineContainer) -> ContainerPlan:
     """Return the container of a store's server."""
     return ContainerPlan(
         name=name,

@@ -22,9 +22,9 @@ from bundler.model.progress import Progress
 from bundler.model.spec import BundleSpec
 from bundler.oci.image import Image
 from bundler.oci.index import Index
-from bundler.steps.lock.resolve import Base
 from bundler.steps.sources import mirror
 from bundler.steps.sources.mirror import MirrorPlan
+from bundler.steps.sources.unpacked_base import UnpackedBase
 
 BASE = "base"
 KUBECTL = "kubectl"
@@ -62,7 +62,7 @@ class GatheredImage:
 class GatheredBases:
     """The base of each platform, and the lock's entry of the image that they are (none for Debian's packages)."""
 
-    platforms: Mapping[Platform, Base]
+    platforms: Mapping[Platform, UnpackedBase]
     locked: tuple[LockedImage, ...]
 
 
@@ -101,7 +101,7 @@ class Gathering:
         if missing:
             raise SpecError(f"The base has no image for {', '.join(missing)}.", remedy="Change platforms or the base.")
         found = {
-            platform: Base(image, base_image.contents(image, self.store, progress=self.progress))
+            platform: UnpackedBase(image, base_image.contents(image, self.store, progress=self.progress))
             for platform, image in images.items()
         }
         # A base of another transport lies elsewhere on the next machine: the platform's own entry pins its digest.

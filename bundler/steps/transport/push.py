@@ -23,9 +23,9 @@ from bundler.errors import RegistryError
 from bundler.model import layout
 from bundler.model.digest import Digest
 from bundler.model.progress import Progress
-from bundler.steps.bundle.images import Manifest, check_metadata, choose, name, open_images
+from bundler.steps.bundle.images import BundledManifest, check_metadata, choose, name, open_images
 from bundler.steps.transport import push_plan
-from bundler.steps.transport.push_plan import BlobPlan, ImagePlan, Kind, PushedImage, PushPlan, Question, Receipt
+from bundler.steps.transport.push_plan import BlobPlan, ContentKind, ImagePlan, PushedImage, PushPlan, Question, Receipt
 
 # As many as keep a registry near by busy. Where all begin together, all end together too, and the registry then brings
 # everything to disk while nobody sends.
@@ -144,9 +144,9 @@ class _Push:
                 return Repository(self._session, question.repository).has_blob(question.digest)
             return False
         repository = self._repository(question.repository)
-        if question.kind is Kind.BLOB:
+        if question.kind is ContentKind.BLOB:
             return repository.has_blob(question.digest)
-        reference = question.tag if question.kind is Kind.TAG else question.digest
+        reference = question.tag if question.kind is ContentKind.TAG else question.digest
         return repository.find_manifest(reference) == question.digest
 
     def run(self) -> Receipt:
@@ -221,7 +221,7 @@ class _Push:
         if not image.tagged:
             self._put(image, image.root, image.named.target.tag or image.root.descriptor.digest)
 
-    def _put(self, image: ImagePlan, manifest: Manifest, reference: str | Digest) -> None:
+    def _put(self, image: ImagePlan, manifest: BundledManifest, reference: str | Digest) -> None:
         repository = self._repository(image.named.target.repository)
         repository.put_manifest(reference, manifest.content, manifest.descriptor.media_type)
 

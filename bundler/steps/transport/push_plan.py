@@ -12,10 +12,10 @@ from bundler.effects.registry.endpoint import Destination
 from bundler.errors import UsageError
 from bundler.model.descriptor import Descriptor, Json
 from bundler.model.digest import Digest
-from bundler.steps.bundle.images import Manifest, NamedImage
+from bundler.steps.bundle.images import BundledManifest, NamedImage
 
 
-class Kind(Enum):
+class ContentKind(Enum):
     """What may be there already."""
 
     BLOB = "blob"
@@ -27,7 +27,7 @@ class Kind(Enum):
 class Question:
     """Whether a repository has this: a blob, a manifest by digest, or a tag that names that digest."""
 
-    kind: Kind
+    kind: ContentKind
     repository: str
     digest: Digest
     tag: str = ""
@@ -52,16 +52,16 @@ class ImagePlan:
     """One image: ``missing`` are manifests below the root, ``tagged`` tells whether the tag names the root already."""
 
     named: NamedImage
-    missing: tuple[Manifest, ...]
+    missing: tuple[BundledManifest, ...]
     tagged: bool
 
     @property
-    def root(self) -> Manifest:
+    def root(self) -> BundledManifest:
         """The manifest or index that the tag names."""
         return self.named.opened.manifests[-1]
 
     @property
-    def manifests(self) -> tuple[Manifest, ...]:
+    def manifests(self) -> tuple[BundledManifest, ...]:
         """Everything to put."""
         return self.missing if self.tagged else (*self.missing, self.root)
 
@@ -181,12 +181,12 @@ def questions(images: tuple[NamedImage, ...], elsewhere: Places = _NOWHERE) -> t
     for named in images:
         repository, root = named.target.repository, named.opened.image.root.digest
         for blob in named.opened.blobs:
-            asked[Question(Kind.BLOB, repository, blob.digest)] = None
+            asked[Question(ContentKind.BLOB, repository, blob.digest)] = None
             if blob.digest in elsewhere:
-                asked[Question(Kind.BLOB, elsewhere[blob.digest], blob.digest)] = None
+                asked[Question(ContentKind.BLOB, elsewhere[blob.digest], blob.digest)] = None
         for manifest in named.opened.manifests[:-1]:
-            asked[Question(Kind.MANIFEST, repository, manifest.descriptor.digest)] = None
-        asked[Question(Kind.TAG, repository, root, named.target.tag or "")] = None
+            asked[Question(ContentKind.MANIFEST, repository, manifest.descriptor.digest)] = None
+        asked[Question(ContentKind.TAG, repository, root, named.target.tag or "")] = None
     return tuple(asked)
 
 
@@ -225,7 +225,7 @@ def _blob_plans(images: tuple[NamedImage, ...], there: Collection[Question], els
             wanted.setdefault(blob.digest, (blob, {}))[1][named.target.repository] = None
 
     def has(repository: str, digest: Digest) -> bool:
-        return Question(Kind.BLOB, repository, digest) in there
+        return Question(ContentKind.BLOB, repository, digest) in there
 
     def everywhere(digest: Digest, repositories: Iterable[str]) -> Iterable[str]:
         return dict.fromkeys([*repositories, *([elsewhere[digest]] if digest in elsewhere else [])])
@@ -248,6 +248,6 @@ def _image_plan(named: NamedImage, there: Collection[Question]) -> ImagePlan:
     missing = tuple(
         manifest
         for manifest in named.opened.manifests[:-1]
-        if Question(Kind.MANIFEST, repository, manifest.descriptor.digest) not in there
+        if Question(ContentKind.MANIFEST, repository, manifest.descriptor.digest) not in there
     )
-    return ImagePlan(named, missing, Question(Kind.TAG, repository, root, named.target.tag or "") in there)
+    return ImagePlan(named, missing, Question(ContentKind.TAG, repository, root, named.target.tag or "") in there)

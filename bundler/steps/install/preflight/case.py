@@ -10,14 +10,14 @@ from bundler.errors import BundlerError, ForbiddenError
 from bundler.kube.kustomize import Object
 from bundler.model.findings import Finding, Status
 from bundler.steps.install.plan import InstallPlan, SecretWanted
-from bundler.steps.install.release import Subject, identity
+from bundler.steps.install.release import Release, identity
 
 
 @dataclass(frozen=True)
 class Case:
     """A bundle, the cluster that it shall go to, and which part of it; ``filled`` are Secrets that come with it."""
 
-    subject: Subject
+    subject: Release
     plan: InstallPlan
     kubectl: Kubectl
     admin: bool

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from bundler.effects.kubectl import Kubectl
 from bundler.effects.registry.endpoint import Access
-from bundler.errors import UnreachableError
+from bundler.errors import ClusterUnreachableError
 from bundler.model.findings import Finding, Report, Section, Status
 from bundler.model.progress import Progress
 from bundler.steps.install import plan as install_plan
 from bundler.steps.install.preflight import cluster, images, rights
 from bundler.steps.install.preflight.case import Case, looked_at
-from bundler.steps.install.release import Subject
+from bundler.steps.install.release import Release
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def run(bundle: Path, options: PreflightOptions, kubectl: Kubectl, progress: Pro
         VerificationError: the bundle is damaged.
         UsageError: a Secret that was given does not fit.
     """
-    subject = Subject.of(bundle, options.registry)
+    subject = Release.of(bundle, options.registry)
     plan = install_plan.plan(subject.manifests)
     admin, tenant = install_plan.parts(options.part)
     wanted = plan.secrets_of(admin=admin, tenant=tenant)
@@ -50,7 +50,7 @@ def _sections(case: Case, access: Access) -> Iterator[Section]:
     registry: list[_Check] = [("images", "The registry has every image", lambda: images.check_pushed(case, access))]
     try:
         answers = tuple(cluster.check_version(case))
-    except UnreachableError as error:
+    except ClusterUnreachableError as error:
         evidence = (str(error), *error.details)
         failed = Finding("version", "The cluster answers", Status.FAIL, evidence, error.remedy or "", "kubectl version")
         yield Section("Cluster", (failed,))
