@@ -25,6 +25,7 @@ LOCK: Final = "bundle.lock"
 MANIFESTS: Final = "manifests/"
 SBOM: Final = "sbom/"
 BUILD: Final = "build/"
+MIRRORS: Final = "mirrors/"
 BLOBS: Final = "blobs/sha256/"
 SUFFIX: Final = ".bundle.tar"
 
@@ -77,6 +78,34 @@ def sbom(name: str) -> str:
 def build(name: str) -> str:
     """Return the path of a file that a container engine built an image from."""
     return BUILD + name
+
+
+def mirror(name: str) -> str:
+    """Return the path of a file that lets nodes pull by public names."""
+    return MIRRORS + name
+
+
+def containerd_folder(registry: str) -> str:
+    """Return the folder below ``/etc/containerd/certs.d`` that containerd reads for HOST or HOST:PORT.
+
+    containerd reads ``HOST_PORT_`` on every system (its ``hostDirectory``), and no bundle has a colon in a path. It has
+    no such form for IPv6 addresses: theirs get a plain name here, and must be copied to ``certs_folder``.
+    """
+    host, port = _host_and_port(registry)
+    if host.startswith("["):
+        host = f"ipv6_{host.strip('[]').replace(':', '-')}"
+    return f"{host}_{port}_" if port else host
+
+
+def certs_folder(registry: str) -> str:
+    """Return the folder's name on the node; that of ``containerd_folder`` but for IPv6 addresses."""
+    host, port = _host_and_port(registry)
+    return f"{host}_{port}_" if port else host
+
+
+def _host_and_port(registry: str) -> tuple[str, str]:
+    host, colon, port = registry.rpartition(":")
+    return (host, port) if colon and not host.endswith(":") and not port.endswith("]") else (registry, "")
 
 
 def file_name(name: str, version: str) -> str:

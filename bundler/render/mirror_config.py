@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from bundler.errors import SpecError
 from bundler.kube import yaml_text
+from bundler.model import layout
 from bundler.model.descriptor import Json
 from bundler.model.reference import DOCKER_HUB, ImageRef
 
 _DOCKER_HUB_SERVER: Final = "registry-1.docker.io"
+_CERTS: Final = "/etc/containerd/certs.d"
 _OPENSHIFT: Final = "config.openshift.io/v1"
 
 
@@ -24,6 +27,19 @@ def files(relocations: Mapping[ImageRef, ImageRef], name: str) -> Mapping[str, s
         **{f"containerd/{path}": text for path, text in containerd_hosts(relocations).items()},
         **{f"openshift/{path}": text for path, text in openshift_mirror_sets(relocations, name).items()},
     }
+
+
+def check_paths(relocations: Mapping[ImageRef, ImageRef], name: str) -> None:
+    """Raise ``SpecError`` where a bundle could not hold one of these files; to be called before anything is fetched."""
+    paths = [layout.mirror(path) for path in files(relocations, name)] if relocations else []
+    try:
+        for path in paths:
+            layout.check_path(path)
+    except ValueError as error:
+        raise SpecError(
+            f"images: the mirror configuration needs a file that a bundle cannot hold: {error}.",
+            remedy="Name the image by a registry with a shorter name, and lead that to the registry by 'mirrors'.",
+        ) from error
 
 
 def mapping_file(relocations: Mapping[ImageRef, ImageRef]) -> str:
@@ -50,7 +66,8 @@ def containerd_hosts(relocations: Mapping[ImageRef, ImageRef], *, plain_http: bo
         server = _DOCKER_HUB_SERVER if registry == DOCKER_HUB else registry
         host, _, path = base.rstrip("/").partition("/")
         location = f"{'http' if plain_http else 'https'}://{host}/v2{f'/{path}' if path else ''}"
-        found[f"{registry}/hosts.toml"] = (
+        folder, node = layout.containerd_folder(registry), layout.certs_folder(registry)
+        found[f"{folder}/hosts.toml"] = ("" if folder == node else f"# On the node: {_CERTS}/{node}/hosts.toml\n") + (
             f'server = "https://{server}"\n\n[host."{location}"]\n'
             'capabilities = ["pull", "resolve"]\noverride_path = true\n'
         )

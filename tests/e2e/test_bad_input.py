@@ -191,3 +191,19 @@ def test_what_would_be_refused_after_the_bake_is_refused_before_anything_is_fetc
     assert ran.status == status, ran.stderr
     assert said in ran.stderr
     assert not [*cache.rglob("sha256/*")]
+
+
+def test_a_mirror_configuration_that_no_bundle_can_hold_is_refused_before_anything_is_fetched(
+    project: Path, build: Build
+) -> None:
+    long = f"{'.'.join(['a' * 60] * 4)}.example:5000"
+    edit(project / "bundle.yaml", lambda text: f'{text}\nimages: ["{long}/team/app:1.0"]\n')
+    for extra in ((), ("--dry-run",)):
+        assert_refused(build(*extra), 3, "mirrors/containerd/aaaa", "mirrors")
+
+
+def test_two_images_of_one_internal_name_are_refused_before_anything_is_fetched(project: Path, build: Build) -> None:
+    images = '["one.example:5000/team/app:1.0", "two.example:5000/team/app:1.0"]'
+    edit(project / "bundle.yaml", lambda text: f"{text}\nimages: {images}\n")
+    for extra in ((), ("--dry-run",)):
+        assert_refused(build(*extra), 3, "one.example:5000/team/app:1.0 and two.example", "registry.rules")

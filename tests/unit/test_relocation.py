@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bundler.errors import SpecError
 from bundler.feast.emulation import image_check
 from bundler.feast.operator.images import image_references
+from bundler.model import layout
 from bundler.model.findings import Status
 from bundler.model.reference import ImageRef
 from bundler.model.spec import Registry
@@ -194,6 +195,29 @@ def test_containerd_has_no_file_for_a_registry_whose_images_do_not_keep_their_pa
     files = mirror_config.containerd_hosts(moved, plain_http=True)
     assert list(files) == ["docker.io/hosts.toml"]
     assert 'host."http://r.example/v2"' in files["docker.io/hosts.toml"]
+
+
+@pytest.mark.parametrize(
+    ("registry", "folder", "on_the_node"),
+    [
+        ("quay.io", "quay.io", "quay.io"),
+        ("registry.corp.example:5000", "registry.corp.example_5000_", "registry.corp.example_5000_"),
+        ("localhost:5000", "localhost_5000_", "localhost_5000_"),
+        ("[::1]:5000", "ipv6_--1_5000_", "[::1]_5000_"),
+        ("[fd00::2]", "ipv6_fd00--2", "[fd00::2]"),
+    ],
+)
+def test_a_registry_with_a_port_has_the_folder_that_containerd_reads(
+    registry: str, folder: str, on_the_node: str
+) -> None:
+    moved = relocations(f"{registry}/team/app:1.0")
+    [(path, text)] = mirror_config.containerd_hosts(moved).items()
+    assert path == f"{folder}/hosts.toml"
+    assert layout.certs_folder(registry) == on_the_node
+    assert tomllib.loads(text)["server"] == f"https://{registry}"
+    assert (f"certs.d/{on_the_node}/hosts.toml" in text) == (folder != on_the_node)
+    for name in mirror_config.files(moved, "feast"):
+        layout.check_path(layout.mirror(name))
 
 
 def test_registries_conf_has_a_mirror_a_repository() -> None:

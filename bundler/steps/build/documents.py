@@ -38,7 +38,6 @@ from bundler.steps.sources import gather
 
 FEATURE_SERVER = "feature-server"
 TOOL = f"bundler {__version__}"
-_MIRRORS = "mirrors/"
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def write(subject: BuildFacts, rehearse: Rehearse | None = None) -> Mapping[str,
     report, cover = checklist.assemble(facts)
     texts = {
         **{layout.manifest(name): text for name, text in emitted.items()},
-        **{_MIRRORS + name: text for name, text in _mirrors(subject).items()},
+        **{layout.mirror(name): text for name, text in _mirrors(subject).items()},
         **{layout.sbom(name): text for name, text in _bills(subject)},
         **{layout.build(name): text for name, text in (subject.kitchen.files if subject.kitchen else {}).items()},
         layout.LOCK: subject.lock.to_text(),

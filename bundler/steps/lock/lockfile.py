@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,9 @@ from bundler.model.digest import Digest
 from bundler.model.lock import BundleLock, LockedImage, differences
 from bundler.model.platform import Platform
 from bundler.model.progress import Progress
-from bundler.render import manifests
+from bundler.model.reference import ImageRef
+from bundler.oci import relocation
+from bundler.render import manifests, mirror_config
 from bundler.steps.lock import project
 from bundler.steps.lock import resolve as lock
 from bundler.steps.lock.project import Project
@@ -85,17 +87,23 @@ def gathered(
         loaded.spec, store, progress, _digests(pinned), refresh=refresh, engine=engine, access=access or Access()
     )
     operator = operator_manifest.release(loaded.spec.operator, loaded.folder)
-    _check(loaded, operator)
+    _check(loaded, operator, gathering.references(operator.images))
     bases = gathering.bases()
     return Gathered(bases.platforms, bases.locked, gathering.others(operator.images), operator)
 
 
-def _check(loaded: Project, operator: OperatorRelease) -> None:
-    """Refuse now what would be refused once all is baked: render the manifests, for images that are not there yet."""
+def _check(loaded: Project, operator: OperatorRelease, mirrored: Sequence[str]) -> None:
+    """Refuse now what would be refused once all is baked: render the manifests, for images that are not there yet.
+
+    ``mirrored`` are references of registries: each must get a name of its own in the internal registry, and the files
+    that lead to it paths that a bundle can have.
+    """
     later = f"{loaded.spec.registry.host}/later@sha256:{'0' * 64}"
     images = DeploymentImages(later, later, wiring.REPO_FOLDER)
     own = {name: Baked(repo.config, images) for name, repo in loaded.own.items()}
     manifests.render(loaded.spec, loaded.repo.config, images, operator.capabilities, own=own)
+    moved = relocation.relocations([ImageRef.parse(name) for name in mirrored], loaded.spec.registry)
+    mirror_config.check_paths(moved, loaded.spec.name)
 
 
 def plan(
@@ -103,8 +111,8 @@ def plan(
 ) -> MirrorPlan:
     """Say what ``gathered`` would fetch from registries, and how many bytes; fetches manifests only."""
     operator = operator_manifest.release(loaded.spec.operator, loaded.folder)
-    _check(loaded, operator)
     gathering = Gathering(loaded.spec, store, progress, _digests(pinned), access=access or Access())
+    _check(loaded, operator, gathering.references(operator.images))
     return gathering.plan(operator.images)
 
 

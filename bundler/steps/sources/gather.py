@@ -126,6 +126,10 @@ class Gathering:
         asked = mirror.options(self.spec.target_platforms, self.spec.mirrors, self.access)
         return mirror.plan(exact, asked, self.store, self.progress)
 
+    def references(self, operator_images: Sequence[str]) -> tuple[str, ...]:
+        """Return the references of all images that are mirrored from registries, each once."""
+        return tuple(name for name in self._roles(operator_images) if in_registry(name))
+
     def _roles(self, operator_images: Sequence[str]) -> Mapping[str, str]:
         """Return reference -> role of every image that is mirrored; the first role of a reference stands."""
         kubectl = self.spec.deployment.cron_job.kubectl.image
