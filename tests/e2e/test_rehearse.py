@@ -56,7 +56,7 @@ def called(*arguments: str | Path, environment: Mapping[str, str]) -> Ran:
 
 
 @dataclass(frozen=True)
-class Stage:
+class RehearsalEngine:
     """An engine that has an image with Redis and PostgreSQL."""
 
     options: tuple[str, ...]
@@ -70,12 +70,12 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RehearsalEngine]:
     tar = host_images.write_stores(tmp_path_factory.mktemp("stores") / "root.tar")
     with engines.docker() as engine:
         subprocess.run([*engine.program, "import", tar, STORES], check=True, capture_output=True)
         options = ("--engine", "docker", "--keep-images", "--redis", STORES, "--postgres", STORES)
-        yield Stage(options, {"DOCKER_HOST": engine.program[-1]})
+        yield RehearsalEngine(options, {"DOCKER_HOST": engine.program[-1]})
 
 
 def example(folder: Path, version: str, cache: Path) -> Built:
@@ -133,7 +133,9 @@ def assert_served(ran: Ran, findings: list[dict[str, Any]], views: int = 1) -> N
     assert routes == [["0 routes in /proc/net/route"]] * len(routes) != []
 
 
-def test_the_bundle_as_it_is_serves_from_redis_and_postgres(docker: Stage, oldest: Built, tmp_path: Path) -> None:
+def test_the_bundle_as_it_is_serves_from_redis_and_postgres(
+    docker: RehearsalEngine, oldest: Built, tmp_path: Path
+) -> None:
     values = tmp_path / "values.env"
     values.write_text("# of the site\nPOSTGRES_USER=ada-lovelace\nPOSTGRES_PASSWORD=correct-horse\n")
     report = tmp_path / "report.json"
@@ -148,12 +150,16 @@ def test_the_bundle_as_it_is_serves_from_redis_and_postgres(docker: Stage, oldes
 
 
 @pytest.mark.parametrize("wiring", ["mounted", "operator"])
-def test_other_wirings_serve_on_the_oldest_operator(docker: Stage, oldest: Built, tmp_path: Path, wiring: str) -> None:
+def test_other_wirings_serve_on_the_oldest_operator(
+    docker: RehearsalEngine, oldest: Built, tmp_path: Path, wiring: str
+) -> None:
     assert_served(*docker.rehearse(oldest.bundle, "--manifests", rendered(oldest, tmp_path, wiring=wiring)))
 
 
 @pytest.mark.parametrize("wiring", ["baked", "mounted", "operator"])
-def test_every_wiring_serves_with_the_newest_feast(docker: Stage, newest: Built, tmp_path: Path, wiring: str) -> None:
+def test_every_wiring_serves_with_the_newest_feast(
+    docker: RehearsalEngine, newest: Built, tmp_path: Path, wiring: str
+) -> None:
     folder = rendered(newest, tmp_path, wiring=wiring)
     options = ["--read-only-root"] if wiring == "baked" else []
     assert_served(*docker.rehearse(newest.bundle, "--manifests", folder, *options))
@@ -174,7 +180,7 @@ POLICIES = {"stores": [{"namespace": "stores", "ports": [5432, 6379]}], "clients
     [("standard", {"ingress": INGRESS}), ("enterprise-isolated", {"networkPolicies": POLICIES})],
 )
 def test_topologies_serve_over_tls(
-    docker: Stage, release: Built, tmp_path: Path, topology: str, keys: dict[str, Any]
+    docker: RehearsalEngine, release: Built, tmp_path: Path, topology: str, keys: dict[str, Any]
 ) -> None:
     folder = rendered(release, tmp_path, topology=topology, **keys)
     ran, findings = docker.rehearse(release.bundle, "--manifests", folder)
@@ -186,7 +192,7 @@ def test_topologies_serve_over_tls(
 
 
 # The oldest Feast shares a registry below, where tenants have repos of their own.
-def test_two_tenants_serve_with_one_shared_registry(docker: Stage, newest: Built, tmp_path: Path) -> None:
+def test_two_tenants_serve_with_one_shared_registry(docker: RehearsalEngine, newest: Built, tmp_path: Path) -> None:
     folder = rendered(
         newest,
         tmp_path,
@@ -247,7 +253,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Built:
     return build(project, cache, folder / "dist")
 
 
-def test_tenants_with_repos_of_their_own_serve_with_a_shared_registry(docker: Stage, shared: Built) -> None:
+def test_tenants_with_repos_of_their_own_serve_with_a_shared_registry(docker: RehearsalEngine, shared: Built) -> None:
     ran, findings = docker.rehearse(shared.bundle)
     assert_served(ran, findings, views=2)
     images = {line.split("@")[0] for one in findings if one["check"] == "server" for line in one["evidence"][:1]}
@@ -280,13 +286,13 @@ def test_one_tenants_new_code_is_one_new_layer(shared: Built, tmp_path: Path) ->
 
 def test_without_images_of_stores_files_take_their_place_and_podman_serves_too(oldest: Built, tmp_path: Path) -> None:
     with engines.podman_home(tmp_path) as environment:
-        ran, findings = Stage(("--engine", "podman"), environment).rehearse(oldest.bundle)
+        ran, findings = RehearsalEngine(("--engine", "podman"), environment).rehearse(oldest.bundle)
     assert_served(ran, findings)
     assert any("no image for postgres, no image for redis" in one["title"] for one in findings)
 
 
 def test_the_resource_of_feasts_guide_fails_as_it_does_on_clusters(
-    docker: Stage, oldest: Built, tmp_path: Path
+    docker: RehearsalEngine, oldest: Built, tmp_path: Path
 ) -> None:
     server = next(image for image in oldest.images if image["role"] == "feature-server")
     (tmp_path / "featurestore.yaml").write_text(GUIDE.format(image=server["internal"]))
@@ -298,7 +304,7 @@ def test_the_resource_of_feasts_guide_fails_as_it_does_on_clusters(
 
 
 def test_a_build_packs_what_served_with_the_evidence_in_its_checklist(
-    docker: Stage, oldest: Built, tmp_path: Path
+    docker: RehearsalEngine, oldest: Built, tmp_path: Path
 ) -> None:
     spec = oldest.project / "bundle.yaml"
     command: list[str | Path] = [
@@ -325,7 +331,7 @@ def test_a_build_packs_what_served_with_the_evidence_in_its_checklist(
     assert "returns what was materialized" in run(["tar", "-xOf", bundle, "CHECKLIST.md"])
 
 
-def test_a_build_whose_pods_do_not_serve_is_refused(docker: Stage, oldest: Built, tmp_path: Path) -> None:
+def test_a_build_whose_pods_do_not_serve_is_refused(docker: RehearsalEngine, oldest: Built, tmp_path: Path) -> None:
     project = tmp_path / "project"
     shutil.copytree(oldest.project, project, ignore=shutil.ignore_patterns("dist"))
     definitions = project / "feature_repo" / "definitions.py"
@@ -347,7 +353,7 @@ def test_a_build_whose_pods_do_not_serve_is_refused(docker: Stage, oldest: Built
     assert not list((tmp_path / "dist").iterdir())
 
 
-def test_an_image_that_the_engine_lacks_is_named(docker: Stage, oldest: Built) -> None:
+def test_an_image_that_the_engine_lacks_is_named(docker: RehearsalEngine, oldest: Built) -> None:
     ran = called("rehearse", oldest.bundle, "--redis", "nobody/redis:0", environment=docker.environment)
     assert ran.status == 2
     assert "nobody/redis:0" in ran.stderr

@@ -78,7 +78,7 @@ class BuildFacts:
 
 
 Rehearse = Callable[[Mapping[str, str]], Report]
-"""Plays manifests (path -> text) with the images of the bundle."""
+"""Rehearses manifests (path -> text) with the images of the bundle."""
 
 
 def write(subject: BuildFacts, rehearse: Rehearse | None = None) -> Mapping[str, bytes]:

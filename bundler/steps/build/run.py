@@ -40,8 +40,8 @@ from bundler.steps.lock import sdists as lock_sources
 from bundler.steps.lock.lockfile import Gathered
 from bundler.steps.lock.project import Project
 from bundler.steps.lock.sdists import Asking
+from bundler.steps.rehearsal.inputs import BuildInput
 from bundler.steps.rehearsal.options import RehearseOptions
-from bundler.steps.rehearsal.source import BuiltSource
 from bundler.steps.sources import gather
 from bundler.steps.sources.gather import GatheredImage
 from bundler.steps.sources.mirror import MirrorPlan
@@ -170,14 +170,14 @@ def _rehearse(
     store: BlobStore,
     progress: Progress,
 ) -> Rehearse | None:
-    """Return what plays manifests with images that are in the store, None where nothing is to be played."""
+    """Return what rehearses manifests with images that are in the blob store; None without a rehearsal."""
     options = request.rehearsal
     if options is None:
         return None
     from bundler.steps.rehearsal import run as rehearse  # noqa: PLC0415  (docker's client, which a build does not need)
 
     version, title = loaded.spec.operator.version, f"{loaded.spec.name} {loaded.spec.version}"
-    return lambda texts: rehearse.play(BuiltSource(title, images, texts, version, store), options, progress)
+    return lambda texts: rehearse.run_input(BuildInput(title, images, texts, version, store), options, progress)
 
 
 def plan(spec_file: Path, store: BlobStore, progress: Progress, access: Access | None = None) -> MirrorPlan:

@@ -48,7 +48,7 @@ class ChecklistFacts:
 
     ``created`` in RFC 3339. ``manifests`` are paths below ``manifests/`` and texts. ``base`` is the reference and
     digest of the base image. ``checks`` are findings of other steps, with their evidence, and ``rehearsal`` is what was
-    played, if anything was.
+    run, if there was a rehearsal.
     """
 
     name: str

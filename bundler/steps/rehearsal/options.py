@@ -11,17 +11,17 @@ from bundler.errors import UsageError
 from bundler.model import assignments
 
 ANY_USER: Final = "1000730000:0"
-"""A user as OpenShift chooses one: nobody's UID, with group 0."""
+"""A user as OpenShift chooses one: a UID without an account, in group 0."""
 
 
 @dataclass(frozen=True)
 class RehearseOptions:
     """What ``bundler rehearse`` was asked.
 
-    ``store_images`` is kind (redis, postgres) -> image that the engine has; without one, images of the bundle are
-    taken, and else stores in files. ``manifests`` replaces the bundle's. ``values`` is variable -> value for what a
-    site fills in; what it lacks gets a word of no meaning. ``notes_folder`` is where this run is noted while it lasts,
-    so that the next one removes from the engine what a killed one left; None: it is not.
+    ``store_images`` is kind (redis, postgres) -> image that the engine has. Without one, the rehearsal takes an image
+    of the bundle, or else stores in files. ``manifests`` replaces those of the bundle. ``values`` is variable -> value
+    for what a site fills in; a variable without a value gets a random one. ``notes_folder`` holds a note of this run
+    while it lasts, so that the next run removes from the engine what a killed one left; with None there is no note.
     """
 
     engine: str | None = None
@@ -40,7 +40,7 @@ def read_values(path: Path) -> Mapping[str, str]:
     """Read NAME=VALUE lines, as ``kubectl create secret --from-env-file`` does; empty lines and # comments are skipped.
 
     Raises:
-        UsageError: the file cannot be read, or a line is neither.
+        UsageError: the file cannot be read, or a line is not NAME=VALUE.
     """
     try:
         text = path.read_text("utf-8")

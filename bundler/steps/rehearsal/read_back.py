@@ -13,8 +13,9 @@ from bundler import resources
 from bundler.feast.emulation.pods import EmulatedService
 from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Status
-from bundler.steps.rehearsal.roles import EmulatedFeatureStore
-from bundler.steps.rehearsal.stage import RunningPod, Stage
+from bundler.steps.rehearsal.emulated_cluster import RunningPod
+from bundler.steps.rehearsal.feature_stores import EmulatedFeatureStore
+from bundler.steps.rehearsal.pod_network import PodNetwork
 
 _REGISTRY_SECONDS: Final = 600.0  # what Feast takes where cache_ttl_seconds is not set
 _MORE: Final = 15.0
@@ -26,28 +27,30 @@ _SHOWN: Final = 10
 
 @dataclass(frozen=True)
 class ReadBack:
-    """What is asked of a pod that runs; ``authority`` (PEM) signed the certificates of servers."""
+    """Queries to the online server of a running pod; ``authority`` (PEM) signed the servers' certificates."""
 
-    stage: Stage
+    network: PodNetwork
     running: RunningPod
-    role: EmulatedFeatureStore
+    feature_store: EmulatedFeatureStore
     authority: str
 
     def features(self) -> Iterator[Finding]:
         """Yield a finding for each feature view that is served online."""
-        online = next((one for one in self.role.services if one.server == "online"), None)
+        online = next((service for service in self.feature_store.services if service.server == "online"), None)
         if online is None:
-            lines = ("no online server runs in this pod",)
+            lines = ("this pod has no online server",)
             yield Finding("online", "Online features were not read", Status.NOT_APPLICABLE, lines)
             return
-        script = ("python3", "-c", resources.read("rehearsal/expected.py").decode())
-        ran = self.running.container(self.running.pod.exec_target.name).run(script)
+        argv = ("python3", "-c", resources.read("rehearsal/expected.py").decode())
+        ran = self.running.container(self.running.pod.exec_target.name).run(argv)
         if ran.status != 0:
-            yield Finding("online", "What was materialized cannot be said", Status.FAIL, ran.last_lines)
+            yield Finding(
+                "online", "The materialized rows cannot be read from the offline store", Status.FAIL, ran.last_lines
+            )
             return
         views = json.loads(ran.output.strip().splitlines()[-1])["views"]
         if not views:
-            lines = ("the registry has no feature view for online use",)
+            lines = ("the Feast registry has no feature view with online=True",)
             yield Finding("online", "There is nothing to read back", Status.NOT_APPLICABLE, lines)
         for view in views:
             if view["rows"]:
@@ -71,32 +74,32 @@ class ReadBack:
         wrong = _differences(rows, names, text)
         if wrong:
             return Finding("online", title, Status.FAIL, wrong[:_SHOWN])
-        delay = f", {waited:.0f} s after the CronJob: until then the server used its copy of the registry"
+        delay = f", {waited:.0f} s after the CronJob: the server served from its cached Feast registry until then"
         seen = f"POST {url}: status {status}" + (delay if waited > _AGAIN else "")
         return Finding("online", title, Status.PASS, (seen, *(json.dumps(row, default=str) for row in rows)))
 
     def _asked(self, url: str, body: str, authority: str | None) -> tuple[int, str, float]:
         """Return status and text of the answer, and after how many seconds it came.
 
-        A server knows what was applied after it started only once its copy of the registry is older than its time.
+        A server learns what was applied after it started only when its cached Feast registry expires.
         """
-        started, patience = time.monotonic(), _registry_seconds(self.role.config) + _MORE
+        started, limit = time.monotonic(), _registry_seconds(self.feature_store.config) + _MORE
         while True:
-            status, text = self.stage.ask(self.running.relay, url, body, authority)
+            status, text = self.network.ask(self.running.relay, url, body, authority)
             waited = time.monotonic() - started
-            if status != _NOT_FOUND or waited > patience:
+            if status != _NOT_FOUND or waited > limit:
                 return status, text, waited
             time.sleep(_AGAIN)
 
 
 def _differences(rows: list[dict[str, Json]], names: list[str], text: str) -> tuple[str, ...]:
-    """Return what an answer of the online server (Feast's ``/get-online-features``) says otherwise, in words."""
+    """Return how an answer of Feast's ``/get-online-features`` differs from the materialized rows, a line each."""
     try:
         answer = json.loads(text)
         found = zip(answer["metadata"]["feature_names"], answer["results"], strict=True)
         columns: dict[str, list[Json]] = {name: result["values"] for name, result in found}
     except (ValueError, KeyError, TypeError):
-        return (f"the answer is not that of an online server: {text[:200]}",)
+        return (f"this is not an answer of an online server: {text[:200]}",)
     lacking = [f"{name} is not in the answer" for name in names if len(columns.get(name, ())) != len(rows)]
     if lacking:
         return tuple(lacking)
@@ -109,7 +112,7 @@ def _differences(rows: list[dict[str, Json]], names: list[str], text: str) -> tu
 
 
 def _registry_seconds(config: Mapping[str, Json]) -> float:
-    """Return for how long servers use their copy of the registry."""
+    """Return for how long servers cache the Feast registry."""
     registry = config.get("registry")
     seconds = registry.get("cache_ttl_seconds") if isinstance(registry, dict) else None
     return float(seconds) if isinstance(seconds, (int, float)) else _REGISTRY_SECONDS

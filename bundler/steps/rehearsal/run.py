@@ -1,4 +1,4 @@
-"""Rehearse: play the pods of a bundle without a network, and read back online what was materialized."""
+"""Rehearse: run the pods of a bundle without a network, and read back online what was materialized."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from bundler.effects.engine import runs as engine_runs
 from bundler.effects.engine.api import Engine
 from bundler.effects.engine.connection import EngineChoice
 from bundler.errors import SpecError, UsageError
-from bundler.feast.emulation import stand_ins
+from bundler.feast.emulation import local_config, store_servers
 from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Report, Section, Status
 from bundler.model.progress import Progress
 from bundler.steps.bundle import images as bundled_images
-from bundler.steps.rehearsal import cast, roles, script, stage
-from bundler.steps.rehearsal.act import Act
-from bundler.steps.rehearsal.cast import Cast
+from bundler.steps.rehearsal import engine_images, feature_stores, filled_manifests, routes
+from bundler.steps.rehearsal.emulated_cluster import ContainerSecurity, EmulatedCluster
+from bundler.steps.rehearsal.engine_images import EngineImages
+from bundler.steps.rehearsal.feature_stores import EmulatedFeatureStore
+from bundler.steps.rehearsal.filled_manifests import FilledManifests
+from bundler.steps.rehearsal.inputs import BundleInput, RehearsalInput
 from bundler.steps.rehearsal.options import RehearseOptions
-from bundler.steps.rehearsal.roles import EmulatedFeatureStore
-from bundler.steps.rehearsal.script import Script
-from bundler.steps.rehearsal.source import BundleSource, RehearsalInput
-from bundler.steps.rehearsal.stage import Rules, Stage
+from bundler.steps.rehearsal.pod_network import PodNetwork
+from bundler.steps.rehearsal.pod_runner import PodRunner
 
 _SHORTEST_SECRET: Final = 6
 
 
 def run(path: Path, options: RehearseOptions, progress: Progress) -> Report:
-    """Rehearse a bundle; what fails on the stage is a finding, not an error.
+    """Rehearse a bundle; what fails in a pod is a finding, not an error.
 
     Raises:
         UsageError, VerificationError: there is no bundle, it is a delta, or it is damaged.
@@ -44,19 +45,21 @@ def run(path: Path, options: RehearseOptions, progress: Progress) -> Report:
     """
     with Bundle.open(path) as bundle:
         bundled_images.require_whole(bundle)
-        return play(BundleSource(bundle), options, progress)
+        return run_input(BundleInput(bundle), options, progress)
 
 
-def play(source: RehearsalInput, options: RehearseOptions, progress: Progress) -> Report:
-    """Rehearse images and manifests, wherever they are; raises as ``run``."""
+def run_input(inputs: RehearsalInput, options: RehearseOptions, progress: Progress) -> Report:
+    """Rehearse the images and manifests of a bundle or a build; raises as ``run``."""
     authority = CertificateAuthority(dt.datetime.now(dt.timezone.utc))
-    texts = script.read(source, options.manifests, options.operator_version)
-    played = script.interpret(texts, options.operator_version, source.operator_version, options.values, authority)
+    texts = filled_manifests.read(inputs, options.manifests, options.operator_version)
+    manifests = filled_manifests.interpret(
+        texts, options.operator_version, inputs.operator_version, options.values, authority
+    )
     choice = EngineChoice(options.engine, options.environment)
     with engine_connection.connected(choice, f"rehearsal-{secrets.token_hex(4)}") as engine, _noted(options, engine):
         progress.say(f"Rehearsing with {engine.title}")
-        rehearsal = _Rehearsal(source, played, options, engine, progress, authority)
-        return _without_secrets(rehearsal.report(), played)
+        rehearsal = _Rehearsal(inputs, manifests, options, engine, progress, authority)
+        return _without_secrets(rehearsal.report(), manifests)
 
 
 def _noted(options: RehearseOptions, engine: Engine) -> AbstractContextManager[None]:
@@ -65,82 +68,91 @@ def _noted(options: RehearseOptions, engine: Engine) -> AbstractContextManager[N
 
 @dataclass(frozen=True)
 class _Rehearsal:
-    source: RehearsalInput
-    script: Script
+    inputs: RehearsalInput
+    manifests: FilledManifests
     options: RehearseOptions
     engine: Engine
     progress: Progress
     authority: CertificateAuthority
 
     def report(self) -> Report:
-        found = cast.gather(
-            self.source, self.engine, self.options.store_images, self.progress, keep=self.options.keep_images
+        images = engine_images.load(
+            self.inputs, self.engine, self.options.store_images, self.progress, keep=self.options.keep_images
         )
-        sections = [Section("The images", (found.finding,))]
-        if not found.names:
-            raise UsageError(f"No image of the bundle is for {self.engine.platform}, which {self.engine.title} runs.")
-        title = f"Rehearsal of {self.source.title} on {self.engine.title}"
-        if found.finding.status is Status.FAIL:
+        sections = [Section("The images", (images.finding,))]
+        if not images.names:
+            raise UsageError(
+                f"The bundle has no image for {self.engine.platform}, the platform of {self.engine.title}.",
+                remedy=f"Use an engine on one of the bundle's platforms, or build for {self.engine.platform} too.",
+            )
+        title = f"Rehearsal of {self.inputs.title} on {self.engine.title}"
+        if images.finding.status is Status.FAIL:
             return Report(title, tuple(sections))
-        default = next(iter(found.names.values()))
-        outcomes = [self._role(resource, default) for resource in self.script.resources]
-        playing = [one for one in outcomes if isinstance(one, EmulatedFeatureStore)]
-        needs = [stand_ins.needed(role.config) for role in playing]
-        servers = stand_ins.merged(server for need in needs for server in need.servers)
-        missing = sorted({server.kind for server in servers if server.kind not in found.servers})
+        default = next(iter(images.names.values()))
+        outcomes = [self._emulated(resource, default) for resource in self.manifests.resources]
+        emulated = [outcome for outcome in outcomes if isinstance(outcome, EmulatedFeatureStore)]
+        needs = [store_servers.needed(feature_store.config) for feature_store in emulated]
+        servers = store_servers.merged(server for need in needs for server in need.servers)
+        missing = sorted({server.kind for server in servers if server.kind not in images.servers})
         unknown = [line for need in needs for line in need.unknown]
         in_files = bool(missing or unknown)
-        gaps = [*found.gaps, *_gaps(playing, missing, unknown)]
-        playing = [roles.with_stand_ins(role, stores=in_files) for role in playing]
-        act = Act(self._stage(found, playing, [] if in_files else servers), found, self.authority.pem, self.progress)
-        sections += [one for one in outcomes if isinstance(one, Section)]
-        sections += [Section(f"{role.pod.namespace}/{role.pod.name}", tuple(act.play(role))) for role in playing]
+        gaps = [*images.gaps, *_gaps(emulated, missing, unknown)]
+        emulated = [feature_stores.with_local_config(found, file_stores=in_files) for found in emulated]
+        cluster = self._cluster(images, emulated, [] if in_files else servers)
+        runner = PodRunner(cluster, images, self.authority.pem, self.progress)
+        sections += [outcome for outcome in outcomes if isinstance(outcome, Section)]
+        sections += [Section(f"{found.pod.namespace}/{found.pod.name}", tuple(runner.run(found))) for found in emulated]
         sections.append(Section("What was not covered", tuple(_uncovered(gaps))))
         return Report(title, tuple(sections))
 
-    def _role(self, resource: dict[str, Json], default: str) -> EmulatedFeatureStore | Section:
-        """Return the role of a FeatureStore, or what to say of one that the operator would make no pod of."""
+    def _emulated(self, resource: dict[str, Json], default: str) -> EmulatedFeatureStore | Section:
+        """Return the emulated FeatureStore, or a section that says why the operator would create no pod for it."""
         try:
-            return roles.role(resource, self.script, default)
+            return feature_stores.emulate(resource, self.manifests, default)
         except SpecError as error:
-            finding = Finding("pod", "No pod would start", Status.FAIL, (error.problem,), error.remedy)
-            return Section("/".join(script.place_of(resource)), (finding,))
+            finding = Finding("pod", "The operator would create no pod", Status.FAIL, (error.problem,), error.remedy)
+            return Section("/".join(filled_manifests.place_of(resource)), (finding,))
 
-    def _stage(
-        self, found: Cast, playing: Sequence[EmulatedFeatureStore], servers: Sequence[stand_ins.StoreServer]
-    ) -> Stage:
-        ways = stage.routes({stage.key(role.pod): role.services for role in playing}, servers)
-        tools = next(iter(found.names.values()))
-        made = Stage(self.engine, tools, ways, Rules(self.options.user, self.options.read_only_root))
+    def _cluster(
+        self,
+        images: EngineImages,
+        emulated: Sequence[EmulatedFeatureStore],
+        servers: Sequence[store_servers.StoreServer],
+    ) -> EmulatedCluster:
+        found = routes.routes({routes.key(one.pod): one.services for one in emulated}, servers)
+        tools = next(iter(images.names.values()))
+        network = PodNetwork(self.engine, tools, found)
+        security = ContainerSecurity(self.options.user, self.options.read_only_root)
+        cluster = EmulatedCluster(self.engine, network, security)
         for server in servers:
             self.progress.say(f"Starting {server.kind} at {server.host}:{server.port}")
-            made.raise_store(server, found.servers[server.kind])
-        return made
+            cluster.run_store(server, images.servers[server.kind])
+        return cluster
 
 
-def _gaps(playing: Sequence[EmulatedFeatureStore], missing: Sequence[str], unknown: Sequence[str]) -> Iterator[str]:
+def _gaps(emulated: Sequence[EmulatedFeatureStore], missing: Sequence[str], unknown: Sequence[str]) -> Iterator[str]:
     if missing or unknown:
         lacking = ", ".join([*(f"no image for {kind}" for kind in missing), *unknown])
-        yield f"the stores themselves ({lacking}): SQLite and files took the place of all of them"
-    for kind in sorted({stand_ins.authentication(role.config) for role in playing} - {"no_auth"}):
-        yield f"authentication by {kind}, for which somebody outside the pods must be asked: every caller was let in"
+        yield f"the stores themselves ({lacking}): SQLite and files were used instead of all of them"
+    for kind in sorted({local_config.authentication(feature_store.config) for feature_store in emulated} - {"no_auth"}):
+        yield f"authentication by {kind}, which needs a server outside the pods: the pods ran without authentication"
 
 
 def _uncovered(gaps: Sequence[str]) -> Iterator[Finding]:
     always = (
         "the operator itself, admission, scheduling, and ServiceAccounts",
         "NetworkPolicies, Ingress, autoscaling, limits of memory and CPU",
-        "kubectl in the CronJob's pod: its commands ran by the engine's exec in the same container",
+        "kubectl in the CronJob's pod: the engine ran its commands in the same container instead",
     )
     for line in (*always, *gaps):
         yield Finding("uncovered", line, Status.NOT_APPLICABLE)
 
 
-def _without_secrets(report: Report, played: Script) -> Report:
-    """Return the report with the names of variables in the place of what was filled in for them."""
+def _without_secrets(report: Report, manifests: FilledManifests) -> Report:
+    """Return the report with the name of each variable instead of its value."""
     filled = {
         text: f"${{{key}}}"
-        for objects in played.objects.values()
+        for objects in manifests.objects.values()
         for texts in objects.secrets.values()
         for key, text in texts.items()
         if len(text) >= _SHORTEST_SECRET

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bundler.feast.emulation import stand_ins
-from bundler.feast.emulation.stand_ins import StoreLogin, StoreServer
+from bundler.feast.emulation import local_config, store_servers
+from bundler.feast.emulation.store_servers import StoreLogin, StoreServer
 from bundler.model.descriptor import Json
 
 SQL: dict[str, Json] = {"registry_type": "sql", "path": "postgresql+psycopg://ada:p%40ss@pg.stores:5433/feast"}
@@ -15,7 +15,7 @@ REDIS: dict[str, Json] = {"type": "redis", "connection_string": "redis.stores:63
 
 
 def test_redis_and_postgres_are_run_at_the_addresses_that_stores_connect_to() -> None:
-    needs = stand_ins.needed({"registry": SQL, "online_store": REDIS, "offline_store": {"type": "dask"}})
+    needs = store_servers.needed({"registry": SQL, "online_store": REDIS, "offline_store": {"type": "dask"}})
     assert needs.servers == (
         StoreServer("postgres", "pg.stores", 5433, (StoreLogin("ada", "p@ss", "feast"),)),
         StoreServer("redis", "redis.stores", 6380, (StoreLogin("", "secret"),)),
@@ -25,7 +25,7 @@ def test_redis_and_postgres_are_run_at_the_addresses_that_stores_connect_to() ->
 
 def test_one_server_serves_two_stores_that_have_the_same_address() -> None:
     postgres: Json = {"type": "postgres", "host": "pg", "port": 5432, "user": "a", "password": "b", "database": "c"}
-    needs = stand_ins.needed({"online_store": postgres, "offline_store": postgres})
+    needs = store_servers.needed({"online_store": postgres, "offline_store": postgres})
     assert needs.servers == (StoreServer("postgres", "pg", 5432, (StoreLogin("a", "b", "c"),)),)
 
 
@@ -40,7 +40,7 @@ def test_one_server_serves_two_stores_that_have_the_same_address() -> None:
     ],
 )
 def test_what_cannot_be_run_is_said(config: dict[str, Any], said: str) -> None:
-    needs = stand_ins.needed(config)
+    needs = store_servers.needed(config)
     assert needs.servers == ()
     assert [line.startswith(said) for line in needs.unknown] == [True]
 
@@ -49,26 +49,26 @@ def test_files_take_the_place_of_servers_but_not_of_a_remote_registry() -> None:
     remote: Json = {"registry_type": "remote", "path": "registry:80"}
     offline: Json = {"type": "postgres"}
     config: dict[str, Json] = {"project": "p", "registry": remote, "online_store": REDIS, "offline_store": offline}
-    assert stand_ins.with_files(config, "/data") == {
+    assert local_config.with_files(config, "/data") == {
         "project": "p",
         "registry": remote,
         "online_store": {"type": "sqlite", "path": "/data/online_store.db"},
         "offline_store": {"type": "dask"},
     }
-    local = stand_ins.with_files({"registry": SQL}, "/data")
+    local = local_config.with_files({"registry": SQL}, "/data")
     assert local["registry"] == {"registry_type": "file", "path": "/data/registry.db"}
 
 
 def test_only_who_would_have_to_be_asked_is_taken_out() -> None:
     bare: dict[str, Json] = {"project": "p"}
-    assert stand_ins.without_authentication(bare) == bare
+    assert local_config.without_authentication(bare) == bare
     asked: dict[str, Json] = {"project": "p", "auth": {"type": "oidc", "client_id": "c"}}
-    assert stand_ins.authentication(asked) == "oidc"
-    assert stand_ins.without_authentication(asked) == {"project": "p", "auth": {"type": "no_auth"}}
+    assert local_config.authentication(asked) == "oidc"
+    assert local_config.without_authentication(asked) == {"project": "p", "auth": {"type": "no_auth"}}
 
 
 def test_stores_at_one_address_are_one_server_with_all_accounts() -> None:
     one, other = (StoreServer("postgres", "pg", 5432, (StoreLogin(name, "x", name),)) for name in ("a", "b"))
-    assert stand_ins.merged([one, other, one]) == (
+    assert store_servers.merged([one, other, one]) == (
         StoreServer("postgres", "pg", 5432, (*one.accounts, *other.accounts)),
     )

@@ -1,4 +1,4 @@
-"""Where a rehearsal takes images and manifests from: a bundle, or what a build is about to pack."""
+"""Where a rehearsal takes images and manifests from: a bundle, or a build before it packs one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RehearsalInput(Protocol):
 
     @property
     def title(self) -> str:
-        """What it is, for people."""
+        """The title in the report."""
 
     @property
     def images(self) -> tuple[BundledImage, ...]:
@@ -38,7 +38,7 @@ class RehearsalInput(Protocol):
 
 
 @dataclass(frozen=True)
-class BundleSource:
+class BundleInput:
     """A packed bundle, read in place."""
 
     bundle: Bundle
@@ -60,25 +60,25 @@ class BundleSource:
 
     @property
     def operator_version(self) -> str:
-        """As its checklist says."""
+        """The release that its checklist names."""
         facts = json.loads(self.bundle.read(layout.CHECKLIST_JSON)).get("facts", {})
         return str(facts.get("Operator", "")).partition(" ")[0]
 
     def open_blob(self, digest: Digest) -> BinaryIO:
-        """Open a blob where it lies."""
+        """Open a blob inside the bundle."""
         return self.bundle.open_member(layout.blob(digest))
 
 
 @dataclass(frozen=True)
-class BuiltSource:
-    """What a build has made: blobs in its store, manifests not written yet."""
+class BuildInput:
+    """The results of a build: blobs in its blob store, manifests that are not written yet."""
 
     title: str
     images: tuple[BundledImage, ...]
     manifests: Mapping[str, str]
     operator_version: str
-    store: BlobStore
+    blobs: BlobStore
 
     def open_blob(self, digest: Digest) -> BinaryIO:
-        """Open a blob of the store."""
-        return self.store.open(digest)
+        """Open a blob of the blob store."""
+        return self.blobs.open(digest)

@@ -1,11 +1,11 @@
-"""How Redis and PostgreSQL run beside the pods of a rehearsal: new, empty, and with the accounts that stores use."""
+"""The containers of Redis and PostgreSQL in a rehearsal: new, empty, and with the accounts that stores use."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from bundler.effects.engine.api import ContainerPlan, EngineContainer
-from bundler.feast.emulation.stand_ins import StoreServer
+from bundler.feast.emulation.store_servers import StoreServer
 
 # Both work with the projects' own images and with Debian's packages; the servers are new and empty.
 _USERS: Final = {"redis": "65534:65534", "postgres": "postgres"}

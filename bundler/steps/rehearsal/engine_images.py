@@ -1,4 +1,4 @@
-"""The cast of a rehearsal: images of the bundle, brought into the engine layer by layer as they are."""
+"""Load the images of a bundle into the container engine of a rehearsal, and check that their layers are unchanged."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from bundler.model.progress import Progress
 from bundler.model.reference import ImageRef
 from bundler.oci import docker_archive, index
 from bundler.oci.image import Image
-from bundler.steps.rehearsal.source import RehearsalInput
+from bundler.steps.rehearsal.inputs import RehearsalInput
 
 _KEPT: Final = "localhost/bundler-rehearsal"
-# The names under which images of the servers go, whoever made them.
+# The usual names of images that run these servers, whoever publishes them.
 _SERVERS: Final = {"redis": ("redis", "valkey"), "postgres": ("postgres", "postgresql")}
 
 
 @dataclass(frozen=True)
-class Cast:
-    """Images in the engine: ``names`` is reference in the manifests -> name there; ``gaps`` what is missing, why.
+class EngineImages:
+    """Images in the engine: ``names`` is reference in the manifests -> name in the engine.
 
-    ``servers`` is kind of store -> name of the image that runs it.
+    ``servers`` is kind of store -> name of the image that runs it; ``gaps`` says which images are missing and why.
     """
 
     names: Mapping[str, str]
@@ -38,7 +38,9 @@ class Cast:
     finding: Finding
 
 
-def gather(source: RehearsalInput, engine: Engine, given: Mapping[str, str], progress: Progress, *, keep: bool) -> Cast:
+def load(
+    inputs: RehearsalInput, engine: Engine, given: Mapping[str, str], progress: Progress, *, keep: bool
+) -> EngineImages:
     """Load the images; ``given`` is kind of store -> image that the engine has, instead of the bundle's.
 
     Raises:
@@ -46,34 +48,40 @@ def gather(source: RehearsalInput, engine: Engine, given: Mapping[str, str], pro
     """
     for kind, name in given.items():
         if engine.layers(name) is None:
-            raise UsageError(f"{engine.title} has no image {name} for {kind}.", remedy="Load or pull it first.")
+            raise UsageError(
+                f"{engine.title} has no image {name} for {kind}.", remedy=f"Load it into {engine.title} first."
+            )
     names: dict[str, str] = {}
     servers: dict[str, str] = {}
     gaps: list[str] = []
     evidence: list[str] = []
-    for bundled in source.images:
-        image = _of_platform(bundled, source, engine.platform)
+    for bundled in inputs.images:
+        image = _for_platform(bundled, inputs, engine.platform)
         if image is None:
-            gaps.append(f"{bundled.reference}: not an image for {engine.platform}")
+            gaps.append(f"{bundled.reference}: it has no image for {engine.platform}")
             continue
         tag = image.descriptor.digest.hex[:32]
         name = f"{_KEPT}:{tag}"
         expected = tuple(str(layer.diff_id) for layer in image.layers)
         if not keep and engine.layers(name) != expected:
-            name = f"localhost/{engine.run}/image:{tag}"  # no other rehearsal's, which may end before this one
+            # Not shared with another rehearsal, which may end before this one.
+            name = f"localhost/{engine.run}/image:{tag}"
         if engine.layers(name) != expected:
             progress.say(f"Loading {bundled.reference} into {engine.title}")
-            engine.load(name, docker_archive.stream(image, [name], source.open_blob), keep=keep)
+            engine.load(name, docker_archive.stream(image, [name], inputs.open_blob), keep=keep)
         if engine.layers(name) != expected:
             finding = Finding(
-                "images", "The engine has other layers than the bundle", Status.FAIL, (bundled.reference,)
+                "images",
+                "An image has other layers in the engine than in the bundle",
+                Status.FAIL,
+                (bundled.reference,),
             )
-            return Cast(names, servers, tuple(gaps), finding)
+            return EngineImages(names, servers, tuple(gaps), finding)
         names |= dict.fromkeys((bundled.internal, bundled.pinned), name)
         servers |= dict.fromkeys(_kinds(bundled), name)
         evidence.append(f"{bundled.reference}: {bundled.root.digest}, {len(expected)} layers by their diff ids")
     finding = Finding("images", "The engine has the bundle's images", Status.PASS, tuple(evidence))
-    return Cast(names, {**servers, **given}, tuple(gaps), finding)
+    return EngineImages(names, {**servers, **given}, tuple(gaps), finding)
 
 
 def _kinds(bundled: BundledImage) -> Sequence[str]:
@@ -81,9 +89,9 @@ def _kinds(bundled: BundledImage) -> Sequence[str]:
     return [kind for kind, names in _SERVERS.items() if base in names]
 
 
-def _of_platform(bundled: BundledImage, source: RehearsalInput, platform: Platform) -> Image | None:
+def _for_platform(bundled: BundledImage, inputs: RehearsalInput, platform: Platform) -> Image | None:
     def read(digest: Digest) -> bytes:
-        with source.open_blob(digest) as stream:
+        with inputs.open_blob(digest) as stream:
             return stream.read()
 
     if platform not in bundled.platforms:

@@ -1,4 +1,4 @@
-"""The script of a rehearsal: what manifests say, and what a site would fill in before it applies them."""
+"""Read the manifests of a rehearsal, and fill in what a site fills in before it applies them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from bundler.feast.operator import crd
 from bundler.feast.operator.capabilities import Capabilities
 from bundler.kube import yaml_text
 from bundler.model.descriptor import Json
-from bundler.steps.rehearsal.source import RehearsalInput
+from bundler.steps.rehearsal.inputs import RehearsalInput
 
 _INSTALL: Final = "operator/install.yaml"
 _TLS: Final = frozenset({"tls.crt", "tls.key"})
 
 
 @dataclass(frozen=True)
-class Script:
+class FilledManifests:
     """FeatureStores in the order in which they start, and the objects of each namespace with everything filled in."""
 
     resources: tuple[dict[str, Json], ...]
@@ -33,27 +33,29 @@ class Script:
     capabilities: Capabilities
 
 
-def read(source: RehearsalInput, folder: Path | None, version: str | None) -> dict[str, str]:
-    """Return the manifests: those of the source, or of a folder where one is given."""
+def read(inputs: RehearsalInput, folder: Path | None, version: str | None) -> dict[str, str]:
+    """Return the manifests: those of the bundle, or of a folder where one is given."""
     if folder is None:
-        return dict(source.manifests)
+        return dict(inputs.manifests)
     found = {str(one.relative_to(folder)): one.read_text("utf-8") for one in sorted(folder.rglob("*.yaml"))}
     if not found:
-        raise UsageError(f"{folder} holds no manifest (*.yaml).")
+        raise UsageError(
+            f"{folder} holds no manifest (*.yaml).", remedy="Name the folder of the manifests with --manifests."
+        )
     if version is None and _INSTALL not in found:
-        found |= {path: text for path, text in source.manifests.items() if path == _INSTALL}
+        found |= {path: text for path, text in inputs.manifests.items() if path == _INSTALL}
     return found
 
 
 def interpret(
     manifests: Mapping[str, str], version: str | None, known: str, values: Texts, authority: CertificateAuthority
-) -> Script:
+) -> FilledManifests:
     """Read manifests as the operator of a release does; ``values`` are those of variables that a site fills in.
 
-    ``version`` overrides the release that the manifests bring, ``known`` stands in where they bring none.
+    ``version`` overrides the release of the operator in the manifests; ``known`` is used where they have no operator.
 
     Raises:
-        SpecError: a file is no YAML, or there is no FeatureStore.
+        SpecError: a file is not YAML, or there is no FeatureStore.
     """
     if version is None and _INSTALL in manifests:
         capabilities = Capabilities.from_crd(crd.load(manifests[_INSTALL], _INSTALL))
@@ -68,10 +70,12 @@ def interpret(
     ]
     found = [document for document in documents if document.get("kind") == "FeatureStore"]
     if not found:
-        raise SpecError("The manifests have no FeatureStore.", remedy="Rehearse a bundle, or a folder with one.")
+        raise SpecError(
+            "The manifests have no FeatureStore.", remedy="Name a folder whose manifests include a FeatureStore."
+        )
     # A shared registry must serve before its clients start.
     resources = tuple(sorted(found, key=lambda one: "remote:" in yaml.safe_dump(one)))
-    return Script(resources, _objects(documents, resources, capabilities, values, authority), capabilities)
+    return FilledManifests(resources, _objects(documents, resources, capabilities, values, authority), capabilities)
 
 
 def place_of(document: Mapping[str, Json]) -> tuple[str, str]:
@@ -90,8 +94,8 @@ def _objects(
 ) -> dict[str, ClusterObjects]:
     """Return each namespace's Secrets and ConfigMaps, filled in as a site does.
 
-    Variables without a value get a word of no meaning, the same one wherever the name occurs: stores are new and take
-    any. Certificates come from an authority that is made for the rehearsal.
+    A variable without a value gets a random one, the same wherever its name occurs: the store servers are new and take
+    any credentials. Certificates come from an authority that is made for the rehearsal.
     """
     hosts = tuple(dict.fromkeys(one.host for resource in resources for one in pods.services(resource, capabilities)))
     made: dict[str, str] = {}
@@ -100,7 +104,7 @@ def _objects(
         if texts.keys() >= _TLS:
             certificate, key = authority.server(hosts)
             return {**texts, "tls.crt": certificate, "tls.key": key}
-        return {key: text or values.get(key) or made.setdefault(key, _word(key)) for key, text in texts.items()}
+        return {key: text or values.get(key) or made.setdefault(key, _random_value(key)) for key, text in texts.items()}
 
     objects: dict[str, ClusterObjects] = {place_of(one)[0]: ClusterObjects() for one in resources}
     for document in documents:
@@ -131,8 +135,8 @@ def _authorities(resource: Json) -> Iterator[tuple[str, str]]:
             yield name, str(rest.get("certName"))
 
 
-def _word(key: str) -> str:
-    """Return a value for a variable: a number where a port is asked for, else a word that may also name a host."""
+def _random_value(key: str) -> str:
+    """Return a value for a variable: a number where its name says port, else text that may also be a host name."""
     if "PORT" in key.upper():
         return str(20000 + secrets.randbelow(10000))
     return f"r{secrets.token_hex(8)}"

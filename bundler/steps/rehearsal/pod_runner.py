@@ -1,4 +1,4 @@
-"""One act of a rehearsal: raise a pod, run the CronJob's commands as `kubectl exec` would, read features back."""
+"""Take one emulated pod through a rehearsal: start it, run the CronJob's commands in it, read features back."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ from bundler.errors import SpecError
 from bundler.feast.emulation import kubelet
 from bundler.model.findings import Finding, Status
 from bundler.model.progress import Progress
-from bundler.steps.rehearsal.cast import Cast
+from bundler.steps.rehearsal.emulated_cluster import EmulatedCluster, RunningPod, StartedServer
+from bundler.steps.rehearsal.engine_images import EngineImages
+from bundler.steps.rehearsal.feature_stores import EmulatedFeatureStore
 from bundler.steps.rehearsal.read_back import ReadBack
-from bundler.steps.rehearsal.roles import EmulatedFeatureStore
-from bundler.steps.rehearsal.stage import RunningPod, Stage, StartedServer
 
 _NO_CONFIGURATION: Final = "Can't find feature repo configuration file"
 _LINES: Final = 12
 
 
 @dataclass(frozen=True)
-class Act:
-    """What every act has in common; ``authority`` (PEM) is who signed the servers' certificates."""
+class PodRunner:
+    """Runs emulated pods; ``authority`` (PEM) signed the servers' certificates."""
 
-    stage: Stage
-    cast: Cast
+    cluster: EmulatedCluster
+    images: EngineImages
     authority: str
     progress: Progress
 
-    def play(self, role: EmulatedFeatureStore) -> Iterator[Finding]:
-        """Play a role to its end, or to where it fails."""
-        pod = role.pod
-        self.progress.say(f"{pod.name}: starting {', '.join(one.name for one in pod.containers)}")
+    def run(self, feature_store: EmulatedFeatureStore) -> Iterator[Finding]:
+        """Run the pod of a FeatureStore and yield a finding for each check, up to the first that stops it."""
+        pod = feature_store.pod
+        self.progress.say(f"{pod.name}: starting {', '.join(container.name for container in pod.containers)}")
         try:
-            running = self.stage.raise_pod(pod, role.objects, self.cast.names)
+            running = self.cluster.run_pod(pod, feature_store.objects, self.images.names)
         except SpecError as error:
-            yield Finding("pod", "The pod would never start", Status.FAIL, (error.problem,), error.remedy)
+            yield Finding("pod", "The pod cannot start", Status.FAIL, (error.problem,), error.remedy)
             return
         yield from _init(running)
-        yield from (_server(one, running) for one in running.servers)
+        yield from (_server(server, running) for server in running.servers)
         if not running.serves:
             return
         yield _isolation(running)
-        for command in role.cron.commands:
+        for command in feature_store.cron.commands:
             self.progress.say(f"{pod.name}: {command}")
-            words = ("bash", "-c", kubelet.expand(command, role.cron_environment))
-            ran = running.container(pod.exec_target.name).run(words)
+            argv = ("bash", "-c", kubelet.expand(command, feature_store.cron_environment))
+            ran = running.container(pod.exec_target.name).run(argv)
             yield _command(command, running, ran)
             if ran.status != 0:
                 return
-        yield from ReadBack(self.stage, running, role, self.authority).features()
+        yield from ReadBack(self.cluster.network, running, feature_store, self.authority).features()
 
 
 def _init(running: RunningPod) -> Iterator[Finding]:
@@ -62,23 +62,23 @@ def _init(running: RunningPod) -> Iterator[Finding]:
 
 def _server(server: StartedServer, running: RunningPod) -> Finding:
     plan = server.container.plan
-    declared = next(one for one in running.pod.containers if one.name == server.name)
+    declared = next(container for container in running.pod.containers if container.name == server.name)
     facts: tuple[str, ...] = (
         f"image {declared.image}",
         f"command {' '.join(plan.command)}",
-        f"in {plan.working_folder} as {plan.user}, without any capability"
-        + (", with a read-only root" if plan.read_only_root else ""),
+        f"working folder {plan.working_folder}, user {plan.user}, no capabilities"
+        + (", read-only root file system" if plan.read_only_root else ""),
     )
     if server.seconds is not None:
         evidence = (*facts, f"probe passed after {server.seconds:.1f} s, {server.restarts} restarts")
         return Finding("server", f"Server {server.name}", Status.PASS, evidence)
-    remedy = "See the last lines; they are the server's own."
+    remedy = "Read the last lines of the server's log above."
     if _NO_CONFIGURATION in "\n".join(server.last_lines):
         remedy = (
-            "The working folder is an empty volume that nothing fills: without init containers a FeatureStore needs"
-            " feastProjectDir.packaged, or the variable FEATURE_REPO_DIR_ENV_VAR on every server. See: bundler lint."
+            "The working folder is an empty volume. Without init containers, set feastProjectDir.packaged in the"
+            " FeatureStore, or FEATURE_REPO_DIR_ENV_VAR on every server. `bundler lint` explains it."
         )
-    evidence = (*facts, f"never answered, {server.restarts} restarts", *server.last_lines[-_LINES:])
+    evidence = (*facts, f"the probe never passed, {server.restarts} restarts", *server.last_lines[-_LINES:])
     return Finding("server", f"Server {server.name}", Status.FAIL, evidence, remedy)
 
 
@@ -86,7 +86,12 @@ def _isolation(running: RunningPod) -> Finding:
     ran = running.relay.run(("cat", "/proc/net/route"))
     routes = [line for line in ran.output.splitlines()[1:] if line.strip()]
     status = Status.FAIL if routes or ran.status else Status.PASS
-    return Finding("network", "The pod has no way out", status, (f"{len(routes)} routes in /proc/net/route", *routes))
+    return Finding(
+        "network",
+        "The pod has no route out of its network",
+        status,
+        (f"{len(routes)} routes in /proc/net/route", *routes),
+    )
 
 
 def _command(command: str, running: RunningPod, ran: Ran) -> Finding:

@@ -1,4 +1,4 @@
-"""The roles of a rehearsal: the pod that the operator makes of each FeatureStore, and the configuration it reads."""
+"""Emulate a FeatureStore: the pod that the operator makes of it, and the feature_store.yaml that its servers read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 import yaml
 
 from bundler.feast.deployment.wiring import FILE_VARIABLE, REPO_FOLDER_VARIABLE
-from bundler.feast.emulation import kubelet, pods, stand_ins
+from bundler.feast.emulation import kubelet, local_config, pods
 from bundler.feast.emulation.container import Container, Mount, overridden
 from bundler.feast.emulation.kubelet import ClusterObjects, Variable
 from bundler.feast.emulation.pods import CronRun, EmulatedService, OperatorImages, Pod
@@ -18,7 +18,7 @@ from bundler.feast.operator.capabilities import Capabilities
 from bundler.feast.operator.generated_config import DATA_FOLDER
 from bundler.feast.stores import feature_store_yaml as feature_store
 from bundler.model.descriptor import Json
-from bundler.steps.rehearsal.script import Script, place_of
+from bundler.steps.rehearsal.filled_manifests import FilledManifests, place_of
 
 _VOLUME: Final = "rehearsal-file"
 _FOLDER: Final = "/rehearsal-files"
@@ -27,7 +27,7 @@ _FILE: Final = "feature_store.yaml"
 
 @dataclass(frozen=True)
 class EmulatedFeatureStore:
-    """A FeatureStore as it is played: its pod, what leads to it, its CronJob, and its feature_store.yaml, expanded."""
+    """A FeatureStore in a rehearsal: its pod, Services, CronJob, and feature_store.yaml with variables expanded."""
 
     pod: Pod
     objects: ClusterObjects
@@ -41,14 +41,14 @@ class EmulatedFeatureStore:
         return kubelet.environment((), self.cron.variables, self.objects, self.pod.fields)
 
 
-def role(resource: dict[str, Json], script: Script, default: str) -> EmulatedFeatureStore:
-    """Return the role of a FeatureStore; the operator's own feature-server image is ``default``.
+def emulate(resource: dict[str, Json], manifests: FilledManifests, default: str) -> EmulatedFeatureStore:
+    """Return the pod and configuration of a FeatureStore; ``default`` is the operator's own feature-server image.
 
     Raises:
-        SpecError: the operator would make no pod of it, or the pod would never start; why.
+        SpecError: the operator would create no pod, or the pod would never start; the reason is in the error.
     """
     namespace, _ = place_of(resource)
-    objects, known = script.objects[namespace], script.capabilities
+    objects, known = manifests.objects[namespace], manifests.capabilities
     # An operator of the bundle takes the images that its own manifest names: those of the bundle.
     images = OperatorImages(default, default)
     pod = pods.pod(resource, objects, known, images)
@@ -61,34 +61,34 @@ def role(resource: dict[str, Json], script: Script, default: str) -> EmulatedFea
     )
 
 
-def with_stand_ins(one: EmulatedFeatureStore, *, stores: bool) -> EmulatedFeatureStore:
-    """Return the role with another feature_store.yaml: stores in files (``stores``), nobody to ask about callers.
+def with_local_config(emulated: EmulatedFeatureStore, *, file_stores: bool) -> EmulatedFeatureStore:
+    """Return the FeatureStore with a feature_store.yaml without authentication and, if asked, with stores in files.
 
     A pod that finds no configuration at all stays as it is: it fails as it would on the cluster.
     """
-    config = stand_ins.without_authentication(one.config)
-    if stores:
-        config = stand_ins.with_files(config, DATA_FOLDER)
-    if config == one.config or not finds_configuration(one.pod):
-        return one
-    name = f"{one.pod.name}-{_VOLUME}"
+    config = local_config.without_authentication(emulated.config)
+    if file_stores:
+        config = local_config.with_files(config, DATA_FOLDER)
+    if config == emulated.config or not finds_configuration(emulated.pod):
+        return emulated
+    name = f"{emulated.pod.name}-{_VOLUME}"
     text = yaml.safe_dump(config, sort_keys=False)
-    objects = replace(one.objects, secrets={**one.objects.secrets, name: {_FILE: text}})
+    objects = replace(emulated.objects, secrets={**emulated.objects.secrets, name: {_FILE: text}})
     source: Mapping[str, Json] = {"secret": {"secretName": name}}
-    volumes = {**one.pod.volumes, _VOLUME: source}
-    containers = tuple(_reading(container) for container in one.pod.containers)
+    volumes = {**emulated.pod.volumes, _VOLUME: source}
+    containers = tuple(_reading(container) for container in emulated.pod.containers)
     # Init containers that apply must agree with the servers; those that only copy do not read it.
-    init = tuple(_reading(container) for container in one.pod.init_containers)
+    init = tuple(_reading(container) for container in emulated.pod.init_containers)
     return replace(
-        one,
-        pod=replace(one.pod, containers=containers, init_containers=init, volumes=volumes),
+        emulated,
+        pod=replace(emulated.pod, containers=containers, init_containers=init, volumes=volumes),
         objects=objects,
         config=config,
     )
 
 
 def finds_configuration(pod: Pod) -> bool:
-    """Tell whether anything leads the servers to a feature_store.yaml, rightly or not."""
+    """Tell whether every server is told where a feature_store.yaml is, whether or not it is the right one."""
     if pod.init_containers:
         return True
     return all(
@@ -105,9 +105,9 @@ def _reading(container: Container) -> Container:
 
 
 def _text(pod: Pod, resource: Json, objects: ClusterObjects, known: Capabilities) -> str:
-    """Return the feature_store.yaml that servers read: a mounted one where they are led to it, else the generated one.
+    """Return the feature_store.yaml that servers read: a mounted one where a variable names it, else the generated one.
 
-    The one in the image is not looked at: that it says the same is what a build makes sure of.
+    The one in the image is not looked at: a build checks that it says the same.
     """
     server = pod.containers[0]
     path = next((one.value for one in server.variables if one.name == FILE_VARIABLE), "")

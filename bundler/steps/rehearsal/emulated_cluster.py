@@ -1,0 +1,186 @@
+"""The emulated cluster of a rehearsal: pods run as containers of an engine, as the kubelet would run them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bundler.effects.engine.api import ContainerPlan, Engine, EngineContainer, Ran
+from bundler.feast.emulation import kubelet
+from bundler.feast.emulation.container import Container, Probe
+from bundler.feast.emulation.kubelet import ClusterObjects
+from bundler.feast.emulation.pods import Pod
+from bundler.feast.emulation.store_servers import StoreServer
+from bundler.steps.rehearsal import store_containers
+from bundler.steps.rehearsal.pod_network import VOLUMES, PodNetwork, wait_until
+from bundler.steps.rehearsal.routes import key, store_pod
+
+_RESTARTS: Final = 3
+_INIT_SECONDS: Final = 300.0
+_STORE_SECONDS: Final = 60.0
+_PROBE_AGAIN: Final = 1.0  # seconds; each probe is a process of its own, and servers that start want the processor
+
+
+@dataclass(frozen=True)
+class StartedServer:
+    """A server that was started; ``seconds`` until its probe passed, None where it never did."""
+
+    name: str
+    container: EngineContainer
+    seconds: float | None
+    restarts: int
+    last_lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunningPod:
+    """A pod of the emulated cluster; ``init`` is what each init container did, with its name."""
+
+    pod: Pod
+    relay: EngineContainer
+    init: tuple[tuple[str, Ran], ...]
+    servers: tuple[StartedServer, ...]
+
+    @property
+    def serves(self) -> bool:
+        """Whether every init container ended well and every probe passed."""
+        return all(ran.status == 0 for _, ran in self.init) and all(one.seconds is not None for one in self.servers)
+
+    def container(self, name: str) -> EngineContainer:
+        """Return the container of a server."""
+        return next(one.container for one in self.servers if one.name == name)
+
+
+@dataclass(frozen=True)
+class ContainerSecurity:
+    """The user that servers run as (UID:GID), and whether their root file system is read-only."""
+
+    user: str
+    read_only_root: bool
+
+
+class EmulatedCluster:
+    """Runs pods on an engine, joined by a network of their own."""
+
+    def __init__(self, engine: Engine, network: PodNetwork, security: ContainerSecurity) -> None:
+        self.network = network
+        self._engine = engine
+        self._security = security
+
+    def run_pod(self, pod: Pod, objects: ClusterObjects, images: Mapping[str, str]) -> RunningPod:
+        """Run a pod as the kubelet does; ``images`` is reference -> name in the engine.
+
+        Raises:
+            SpecError: a Secret or ConfigMap is missing, so that the pod would never start.
+        """
+        files = {name: kubelet.volume_files(source, objects) for name, source in pod.volumes.items()}
+        volumes = {name: self._engine.volume(f"{key(pod)}-{name}") for name in files}
+        relay = self.network.start_relay(key(pod), pod.namespace, volumes)
+        for name, content in files.items():
+            if content:
+                relay.put(f"{VOLUMES}/{name}", {path: text.encode() for path, text in content.items()})
+            elif content is not None:
+                relay.run(("chmod", "0777", f"{VOLUMES}/{name}"), user="0")
+        made = {
+            one.name: self._plan(pod, one, objects, images, relay=relay, volumes=volumes)
+            for one in (*pod.init_containers, *pod.containers)
+        }
+        done: list[tuple[str, Ran]] = []
+        for one in pod.init_containers:
+            ran = self._finish(self._engine.create(made[one.name]))
+            done.append((one.name, ran))
+            if ran.status != 0:
+                return RunningPod(pod, relay, tuple(done), ())
+        started = [(one, self._engine.create(made[one.name])) for one in pod.containers]
+        return RunningPod(pod, relay, tuple(done), self._await(started, relay))
+
+    def _plan(
+        self,
+        pod: Pod,
+        one: Container,
+        objects: ClusterObjects,
+        images: Mapping[str, str],
+        *,
+        relay: EngineContainer,
+        volumes: Mapping[str, str],
+    ) -> ContainerPlan:
+        values = kubelet.environment(one.sources, one.variables, objects, pod.fields)
+        words = (*one.command, *one.arguments)
+        security = pod.security_context
+        user = (
+            f"{security['runAsUser']}:{security.get('runAsGroup', 0)}"
+            if "runAsUser" in security
+            else self._security.user
+        )
+        return ContainerPlan(
+            name=f"{key(pod)}-{one.name}",
+            image=images.get(one.image, one.image),
+            command=tuple(kubelet.expand(word, values) for word in words),
+            environment=values,
+            working_folder=one.working_folder,
+            user=user,
+            network=relay,
+            hosts=self.network.hosts(pod.namespace),
+            mounts={mount.path.rstrip("/"): volumes[mount.volume] for mount in one.mounts},
+            read_only_mounts=frozenset(mount.path.rstrip("/") for mount in one.mounts if mount.read_only),
+            read_only_root=self._security.read_only_root,
+            temporary=("/tmp",) if self._security.read_only_root else (),  # noqa: S108  (inside a container)
+        )
+
+    @staticmethod
+    def _finish(container: EngineContainer) -> Ran:
+        started = time.monotonic()
+        container.start()
+        state = container.wait(_INIT_SECONDS)
+        status = 124 if state.exit_code is None else state.exit_code
+        return Ran(status, "\n".join(container.logs()), time.monotonic() - started)
+
+    def _await(
+        self, started: Sequence[tuple[Container, EngineContainer]], relay: EngineContainer
+    ) -> tuple[StartedServer, ...]:
+        """Start servers and ask each as its startup probe does, until it answers, gives up, or its time is over.
+
+        One that ends is started again, as Kubernetes does, but only a few times.
+        """
+        begun = time.monotonic()
+        for _, container in started:
+            container.start()
+        found: dict[str, StartedServer] = {}
+        restarts = dict.fromkeys((one.name for one, _ in started), 0)
+        patience = {one.name: one.probe.patience if one.probe else 0 for one, _ in started}
+        due = {name: begun + seconds for name, seconds in patience.items()}
+        while len(found) < len(started):
+            for one, container in started:
+                if one.name in found:
+                    continue
+                now, running = time.monotonic(), container.state().running
+                passed = running and (one.probe is None or self.network.passes(one.probe, relay))
+                late = running and not passed and now > due[one.name]
+                over = (late or not running) and restarts[one.name] == _RESTARTS
+                if passed or over:
+                    seconds = now - begun if passed else None
+                    found[one.name] = StartedServer(one.name, container, seconds, restarts[one.name], container.logs())
+                elif late or not running:
+                    container.restart()  # as the kubelet: also one that runs and does not answer in its time
+                    restarts[one.name] += 1
+                    due[one.name] = now + patience[one.name]
+            if len(found) < len(started):
+                time.sleep(_PROBE_AGAIN)
+        return tuple(found[one.name] for one, _ in started)
+
+    def run_store(self, store: StoreServer, image: str) -> None:
+        """Run the server of a store, and wait until its port is open."""
+        pod = store_pod(store)
+        relay = self.network.start_relay(pod, "", reaches=False)
+        container = self._engine.create(store_containers.container(store, f"{pod}-server", image, relay))
+        container.start()
+        probe = Probe(store.port, None, tls=False)
+        wait_until(
+            lambda: self.network.passes(probe, relay),
+            container,
+            _STORE_SECONDS,
+            problem=f"The image {image} does not run as a {store.kind} server.",
+            remedy=f"Choose another image with --{store.kind}, or leave the option out to use stores in files.",
+        )
