@@ -42,7 +42,7 @@ def _show(contents: Contents) -> None:
         console.show(f"  {console.delta(base)}")
     console.show("\nimages")
     for image in manifest.images:
-        platforms = ", ".join(map(str, image.platforms))
+        platforms = ", ".join(map(str, image.platforms)) or "artifact"
         console.show(f"  {image.role:<15} {console.size(image.size):>9}  {platforms}  {image.internal}")
         console.show(f"  {'':<15} {'':>9}  {image.root.digest}")
     console.show("\nfiles")

@@ -17,3 +17,11 @@ DOCKER_LAYER_GZIP: Final = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
 MANIFESTS: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 INDEXES: Final = frozenset({OCI_INDEX, DOCKER_INDEX})
+CONFIGS: Final = frozenset({OCI_CONFIG, DOCKER_CONFIG})
+"""Configs of images that run; a manifest with a config of another type is an artifact."""
+_LAYERS: Final = ("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.")
+
+
+def is_layer(media_type: str) -> bool:
+    """Tell whether this is the media type of a layer of an image, also of one that must not be passed on."""
+    return media_type.startswith(_LAYERS)

@@ -23,6 +23,8 @@ Read = Callable[[Descriptor], bytes]
 class Graph:
     """What a root reaches: every blob once, the root first; the platforms of its images; what is wrong with it.
 
+    An artifact (a signature, an attestation, a bill of materials) has no platform.
+
     ``layers`` are the digests of those that are not read to go on.
     """
 
@@ -79,7 +81,7 @@ class _Walk:
         for layer in found.layers:
             self._add(layer)
         content = self._document(found.config)
-        if content is None:
+        if content is None or found.is_artifact:
             return
         config = ImageConfig.parse(content)
         if descriptor.platform and not index.same_platform(descriptor.platform, config.platform):

@@ -23,6 +23,18 @@ class ImageManifest:
     layers: tuple[Descriptor, ...]
     annotations: Mapping[str, str] = field(default_factory=dict)
     media_type: str = media_types.OCI_MANIFEST
+    artifact_type: str = ""
+
+    @property
+    def is_artifact(self) -> bool:
+        """Whether this is not an image that runs: a signature, an attestation, a bill of materials.
+
+        Artifacts have ``artifactType`` or a config of their own media type. What cosign stores by tag (``.sig``,
+        ``.att``, ``.sbom``) and the attestations of buildx have the config of an image, but no layer of an image.
+        """
+        if self.artifact_type or self.config.media_type not in media_types.CONFIGS:
+            return True
+        return bool(self.layers) and not any(media_types.is_layer(layer.media_type) for layer in self.layers)
 
     def to_bytes(self) -> bytes:
         """Return the canonical bytes."""
@@ -48,7 +60,15 @@ def parse(content: bytes, media_type: str) -> ImageManifest:
         descriptors(value, "layers"),
         document.texts(value.get("annotations"), "the manifest's annotations"),
         media_type,
+        _artifact_type(value),
     )
+
+
+def _artifact_type(value: Mapping[str, Json]) -> str:
+    found = value.get("artifactType", "")
+    if not isinstance(found, str):
+        raise ValueError(f"'artifactType' is not a string: {found!r:.100}")  # noqa: TRY004  (a malformed document)
+    return found
 
 
 def check_type(value: Mapping[str, Json], media_type: str) -> None:

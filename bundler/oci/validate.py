@@ -82,7 +82,29 @@ class _Examiner:
         for entry in found.manifests:
             self.node(entry, depth - 1)
 
+    def _artifact(self, descriptor: Descriptor, found: manifest.ImageManifest) -> None:
+        """Examine an artifact: its blobs are what their descriptors say; nothing in it is unpacked or run."""
+        self._document(found.config)
+        for layer in found.layers:
+            key = (layer.digest, layer.media_type, layer.size, None)
+            if key not in self._seen:
+                self._seen.add(key)
+                self._blob(descriptor, layer)
+
+    def _blob(self, descriptor: Descriptor, blob: Descriptor) -> None:
+        try:
+            with self._open(blob.digest) as stream:
+                hashing = HashingReader(stream)
+                hashing.drain()
+        except (FileNotFoundError, KeyError):
+            self._report(descriptor, f"lacks its blob {blob.digest}")
+            return
+        self._matches(blob, hashing.digest, hashing.size)
+
     def _image(self, descriptor: Descriptor, found: manifest.ImageManifest) -> None:
+        if found.is_artifact:
+            self._artifact(descriptor, found)
+            return
         docker = layer_format.is_docker(found.media_type)
         for part in (found.config, *found.layers):
             if layer_format.is_docker(part.media_type) is not docker:

@@ -98,7 +98,7 @@ def to_markdown(report: Report, cover: Cover) -> str:
 
 
 def _image_row(image: BundledImage) -> str:
-    platforms = ", ".join(map(str, image.platforms))
+    platforms = ", ".join(map(str, image.platforms)) or "artifact"
     return f"| {_code(image.reference)} | {platforms} | {image.size / 1e6:.1f} | {_code(str(image.root.digest))} |"
 
 

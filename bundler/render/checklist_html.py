@@ -102,7 +102,7 @@ def _images(images: Sequence[BundledImage]) -> Iterator[str]:
     yield '<section><h2>Images</h2><table class="images"><thead><tr>'
     yield "<th>Image</th><th>Platforms</th><th>Size</th></tr></thead><tbody>"
     for image in images:
-        platforms = "<br>".join(escape(str(platform)) for platform in image.platforms)
+        platforms = "<br>".join(escape(str(platform)) for platform in image.platforms) or "artifact"
         source = f"<span>source digest</span> <code>{image.source_digest}</code><br>" if image.source_digest else ""
         moved = image.internal if image.internal != image.reference else ""
         internal = f"<span>becomes</span> <code>{escape(moved)}</code><br>" if moved else ""

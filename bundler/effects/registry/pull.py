@@ -24,6 +24,7 @@ from bundler.model.platform import Platform
 from bundler.model.progress import Progress, SilentProgress
 from bundler.model.reference import ImageRef
 from bundler.oci import index as oci_index
+from bundler.oci import manifest as oci_manifest
 from bundler.oci.config import ImageConfig
 from bundler.oci.image_graph import ImageContents, is_manifest, walk
 from bundler.oci.index import Index
@@ -273,8 +274,10 @@ class Puller:
     def _check_platform(
         self, home: Repository, root: Descriptor, content: bytes, platforms: Sequence[Platform]
     ) -> None:
-        found = walk(root, lambda _: content)
-        config = found.blobs[0]
+        manifest = oci_manifest.parse(content, root.media_type)
+        if manifest.is_artifact:  # it runs nowhere, and so is for every platform
+            return
+        config = manifest.config
         with SilentProgress().task("config") as task:
             download.fetch(home, config, self._store, Meter(task))
         own = ImageConfig.parse(self._store.read(config.digest)).platform

@@ -107,4 +107,4 @@ def _sizes(bundle: Bundle, blobs: tuple[Descriptor, ...], left_out: Mapping[Dige
 
 
 def _names(platforms: tuple[object, ...]) -> str:
-    return ", ".join(sorted(map(str, platforms)))
+    return ", ".join(sorted(map(str, platforms))) or "no platform (it is an artifact)"

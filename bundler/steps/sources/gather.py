@@ -14,12 +14,14 @@ from bundler.effects.debian import images as debian
 from bundler.effects.registry.endpoint import Access
 from bundler.effects.skopeo import source as skopeo_source
 from bundler.errors import SpecError
+from bundler.model import media_types
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 from bundler.model.lock import LockedImage
 from bundler.model.platform import Platform
 from bundler.model.progress import Progress
 from bundler.model.spec import BundleSpec
+from bundler.oci import manifest
 from bundler.oci.image import Image
 from bundler.oci.index import Index
 from bundler.steps.sources import mirror
@@ -31,6 +33,7 @@ KUBECTL = "kubectl"
 OPERATOR = "operator"
 EXTRA = "extra"
 COMPANION = "companion"
+_RUN = frozenset({KUBECTL, OPERATOR})
 _NO_TAG = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -115,7 +118,10 @@ class Gathering:
         gathered = {image.reference: image for image in made}
         roles = self._roles(operator_images)
         for image in self._pulled([name for name in roles if name not in gathered]):
-            gathered[image.reference] = replace(image, role=roles.get(image.reference, COMPANION))
+            role = roles.get(image.reference, COMPANION)
+            if role in _RUN:
+                self._refuse_artifact(image)
+            gathered[image.reference] = replace(image, role=role)
         return tuple(gathered.values())
 
     def plan(self, operator_images: Sequence[str]) -> MirrorPlan:
@@ -142,6 +148,15 @@ class Gathering:
         for reference, role in wanted:
             first.setdefault(reference, role)
         return first
+
+    def _refuse_artifact(self, image: GatheredImage) -> None:
+        """Refuse what the cluster is to run and cannot, such as a signature that has the name of an image."""
+        root = image.root
+        if (
+            root.media_type in media_types.MANIFESTS
+            and manifest.parse(self.store.read(root.digest), root.media_type).is_artifact
+        ):
+            raise SpecError(f"{image.reference} is an artifact, not an image that runs.", remedy="Name another image.")
 
     def _debian(self, make: _Maker, suite: str, platform: Platform) -> debian.DebianBase:
         return make(suite, platform, self.store, progress=self.progress, refresh=self.refresh)
