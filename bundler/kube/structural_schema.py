@@ -34,19 +34,36 @@ class SchemaProblem:
 
 
 def with_defaults(value: Json, schema: Schema) -> Json:
-    """Return the value with the schema's defaults filled in, at every depth; the argument stays as it is."""
+    """Return the value as an API server stores it: nulls pruned and defaults filled in, at every depth.
+
+    The server drops a null whose schema is not nullable before it fills in defaults ("Defaulting and Nullable" in the
+    Kubernetes documentation). A null in a list stays, and so does one under a field that the schema does not know. The
+    root's metadata stays as it is, because a CRD's schema does not describe it. The argument is not changed.
+    """
+    stored = _stored(value, schema)
+    if isinstance(value, dict) and isinstance(stored, dict) and "metadata" in value:
+        return {**stored, "metadata": value["metadata"]}
+    return stored
+
+
+def _stored(value: Json, schema: Schema) -> Json:
     if isinstance(value, dict):
         properties = _schemas(schema.get("properties"))
-        filled = dict(value)
-        for name, inner in properties.items():
-            absent = name not in filled or (filled[name] is None and not inner.get("nullable"))
-            if absent and "default" in inner:
-                filled[name] = inner["default"]
-        return {name: with_defaults(inner, _below(schema, properties, name)) for name, inner in filled.items()}
+        kept = {name: inner for name, inner in value.items() if inner is not None or not _pruned(schema, name)}
+        missing = {name: inner["default"] for name, inner in properties.items() if "default" in inner}
+        filled = {**kept, **{name: default for name, default in missing.items() if name not in kept}}
+        return {name: _stored(inner, _below(schema, properties, name)) for name, inner in filled.items()}
     if isinstance(value, list):
         items = _schema(schema.get("items"))
-        return [with_defaults(inner, items) for inner in value]
+        return [_stored(inner, items) for inner in value]
     return value
+
+
+def _pruned(schema: Schema, name: str) -> bool:
+    """Tell whether the server drops a null at a field: the schema knows the field and does not say ``nullable``."""
+    properties = _schemas(schema.get("properties"))
+    known = name in properties or isinstance(schema.get("additionalProperties"), dict)
+    return known and not _below(schema, properties, name).get("nullable")
 
 
 def problems(resource: Json, schema: Schema) -> tuple[SchemaProblem, ...]:

@@ -50,6 +50,16 @@ def test_the_guides_own_air_gapped_example_is_accepted_although_it_does_not_star
 
 
 @pytest.mark.parametrize("release", RELEASES)
+def test_a_null_that_the_server_prunes_is_accepted(release: str) -> None:
+    services = {"onlineStore": {"server": {"image": None, "nodeSelector": {"zone": None}}}, "offlineStore": None}
+    assert refusals(release, feature_store(services=services, authz=None)) == []
+
+
+def test_a_null_metadata_is_refused() -> None:
+    assert refusals(RELEASES[0], {**feature_store(), "metadata": None}) == ["metadata: must be an object"]
+
+
+@pytest.mark.parametrize("release", RELEASES)
 def test_a_misspelt_key_is_an_unknown_field(release: str) -> None:
     services = {"disableInitContainer": True, "onlineStore": {"server": {"imagePullSecrets": []}}}
     assert refusals(release, feature_store(services=services)) == [
@@ -77,7 +87,9 @@ def test_a_field_of_a_newer_operator_is_unknown_to_an_older_one() -> None:
         ({"replicas": "2"}, "spec.replicas: must be an integer, found string '2'"),
         ({"replicas": True}, "spec.replicas: must be an integer, found boolean True"),
         ({"replicas": 2**31}, "spec.replicas: 2147483648 is out of the range of int32"),
-        ({"services": None}, "spec.services: must be an object, found null"),
+        ({"services": {"volumes": [None]}}, "spec.services.volumes[0]: must be an object, found null"),
+        ({"feastProject": None}, "spec.feastProject: is required"),
+        ({"service": None}, "spec.service: unknown field"),
         (
             {"services": {"onlineStore": {"persistence": {"store": {**STORE, "type": "Redis"}}}}},
             "spec.services.onlineStore.persistence.store.type: unsupported value 'Redis'",
@@ -274,6 +286,22 @@ def test_defaults_fill_absent_and_null_fields_at_every_depth() -> None:
         "a": {"n": 1},
         "list": [{"n": 1}, {"n": 2}],
     }
+
+
+def test_nulls_are_pruned_before_defaults_but_not_from_lists_or_where_they_are_allowed() -> None:
+    text = {"type": "string"}
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {
+            "gone": text,
+            "kept": {**text, "nullable": True, "default": "x"},
+            "list": {"type": "array", "items": text},
+            "map": {"type": "object", "additionalProperties": text},
+        },
+    }
+    value: dict[str, Any] = {"gone": None, "kept": None, "list": [None], "map": {"a": None, "b": "c"}, "unknown": None}
+    stored = {"kept": None, "list": [None], "map": {"b": "c"}, "unknown": None}
+    assert structural_schema.with_defaults(value, schema) == stored
 
 
 @pytest.mark.parametrize(
