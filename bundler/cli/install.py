@@ -74,29 +74,30 @@ def command(
     from bundler.steps.install import run as install  # noqa: PLC0415
     from bundler.steps.install import site_checklist  # noqa: PLC0415
     from bundler.steps.install.outline import Outline  # noqa: PLC0415
+    from bundler.steps.install.release import Release  # noqa: PLC0415
 
     if checklist and dry_run:
         raise click.UsageError("A dry run is no evidence: leave out --checklist, or --dry-run.")
+    release = Release.of(bundle, registry)
     if dry_run == "client":
-        _show_outline(Outline.of(bundle, registry, part, secrets), as_json=output == "json")
+        _show_outline(Outline.of(release, part, secrets), as_json=output == "json")
         return
     if not (yes or dry_run) and console.can_ask():
-        _confirm(Outline.of(bundle, registry, part, secrets), kubectl)
+        _confirm(Outline.of(release, part, secrets), kubectl)
     asked = install.InstallOptions(
-        registry=registry,
         secrets=secrets,
         part=part,
         dry_run=dry_run is not None,
         force_conflicts=force_conflicts,
         first_run=not no_first_run,
-        read=read,
+        query=read,
         timeout=timeout,
     )
-    done = install.run(bundle, asked, kubectl, options.progress(quiet=quiet, verbose=verbose))
+    done = install.run(release, asked, kubectl, options.progress(quiet=quiet, verbose=verbose))
     if receipt:
         files.write(receipt, (json.dumps(done.to_json(), indent=2) + "\n").encode())
     if checklist:
-        site_checklist.write(bundle, checklist, done, dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"))
+        site_checklist.write(release, checklist, done, dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"))
     if output == "json":
         console.show_json(done.to_json())
         return

@@ -43,9 +43,10 @@ def command(
     where an install can begin, 8 where it cannot.
     """
     from bundler.steps.install.preflight import run  # noqa: PLC0415  (help stays quick)
+    from bundler.steps.install.release import Release  # noqa: PLC0415
 
-    asked = run.PreflightOptions(registry, access, secrets, part)
-    found = run.run(bundle, asked, kubectl, options.progress(quiet=quiet, verbose=verbose))
+    asked = run.PreflightOptions(access, secrets, part)
+    found = run.run(Release.of(bundle, registry), asked, kubectl, options.progress(quiet=quiet, verbose=verbose))
     return report.show(
         found, output, good="Nothing stops an install.", bad="An install would fail.", status=ExitCode.CLUSTER
     )

@@ -34,7 +34,8 @@ def command(
     Reads only. Exit code 0 where all is well, 8 where it is not.
     """
     from bundler.steps.install import status  # noqa: PLC0415  (help stays quick)
+    from bundler.steps.install.release import Release  # noqa: PLC0415
 
     options.progress(quiet=quiet, verbose=verbose)  # --verbose shows what kubectl is asked
-    found = status.run(bundle, registry, kubectl)
+    found = status.run(Release.of(bundle, registry), kubectl)
     return report.show(found, output, good="Serving.", bad="NOT SERVING as it should.", status=ExitCode.CLUSTER)

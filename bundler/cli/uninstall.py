@@ -39,8 +39,9 @@ def command(
     told not to.
     """
     from bundler.steps.install import uninstall  # noqa: PLC0415  (help stays quick)
+    from bundler.steps.install.release import Release  # noqa: PLC0415
 
-    asked = uninstall.plan(bundle)
+    asked = uninstall.plan(Release.of(bundle))
     if not yes:
         click.echo("\n".join(("These are deleted:", *(f"  {line}" for line in asked.lines()))), err=True)
         if delete_volumes:

@@ -1,4 +1,4 @@
-"""kubectl, or oc: the only way to the cluster, with whatever credentials the person has there."""
+"""Runs kubectl or oc, the only programs that talk to the cluster; they use the person's own credentials."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from typing import Final
 
 from bundler.effects import process
 from bundler.errors import ClusterError, ClusterUnreachableError, ForbiddenError, ToolFailedError, ToolMissingError
+from bundler.kube.objects import KubeObject
 from bundler.model.descriptor import Json
 
 FIELD_MANAGER: Final = "bundler"
-"""Who sets the fields, in the words of server-side apply."""
-_PATIENCE: Final = 120.0  # seconds for one request
+"""The field manager of server-side apply."""
+_REQUEST_TIMEOUT: Final = 120.0  # seconds for one request
 _ABSENT: Final = re.compile(r"\(NotFound\)|could not find the requested resource")
 _UNKNOWN_KIND: Final = re.compile(r"no matches for kind|the server doesn't have a resource type")
 _FAULTS: Final[tuple[tuple[re.Pattern[str], type[ClusterError], str, str], ...]] = (
     (
         re.compile(r"Unauthorized|must be logged in|certificate has expired|token is expired", re.IGNORECASE),
         ClusterUnreachableError,
-        "The cluster does not know you, or no longer.",
-        "Log in again (oc login, or a new kubeconfig), and repeat.",
+        "The cluster rejects your credentials: they are missing, wrong or expired.",
+        "Log in again (oc login, or a new kubeconfig), then run the same command again.",
     ),
     (
         re.compile(r"Forbidden|cannot (get|list|create|patch|update|delete|watch) resource", re.IGNORECASE),
         ForbiddenError,
         "The cluster does not let you do this.",
-        "Let somebody with the rights run it, or have them granted; the details name verb, resource and namespace.",
+        "Ask an administrator for the right, or to run this; the details name verb, resource and namespace.",
     ),
     (
         re.compile(
@@ -42,33 +43,33 @@ _FAULTS: Final[tuple[tuple[re.Pattern[str], type[ClusterError], str, str], ...]]
         ),
         ClusterUnreachableError,
         "The cluster cannot be reached.",
-        "Try: kubectl version. Is this the right --context, and the proxy off for it?",
+        "Run kubectl version; check --context, the network, and that no proxy stands before the cluster.",
     ),
     (
         re.compile(r"Apply failed with \d+ conflict|conflicts? with ", re.IGNORECASE),
         ClusterError,
-        "Somebody else manages fields that the bundle sets.",
-        "See who in the details; to take them over repeat with --force-conflicts.",
+        "Another field manager owns fields that the bundle sets.",
+        "The details name it; to take the fields over, repeat with --force-conflicts.",
     ),
     (
         re.compile(r"no matches for kind|the server doesn't have a resource type", re.IGNORECASE),
         ClusterError,
-        "The cluster does not know a kind of object that the bundle has.",
-        "Is the operator installed, in a version that serves feast.dev/v1? An admin runs install with the operator.",
+        "The cluster does not serve a kind of object that the bundle has.",
+        "Check that a Feast operator that serves feast.dev/v1 is installed; an administrator installs one.",
     ),
 )
 
 
 @dataclass(frozen=True)
 class Kubectl:
-    """A program, and the options that lead it to the cluster."""
+    """A program, and the options that select the cluster."""
 
     program: str
     options: tuple[str, ...] = ()
 
     @classmethod
     def find(cls, program: str | None = None, *, kubeconfig: str | None = None, context: str | None = None) -> Kubectl:
-        """Return the program that was named, else kubectl, else oc; that there is none shows when it is first run."""
+        """Return the program that was named, else kubectl, else oc; the first run reports a missing program."""
         names = [program] if program else ["kubectl", "oc"]
         found = next((name for name in names if shutil.which(name)), names[0])
         options = [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
@@ -76,12 +77,12 @@ class Kubectl:
         options += [] if os.environ.get("HOME") else [f"--cache-dir={_cache()}"]
         return cls(found, tuple(options))
 
-    def get(self, kind: str, name: str, namespace: str | None = None) -> dict[str, Json] | None:
+    def get(self, kind: str, name: str, namespace: str | None = None) -> KubeObject | None:
         """Return an object, None where it is not there; ``kind`` as kubectl takes it, e.g. ``deployments.apps``."""
         arguments = ["get", kind, name, "--ignore-not-found", "--output=json", *_within(namespace)]
         return _object(self._run(arguments, purpose=f"reading {kind} {name}"))
 
-    def listed(self, kind: str, namespace: str | None, selector: str = "") -> tuple[dict[str, Json], ...]:
+    def listed(self, kind: str, namespace: str | None, selector: str = "") -> tuple[KubeObject, ...]:
         """Return the objects of a kind in a namespace (None: in the cluster), those with the labels of ``selector``."""
         arguments = [
             "get",
@@ -93,14 +94,16 @@ class Kubectl:
         return _items(self._run(arguments, purpose=f"listing {kind}"))
 
     def server(self) -> str:
-        """Return the address of the cluster that this leads to, as the kubeconfig has it; nobody is asked."""
-        found = json.loads(self._run(["config", "view", "--minify", "--output=json"], purpose="reading the kubeconfig"))
-        clusters = found.get("clusters") or [{}]
-        return str(clusters[0].get("cluster", {}).get("server", "of no address"))
+        """Return the address of the selected cluster, as the kubeconfig has it; the cluster is not asked."""
+        config = _parsed(self._run(["config", "view", "--minify", "--output=json"], purpose="reading the kubeconfig"))
+        addresses = [row.text("cluster", "server") for row in config.rows("clusters")]
+        return next(filter(None, addresses), "without an address in the kubeconfig")
 
     def version(self) -> str:
         """Return the version of the API server, e.g. ``v1.32.1``."""
-        return str(json.loads(self._run(["get", "--raw", "/version"], purpose="asking who is there")).get("gitVersion"))
+        return _parsed(self._run(["get", "--raw", "/version"], purpose="reading the server's version")).text(
+            "gitVersion"
+        )
 
     def resources(self, version: str) -> Mapping[str, str]:
         """Return kind -> resource (plural) that the cluster serves in an API version, e.g. ``feast.dev/v1`` or ``v1``.
@@ -109,26 +112,28 @@ class Kubectl:
         """
         path = f"/apis/{version}" if "/" in version else f"/api/{version}"
         try:
-            found = json.loads(self._run(["get", "--raw", path], purpose="asking what the cluster knows"))
+            served = _parsed(self._run(["get", "--raw", path], purpose=f"listing the resources of {version}"))
         except ClusterError as error:
             if any(_ABSENT.search(line) for line in error.details):
                 return {}
             raise
-        rows = [one for one in found.get("resources", ()) if "/" not in one["name"]]
-        return {one["kind"]: one["name"] for one in rows}
+        return {row.kind: row.text("name") for row in served.rows("resources") if "/" not in row.text("name")}
 
     def reviewed(self, reviews: Sequence[Mapping[str, Json]]) -> tuple[bool, ...]:
-        """Ask what this person may do: for each of the ``resourceAttributes`` whether it is allowed.
+        """Return for each of the ``resourceAttributes`` whether the cluster allows it to this person.
 
-        The question of ``kubectl auth can-i`` (SelfSubjectAccessReview), many at a time.
+        As ``kubectl auth can-i`` does (SelfSubjectAccessReview), many at a time.
         """
         api: dict[str, Json] = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
-        objects: list[dict[str, Json]] = [{**api, "spec": {"resourceAttributes": dict(one)}} for one in reviews]
+        objects = [KubeObject({**api, "spec": {"resourceAttributes": dict(review)}}) for review in reviews]
         arguments = ["create", "--validate=false", "--output=json", "--filename=-"]
-        answers = _items(self._run(arguments, purpose="asking what you may do", objects=objects))
-        allowed = tuple(bool(_status(answer).get("allowed")) for answer in answers)
+        answers = _items(self._run(arguments, purpose="checking your rights", objects=objects))
+        allowed = tuple(answer.get("status", "allowed") is True for answer in answers)
         if len(allowed) != len(reviews):
-            raise ClusterError(f"The cluster answered {len(allowed)} of {len(reviews)} questions about your rights.")
+            raise ClusterError(
+                f"The cluster answered {len(allowed)} of {len(reviews)} questions about your rights.",
+                remedy="Run the same command again.",
+            )
         return allowed
 
     def execute(self, pod: str, container: str, namespace: str, command: Sequence[str], stdin: bytes) -> str:
@@ -137,28 +142,28 @@ class Kubectl:
         arguments = ["exec", "--stdin", pod, *place, "--", *command]
         return self._run(arguments, purpose=f"running a program in {pod}", stdin=stdin)
 
-    def existing(self, objects: Sequence[Mapping[str, Json]]) -> tuple[dict[str, Json], ...]:
+    def existing(self, objects: Sequence[KubeObject]) -> tuple[KubeObject, ...]:
         """Return those of the objects that are there, as the cluster has them."""
         arguments = ["get", "--ignore-not-found", "--output=json", "--filename=-"]
-        return _items(self._run(arguments, purpose="reading what is there", objects=objects))
+        return _items(self._run(arguments, purpose="reading the objects", objects=objects))
 
     def apply(
-        self, objects: Sequence[Mapping[str, Json]], *, dry_run: bool = False, force: bool = False
-    ) -> tuple[dict[str, Json], ...]:
+        self, objects: Sequence[KubeObject], *, dry_run: bool = False, force: bool = False
+    ) -> tuple[KubeObject, ...]:
         """Apply objects by server-side apply, and return them as the cluster then has them (or would have them).
 
         Raises:
             ClusterError: what the server said is in its details. Earlier objects of the same call may be applied.
         """
-        # What kubectl checks itself is no help: for servers before 1.25 it refuses resources that leave out what has a
-        # default. Fields that a CRD does not know are found by preflight, and by lint before.
+        # kubectl's own validation refuses, for servers before 1.25, resources that leave out a required field that has
+        # a default. Preflight, and lint before it, find the fields that a CRD does not have.
         arguments = ["apply", "--server-side", "--validate=false", f"--field-manager={FIELD_MANAGER}"]
         arguments += ["--output=json", "--filename=-"]
         arguments += ["--dry-run=server"] if dry_run else []
         arguments += ["--force-conflicts"] if force else []
         return _items(self._run(arguments, purpose="applying objects", objects=objects))
 
-    def delete(self, objects: Sequence[Mapping[str, Json]], *, timeout: float) -> tuple[str, ...]:
+    def delete(self, objects: Sequence[KubeObject], *, timeout: float) -> tuple[str, ...]:
         """Delete objects and wait until they are gone; return those that were there, a line each.
 
         Raises:
@@ -166,16 +171,18 @@ class Kubectl:
         """
         arguments = ["delete", "--ignore-not-found", f"--timeout={timeout:g}s", "--output=name", "--filename=-"]
         try:
-            output = self._run(arguments, purpose="deleting objects", objects=objects, patience=timeout + _PATIENCE)
+            output = self._run(
+                arguments, purpose="deleting objects", objects=objects, time_limit=timeout + _REQUEST_TIMEOUT
+            )
         except ClusterError as error:
-            # With its definition all of a kind are gone.
+            # Deleting a CRD deleted all objects of its kind.
             if len(objects) == 1 and any(_UNKNOWN_KIND.search(line) for line in error.details):
                 return ()
             raise
         return tuple(output.split())
 
     def disown(self, kind: str, name: str, namespace: str) -> bool:
-        """Take an object from its owners, so that it stays when they go; False where it is not there.
+        """Remove the owners of an object, so that it stays when they are deleted; False where it is not there.
 
         Raises:
             ClusterError: the cluster refused or cannot be reached.
@@ -184,7 +191,7 @@ class Kubectl:
             return False
         patch = json.dumps({"metadata": {"ownerReferences": None}})
         arguments = ["patch", kind, name, "--type=merge", f"--patch={patch}", *_within(namespace)]
-        self._run(arguments, purpose=f"keeping {kind} {name}")
+        self._run(arguments, purpose=f"removing the owners of {kind} {name}")
         return True
 
     def logs(self, pod: str, container: str, namespace: str, *, previous: bool) -> tuple[str, ...]:
@@ -202,19 +209,21 @@ class Kubectl:
         arguments: Sequence[str],
         *,
         purpose: str,
-        objects: Sequence[Mapping[str, Json]] | None = None,
+        objects: Sequence[KubeObject] | None = None,
         stdin: bytes | None = None,
-        patience: float = _PATIENCE,
+        time_limit: float = _REQUEST_TIMEOUT,
     ) -> str:
-        # Objects only on standard input: a Secret would be seen in the list of processes.
+        # Objects go on standard input only: arguments, which may hold a Secret, show in the list of processes.
         if objects is not None:
-            stdin = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}).encode()
+            stdin = json.dumps(
+                {"apiVersion": "v1", "kind": "List", "items": [one.to_json() for one in objects]}
+            ).encode()
         if shutil.which(self.program) is None:
             missing = "Neither kubectl nor oc is" if self.program == "kubectl" else f"{self.program} is not"
-            raise ToolMissingError(f"{missing} on PATH.", remedy="Install one of them, or name it: --kubectl PATH.")
+            raise ToolMissingError(f"{missing} on PATH.", remedy="Install one of them, or name it with --kubectl PATH.")
         command = [self.program, *self.options, "--request-timeout=60s", *arguments]
         try:
-            return process.run(command, purpose=purpose, stdin=stdin, timeout=patience).stdout
+            return process.run(command, purpose=purpose, stdin=stdin, timeout=time_limit).stdout
         except ToolFailedError as error:
             raise _explained(error) from error
 
@@ -227,32 +236,49 @@ def _explained(error: ToolFailedError) -> ClusterError:
     return ClusterError(str(error), details=error.details)
 
 
-def _status(found: Mapping[str, Json]) -> Mapping[str, Json]:
-    status = found.get("status")
-    return status if isinstance(status, dict) else {}
-
-
 def _within(namespace: str | None) -> list[str]:
     return [f"--namespace={namespace}"] if namespace else []
 
 
-def _items(output: str) -> tuple[dict[str, Json], ...]:
+def _items(output: str) -> tuple[KubeObject, ...]:
     """Read what kubectl prints: a list, one object, several after each other, or nothing."""
-    found: list[dict[str, Json]] = []
+    read: list[KubeObject] = []
     decoder, rest = json.JSONDecoder(), output.strip()
     while rest:
-        value, end = decoder.raw_decode(rest)
-        found += value["items"] if str(value.get("kind", "")).endswith("List") and "items" in value else [value]
+        try:
+            value, end = decoder.raw_decode(rest)
+        except (ValueError, RecursionError) as error:
+            raise _unreadable(rest) from error
+        if not isinstance(value, dict):
+            raise _unreadable(rest)
+        printed = KubeObject(value)
+        read += printed.rows("items") if printed.kind.endswith("List") and "items" in value else [printed]
         rest = rest[end:].lstrip()
-    return tuple(found)
+    return tuple(read)
 
 
-def _object(output: str) -> dict[str, Json] | None:
+def _object(output: str) -> KubeObject | None:
     return next(iter(_items(output)), None)
 
 
+def _parsed(output: str) -> KubeObject:
+    """Read the one JSON object that the server answers with."""
+    answer = _object(output)
+    if answer is None:
+        raise _unreadable(output)
+    return answer
+
+
+def _unreadable(output: str) -> ClusterError:
+    return ClusterError(
+        "kubectl printed something other than the JSON that was asked for.",
+        remedy="Try: kubectl get namespaces --output=json. Is the program that runs really kubectl or oc?",
+        details=(output[:200],),
+    )
+
+
 def _cache() -> str:
-    """Return a folder for what kubectl keeps of the cluster: without a home it would write into the current one."""
+    """Return a folder for kubectl's cache: without HOME it would write into the current folder."""
     folder = tempfile.mkdtemp(prefix="bundler-kubectl-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

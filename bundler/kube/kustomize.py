@@ -7,42 +7,43 @@ from collections.abc import Iterator, Mapping
 
 from bundler.errors import VerificationError
 from bundler.kube import yaml_text
+from bundler.kube.objects import KubeObject
 from bundler.model.descriptor import Json
-
-Object = dict[str, Json]
-"""A Kubernetes object."""
 
 _FILE = "kustomization.yaml"
 
 
-def objects(manifests: Mapping[str, str], folder: str = "") -> Iterator[Object]:
+def objects(manifests: Mapping[str, str], folder: str = "") -> Iterator[KubeObject]:
     """Yield the objects of a folder's kustomization, in its order; ``manifests`` is path -> text.
 
-    Only what the bundle's kustomizations say is understood: ``resources``, and ``patches`` that add a key to every
-    object of a kind.
+    Only what bundles use is supported: ``resources``, and ``patches`` that add a key to every object of a kind.
 
     Raises:
         SpecError: a file is not YAML.
-        VerificationError: a file is missing or no Kubernetes object, or a kustomization says something else.
+        VerificationError: a file is missing or not a Kubernetes object, or a kustomization has another field or patch.
     """
     for document in yaml_text.documents(_text(manifests, posixpath.join(folder, _FILE)), _FILE):
-        kustomization = _mapping(document, folder)
-        if odd := kustomization.keys() - {"apiVersion", "kind", "resources", "patches"}:
-            raise VerificationError(f"{posixpath.join(folder, _FILE)}: no bundle says {', '.join(sorted(odd))}.")
-        patches = [_Patch.read(entry, folder) for entry in _list(kustomization.get("patches"))]
-        for name in _list(kustomization.get("resources")):
-            for found in _of(manifests, posixpath.join(folder, str(name))):
+        kustomization = _object(document, posixpath.join(folder, _FILE))
+        if unknown := kustomization.content.keys() - {"apiVersion", "kind", "resources", "patches"}:
+            raise VerificationError(
+                f"{posixpath.join(folder, _FILE)}: unsupported fields: {', '.join(sorted(unknown))}.",
+                remedy="The bundle was altered or damaged: get it again, and run bundler verify.",
+            )
+        patches = [_Patch.read(entry, folder) for entry in kustomization.items("patches")]
+        for name in kustomization.items("resources"):
+            for resource in _of(manifests, posixpath.join(folder, str(name))):
+                patched = resource
                 for patch in patches:
-                    patch.apply(found)
-                yield found
+                    patched = patch.applied(patched)
+                yield patched
 
 
-def _of(manifests: Mapping[str, str], path: str) -> Iterator[Object]:
+def _of(manifests: Mapping[str, str], path: str) -> Iterator[KubeObject]:
     if posixpath.join(path, _FILE) in manifests:
         yield from objects(manifests, path)
         return
     for document in yaml_text.documents(_text(manifests, path), path):
-        yield _mapping(document, path)
+        yield _object(document, path)
 
 
 class _Patch:
@@ -57,15 +58,21 @@ class _Patch:
             case {"target": {"kind": str(kind)}, "patch": str(text)}:
                 pass
             case _:
-                raise VerificationError(f"{folder}/{_FILE}: a patch that no bundle has.")
+                raise _unsupported_patch(folder)
         match yaml_text.documents(text, f"{folder}/{_FILE}"):
             case ([{"op": "add", "path": str(path), "value": value}],) if path.count("/") == 1:
                 return cls(kind, path.removeprefix("/"), value)
-        raise VerificationError(f"{folder}/{_FILE}: a patch that no bundle has.")
+        raise _unsupported_patch(folder)
 
-    def apply(self, found: Object) -> None:
-        if found.get("kind") == self._kind:
-            found[self._key] = self._value
+    def applied(self, resource: KubeObject) -> KubeObject:
+        return resource.replaced(**{self._key: self._value}) if resource.kind == self._kind else resource
+
+
+def _unsupported_patch(folder: str) -> VerificationError:
+    return VerificationError(
+        f"{posixpath.join(folder, _FILE)}: an unsupported patch.",
+        remedy="The bundle was altered or damaged: get it again, and run bundler verify.",
+    )
 
 
 def _text(manifests: Mapping[str, str], path: str) -> str:
@@ -75,11 +82,7 @@ def _text(manifests: Mapping[str, str], path: str) -> str:
         raise VerificationError(f"The bundle has no manifests/{path}, which a kustomization names.") from None
 
 
-def _mapping(document: Json, path: str) -> Object:
+def _object(document: Json, path: str) -> KubeObject:
     if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
         raise VerificationError(f"manifests/{path}: not a Kubernetes object.")
-    return document
-
-
-def _list(value: Json) -> list[Json]:
-    return value if isinstance(value, list) else []
+    return KubeObject(document)

@@ -14,6 +14,7 @@ from bundler.model.findings import Finding
 from bundler.model.progress import SilentProgress
 from bundler.steps.install.preflight import run as preflight
 from bundler.steps.install.preflight.run import PreflightOptions
+from bundler.steps.install.release import Release
 from bundler.steps.transport import push
 from bundler.steps.transport.push import PushOptions
 from tests.support import registries
@@ -64,8 +65,8 @@ def looked(bundle: Path, registry: RunningRegistry, access: Access, password: st
             data={".dockerconfigjson": base64.b64encode(config.encode()).decode()},
         )
     )
-    options = PreflightOptions(f"{registry.address}/site", access)
-    found = preflight.run(bundle, options, cluster, SilentProgress())
+    options = PreflightOptions(access)
+    found = preflight.run(Release.of(bundle, f"{registry.address}/site"), options, cluster, SilentProgress())
     assert login not in json.dumps(found.to_json())
     return {one.check: one for one in found.findings}
 

@@ -10,10 +10,11 @@ import copy
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from bundler.effects.kubectl import Kubectl
 from bundler.errors import ClusterError
+from bundler.kube.objects import KubeObject
 from bundler.model.descriptor import Json
 
 Object = dict[str, Any]
@@ -67,17 +68,17 @@ class FakeCluster(Kubectl):
             self.objects[key] = new
         return copy.deepcopy(self.objects[key])
 
-    def get(self, kind: str, name: str, namespace: str | None = None) -> dict[str, Json] | None:
+    def get(self, kind: str, name: str, namespace: str | None = None) -> KubeObject | None:
         wanted = (kind.partition(".")[0], namespace or "", name)
         for (have, where, called), found in self.objects.items():
             if (plural(have), where, called) == wanted:
-                return copy.deepcopy(found)
+                return KubeObject(copy.deepcopy(found))
         return None
 
-    def listed(self, kind: str, namespace: str | None, selector: str = "") -> tuple[dict[str, Json], ...]:
+    def listed(self, kind: str, namespace: str | None, selector: str = "") -> tuple[KubeObject, ...]:
         wanted = dict(part.split("=", 1) for part in selector.split(",") if part)
         return tuple(
-            copy.deepcopy(found)
+            KubeObject(copy.deepcopy(found))
             for (have, where, _), found in self.objects.items()
             if plural(have) == kind.partition(".")[0]
             and namespace in (None, where)
@@ -104,33 +105,33 @@ class FakeCluster(Kubectl):
             raise found
         return found
 
-    def existing(self, objects: Sequence[Mapping[str, Json]]) -> tuple[dict[str, Json], ...]:
-        keys = [identity(cast("Object", one)) for one in objects]
-        return tuple(copy.deepcopy(self.objects[key]) for key in keys if key in self.objects)
+    def existing(self, objects: Sequence[KubeObject]) -> tuple[KubeObject, ...]:
+        keys = [one.identity[1:] for one in objects]
+        return tuple(KubeObject(copy.deepcopy(self.objects[key])) for key in keys if key in self.objects)
 
     def apply(
         self,
-        objects: Sequence[Mapping[str, Json]],
+        objects: Sequence[KubeObject],
         *,
         dry_run: bool = False,
         force: bool = False,  # noqa: ARG002  (nobody else manages anything)
-    ) -> tuple[dict[str, Json], ...]:
-        kinds = [str(one["kind"]) for one in objects]
+    ) -> tuple[KubeObject, ...]:
+        kinds = [one.kind for one in objects]
         self.before_apply(kinds)
         if dry_run:
-            return tuple(merged(self.objects.get(identity(cast("Object", one)), {}), one) for one in objects)
+            return tuple(KubeObject(merged(self.objects.get(one.identity[1:], {}), one.content)) for one in objects)
         self.applied.append(kinds)
         done = []
         for one in objects:
-            key = identity(cast("Object", one))
+            key = one.identity[1:]
             if key[1] and ("Namespace", "", key[1]) not in self.objects:
                 raise ClusterError("refused", details=(f'namespaces "{key[1]}" not found',))
-            done.append(self.put(copy.deepcopy(cast("Object", one))))
+            done.append(self.put(copy.deepcopy(one.to_json())))
             self._control(done[-1])
-        return tuple(done)
+        return tuple(map(KubeObject, done))
 
-    def delete(self, objects: Sequence[Mapping[str, Json]], *, timeout: float) -> tuple[str, ...]:  # noqa: ARG002
-        keys = [identity(cast("Object", one)) for one in objects]
+    def delete(self, objects: Sequence[KubeObject], *, timeout: float) -> tuple[str, ...]:  # noqa: ARG002
+        keys = [one.identity[1:] for one in objects]
         gone = tuple("/".join(key) for key in keys if self.objects.pop(key, None))
         for key, found in tuple(self.objects.items()):  # the garbage collector's part
             owners = {(row["kind"], key[1], row["name"]) for row in found["metadata"].get("ownerReferences", ())}

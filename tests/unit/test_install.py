@@ -21,18 +21,16 @@ from bundler.errors import (
     UsageError,
     VerificationError,
 )
+from bundler.kube.objects import KubeObject
 from bundler.model.digest import Digest
 from bundler.model.findings import Status
 from bundler.model.progress import SilentProgress
 from bundler.steps.build import pack
-from bundler.steps.install import online_check as answers
-from bundler.steps.install import openshift_pull_secrets as own_logins
+from bundler.steps.install import online_check, openshift_pull_secrets, readiness, required_secrets, status, uninstall
 from bundler.steps.install import plan as install_plan
-from bundler.steps.install import readiness, status, uninstall
-from bundler.steps.install import release as install_subject
 from bundler.steps.install import run as install
-from bundler.steps.install import secrets as site_secrets
 from bundler.steps.install.online_check import FeatureQuery
+from bundler.steps.install.release import Release, first_run
 from bundler.steps.install.run import InstallOptions
 from tests.support.fake_cluster import FakeCluster, named
 from tests.unit import packed
@@ -120,11 +118,11 @@ def cluster() -> FakeCluster:
 
 
 def options(**settings: Any) -> InstallOptions:
-    return InstallOptions(**{"registry": ELSEWHERE, "timeout": 0.05, "pause": 0.01, **settings})
+    return InstallOptions(**{"timeout": 0.05, "pause": 0.01, **settings})
 
 
-def run(bundle: Path, cluster: FakeCluster, **settings: Any) -> install.Installed:
-    return install.run(bundle, options(**settings), cluster, SilentProgress())
+def run(bundle: Path, cluster: FakeCluster, registry: str = ELSEWHERE, **settings: Any) -> install.Installed:
+    return install.run(Release.of(bundle, registry), options(**settings), cluster, SilentProgress())
 
 
 def test_everything_is_applied_in_order_and_named_for_the_registry_given(bundle: Path, cluster: FakeCluster) -> None:
@@ -242,7 +240,7 @@ def test_admin_and_tenant_share_the_work(tmp_path: Path, cluster: FakeCluster) -
         run(bundle, cluster, part="tenant")
     assert "--part admin" in caught.value.remedy
     done = run(bundle, cluster, part="admin")  # needs no Secret of the tenant
-    assert {row.kind for row in done.objects} == {
+    assert {row.identity.kind for row in done.objects} == {
         "Namespace",
         "CustomResourceDefinition",
         "ServiceAccount",
@@ -403,8 +401,8 @@ def test_a_kustomization_that_no_bundle_has_is_refused(document: dict[str, Any])
 
 def test_a_job_is_what_the_cron_job_would_start() -> None:
     spec = {"jobTemplate": {"metadata": {"labels": {"a": "b"}, "annotations": {"c": "d"}}, "spec": {"backoffLimit": 0}}}
-    job = readiness.job_of(named("batch/v1", "CronJob", "feast-a", "feast", {"spec": spec}), "first")
-    assert job == {
+    job = readiness.job_of(KubeObject(named("batch/v1", "CronJob", "feast-a", "feast", {"spec": spec})), "first")
+    assert job.content == {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
@@ -418,12 +416,12 @@ def test_a_job_is_what_the_cron_job_would_start() -> None:
 
 
 def said_by_kubectl() -> Iterator[tuple[str, str]]:
-    yield "error: You must be logged in to the server (Unauthorized)", "does not know you"
+    yield "error: You must be logged in to the server (Unauthorized)", "rejects your credentials"
     yield 'Error from server (Forbidden): secrets is forbidden: User "u" cannot list resource', "does not let you"
     yield "The connection to the server h:6443 was refused - did you specify the right host or port?", "be reached"
     yield "Unable to connect to the server: x509: certificate signed by unknown authority", "be reached"
-    yield 'error: Apply failed with 1 conflict: conflict with "helm": .spec.replicas', "Somebody else manages"
-    yield 'error: no matches for kind "FeatureStore" in version "feast.dev/v1"', "does not know a kind"
+    yield 'error: Apply failed with 1 conflict: conflict with "helm": .spec.replicas', "Another field manager owns"
+    yield 'error: no matches for kind "FeatureStore" in version "feast.dev/v1"', "does not serve a kind"
 
 
 @pytest.mark.parametrize(("line", "sentence"), list(said_by_kubectl()))
@@ -446,9 +444,9 @@ def test_where_a_definition_is_gone_so_are_all_of_its_kind(monkeypatch: pytest.M
 
     monkeypatch.setattr("bundler.effects.process.run", fail)
     program = kubectl.Kubectl("sh")
-    assert program.delete([STORE], timeout=1) == ()
+    assert program.delete([KubeObject(STORE)], timeout=1) == ()
     with pytest.raises(ClusterError):
-        program.delete([STORE, STORE], timeout=1)
+        program.delete([KubeObject(STORE)] * 2, timeout=1)
 
 
 def test_secrets_go_to_kubectl_on_standard_input_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -459,7 +457,7 @@ def test_secrets_go_to_kubectl_on_standard_input_only(monkeypatch: pytest.Monkey
         return type("Done", (), {"stdout": ""})
 
     monkeypatch.setattr("bundler.effects.process.run", record)
-    kubectl.Kubectl("sh").apply([core("Secret", "s", data={"k": "aHVudGVyMg=="})])
+    kubectl.Kubectl("sh").apply([KubeObject(core("Secret", "s", data={"k": "aHVudGVyMg=="}))])
     ((command, stdin),) = seen
     assert b"aHVudGVyMg==" in stdin
     assert "aHVudGVyMg==" not in " ".join(command)
@@ -496,7 +494,7 @@ def test_without_a_home_kubectl_keeps_its_cache_out_of_the_current_folder(
 
 
 def statuses(bundle: Path, cluster: FakeCluster, registry: str = ELSEWHERE) -> dict[str, Status]:
-    return {found.check: found.status for found in status.run(bundle, registry, cluster).findings}
+    return {found.check: found.status for found in status.run(Release.of(bundle, registry), cluster).findings}
 
 
 def test_after_an_install_everything_is_well(bundle: Path, cluster: FakeCluster) -> None:
@@ -505,9 +503,9 @@ def test_after_an_install_everything_is_well(bundle: Path, cluster: FakeCluster)
 
 
 def test_before_an_install_nothing_is(bundle: Path, cluster: FakeCluster) -> None:
-    found = status.run(bundle, ELSEWHERE, cluster)
+    found = status.run(Release.of(bundle, ELSEWHERE), cluster)
     assert found.failed
-    assert "no install has come to its end" in found.findings[0].evidence[0]
+    assert "no install was completed" in found.findings[0].evidence[0]
     assert "no Deployment yet" in found.findings[1].evidence[0]
 
 
@@ -518,7 +516,7 @@ def test_a_slash_too_many_is_no_other_registry(bundle: Path, cluster: FakeCluste
 
 def test_feature_stores_whose_long_names_begin_alike_get_runs_of_their_own() -> None:
     digest = Digest.of(b"bundle")
-    names = {install_subject.first_run("a" * 50 + end, digest) for end in ("b", "c")}
+    names = {first_run("a" * 50 + end, digest) for end in ("b", "c")}
     assert len(names) == 2
     assert all(len(name) <= 63 for name in names)
 
@@ -547,7 +545,7 @@ def test_uninstalling_deletes_what_the_bundle_brought_and_nothing_of_the_sites(
 ) -> None:
     bundle = made(tmp_path, MANIFESTS | OPERATOR)
     run(bundle, cluster)
-    asked = uninstall.plan(bundle)
+    asked = uninstall.plan(Release.of(bundle))
     assert [line.partition("/")[0] for line in asked.lines()] == [
         "Ingress",
         "FeatureStore",
@@ -585,7 +583,7 @@ READ = FeatureQuery(("driver_hourly_stats:conv_rate",), {"driver_id": 1001})
 
 def test_features_are_read_through_the_online_server_at_the_end(bundle: Path, cluster: FakeCluster) -> None:
     with_online(cluster, get_online_features=json.dumps(SERVED))
-    done = run(bundle, cluster, read=READ)
+    done = run(bundle, cluster, query=READ)
     assert done.answers == (
         "feast/driver-stats: health: it answers",
         "feast/driver-stats: driver_hourly_stats:conv_rate: it answers",
@@ -593,7 +591,7 @@ def test_features_are_read_through_the_online_server_at_the_end(bundle: Path, cl
     body = {"features": ["driver_hourly_stats:conv_rate"], "entities": {"driver_id": [1001]}}
     question = {"url": "http://127.0.0.1:6566/get-online-features", "body": body}
     assert cluster.executed[-1] == ("feast/deployments/feast-driver-stats/online", question)
-    assert run(bundle, cluster, read=READ).unchanged
+    assert run(bundle, cluster, query=READ).unchanged
 
 
 @pytest.mark.parametrize(
@@ -603,7 +601,7 @@ def test_features_are_read_through_the_online_server_at_the_end(bundle: Path, cl
         (json.dumps({"status": 200, "statuses": {}}), "conv_rate is not in the answer"),
         (json.dumps({"status": 404}), "HTTP 404"),
         (json.dumps({"error": "Connection refused"}), "Connection refused"),
-        ("<html>", "the probe said '<html>'"),
+        ("<html>", "the probe printed '<html>'"),
         (ClusterError("No.", details=('exec: "python3": not found',)), '"python3": not found'),
     ],
 )
@@ -612,24 +610,24 @@ def test_an_install_whose_features_are_not_served_fails_and_keeps_what_was_appli
 ) -> None:
     with_online(cluster, get_online_features=answer)
     with pytest.raises(ClusterError, match="features of driver-stats served") as caught:
-        run(bundle, cluster, read=READ)
+        run(bundle, cluster, query=READ)
     assert said in str(caught.value)
     with_online(cluster, get_online_features=json.dumps(SERVED))
-    assert run(bundle, cluster, read=READ).answers
+    assert run(bundle, cluster, query=READ).answers
 
 
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
         (ForbiddenError("No.", details=("cannot create pods/exec",)), "cannot create pods/exec"),
-        (json.dumps({"status": 401}), "the server wants a login of its own (HTTP 401)"),
+        (json.dumps({"status": 401}), "the server requires a login (HTTP 401)"),
     ],
 )
 def test_what_may_not_be_asked_is_said_and_fails_nothing(
     bundle: Path, cluster: FakeCluster, answer: str | ClusterError, why: str
 ) -> None:
     with_online(cluster, health=answer, get_online_features=answer)
-    assert run(bundle, cluster, read=READ).answers == (
+    assert run(bundle, cluster, query=READ).answers == (
         f"feast/driver-stats: health: not asked: {why}",
         f"feast/driver-stats: driver_hourly_stats:conv_rate: not asked: {why}",
     )
@@ -640,7 +638,7 @@ def test_a_server_with_tls_is_asked_by_https(bundle: Path, cluster: FakeCluster)
     run(bundle, cluster)
     status = cluster.objects["FeatureStore", "feast", "driver-stats"]["status"]
     status["serviceHostnames"] = {"onlineStore": "feast-driver-stats-online.feast.svc.cluster.local:443"}
-    assert answers.answered(cluster, STORE, READ)().reached
+    assert online_check.serves_features(cluster, KubeObject(STORE), READ)().reached
     assert [question["url"] for _, question in cluster.executed[-1:]] == ["https://127.0.0.1:6567/get-online-features"]
 
 
@@ -733,7 +731,7 @@ def test_uninstalling_keeps_the_volumes_that_the_operator_made_unless_asked(
     claim = core("PersistentVolumeClaim", "feast-driver-stats-registry")
     claim["metadata"]["ownerReferences"] = [{"kind": "FeatureStore", "name": "driver-stats"}]
     cluster.put(claim)
-    asked = uninstall.plan(bundle)
+    asked = uninstall.plan(Release.of(bundle))
     done = uninstall.run(asked, cluster, SilentProgress(), timeout=1, delete_volumes=delete_volumes)
     assert names(cluster, "PersistentVolumeClaim") == (set() if delete_volumes else {"feast-driver-stats-registry"})
     assert any("feast-driver-stats-registry" in line for line in done.kept) is not delete_volumes
@@ -756,23 +754,23 @@ def test_of_several_feature_stores_none_is_applied_before_the_accounts_and_secre
         },
     }
     found = install_plan.plan(files)
-    assert [one["kind"] for one in found.before] == ["ServiceAccount", "Secret", "NetworkPolicy"] * 2
-    assert [one["metadata"]["name"] for one in found.stores] == ["a", "b"]  # type: ignore[index,call-overload]
-    assert [one["kind"] for one in found.after] == ["Ingress", "ServiceMonitor"] * 2
+    assert [one.kind for one in found.before] == ["ServiceAccount", "Secret", "NetworkPolicy"] * 2
+    assert [one.name for one in found.stores] == ["a", "b"]
+    assert [one.kind for one in found.after] == ["Ingress", "ServiceMonitor"] * 2
 
 
 def test_a_pull_secret_of_another_type_is_found(cluster: FakeCluster) -> None:
-    wanted = install_plan.SecretWanted("feast", "pull", install_plan.PULL_TYPE, (install_plan.PULL_KEY,))
-    assert not [*site_secrets.lacking(cluster, wanted)]
+    wanted = install_plan.RequiredSecret("feast", "pull", install_plan.PULL_TYPE, (install_plan.PULL_KEY,))
+    assert not [*required_secrets.lacking(cluster, wanted)]
     cluster.objects["Secret", "feast", "pull"]["type"] = "Opaque"
-    (line,) = site_secrets.lacking(cluster, wanted)
+    (line,) = required_secrets.lacking(cluster, wanted)
     assert "is of the type Opaque" in line
 
 
 def test_a_first_run_stays_until_it_was_seen_to_end() -> None:
     template = {"spec": {"ttlSecondsAfterFinished": 0, "backoffLimit": 2}}
     cron_job = named("batch/v1", "CronJob", "feast-a", "feast", {"spec": {"jobTemplate": template}})
-    assert readiness.job_of(cron_job, "run")["spec"] == {"backoffLimit": 2}
+    assert readiness.job_of(KubeObject(cron_job), "run").get("spec") == {"backoffLimit": 2}
 
 
 @pytest.mark.parametrize(
@@ -797,16 +795,75 @@ def test_a_feature_store_serves_once_the_operator_has_seen_what_it_says_now(
     asked = json.loads(json.dumps(found))
     found["spec"] |= {"cron": "* * *", "services": {"rows": ["a"], "memory": "1024Mi", "off": False, "none": ""}}
     found["status"]["applied"] = applied
-    assert readiness.serving(cluster, asked)().reached is reached
+    assert readiness.serving(cluster, KubeObject(asked))().reached is reached
 
 
 def test_what_openshift_lets_an_account_pull_with_stays(cluster: FakeCluster) -> None:
     asked = [core("ServiceAccount", "feast-a", imagePullSecrets=[{"name": "pull"}]), core("Secret", "x")]
-    assert [*own_logins.kept(cluster, asked)] == asked
+
+    def kept() -> list[Any]:
+        return [one.content for one in openshift_pull_secrets.kept(cluster, [*map(KubeObject, asked)])]
+
+    assert kept() == asked
     given = [{"name": "feast-a-dockercfg-x7k2p"}, {"name": "pull"}, {"name": "of-an-older-bundle"}]
     cluster.put(core("ServiceAccount", "feast-a", imagePullSecrets=given))
-    account, other = own_logins.kept(cluster, asked)
+    account, other = kept()
     assert account["imagePullSecrets"] == given[:2]
     assert other == asked[1]
     asked[0]["imagePullSecrets"] = [{"name": "another"}]
-    assert own_logins.kept(cluster, asked)[0]["imagePullSecrets"] == [given[0], {"name": "another"}]
+    assert kept()[0]["imagePullSecrets"] == [given[0], {"name": "another"}]
+
+
+REFUSED = {
+    "type": "ReplicaFailure",
+    "status": "True",
+    "reason": "FailedCreate",
+    "message": 'pods "a" is forbidden: quota',
+}
+
+
+def test_pods_that_the_cluster_refuses_to_create_are_the_reason_in_install_and_status(
+    bundle: Path, cluster: FakeCluster
+) -> None:
+    run(bundle, cluster)
+    store = cluster.objects["FeatureStore", "feast", "driver-stats"]
+    cluster.set(operates=False)
+    cluster.operate(store, phase="Pending", availableReplicas=0, conditions=[REFUSED])
+    with pytest.raises(ClusterError, match="the cluster refuses to create pods \\(FailedCreate\\)") as caught:
+        run(bundle, cluster)
+    reason = 'Deployment feast-driver-stats: FailedCreate: pods "a" is forbidden: quota'
+    assert reason in caught.value.details
+    findings = status.run(Release.of(bundle, ELSEWHERE), cluster).findings
+    assert reason in next(finding for finding in findings if finding.check == "serving").evidence
+
+
+def test_a_replica_failure_of_the_past_is_no_reason(cluster: FakeCluster) -> None:
+    past = {**REFUSED, "status": "False"}
+    cluster.put(named("apps/v1", "Deployment", "a", "feast", {"status": {"conditions": [past]}}))
+    state = readiness.rolled_out(cluster, "feast", "a")()
+    assert "refuses" not in state.seen
+    assert [*state.explain()] == []
+
+
+def test_uninstalling_with_volumes_names_the_claims_that_an_earlier_uninstall_kept(
+    bundle: Path, cluster: FakeCluster
+) -> None:
+    run(bundle, cluster)
+    cluster.put(core("PersistentVolumeClaim", "feast-driver-stats-online"))
+    planned = uninstall.plan(Release.of(bundle))
+    done = uninstall.run(planned, cluster, SilentProgress(), timeout=1, delete_volumes=True)
+    (line,) = [line for line in done.kept if "feast-driver-stats-online" in line]
+    assert "kubectl --namespace=feast delete persistentvolumeclaim feast-driver-stats-online" in line
+
+
+def test_uninstalling_names_the_cluster_roles_that_the_operator_leaves(bundle: Path, cluster: FakeCluster) -> None:
+    run(bundle, cluster)
+    group = "rbac.authorization.k8s.io/v1"
+    cluster.put(named(group, "ClusterRoleBinding", "feast-driver-stats-cluster-binding", "", {}))
+    cluster.put(named(group, "ClusterRole", "feast-token-review-cluster-role", "", {}))
+    done = uninstall.run(uninstall.plan(Release.of(bundle)), cluster, SilentProgress(), timeout=1)
+    commands = [line.partition("kubectl ")[2] for line in done.kept if line.startswith("ClusterRole")]
+    assert commands == [
+        "delete clusterrolebinding feast-driver-stats-cluster-binding",
+        "delete clusterrole feast-token-review-cluster-role",
+    ]

@@ -12,11 +12,13 @@ import pytest
 from bundler.effects.registry.endpoint import Access
 from bundler.effects.registry.repository import Repository
 from bundler.errors import ClusterError, ClusterUnreachableError, ForbiddenError, RegistryError
+from bundler.kube.objects import KubeObject
 from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Report, Status
 from bundler.model.progress import SilentProgress
 from bundler.steps.install.preflight import run as preflight
 from bundler.steps.install.preflight.run import PreflightOptions
+from bundler.steps.install.release import Release
 from tests.support.fake_cluster import FakeCluster, available, named
 from tests.unit.test_install import ELSEWHERE, LOGINS, MANIFESTS, OPERATOR, SERVER, STORE, core, made, yaml
 
@@ -83,7 +85,9 @@ def cluster() -> FakeCluster:
 
 def run(bundle: Path, cluster: FakeCluster, **settings: Any) -> Report:
     before = json.dumps(list(cluster.objects.values()), sort_keys=True)
-    found = preflight.run(bundle, PreflightOptions(ELSEWHERE, Access(), **settings), cluster, SilentProgress())
+    found = preflight.run(
+        Release.of(bundle, ELSEWHERE), PreflightOptions(Access(), **settings), cluster, SilentProgress()
+    )
     assert json.dumps(list(cluster.objects.values()), sort_keys=True) == before
     assert cluster.applied == []
     return found
@@ -106,7 +110,7 @@ def test_nothing_stops_an_install_where_all_is_there(bundle: Path, cluster: Fake
     passed = {one.check for one in report.findings if one.status is Status.PASS}
     assert passed == {
         *("version", "rights-cluster", "rights-feast", "operator", "objects", "images", "nodes", "storage"),
-        *("secret-feast/credentials", "secret-feast/pull", "pull-secret-feast/pull"),
+        *("secret-feast/credentials", "secret-feast/pull", "pull-secret-feast/pull", "pod-security-feast"),
     }
 
 
@@ -251,7 +255,7 @@ def test_what_may_not_be_looked_at_is_left_to_somebody_who_may(
 ) -> None:
     listed = FakeCluster.listed
 
-    def guarded(self: FakeCluster, kind: str, namespace: str | None, selector: str = "") -> tuple[dict[str, Any], ...]:
+    def guarded(self: FakeCluster, kind: str, namespace: str | None, selector: str = "") -> tuple[KubeObject, ...]:
         if namespace is None:
             raise ForbiddenError("No.", details=(f'cannot list resource "{kind}" at the cluster scope',))
         return listed(self, kind, namespace, selector)
@@ -292,3 +296,55 @@ def test_a_definition_of_an_older_operator_is_found(bundle: Path, cluster: FakeC
     report = run(bundle, cluster)
     assert failed(report) == {}
     assert "fit feast.dev/v1" in next(one for one in report.findings if one.check == "definition").evidence[0]
+
+
+ENFORCE = "pod-security.kubernetes.io/enforce"
+
+
+@pytest.mark.parametrize(("level", "fails"), [("restricted", True), ("baseline", False), ("privileged", False)])
+def test_a_namespace_that_enforces_restricted_is_found(
+    bundle: Path,
+    cluster: FakeCluster,
+    level: str,
+    fails: bool,  # noqa: FBT001
+) -> None:
+    cluster.objects["Namespace", "", "feast"]["metadata"]["labels"] = {ENFORCE: level}
+    found = failed(run(bundle, cluster))
+    assert list(found) == (["pod-security-feast"] if fails else [])
+    if fails:
+        assert f"{ENFORCE}=baseline" in found["pod-security-feast"].command
+
+
+def quota(*keys: str) -> dict[str, Any]:
+    hard = dict.fromkeys(keys, "4")
+    return named("v1", "ResourceQuota", "amounts", "feast", {"status": {"hard": hard, "used": {}}})
+
+
+def test_a_quota_on_limits_is_found_where_containers_set_none(bundle: Path, cluster: FakeCluster) -> None:
+    cluster.put(quota("limits.memory", "requests.cpu", "pods"))
+    lines = only(run(bundle, cluster), "limits-feast")
+    assert lines == "driver-stats: services.onlineStore.server does not set limits.memory, requests.cpu"
+    defaults = {"type": "Container", "default": {"memory": "1Gi"}, "defaultRequest": {"cpu": "1"}}
+    cluster.put(named("v1", "LimitRange", "defaults", "feast", {"spec": {"limits": [defaults]}}))
+    assert failed(run(bundle, cluster)) == {}
+
+
+def test_limits_that_are_set_satisfy_a_quota_and_count_as_requests(tmp_path: Path, cluster: FakeCluster) -> None:
+    server = {"image": SERVER, "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}
+    store = yaml({**STORE, "spec": {"services": {"onlineStore": {"server": server}}}})
+    cluster.put(quota("limits.memory", "requests.cpu"))
+    assert failed(run(made(tmp_path, {**WITH_PULL_SECRET, "manifests/team/featurestore.yaml": store}), cluster)) == {}
+
+
+def test_an_autoscaler_needs_metrics(tmp_path: Path, cluster: FakeCluster) -> None:
+    services = {**SERVICES, "scaling": {"autoscaling": {"maxReplicas": 4}}}
+    store = yaml({**STORE, "spec": {"services": services}})
+    bundle = made(tmp_path, {**WITH_PULL_SECRET, "manifests/team/featurestore.yaml": store})
+    assert "not there" in only(run(bundle, cluster), "metrics")
+    conditions = [{"type": "Available", "status": "False", "reason": "MissingEndpoints"}]
+    api = "apiregistration.k8s.io/v1"
+    cluster.put(named(api, "APIService", "v1beta1.metrics.k8s.io", "", {"status": {"conditions": conditions}}))
+    assert "MissingEndpoints" in only(run(bundle, cluster), "metrics")
+    conditions[0]["status"] = "True"
+    cluster.put(named(api, "APIService", "v1beta1.metrics.k8s.io", "", {"status": {"conditions": conditions}}))
+    assert failed(run(bundle, cluster)) == {}

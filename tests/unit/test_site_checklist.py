@@ -15,8 +15,9 @@ from bundler.render import checklist
 from bundler.render.checklist import Cover
 from bundler.steps.install import run as install
 from bundler.steps.install import site_checklist
+from bundler.steps.install.release import Release
 from tests.support.fake_cluster import FakeCluster
-from tests.unit.test_install import MANIFESTS, cluster, made, options
+from tests.unit.test_install import ELSEWHERE, MANIFESTS, cluster, made, options
 
 __all__ = ["cluster"]  # the fixture
 
@@ -47,7 +48,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def done(bundle: Path, cluster: FakeCluster) -> install.Installed:
-    return install.run(bundle, options(), cluster, SilentProgress())
+    return install.run(Release.of(bundle, ELSEWHERE), options(), cluster, SilentProgress())
 
 
 def statuses(folder: Path) -> dict[str, str]:
@@ -56,7 +57,7 @@ def statuses(folder: Path) -> dict[str, str]:
 
 
 def test_what_the_install_did_is_no_longer_to_do(bundle: Path, done: install.Installed, tmp_path: Path) -> None:
-    site_checklist.write(bundle, tmp_path / "signed", done, WHEN)
+    site_checklist.write(Release.of(bundle), tmp_path / "signed", done, WHEN)
     assert statuses(tmp_path / "signed") == {
         "step-images": "pass",
         "apply": "pass",
@@ -76,14 +77,14 @@ def test_what_the_install_did_is_no_longer_to_do(bundle: Path, done: install.Ins
 
 def test_an_online_server_that_answered_is_evidence(bundle: Path, done: install.Installed, tmp_path: Path) -> None:
     answered = replace(done, answers=("feast/a: health: it answers",), removed=("Service/feast/old",), runs=())
-    site_checklist.write(bundle, tmp_path, answered, WHEN)
+    site_checklist.write(Release.of(bundle), tmp_path, answered, WHEN)
     found = statuses(tmp_path)
     assert (found["site-answers"], found["site-removed"]) == ("pass", "pass")
     assert found["site-first-run"] == "not applicable"
 
 
 def test_an_admins_part_proves_no_feature_store(bundle: Path, done: install.Installed, tmp_path: Path) -> None:
-    site_checklist.write(bundle, tmp_path, replace(done, part="admin"), WHEN)
+    site_checklist.write(Release.of(bundle), tmp_path, replace(done, part="admin"), WHEN)
     found = statuses(tmp_path)
     assert (found["apply"], found["ready"], found["site-install"]) == ("manual", "manual", "pass")
     assert "site-answers" not in found

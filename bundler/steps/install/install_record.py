@@ -1,56 +1,53 @@
-"""The bundle that was installed before: what its record says, and which of its objects a newer one no longer has."""
+"""The record of the last install in the cluster: its digest, and the objects that a newer bundle no longer has."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from bundler.effects.kubectl import Kubectl
-from bundler.kube.kustomize import Object
-from bundler.model.descriptor import Json
+from bundler.kube.objects import KubeObject
 from bundler.steps.install.plan import InstallPlan
-from bundler.steps.install.release import Release, identity
+from bundler.steps.install.release import Release
 
 _FIELDS = 4
-# Never deleted because a list says so: what others may live in or depend on, and data.
+# The record never leads to deleting these: other objects live in them or depend on them, or they hold data.
 _KEPT = frozenset({"Namespace", "CustomResourceDefinition", "PersistentVolumeClaim"})
 
 
 @dataclass(frozen=True)
-class Previous:
-    """What was installed last: its digest, and the identity of each of its objects."""
+class InstallRecord:
+    """What was installed last: its digest, and its objects, which say nothing but their identity."""
 
     digest: str
-    objects: tuple[Object, ...]
+    objects: tuple[KubeObject, ...]
 
-    def without(self, plan: InstallPlan) -> tuple[Object, ...]:
+    def without(self, plan: InstallPlan) -> tuple[KubeObject, ...]:
         """Return the objects that a plan does not have, last applied first."""
-        wanted = {identity(one) for one in plan.of_stores}
-        gone = [one for one in self.objects if identity(one) not in wanted and one["kind"] not in _KEPT]
+        planned = {resource.identity for resource in plan.of_stores}
+        gone = [one for one in self.objects if one.identity not in planned and one.kind not in _KEPT]
         return tuple(reversed(gone))
 
 
-def find(kubectl: Kubectl, subject: Release, plan: InstallPlan) -> Previous | None:
-    """Return what the record in the cluster says, None where no install has come to its end.
+def find(kubectl: Kubectl, release: Release) -> InstallRecord | None:
+    """Return the record in the cluster, None where no install was completed.
 
     Raises:
         ClusterError: the cluster refuses or cannot be reached.
     """
-    if not plan.stores:
+    stores = release.plan.stores
+    record = kubectl.get("configmaps", release.record_name, stores[0].namespace) if stores else None
+    data = record.texts("data") if record else None
+    if not data:
         return None
-    record = kubectl.get("configmaps", subject.record_name, identity(plan.stores[0])[1])
-    data = record.get("data") if record else None
-    if not isinstance(data, dict):
-        return None
-    namespaces = {identity(one)[1] for one in plan.stores}
-    objects = [_object(line) for line in str(data.get("objects", "")).splitlines()]
-    # A record that somebody wrote into leads no further than the namespaces of the bundle.
-    return Previous(str(data.get("digest")), tuple(one for one in objects if one and identity(one)[1] in namespaces))
+    objects = [_object(line) for line in data.get("objects", "").splitlines()]
+    # A record that somebody edited deletes nothing outside of the bundle's namespaces.
+    namespaces = release.plan.store_namespaces
+    return InstallRecord(data.get("digest", ""), tuple(one for one in objects if one and one.namespace in namespaces))
 
 
-def _object(line: str) -> Object | None:
+def _object(line: str) -> KubeObject | None:
     fields = line.split(" ")
     if len(fields) != _FIELDS or not all(fields):
         return None
-    version, kind, namespace, name = fields
-    metadata: dict[str, Json] = {"namespace": namespace, "name": name}
-    return {"apiVersion": version, "kind": kind, "metadata": metadata}
+    api_version, kind, namespace, name = fields
+    return KubeObject.named(api_version, kind, namespace, name)

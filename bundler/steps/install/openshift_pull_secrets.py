@@ -1,4 +1,4 @@
-"""The pull secrets that OpenShift adds to every account: kept, though we say what else an account pulls images with."""
+"""The pull secrets that OpenShift adds to every account: kept when an install applies the account with its own."""
 
 from __future__ import annotations
 
@@ -6,36 +6,32 @@ from collections.abc import Sequence
 
 from bundler.effects.kubectl import Kubectl
 from bundler.errors import ForbiddenError
-from bundler.kube.kustomize import Object
-from bundler.model.descriptor import Json
-from bundler.steps.install.release import identity
+from bundler.kube.objects import KubeObject
 
 _KEY = "imagePullSecrets"
 
 
-def kept(kubectl: Kubectl, objects: Sequence[Object]) -> tuple[Object, ...]:
-    """Return objects as they are to be applied: accounts with what OpenShift gave them.
+def kept(kubectl: Kubectl, objects: Sequence[KubeObject]) -> tuple[KubeObject, ...]:
+    """Return objects as they are to be applied: accounts with the pull secrets that OpenShift added to them.
 
-    The list is one value to the server: to apply ours alone would be a conflict, or take the cluster's registry away.
-    Where ours has another name than before, it still is one.
+    The server takes the list as one value: applying ours alone would be a conflict, or would remove the secret of the
+    cluster's own registry. A pull secret of an earlier bundle, under another name, is not kept.
     """
-    return tuple(_with_own(kubectl, one) if one["kind"] == "ServiceAccount" and _KEY in one else one for one in objects)
+    return tuple(
+        _merged(kubectl, resource) if resource.kind == "ServiceAccount" and _KEY in resource.content else resource
+        for resource in objects
+    )
 
 
-def _with_own(kubectl: Kubectl, account: Object) -> Object:
-    _, namespace, name = identity(account)
+def _merged(kubectl: Kubectl, account: KubeObject) -> KubeObject:
     try:
-        live = kubectl.get("serviceaccounts", name, namespace)
-    except ForbiddenError:  # who may apply it may not always read it
+        live = kubectl.get("serviceaccounts", account.name, account.namespace)
+    except ForbiddenError:  # the right to apply an account may come without the right to read it
         return account
-    asked, given = _rows(account), _rows(live)
-    own = [row for row in given if isinstance(row, dict) and str(row.get("name")).startswith(f"{name}-dockercfg-")]
-    if not own:
+    ours, theirs = account.items(_KEY), live.items(_KEY) if live else ()
+    prefix = f"{account.name}-dockercfg-"
+    added = [row for row in theirs if isinstance(row, dict) and str(row.get("name")).startswith(prefix)]
+    if not added:
         return account
-    together = [row for row in given if row in own or row in asked]
-    return {**account, _KEY: [*together, *(row for row in asked if row not in together)]}
-
-
-def _rows(found: Object | None) -> list[Json]:
-    rows = (found or {}).get(_KEY)
-    return rows if isinstance(rows, list) else []
+    together = [row for row in theirs if row in added or row in ours]
+    return account.replaced(**{_KEY: [*together, *(row for row in ours if row not in together)]})

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from enum import Enum
 from typing import Final
 
-from bundler.errors import UsageError
-from bundler.kube import kustomize as kustomized
-from bundler.kube import yaml_text
-from bundler.kube.kustomize import Object
-from bundler.model import assignments, layout
+from bundler.kube import kustomize, yaml_text
+from bundler.kube.objects import KubeObject
+from bundler.model import layout
 from bundler.model.descriptor import Json
 from bundler.model.manifest import BundleManifest
 
@@ -22,16 +19,16 @@ _SECRETS: Final = "secrets/"
 PULL_TYPE: Final = "kubernetes.io/dockerconfigjson"
 PULL_KEY: Final = ".dockerconfigjson"
 _FIRST: Final = frozenset({"CustomResourceDefinition", "Namespace"})
-# What leads to servers, or looks at them. All else must be there before the operator makes a pod, of any feature store.
+# Objects that refer to servers. All others must exist before the operator creates the first pod of any feature store.
 _LAST: Final = frozenset({"Ingress", "Route", "ServiceMonitor"})
 
 
 @dataclass(frozen=True)
-class SecretWanted:
-    """A Secret that a site fills in: its identity and type, and the keys that must be there.
+class RequiredSecret:
+    """A Secret that a site fills in: its identity and type, and the keys that it must have.
 
-    ``template`` is its path in the bundle, empty for a Secret that images are pulled with. ``of_operator`` says that it
-    is the operator that needs it.
+    ``template`` is its path in the bundle, empty for a Secret that images are pulled with. ``of_operator``: it is
+    needed by the operator, and not by a feature store.
     """
 
     namespace: str
@@ -42,41 +39,95 @@ class SecretWanted:
     of_operator: bool = False
 
     @property
+    def place(self) -> str:
+        """``NAMESPACE/NAME``."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
     def hint(self) -> str:
         """Where a person sees what belongs into it."""
         return f"its template is {self.template}" if self.template else "images are pulled with it (skopeo login)"
 
-    @property
-    def identity(self) -> Object:
-        """The object without any value, to look it up by."""
-        metadata: dict[str, Json] = {"name": self.name, "namespace": self.namespace}
-        return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
+    def filled(self, values: Mapping[str, str]) -> KubeObject:
+        """Return the Secret with values, in base64 as the server stores them."""
+        empty = KubeObject.named("v1", "Secret", self.namespace, self.name)
+        return empty.replaced(type=self.type, data=_encoded(values))
 
-    def filled(self, values: Mapping[str, str]) -> Object:
-        """Return the Secret with values, in base64 as the server keeps them."""
-        return {**self.identity, "type": self.type, "data": _encoded(values)}
+
+class Stage(Enum):
+    """The stages of an install, in order; the value is the title that people see."""
+
+    DEFINITIONS = "Definitions"
+    OPERATOR_SECRETS = "Secrets of the operator"
+    OPERATOR = "Operator"
+    NAMESPACES = "Namespaces"
+    SECRETS = "Secrets"
+    BEFORE = "What the feature stores refer to"
+    STORES = "Feature stores"
+    AFTER = "What refers to the feature stores"
+    RECORD = "Record"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Objects that are applied together; there may be none."""
+
+    stage: Stage
+    objects: tuple[KubeObject, ...]
 
 
 @dataclass(frozen=True)
 class InstallPlan:
-    """The objects of an install, in order; ``definitions`` and ``operator`` are empty where the cluster has one."""
+    """The objects of an install, in order; ``definitions`` and ``operator`` are empty where the cluster has one.
 
-    definitions: tuple[Object, ...]
-    operator: tuple[Object, ...]
-    namespaces: tuple[Object, ...]
-    secrets: tuple[SecretWanted, ...]
-    before: tuple[Object, ...]
-    stores: tuple[Object, ...]
-    after: tuple[Object, ...]
+    ``record`` is the ConfigMap that says what was installed last, none without feature stores.
+    """
+
+    definitions: tuple[KubeObject, ...]
+    operator: tuple[KubeObject, ...]
+    namespaces: tuple[KubeObject, ...]
+    secrets: tuple[RequiredSecret, ...]
+    before: tuple[KubeObject, ...]
+    stores: tuple[KubeObject, ...]
+    after: tuple[KubeObject, ...]
+    record: tuple[KubeObject, ...] = ()
 
     @property
-    def of_stores(self) -> tuple[Object, ...]:
+    def of_stores(self) -> tuple[KubeObject, ...]:
         """The tenant's part: feature stores, and what is applied for them."""
         return (*self.before, *self.stores, *self.after)
 
-    def secrets_of(self, *, admin: bool, tenant: bool) -> tuple[SecretWanted, ...]:
-        """Return the Secrets that these parts of the install need."""
-        return tuple(one for one in self.secrets if (admin if one.of_operator else tenant))
+    @property
+    def store_namespaces(self) -> tuple[str, ...]:
+        """The namespaces of the feature stores, sorted."""
+        return tuple(sorted({store.namespace for store in self.stores}))
+
+    def groups(self, part: str, filled: Mapping[RequiredSecret, KubeObject] | None = None) -> tuple[Group, ...]:
+        """Return what a part of the install applies, in order; ``filled`` are the Secrets that it brings."""
+        admin, tenant = parts(part)
+        secrets = (filled or {}).items()
+        groups: list[Group] = []
+        if admin:
+            groups += [
+                Group(Stage.DEFINITIONS, self.definitions),
+                Group(Stage.OPERATOR_SECRETS, tuple(secret for required, secret in secrets if required.of_operator)),
+                Group(Stage.OPERATOR, self.operator),
+                Group(Stage.NAMESPACES, self.namespaces),
+            ]
+        if tenant:
+            groups += [
+                Group(Stage.SECRETS, tuple(secret for required, secret in secrets if not required.of_operator)),
+                Group(Stage.BEFORE, self.before),
+                Group(Stage.STORES, self.stores),
+                Group(Stage.AFTER, self.after),
+                Group(Stage.RECORD, self.record),
+            ]
+        return tuple(groups)
+
+    def secrets_of(self, part: str) -> tuple[RequiredSecret, ...]:
+        """Return the Secrets that a part of the install needs."""
+        admin, tenant = parts(part)
+        return tuple(secret for secret in self.secrets if (admin if secret.of_operator else tenant))
 
 
 def parts(name: str) -> tuple[bool, bool]:
@@ -85,64 +136,57 @@ def parts(name: str) -> tuple[bool, bool]:
 
 
 def plan(manifests: Mapping[str, str]) -> InstallPlan:
-    """Order the objects of manifests (path below ``manifests/`` -> text).
+    """Order the objects of manifests (path below ``manifests/`` -> text); each file is parsed once.
 
     Raises:
         SpecError: a file is not YAML.
-        VerificationError: what the manifests say is nothing that a bundle has.
+        VerificationError: a file is missing, or holds something that no bundle has.
     """
     has_operator = f"{_OPERATOR}install.yaml" in manifests
-    of_operator = tuple(kustomized.objects(manifests, "operator")) if has_operator else ()
-    own = tuple(_stored(one) for one in kustomized.objects(manifests))
-    others = [one for one in own if one["kind"] not in ("FeatureStore", "Namespace")]
+    of_operator = tuple(kustomize.objects(manifests, "operator")) if has_operator else ()
+    own = tuple(_stored(resource) for resource in kustomize.objects(manifests))
+    others = [resource for resource in own if resource.kind not in ("FeatureStore", "Namespace")]
     return InstallPlan(
-        definitions=tuple(one for one in of_operator if one["kind"] in _FIRST),
-        operator=tuple(one for one in of_operator if one["kind"] not in _FIRST),
-        namespaces=tuple(one for one in own if one["kind"] == "Namespace"),
-        secrets=(*_wanted(manifests), *_pull_secrets(own), *_pull_secrets(of_operator, of_operator=True)),
-        before=tuple(one for one in others if one["kind"] not in _LAST),
-        stores=tuple(one for one in own if one["kind"] == "FeatureStore"),
-        after=tuple(one for one in others if one["kind"] in _LAST),
+        definitions=tuple(resource for resource in of_operator if resource.kind in _FIRST),
+        operator=tuple(resource for resource in of_operator if resource.kind not in _FIRST),
+        namespaces=tuple(resource for resource in own if resource.kind == "Namespace"),
+        secrets=(*_templates(manifests), *_pull_secrets(own), *_pull_secrets(of_operator, of_operator=True)),
+        before=tuple(resource for resource in others if resource.kind not in _LAST),
+        stores=tuple(resource for resource in own if resource.kind == "FeatureStore"),
+        after=tuple(resource for resource in others if resource.kind in _LAST),
     )
 
 
-def _stored(found: Object) -> Object:
-    """Return a Secret as the server keeps it: texts would count as a change every time that they are applied."""
-    texts = found.get("stringData")
-    if found["kind"] != "Secret" or not isinstance(texts, dict):
-        return found
-    rest = {key: value for key, value in found.items() if key != "stringData"}
-    return {**rest, "data": _encoded({key: str(value) for key, value in texts.items()})}
+def _stored(resource: KubeObject) -> KubeObject:
+    """Return a Secret as the server stores it: ``stringData`` would count as a change each time it is applied."""
+    if resource.kind != "Secret" or not isinstance(resource.get("stringData"), dict):
+        return resource
+    return resource.without("stringData").replaced(data=_encoded(resource.texts("stringData")))
 
 
 def _encoded(values: Mapping[str, str]) -> dict[str, Json]:
     return {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
 
 
-def _wanted(manifests: Mapping[str, str]) -> Iterator[SecretWanted]:
-    for path in sorted(manifests):
-        if not path.startswith(_SECRETS):
-            continue
-        for document in yaml_text.documents(manifests[path], path):
-            match document:
-                case {"kind": "Secret", "metadata": {"name": str(name), "namespace": str(namespace)}, **rest}:
-                    keys = rest.get("stringData") or rest.get("data")
-                    found = tuple(keys) if isinstance(keys, dict) else ()
-                    yield SecretWanted(namespace, name, str(rest.get("type", "Opaque")), found, layout.manifest(path))
+def _templates(manifests: Mapping[str, str]) -> Iterator[RequiredSecret]:
+    for path in sorted(path for path in manifests if path.startswith(_SECRETS)):
+        documents = yaml_text.documents(manifests[path], path)
+        for secret in (KubeObject(document) for document in documents if isinstance(document, dict)):
+            if secret.kind == "Secret" and secret.name and secret.namespace:
+                keys = tuple(secret.mapping("stringData") or secret.mapping("data"))
+                kind = secret.text("type") or "Opaque"
+                yield RequiredSecret(secret.namespace, secret.name, kind, keys, layout.manifest(path))
 
 
-def _pull_secrets(objects: Sequence[Object], *, of_operator: bool = False) -> tuple[SecretWanted, ...]:
+def _pull_secrets(resources: Sequence[KubeObject], *, of_operator: bool = False) -> tuple[RequiredSecret, ...]:
     """Return the Secrets that ServiceAccounts pull images with, each once."""
-    found: dict[tuple[str, str], SecretWanted] = {}
-    for one in objects:
-        match one:
-            case {"kind": "ServiceAccount", "metadata": {"namespace": str(namespace)}, "imagePullSecrets": list(rows)}:
-                names = [row["name"] for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
-                for name in map(str, names):
-                    found[namespace, name] = SecretWanted(
-                        namespace, name, PULL_TYPE, (PULL_KEY,), of_operator=of_operator
-                    )
-    return tuple(found.values())
+    secrets: dict[tuple[str, str], RequiredSecret] = {}
+    for account in resources:
+        if account.kind == "ServiceAccount" and account.namespace:
+            for name in filter(None, (row.text("name") for row in account.rows("imagePullSecrets"))):
+                secret = RequiredSecret(account.namespace, name, PULL_TYPE, (PULL_KEY,), of_operator=of_operator)
+                secrets[secret.namespace, name] = secret
+    return tuple(secrets.values())
 
 
 def registry_mapping(manifest: BundleManifest, registry: str) -> Mapping[str, str]:
@@ -150,82 +194,9 @@ def registry_mapping(manifest: BundleManifest, registry: str) -> Mapping[str, st
     old, new = manifest.registry.rstrip("/"), registry.rstrip("/")
     if not old or old == new:
         return {}
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for image in manifest.images:
         for name in (image.internal, image.pinned):
             if name.startswith(f"{old}/"):
-                found[name] = f"{new}/{name.removeprefix(f'{old}/')}"
-    return found
-
-
-def given(wanted: Sequence[SecretWanted], arguments: Sequence[str]) -> Mapping[SecretWanted, Object]:
-    """Read ``[NAMESPACE/]NAME=FILE`` arguments.
-
-    A file is a Secret's manifest, or has KEY=VALUE lines, or, for pulling images, is what ``skopeo login`` writes.
-
-    Raises:
-        UsageError: no such Secret is asked for, the file cannot be read, or a key that is needed is not in it.
-    """
-    found: dict[SecretWanted, Object] = {}
-    for argument in arguments:
-        name, equals, file = argument.partition("=")
-        if not equals or not file:
-            raise UsageError(f"--secret {name}: no file is named.", remedy="Write --secret NAME=FILE.")
-        matching = [one for one in wanted if name in (one.name, f"{one.namespace}/{one.name}")]
-        if not matching:
-            known = ", ".join(f"{one.namespace}/{one.name}" for one in wanted) or "none"
-            raise UsageError(f"--secret {name}: the bundle asks for no such Secret.", remedy=f"It asks for: {known}.")
-        text = _read(Path(file))
-        for one in matching:
-            values = _values(text, Path(file), one)
-            if missing := sorted(key for key in one.keys if not values.get(key)):
-                raise UsageError(
-                    f"{file}: {', '.join(missing)} is not there, or empty.",
-                    remedy=f"{one.namespace}/{one.name}: {one.hint}.",
-                )
-            found[one] = one.filled(values)
-    return found
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"Cannot read {file}: {error}.") from error
-
-
-def _values(text: str, file: Path, wanted: SecretWanted) -> Mapping[str, str]:
-    if any(line.startswith("kind:") for line in text.splitlines()):
-        return _of_manifest(text, file)
-    if wanted.type == PULL_TYPE:
-        return {PULL_KEY: _logins(text, file)}
-    return assignments.parse(text, file, form="KEY=VALUE", remedy="Write one key a line, or a Secret's manifest.")
-
-
-def _logins(text: str, file: Path) -> str:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict) or not isinstance(found.get("auths"), dict):
-        raise UsageError(f"{file}: no logins of registries.", remedy="Make it: skopeo login --authfile FILE HOST")
-    return text
-
-
-def _of_manifest(text: str, file: Path) -> Mapping[str, str]:
-    documents = yaml_text.documents(text, str(file))
-    values: dict[str, str] = {}
-    for document in documents:
-        if not isinstance(document, dict) or document.get("kind") != "Secret":
-            raise UsageError(f"{file}: not the manifest of a Secret.")
-        data, texts = document.get("data"), document.get("stringData")
-        try:
-            values |= (
-                {k: base64.b64decode(str(v), validate=True).decode() for k, v in data.items()}
-                if isinstance(data, dict)
-                else {}
-            )
-        except ValueError as error:
-            raise UsageError(f"{file}: data holds what is not base64 of a text.", remedy="Use stringData.") from error
-        values |= {k: str(v) for k, v in texts.items()} if isinstance(texts, dict) else {}
-    return values
+                names[name] = f"{new}/{name.removeprefix(f'{old}/')}"
+    return names

@@ -1,14 +1,14 @@
-"""What an install is about: a bundle's manifests named for a registry, and the names that an install gives."""
+"""The release that an install is about: a bundle read once, and the names of the objects that an install adds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bundler.effects.archive.reader import Bundle
 from bundler.effects.registry.endpoint import Destination
-from bundler.kube.kustomize import Object
+from bundler.kube.objects import KubeObject
 from bundler.model import layout
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
@@ -30,23 +30,25 @@ def first_run(store: str, digest: Digest) -> str:
 
 @dataclass(frozen=True)
 class Release:
-    """The bundle that is installed, or asked after; ``manifests`` are path below ``manifests/`` -> text.
+    """The bundle that is installed, or asked after, opened once; ``plan`` has its manifests, named for a registry.
 
-    ``registry`` is HOST[:PORT][/PREFIX], where the images are for the cluster; ``relocated`` leads from the name of an
-    image in the bundle's manifests to the one there, for those that differ.
+    ``registry`` is HOST[:PORT][/PREFIX], from where the cluster pulls; ``relocated`` maps the name of an image in the
+    bundle's manifests to its name there, for those that differ. ``checklist`` is its ``checklist.json``,
+    empty without one.
     """
 
     name: str
     version: str
     digest: Digest
     registry: str
-    manifests: Mapping[str, str]
+    plan: InstallPlan
     images: tuple[BundledImage, ...]
     relocated: Mapping[str, str]
+    checklist: bytes
 
     @property
     def title(self) -> str:
-        """What it is, for people."""
+        """Its name and version, for people."""
         return f"{self.name} {self.version}"
 
     @property
@@ -56,11 +58,11 @@ class Release:
 
     @classmethod
     def of(cls, path: Path, registry: str | None = None) -> Release:
-        """Read a bundle's manifests, with images named for a registry, else for that of the spec.
+        """Read a bundle, with images named for a registry, else for that of the spec.
 
         Raises:
             VerificationError: the bundle is damaged.
-            UsageError: the registry is none.
+            UsageError: the registry is not of the form HOST[:PORT][/PREFIX].
         """
         with Bundle.open(path) as bundle:
             check_metadata(bundle)
@@ -69,36 +71,30 @@ class Release:
             mapping = install_plan.registry_mapping(manifest, place)
             texts = bundle.manifests().items()
             relocated = {path: references.relocate_text(text, mapping)[0] for path, text in texts}
-            return cls(
+            release = cls(
                 manifest.name,
                 manifest.version,
                 Digest.of(bundle.read(layout.MANIFEST)),
                 place,
-                relocated,
+                install_plan.plan(relocated),
                 manifest.images,
                 mapping,
+                bundle.read(layout.CHECKLIST_JSON) if layout.CHECKLIST_JSON in bundle else b"",
             )
+        return replace(release, plan=replace(release.plan, record=tuple(_record(release))))
 
 
-def record(subject: Release, plan: InstallPlan) -> Object:
-    """Return the ConfigMap, beside the first feature store, that says what was installed last."""
-    objects = "".join(f"{one['apiVersion']} {' '.join(identity(one))}\n" for one in plan.of_stores)
-    metadata: dict[str, Json] = {
-        "name": subject.record_name,
-        "namespace": identity(plan.stores[0])[1],
-        "labels": {RECORD_LABEL: subject.name},
-    }
-    data: dict[str, Json] = {
-        "bundle": subject.title,
-        "digest": str(subject.digest),
-        "registry": subject.registry,
-        "objects": objects,
-    }
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
-
-
-def identity(found: Object) -> tuple[str, str, str]:
-    """Return kind, namespace (empty where it has none) and name."""
-    metadata = found.get("metadata")
-    held = metadata if isinstance(metadata, dict) else {}
-    return str(found.get("kind")), str(held.get("namespace") or ""), str(held.get("name"))
+def _record(release: Release) -> Iterator[KubeObject]:
+    """Yield the ConfigMap, beside the first feature store, that says what was installed last."""
+    for store in release.plan.stores[:1]:
+        applied = release.plan.of_stores
+        rows = [f"{one.api_version} {one.kind} {one.namespace} {one.name}\n" for one in applied]
+        data: dict[str, Json] = {
+            "bundle": release.title,
+            "digest": str(release.digest),
+            "registry": release.registry,
+            "objects": "".join(rows),
+        }
+        labels: dict[str, Json] = {RECORD_LABEL: release.name}
+        empty = KubeObject.named("v1", "ConfigMap", store.namespace, release.record_name)
+        yield empty.replaced(metadata={**empty.mapping("metadata"), "labels": labels}, data=data)

@@ -1,28 +1,29 @@
-"""Install: apply a bundle's manifests in the order in which they work, wait, and run the CronJob once."""
+"""Install: apply a bundle's manifests in the order that works, wait until they do, and run the CronJob once."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from bundler.effects.kubectl import Kubectl
 from bundler.errors import ClusterError, UsageError
-from bundler.kube.kustomize import Object
+from bundler.kube.objects import Identity, KubeObject
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.progress import Progress
-from bundler.steps.install import install_record as previous
-from bundler.steps.install import online_check as answers
-from bundler.steps.install import openshift_pull_secrets as own_logins
-from bundler.steps.install import plan as install_plan
-from bundler.steps.install import readiness
-from bundler.steps.install import secrets as site_secrets
-from bundler.steps.install.install_record import Previous
+from bundler.steps.install import (
+    install_record,
+    online_check,
+    openshift_pull_secrets,
+    readiness,
+    required_secrets,
+    secret_values,
+)
+from bundler.steps.install.install_record import InstallRecord
 from bundler.steps.install.online_check import FeatureQuery
-from bundler.steps.install.plan import InstallPlan, SecretWanted
-from bundler.steps.install.release import Release, first_run, identity, record
+from bundler.steps.install.plan import Group, InstallPlan, RequiredSecret, Stage, parts
+from bundler.steps.install.release import Release, first_run
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,15 @@ class InstallOptions:
 
     ``part`` is "admin" (what needs rights over the cluster: CRDs, operator, namespaces), "tenant" (all else) or "all".
     ``secrets`` are ``[NAMESPACE/]NAME=FILE``; ``timeout`` in seconds, for each wait. ``pause`` is the time in seconds
-    between two looks at the cluster. ``read`` is what is asked of the online server at the end.
+    between two looks at the cluster. ``query`` is what the online server is asked at the end.
     """
 
-    registry: str
     secrets: tuple[str, ...] = ()
     part: str = "all"
     dry_run: bool = False
     force_conflicts: bool = False
     first_run: bool = True
-    read: FeatureQuery | None = None
+    query: FeatureQuery | None = None
     timeout: float = 600.0
     pause: float = 2.0
 
@@ -49,25 +49,23 @@ class InstallOptions:
 class Applied:
     """An object, and whether it was ``created``, ``changed`` or ``unchanged``."""
 
-    kind: str
-    namespace: str
-    name: str
+    identity: Identity
     outcome: str
 
     def to_json(self) -> dict[str, Json]:
         """Return the row for scripts."""
-        return {"kind": self.kind, "namespace": self.namespace, "name": self.name, "outcome": self.outcome}
+        kind, namespace, name = self.identity[1:]
+        return {"kind": kind, "namespace": namespace, "name": name, "outcome": self.outcome}
 
     def __str__(self) -> str:
-        place = f"{self.namespace}/{self.name}" if self.namespace else self.name
-        return f"{self.outcome:<9} {self.kind} {place}"
+        return f"{self.outcome:<9} {self.identity.kind} {self.identity.place}"
 
 
 @dataclass(frozen=True)
 class Installed:
     """What an install did; ``runs`` are the first runs of CronJobs that were started, as NAMESPACE/JOB.
 
-    ``removed`` are objects that only the bundle before had; ``answers`` say how each online server answered.
+    ``removed`` are objects that only the earlier bundle had; ``answers`` say how each online server answered.
     """
 
     bundle: str
@@ -83,7 +81,7 @@ class Installed:
     @property
     def unchanged(self) -> bool:
         """Whether the cluster had all of it already."""
-        return not self.runs and not self.removed and all(one.outcome == "unchanged" for one in self.objects)
+        return not self.runs and not self.removed and all(row.outcome == "unchanged" for row in self.objects)
 
     def summary(self) -> str:
         """Return the outcome in a line."""
@@ -102,115 +100,102 @@ class Installed:
             "part": self.part,
             "dryRun": self.dry_run,
             "unchanged": self.unchanged,
-            "objects": [one.to_json() for one in self.objects],
+            "objects": [row.to_json() for row in self.objects],
             "firstRuns": list(self.runs),
             "removed": list(self.removed),
             "answers": list(self.answers),
         }
 
 
-def run(bundle: Path, options: InstallOptions, kubectl: Kubectl, progress: Progress) -> Installed:
-    """Install a bundle; what is there already stays as it is, so a broken-off install is simply run again.
+def run(release: Release, options: InstallOptions, kubectl: Kubectl, progress: Progress) -> Installed:
+    """Install a release; what is there already stays as it is, so that an interrupted install is simply run again.
 
     Raises:
-        VerificationError: the bundle is damaged.
-        UsageError: a Secret that was given does not fit, or features are asked of several feature stores.
+        UsageError: a ``--secret`` does not fit, or features are asked of several feature stores.
         ClusterError: the cluster refused, a Secret is missing, or something did not become ready in time.
     """
-    subject = Release.of(bundle, options.registry)
-    plan, digest = install_plan.plan(subject.manifests), subject.digest
-    admin, tenant = install_plan.parts(options.part)
-    wanted = plan.secrets_of(admin=admin, tenant=tenant)
-    filled = install_plan.given(wanted, options.secrets)
-    if options.read and len(plan.stores) > 1:
+    plan = release.plan
+    filled = secret_values.read(plan.secrets_of(options.part), options.secrets)
+    if options.query and len(plan.stores) > 1:
         raise UsageError(
             "The bundle has several feature stores; --feature asks one.",
             remedy="Install without it, and ask each: docs/install.md says how.",
         )
-    last = previous.find(kubectl, subject, plan) if tenant else None
-    work = _Install(kubectl, options, progress, [])
-    if tenant:
-        work.check_kinds(plan.stores, plan.definitions if admin else ())
-    work.check_secrets([one for one in wanted if one not in filled])
-    if admin:
-        work.operator(plan, [found for one, found in filled.items() if one.of_operator])
-        work.apply("Namespaces", plan.namespaces)
-    runs: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    answered: tuple[str, ...] = ()
-    if tenant:
-        work.apply("Secrets", [found for one, found in filled.items() if not one.of_operator])
-        work.apply("What the feature stores refer to", plan.before)
-        work.apply("Feature stores", plan.stores)
-        work.apply("What leads to them", plan.after)
-        if not options.dry_run:
-            again = last is not None and last.digest != str(digest)
-            runs = tuple(work.serve(plan.stores, digest, again=again))
-            answered = tuple(work.ask(plan.stores))
-        removed = work.remove(last, plan)
-        work.apply("Record", [record(subject, plan)] if plan.stores else [])
+    work = _Install(release, options, kubectl, progress)
+    work.check_kinds()
+    work.check_secrets([secret for secret in plan.secrets_of(options.part) if secret not in filled])
+    last = install_record.find(kubectl, release) if parts(options.part)[1] else None
+    for group in plan.groups(options.part, filled):
+        if group.stage is Stage.RECORD:  # written only once everything serves
+            work.serve(again=last is not None and last.digest != str(release.digest))
+            work.remove(last, plan)
+        work.apply(group)
     return Installed(
-        subject.title,
-        digest,
-        subject.registry,
+        release.title,
+        release.digest,
+        release.registry,
         options.part,
         options.dry_run,
-        tuple(work.done),
-        runs,
-        removed,
-        answered,
+        tuple(work.applied),
+        tuple(work.runs),
+        tuple(work.removed),
+        tuple(work.answers),
     )
 
 
 @dataclass(frozen=True)
 class _Install:
-    """An install under way; ``done`` grows."""
+    """An install under way; the lists grow."""
 
-    kubectl: Kubectl
+    release: Release
     options: InstallOptions
+    kubectl: Kubectl
     progress: Progress
-    done: list[Applied]
+    applied: list[Applied] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
 
-    def apply(self, title: str, objects: Sequence[Object]) -> None:
-        """Apply objects by server-side apply and note what became of each."""
-        if not objects:
+    def apply(self, group: Group) -> None:
+        """Apply a group by server-side apply, note the outcome of each object, and wait for what later groups need."""
+        if not group.objects:
             return
-        objects = own_logins.kept(self.kubectl, objects)
-        before = {identity(one): one for one in self.kubectl.existing(objects)}
+        objects = openshift_pull_secrets.kept(self.kubectl, group.objects)
+        before = {resource.identity: resource for resource in self.kubectl.existing(objects)}
         after = self.kubectl.apply(objects, dry_run=self.options.dry_run, force=self.options.force_conflicts)
-        rows = [Applied(*identity(one), _outcome(before.get(identity(one)), one)) for one in after]
-        self.done.extend(rows)
+        rows = [Applied(one.identity, _outcome(before.get(one.identity), one)) for one in after]
+        self.applied.extend(rows)
         changed = sum(row.outcome != "unchanged" for row in rows)
-        self.progress.say(f"{title}: {changed} of {len(rows)} objects changed")
-
-    def operator(self, plan: InstallPlan, secrets: Sequence[Object]) -> None:
-        """Apply the operator, its definitions first, and wait until it works."""
-        self.apply("Definitions", plan.definitions)
+        self.progress.say(f"{group.stage.value}: {changed} of {len(rows)} objects changed")
         if not self.options.dry_run:
-            for one in plan.definitions:
-                if one["kind"] == "CustomResourceDefinition":
-                    self._wait(f"{identity(one)[2]} established", readiness.established(self.kubectl, identity(one)[2]))
-        self.apply("Secrets of the operator", secrets)
-        self.apply("Operator", plan.operator)
-        if not self.options.dry_run:
-            for one in plan.operator:
-                if one["kind"] == "Deployment":
-                    _, namespace, name = identity(one)
-                    self._wait(f"deployment {name} available", readiness.rolled_out(self.kubectl, namespace, name))
+            self._await_operator(group)
 
-    def check_kinds(self, stores: Sequence[Object], definitions: Sequence[Object]) -> None:
-        """See, before anything changes, that the cluster knows feature stores where no definition is applied first."""
-        defined = any(one["kind"] == "CustomResourceDefinition" for one in definitions)
-        version = str(stores[0].get("apiVersion")) if stores else ""
-        if stores and not defined and "FeatureStore" not in self.kubectl.resources(version):
+    def _await_operator(self, group: Group) -> None:
+        for resource in group.objects:
+            namespace, name = resource.namespace, resource.name
+            if group.stage is Stage.DEFINITIONS and resource.kind == "CustomResourceDefinition":
+                self._wait(f"{name} established", readiness.established(self.kubectl, name))
+            if group.stage is Stage.OPERATOR and resource.kind == "Deployment":
+                self._wait(f"deployment {name} available", readiness.rolled_out(self.kubectl, namespace, name))
+
+    def check_kinds(self) -> None:
+        """Check, before anything changes, that the cluster serves FeatureStores, or that this install defines them."""
+        admin, tenant = parts(self.options.part)
+        plan = self.release.plan
+        defined = admin and any(one.kind == "CustomResourceDefinition" for one in plan.definitions)
+        if not tenant or defined or not plan.stores:
+            return
+        version = plan.stores[0].api_version
+        if "FeatureStore" not in self.kubectl.resources(version):
             raise ClusterError(
                 f"The cluster has no Feast operator that serves FeatureStores of {version}. Nothing was changed.",
-                remedy="Let an admin install the operator; where the bundle has it: bundler install --part admin.",
+                remedy="Ask an administrator to install the operator; "
+                "where the bundle contains it: bundler install --part admin.",
             )
 
-    def check_secrets(self, wanted: Sequence[SecretWanted]) -> None:
-        """See, before anything changes, that the Secrets that a site made itself are there with every key."""
-        missing = [line for one in wanted for line in site_secrets.lacking(self.kubectl, one)]
+    def check_secrets(self, required: Sequence[RequiredSecret]) -> None:
+        """Check, before anything changes, that the Secrets that a site made itself are there with every key."""
+        missing = [line for secret in required for line in required_secrets.lacking(self.kubectl, secret)]
         if missing:
             raise ClusterError(
                 "Secrets are not there, or lack keys; nothing was changed.",
@@ -218,73 +203,74 @@ class _Install:
                 details=tuple(missing),
             )
 
-    def serve(self, stores: Sequence[Object], digest: Digest, *, again: bool) -> Iterator[str]:
-        """Wait for each feature store, and run its CronJob once for this bundle; yield the runs that were started.
+    def serve(self, *, again: bool) -> None:
+        """Wait for each feature store, run its CronJob once for this bundle, then ask each online server.
 
-        ``again``: another bundle was installed since, so that a run of before counts for nothing.
+        ``again``: another bundle was installed since the last run for this one, which therefore does not count.
         """
-        for store in stores:
-            _, namespace, name = identity(store)
-            self._wait(f"feature store {name} ready", readiness.serving(self.kubectl, store))
-            if self.options.first_run:
-                yield from self._run_once(namespace, name, digest, again=again)
-
-    def ask(self, stores: Sequence[Object]) -> Iterator[str]:
-        """Ask each online server for its health, and for the features until it has them; yield what it said."""
-        for store in stores:
-            _, namespace, name = identity(store)
-            # No answer is no failure: the kubelet, who asks the same, says that its pods are ready.
-            yield f"{namespace}/{name}: health: {answers.healthy(self.kubectl, store)().seen}"
-            if self.options.read:
-                look = answers.answered(self.kubectl, store, self.options.read)
-                seen = self._wait(f"features of {name} served", look)
-                yield f"{namespace}/{name}: {', '.join(self.options.read.features)}: {seen}"
-
-    def remove(self, last: Previous | None, plan: InstallPlan) -> tuple[str, ...]:
-        """Delete what only the bundle before had; yet no feature store, because volumes of it would go with it."""
-        if last is None:
-            return ()
-        gone = last.without(plan)
-        for store in (one for one in gone if one["kind"] == "FeatureStore"):
-            _, namespace, name = identity(store)
-            self.progress.say(f"feature store {namespace}/{name} is not in this bundle; it stays until you delete it")
-        objects = [one for one in gone if one["kind"] != "FeatureStore"]
-        if not objects:
-            return ()
         if self.options.dry_run:
-            return tuple("/".join(filter(None, identity(one))) for one in self.kubectl.existing(objects))
-        return self.kubectl.delete(objects, timeout=self.options.timeout)
+            return
+        for store in self.release.plan.stores:
+            self._wait(f"feature store {store.name} ready", readiness.serving(self.kubectl, store))
+            if self.options.first_run:
+                self._run_once(store, again=again)
+        for store in self.release.plan.stores:
+            self._ask(store)
 
-    def _run_once(self, namespace: str, name: str, digest: Digest, *, again: bool) -> Iterator[str]:
-        job_name = first_run(name, digest)
+    def _ask(self, store: KubeObject) -> None:
+        """Ask an online server for its health, and for the features until it has them; note what it answered."""
+        place = store.identity.place
+        # A server that is not healthy does not fail the install: the kubelet asks the same for the readiness of pods.
+        self.answers.append(f"{place}: health: {online_check.is_healthy(self.kubectl, store)().seen}")
+        if query := self.options.query:
+            look = online_check.serves_features(self.kubectl, store, query)
+            seen = self._wait(f"features of {store.name} served", look)
+            self.answers.append(f"{place}: {', '.join(query.features)}: {seen}")
+
+    def remove(self, last: InstallRecord | None, plan: InstallPlan) -> None:
+        """Delete what only the earlier bundle had, but no feature store: its volumes would be deleted with it."""
+        gone = last.without(plan) if last else ()
+        for store in (one for one in gone if one.kind == "FeatureStore"):
+            place = store.identity.place
+            self.progress.say(f"feature store {place} is not in this bundle; it stays until you delete it")
+        objects = [one for one in gone if one.kind != "FeatureStore"]
+        if not objects:
+            return
+        if self.options.dry_run:
+            self.removed.extend(str(one.identity) for one in self.kubectl.existing(objects))
+        else:
+            self.removed.extend(self.kubectl.delete(objects, timeout=self.options.timeout))
+
+    def _run_once(self, store: KubeObject, *, again: bool) -> None:
+        namespace, job_name = store.namespace, first_run(store.name, self.release.digest)
         look = readiness.completed(self.kubectl, namespace, job_name)
         job = self.kubectl.get("jobs.batch", job_name, namespace)
         if job is not None and (again or look().failed):
             self.kubectl.delete([job], timeout=self.options.timeout)
             job = None
         if job is None:
-            cron_job = self.kubectl.get("cronjobs.batch", f"feast-{name}", namespace)
+            cron_job = self.kubectl.get("cronjobs.batch", f"feast-{store.name}", namespace)
             if cron_job is None:
-                self.progress.say(f"feature store {name} has no CronJob: nothing was applied or materialized")
+                self.progress.say(f"feature store {store.name} has no CronJob: nothing was applied or materialized")
                 return
             self.kubectl.apply([readiness.job_of(cron_job, job_name)])
-            yield f"{namespace}/{job_name}"
+            self.runs.append(f"{namespace}/{job_name}")
         self._wait(f"first run {job_name} complete", look)
 
     def _wait(self, what: str, look: Callable[[], readiness.Readiness]) -> str:
-        """Look until it is so, and return what was seen.
+        """Look until it is reached, and return what was seen.
 
         Raises:
-            ClusterError: it is not so in time; its details are what the cluster says.
+            ClusterError: it failed or timed out; the details are what the cluster says.
         """
         end = time.monotonic() + self.options.timeout
         with self.progress.task(f"Waiting: {what}") as task:
             while not (state := look()).reached:
                 if state.failed or time.monotonic() >= end:
-                    problem = state.failed or f"Not in {self.options.timeout:g} s"
+                    problem = state.failed or f"Timed out after {self.options.timeout:g} s"
                     raise ClusterError(
                         f"{problem}: {what} ({state.seen}).",
-                        remedy="What was applied stays. Mend what the details say, and run the same command again.",
+                        remedy="What was applied stays. Correct what the details say, then run the same command again.",
                         details=tuple(state.explain()),
                     )
                 task.note(state.seen)
@@ -292,17 +278,13 @@ class _Install:
             return state.seen
 
 
-def _outcome(before: Object | None, after: Object) -> str:
+def _outcome(before: KubeObject | None, after: KubeObject) -> str:
     if before is None:
         return "created"
-    return "unchanged" if _wanted(before) == _wanted(after) else "changed"
+    return "unchanged" if _desired(before) == _desired(after) else "changed"
 
 
-def _wanted(found: Object) -> Object:
-    """Return what somebody wants of an object: not its status, nor what the server counts."""
-    metadata = found.get("metadata")
-    counted = ("managedFields", "resourceVersion", "generation")
-    held: dict[str, Json] = {
-        key: value for key, value in (metadata if isinstance(metadata, dict) else {}).items() if key not in counted
-    }
-    return {**{key: value for key, value in found.items() if key != "status"}, "metadata": held}
+def _desired(resource: KubeObject) -> KubeObject:
+    """Return an object without its status and without what the server counts."""
+    metadata = resource.inner("metadata").without("managedFields", "resourceVersion", "generation")
+    return resource.without("status").replaced(metadata=metadata.to_json())

@@ -1,4 +1,4 @@
-"""The bundle's checklist once more, with what an install saw at the site in the place of what was left to do there."""
+"""Writes the bundle's checklist again, with what an install saw at the site in place of what was left to do there."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ from pathlib import Path
 from typing import Final
 
 from bundler.effects import files
-from bundler.effects.archive.reader import Bundle
 from bundler.model import layout
 from bundler.model.findings import Finding, Section, Status
 from bundler.render import checklist
+from bundler.steps.install.release import Release
 from bundler.steps.install.run import Installed
 
 _NOT_ASKED: Final = "not asked"
 
 
-def write(bundle: Path, folder: Path, done: Installed, when: str) -> tuple[Path, ...]:
+def write(release: Release, folder: Path, done: Installed, when: str) -> tuple[Path, ...]:
     """Write the three forms of the checklist into a folder, and return their paths; ``when`` is a time in RFC 3339.
 
     Raises:
         VerificationError: the bundle's own checklist cannot be read.
     """
-    with Bundle.open(bundle) as opened:
-        report, cover = checklist.parse(opened.read(layout.CHECKLIST_JSON))
+    report, cover = checklist.parse(release.checklist)
     sections = tuple(
         Section(section.title, tuple(_answered(finding, done) for finding in section.findings))
         for section in report.sections
@@ -43,7 +42,7 @@ def write(bundle: Path, folder: Path, done: Installed, when: str) -> tuple[Path,
 
 
 def _answered(finding: Finding, done: Installed) -> Finding:
-    """Return a finding that was left to a person as passed, where this install did it: it waits for each, or fails."""
+    """Return a finding that was left to a person as passed where this install did it; an install waits for each."""
     evidence: Mapping[str, tuple[str, ...]] = {
         "apply": (f"{len(done.objects)} objects are there, as the server answered",),
         "ready": ("phase Ready, with the images of this bundle, and all pods available",),
@@ -55,24 +54,24 @@ def _answered(finding: Finding, done: Installed) -> Finding:
 
 def _seen(done: Installed, when: str) -> Iterator[Finding]:
     outcomes = [row.outcome for row in done.objects]
-    counts = ", ".join(f"{outcomes.count(one)} {one}" for one in ("created", "changed", "unchanged"))
+    counts = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in ("created", "changed", "unchanged"))
     part = "" if done.part == "all" else f", the {done.part}'s part"
     evidence = (f"{when}: {done.bundle}, {done.digest}{part}", f"images from {done.registry}", f"objects: {counts}")
     yield Finding("site-install", "The bundle was installed", Status.PASS, evidence)
     if done.removed:
-        title = "What only the bundle before had was removed"
+        title = "Objects that only the earlier bundle had were removed"
         yield Finding("site-removed", title, Status.PASS, done.removed)
     if done.part == "admin":
         return
-    title = "The CronJob ran once for this bundle, and came to its end"
+    title = "The CronJob ran once for this bundle, and completed"
     if done.runs:
         yield Finding("site-first-run", title, Status.PASS, done.runs)
     else:
-        reason = "not by this install: it ran before, there is no CronJob, or --no-first-run was given"
+        reason = "not run by this install: it ran earlier, there is no CronJob, or --no-first-run was given"
         yield Finding("site-first-run", title, Status.NOT_APPLICABLE, (reason,))
     title = "The online server answers"
     if done.answers and not any(_NOT_ASKED in line for line in done.answers):
         yield Finding("site-answers", title, Status.PASS, done.answers)
     else:
-        remedy = "Ask it as one of its clients does."
-        yield Finding("site-answers", title, Status.MANUAL, done.answers or ("nobody asked it",), remedy)
+        remedy = "Ask it for features with a client that may log in."
+        yield Finding("site-answers", title, Status.MANUAL, done.answers or ("it was not asked",), remedy)

@@ -1,78 +1,68 @@
-"""Status: whether a bundle is what is installed, whether its feature stores serve, and when their CronJobs last did."""
+"""Status: whether a bundle is what is installed, whether its feature stores serve, and when CronJobs succeeded."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from bundler.effects.kubectl import Kubectl
-from bundler.kube.kustomize import Object
+from bundler.kube.objects import KubeObject
 from bundler.model.findings import Finding, Report, Section, Status
-from bundler.steps.install import plan as install_plan
 from bundler.steps.install import readiness
-from bundler.steps.install.release import Release, first_run, identity
+from bundler.steps.install.release import Release, first_run
 
 
-def run(bundle: Path, registry: str, kubectl: Kubectl) -> Report:
-    """Ask the cluster after a bundle; changes nothing.
+def run(release: Release, kubectl: Kubectl) -> Report:
+    """Ask the cluster about a release; changes nothing.
 
     Raises:
-        VerificationError: the bundle is damaged.
         ClusterError: the cluster cannot be reached, or does not let you read.
     """
-    subject = Release.of(bundle, registry)
-    plan = install_plan.plan(subject.manifests)
-    sections = [Section("The bundle", tuple(_installed(subject, plan.stores, kubectl)))]
-    for store in plan.stores:
-        _, namespace, name = identity(store)
-        sections.append(Section(f"{namespace}/{name}", tuple(_store(subject, store, kubectl))))
-    return Report(f"Status of {subject.title}", tuple(sections))
+    sections = [Section("The bundle", tuple(_installed(release, kubectl)))]
+    sections += [Section(store.identity.place, tuple(_store(release, store, kubectl))) for store in release.plan.stores]
+    return Report(f"Status of {release.title}", tuple(sections))
 
 
-def _installed(subject: Release, stores: tuple[Object, ...], kubectl: Kubectl) -> Iterator[Finding]:
+def _installed(release: Release, kubectl: Kubectl) -> Iterator[Finding]:
     title = "This bundle was installed last"
-    again = "bundler install BUNDLE --registry HOST[:PORT]/PREFIX"
-    if not stores:
+    command = "bundler install BUNDLE --registry HOST[:PORT]/PREFIX"
+    if not release.plan.stores:
         return
-    record = kubectl.get("configmaps", subject.record_name, identity(stores[0])[1])
-    data = record.get("data") if record else None
-    if not isinstance(data, dict):
-        evidence = (f"there is no ConfigMap {subject.record_name}: no install has come to its end",)
-        yield Finding("record", title, Status.FAIL, evidence, "Install it.", again)
+    record = kubectl.get("configmaps", release.record_name, release.plan.stores[0].namespace)
+    data = record.texts("data") if record else {}
+    if not data:
+        absent = f"there is no ConfigMap {release.record_name}: no install was completed"
+        yield Finding("record", title, Status.FAIL, (absent,), "Install it.", command)
         return
-    found = (f"{data.get('bundle')}, {data.get('digest')}", f"images from {data.get('registry')}")
-    if (data.get("digest"), data.get("registry")) == (str(subject.digest), subject.registry):
-        yield Finding("record", title, Status.PASS, found)
+    installed = {key: data.get(key, "unknown") for key in ("bundle", "digest", "registry")}
+    evidence = (f"{installed['bundle']}, {installed['digest']}", f"images from {installed['registry']}")
+    if (installed["digest"], installed["registry"]) == (str(release.digest), release.registry):
+        yield Finding("record", title, Status.PASS, evidence)
     else:
-        remedy = f"Asked after was {subject.title}, {subject.digest}, with images from {subject.registry}."
-        yield Finding("record", title, Status.FAIL, found, remedy, again)
+        asked = f"{release.title}, {release.digest}, with images from {release.registry}"
+        yield Finding("record", title, Status.FAIL, evidence, f"You asked about {asked}: install it.", command)
 
 
-def _store(subject: Release, store: Object, kubectl: Kubectl) -> Iterator[Finding]:
-    _, namespace, name = identity(store)
+def _store(release: Release, store: KubeObject, kubectl: Kubectl) -> Iterator[Finding]:
     state = readiness.serving(kubectl, store)()
     title = "The feature store serves"
     if state.reached:
         yield Finding("serving", title, Status.PASS, (state.seen,))
     else:
-        remedy = "The details are those of operator and containers; what is wrong with a manifest: bundler lint."
+        remedy = "The details come from operator, Deployment and containers; bundler lint checks the manifests."
         yield Finding("serving", title, Status.FAIL, (state.seen, *state.explain()), remedy)
-    yield _materialized(kubectl, namespace, name, first_run(name, subject.digest))
+    yield _materialized(kubectl, store, first_run(store.name, release.digest))
 
 
-def _materialized(kubectl: Kubectl, namespace: str, name: str, job: str) -> Finding:
+def _materialized(kubectl: Kubectl, store: KubeObject, job: str) -> Finding:
     title = "Features were applied and materialized"
-    cron_job = kubectl.get("cronjobs.batch", f"feast-{name}", namespace)
+    cron_job = kubectl.get("cronjobs.batch", f"feast-{store.name}", store.namespace)
     if cron_job is None:
         return Finding("cron-job", title, Status.NOT_APPLICABLE, ("there is no CronJob",))
-    status = cron_job.get("status")
-    last = status.get("lastSuccessfulTime") if isinstance(status, dict) else None
-    if last:
+    if last := cron_job.text("status", "lastSuccessfulTime"):
         return Finding("cron-job", title, Status.PASS, (f"the CronJob last succeeded at {last}",))
-    first = readiness.completed(kubectl, namespace, job)()
+    first = readiness.completed(kubectl, store.namespace, job)()
     if first.reached:
         return Finding("cron-job", title, Status.PASS, (f"the Job {job} is complete",))
     evidence = ("neither the CronJob nor the first run of this bundle has succeeded yet", *first.explain())
-    return Finding(
-        "cron-job", title, Status.FAIL, evidence, "See what its runs did.", f"kubectl -n {namespace} get jobs"
-    )
+    command = f"kubectl -n {store.namespace} get jobs"
+    return Finding("cron-job", title, Status.FAIL, evidence, "See how its Jobs ended.", command)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from bundler.effects.kubectl import Kubectl
-from bundler.kube.kustomize import Object
+from bundler.errors import ForbiddenError
+from bundler.kube.objects import KubeObject
 from bundler.model.descriptor import Json
 from bundler.model.progress import Progress
-from bundler.steps.install import plan as install_plan
-from bundler.steps.install.release import Release, first_run, identity
+from bundler.steps.install.plan import Stage
+from bundler.steps.install.release import Release, first_run
+
+_TOKEN_REVIEW = "feast-token-review-cluster-role"  # noqa: S105  (the name of a ClusterRole)
+_SERVERS = ("online", "offline", "registry")
 
 
 @dataclass(frozen=True)
@@ -19,12 +22,12 @@ class UninstallPlan:
     """What is deleted, in order, and what stays, each with the reason."""
 
     title: str
-    objects: tuple[Object, ...]
+    objects: tuple[KubeObject, ...]
     kept: tuple[str, ...]
 
     def lines(self) -> tuple[str, ...]:
         """Return what is deleted, an object a line."""
-        return tuple("/".join(part for part in identity(one) if part) for one in self.objects)
+        return tuple(str(resource.identity) for resource in self.objects)
 
 
 @dataclass(frozen=True)
@@ -40,62 +43,86 @@ class Uninstalled:
         return {"bundle": self.title, "deleted": list(self.deleted), "kept": list(self.kept)}
 
 
-def plan(bundle: Path) -> UninstallPlan:
-    """Say what would be deleted.
-
-    Raises:
-        VerificationError: the bundle is damaged.
-    """
-    subject = Release.of(bundle)
-    found = install_plan.plan(subject.manifests)
-    runs = [
-        _named("batch/v1", "Job", _namespace(one), first_run(identity(one)[2], subject.digest)) for one in found.stores
-    ]
-    record = [_named("v1", "ConfigMap", _namespace(one), subject.record_name) for one in found.stores[:1]]
+def plan(release: Release) -> UninstallPlan:
+    """Say what would be deleted."""
+    planned = release.plan
+    objects: list[KubeObject] = []
+    # The operator cleans up after a feature store with the rights of its accounts, so that goes before them.
+    for group in reversed(planned.groups("tenant")):
+        if group.stage is not Stage.RECORD:  # last, so that an uninstall that was interrupted shows
+            objects += reversed(group.objects)
+        if group.stage is Stage.STORES:
+            objects += [
+                KubeObject.named("batch/v1", "Job", store.namespace, first_run(store.name, release.digest))
+                for store in group.objects
+            ]
     kept = (
-        *(f"namespace {identity(one)[2]}: other things may live there" for one in found.namespaces),
-        *(f"Secret {one.namespace}/{one.name}: the site filled it in" for one in found.secrets if not one.of_operator),
+        *(f"namespace {namespace.name}: other things may live there" for namespace in planned.namespaces),
+        *(f"Secret {secret.place}: the site filled it in" for secret in planned.secrets if not secret.of_operator),
         "what is in databases and online stores: data",
         "operator and CRDs: deleting a CRD deletes every feature store of the cluster",
     )
-    # The operator cleans up after a feature store with the rights of its accounts, so that goes before them.
-    return UninstallPlan(subject.title, (*found.after, *found.stores, *runs, *reversed(found.before), *record), kept)
-
-
-def _named(version: str, kind: str, namespace: str, name: str) -> Object:
-    return {"apiVersion": version, "kind": kind, "metadata": {"namespace": namespace, "name": name}}
-
-
-def _namespace(found: Object) -> str:
-    return identity(found)[1]
+    return UninstallPlan(release.title, (*objects, *planned.record), kept)
 
 
 def run(
-    asked: UninstallPlan, kubectl: Kubectl, progress: Progress, *, timeout: float, delete_volumes: bool = False
+    planned: UninstallPlan, kubectl: Kubectl, progress: Progress, *, timeout: float, delete_volumes: bool = False
 ) -> Uninstalled:
-    """Delete what a plan says; what is gone already is no error.
+    """Delete what a plan says; an object that is gone already is not an error.
 
-    The operator makes its feature store the owner of the volumes' claims, so these would go with it: they are taken
-    from it first, unless ``delete_volumes``. An operator that finds such a claim later uses it again.
+    The operator makes its feature store the owner of the volumes' claims, so that the cluster deletes them with it: the
+    owner is removed first, unless ``delete_volumes``. An operator that finds such a claim later uses it again.
 
     Raises:
         ClusterError: an object was not gone in ``timeout`` seconds, or the cluster refused; the next run goes on.
     """
     deleted: list[str] = []
     kept: list[str] = []
-    with progress.task("Deleting", total=len(asked.objects)) as task:
-        for one in asked.objects:
-            task.note("/".join(identity(one)))
-            if one["kind"] == "FeatureStore" and not delete_volumes:
-                kept += _keep_volumes(kubectl, one)
-            deleted += kubectl.delete([one], timeout=timeout)
+    stores = [resource for resource in planned.objects if resource.kind == "FeatureStore"]
+    with progress.task("Deleting", total=len(planned.objects)) as task:
+        for resource in planned.objects:
+            task.note(str(resource.identity))
+            if resource.kind == "FeatureStore":
+                kept += _claims_kept(kubectl, resource, delete_volumes=delete_volumes)
+            deleted += kubectl.delete([resource], timeout=timeout)
             task.advance(1)
-    return Uninstalled(asked.title, tuple(deleted), (*kept, *asked.kept))
+    kept += _cluster_roles_kept(kubectl, stores)
+    return Uninstalled(planned.title, tuple(deleted), (*kept, *planned.kept))
 
 
-def _keep_volumes(kubectl: Kubectl, store: Object) -> Iterator[str]:
-    _, namespace, name = identity(store)
-    for server in ("online", "offline", "registry"):
-        claim = f"feast-{name}-{server}"
-        if kubectl.disown("persistentvolumeclaims", claim, namespace):
-            yield f"PersistentVolumeClaim {namespace}/{claim}: data; the next install finds it again"
+def _claims_kept(kubectl: Kubectl, store: KubeObject, *, delete_volumes: bool) -> Iterator[str]:
+    """Yield the claims of a feature store that stay when it is deleted, and see to it that those to keep do."""
+    namespace = store.namespace
+    for name in (f"feast-{store.name}-{server}" for server in _SERVERS):
+        if delete_volumes:
+            claim = kubectl.get("persistentvolumeclaims", name, namespace)
+            # An earlier uninstall removed the owner, so that the cluster does not delete this one with it.
+            stays = claim is not None and not _is_owned(claim, store)
+        else:
+            stays = kubectl.disown("persistentvolumeclaims", name, namespace)
+        if stays:
+            reason = "the feature store does not own it" if delete_volumes else "the next install finds it again"
+            command = f"kubectl --namespace={namespace} delete persistentvolumeclaim {name}"
+            yield f"PersistentVolumeClaim {namespace}/{name}: data; {reason}; to delete it: {command}"
+
+
+def _is_owned(claim: KubeObject, store: KubeObject) -> bool:
+    owners = claim.rows("metadata", "ownerReferences")
+    return any((owner.kind, owner.text("name")) == ("FeatureStore", store.name) for owner in owners)
+
+
+def _cluster_roles_kept(kubectl: Kubectl, stores: list[KubeObject]) -> Iterator[str]:
+    """Yield what the operator made for Kubernetes authentication and does not delete; it is of the whole cluster."""
+    names = [("clusterrolebinding", f"feast-{store.name}-cluster-binding") for store in stores]
+    shared = "every feature store with Kubernetes authentication uses it; where none is left, delete it"
+    for kind, name in (*names, ("clusterrole", _TOKEN_REVIEW)):
+        title = f"{'ClusterRole' if kind == 'clusterrole' else 'ClusterRoleBinding'} {name}"
+        reason = shared if kind == "clusterrole" else "the operator does not delete it; to delete it"
+        try:
+            there = kubectl.get(f"{kind}s.rbac.authorization.k8s.io", name) is not None
+        except ForbiddenError:
+            # Where nothing of the kind was made there is nothing to say to those who may not look.
+            there = any(store.get("spec", "authz", "kubernetes") is not None for store in stores)
+            reason = f"you may not see whether it is there; {reason}"
+        if there:
+            yield f"{title}: {reason}: kubectl delete {kind} {name}"

@@ -10,60 +10,60 @@ from bundler.effects.registry.endpoint import Access, Connection, Destination
 from bundler.effects.registry.repository import Repository
 from bundler.effects.registry.session import Session
 from bundler.errors import RegistryError
-from bundler.kube.kustomize import Object
-from bundler.model.descriptor import Json
+from bundler.kube.objects import KubeObject
 from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Status
 from bundler.model.platform import Platform
 from bundler.model.reference import ImageRef
-from bundler.steps.install import plan as install_plan
-from bundler.steps.install import secrets as site_secrets
-from bundler.steps.install.preflight.case import Case
+from bundler.steps.install import required_secrets
+from bundler.steps.install.plan import PULL_TYPE
+from bundler.steps.install.preflight.scope import PreflightScope
 
 _LOGIN = "kubectl create secret docker-registry NAME --docker-server=HOST ... (or --secret NAME=FILE at install)"
 
 
-def check_pushed(case: Case, access: Access) -> Iterator[Finding]:
+def check_pushed(scope: PreflightScope, access: Access) -> Iterator[Finding]:
     """Yield whether every image is in the registry by its digest, as this person sees it."""
-    title = f"{case.subject.registry} has every image, by digest"
-    lines = tuple(_missing(case, access, access.connection))
+    title = f"{scope.release.registry} has every image, by digest"
+    lines = tuple(_missing(scope, access, access.connection))
     if not lines:
-        yield Finding("images", title, Status.PASS, (f"{len(case.subject.images)} images",))
+        yield Finding("images", title, Status.PASS, (f"{len(scope.release.images)} images",))
         return
-    command = f"bundler push BUNDLE --registry {case.subject.registry}"
+    command = f"bundler push BUNDLE --registry {scope.release.registry}"
     yield Finding("images", title, Status.FAIL, lines, "Push the bundle.", command)
 
 
-def check_pull_secrets(case: Case, access: Access) -> Iterator[Finding]:
-    """Yield for each Secret that images are pulled with whether the registry takes its login."""
-    for wanted in case.secrets:
-        if wanted.type == install_plan.PULL_TYPE:
-            place = f"{wanted.namespace}/{wanted.name}"
-            found = case.filled.get(wanted) or case.kubectl.get("secrets", wanted.name, wanted.namespace)
-            if found is not None:  # that it is not there is a finding of its own
-                yield _pulls(place, found, case, access)
+def check_pull_secrets(scope: PreflightScope, access: Access) -> Iterator[Finding]:
+    """Yield for each Secret that images are pulled with whether the registry accepts its login."""
+    for required in scope.secrets:
+        if required.type == PULL_TYPE:
+            secret = scope.filled.get(required) or scope.kubectl.get("secrets", required.name, required.namespace)
+            if secret is not None:  # another check reports that it is not there
+                yield _pulls(required.place, secret, scope, access)
 
 
-def _pulls(place: str, secret: Object, case: Case, access: Access) -> Finding:
+def _pulls(place: str, secret: KubeObject, scope: PreflightScope, access: Access) -> Finding:
     check, title = f"pull-secret-{place}", f"Images can be pulled with Secret {place}"
-    logins = site_secrets.logins(secret)
+    logins = required_secrets.logins(secret)
     if logins is None:
-        return Finding(check, title, Status.FAIL, ("it has no logins of registries",), "Make it anew.", _LOGIN)
-    lines = tuple(_missing(case, access, replace(access.connection, logins=logins)))
+        return Finding(
+            check, title, Status.FAIL, ("it has no logins of registries",), "Delete it and make it again.", _LOGIN
+        )
+    lines = tuple(_missing(scope, access, replace(access.connection, logins=logins)))
     if not lines:
         return Finding(check, title, Status.PASS, ("the registry answers for every image",))
     hosts = f"it has logins for: {', '.join(sorted(logins)) or 'none'}"
-    return Finding(check, title, Status.FAIL, (hosts, *lines), "Put a login into it that may pull.", _LOGIN)
+    return Finding(check, title, Status.FAIL, (hosts, *lines), "Put a login into it that may pull images.", _LOGIN)
 
 
-def check_nodes(case: Case) -> Iterator[Finding]:
-    """Yield whether the nodes have processors that the images were made for."""
+def check_nodes(scope: PreflightScope) -> Iterator[Finding]:
+    """Yield whether the images are made for the processors of the nodes."""
     title = "Nodes have a processor that every image is made for"
-    platforms = [frozenset(image.platforms) for image in case.subject.images]
+    platforms = [frozenset(image.platforms) for image in scope.release.images]
     common = frozenset[Platform]().union(*platforms).intersection(*platforms)
-    nodes = [node for node in case.kubectl.listed("nodes", None) if _takes_pods(node)]
+    nodes = [node for node in scope.kubectl.listed("nodes", None) if _accepts_pods(node)]
     if not nodes:
-        yield Finding("nodes", title, Status.FAIL, ("the cluster has no node that takes pods",), "Add one.")
+        yield Finding("nodes", title, Status.FAIL, ("the cluster has no node that accepts pods",), "Add one.")
         return
     kinds: dict[str, int] = {}
     for node in nodes:
@@ -82,44 +82,39 @@ def check_nodes(case: Case) -> Iterator[Finding]:
         yield Finding("nodes", title, Status.PASS, evidence)
 
 
-def _missing(case: Case, access: Access, connection: Connection) -> Iterator[str]:
+def _missing(scope: PreflightScope, access: Access, connection: Connection) -> Iterator[str]:
     """Yield a line for each image that the registry does not have, or does not show."""
-    destination = Destination.parse(case.subject.registry)
+    destination = Destination.parse(scope.release.registry)
     with closing(Session(access.endpoint(destination.host), connection)) as session:
-        for reference, digest in _pulled(case).items():
+        for reference, digest in _pulled(scope).items():
             yield from _asked(session, reference, digest)
 
 
 def _asked(session: Session, reference: str, digest: Digest) -> Iterator[str]:
     try:
-        found = Repository(session, ImageRef.parse(reference).repository).find_manifest(digest)
+        held = Repository(session, ImageRef.parse(reference).repository).find_manifest(digest)
     except RegistryError as error:
         yield f"{reference}: {error}"
         yield from error.details
     else:
-        if found != digest:
+        if held != digest:
             yield f"{reference}@{digest} is not there"
 
 
-def _pulled(case: Case) -> Mapping[str, Digest]:
+def _pulled(scope: PreflightScope) -> Mapping[str, Digest]:
     """Return name in the registry -> digest, of every image of the bundle."""
-    mapping = case.subject.relocated
-    return {mapping.get(image.internal, image.internal): image.root.digest for image in case.subject.images}
+    mapping = scope.release.relocated
+    return {mapping.get(image.internal, image.internal): image.root.digest for image in scope.release.images}
 
 
-def _takes_pods(node: Mapping[str, Json]) -> bool:
-    spec = node.get("spec")
-    held = spec if isinstance(spec, dict) else {}
-    taints = held.get("taints")
-    effects = {taint.get("effect") for taint in taints if isinstance(taint, dict)} if isinstance(taints, list) else ()
-    return not held.get("unschedulable") and not {"NoSchedule", "NoExecute"}.intersection(effects)
+def _accepts_pods(node: KubeObject) -> bool:
+    effects = {taint.text("effect") for taint in node.rows("spec", "taints")}
+    return not node.get("spec", "unschedulable") and not {"NoSchedule", "NoExecute"}.intersection(effects)
 
 
-def _platform(node: Mapping[str, Json]) -> str:
-    match node.get("status"):
-        case {"nodeInfo": {"operatingSystem": system, "architecture": architecture}}:
-            return f"{system}/{architecture}"
-    return "unknown"
+def _platform(node: KubeObject) -> str:
+    system, architecture = (node.text("status", "nodeInfo", key) for key in ("operatingSystem", "architecture"))
+    return f"{system}/{architecture}" if system and architecture else "unknown"
 
 
 def _same(kind: str, platform: Platform) -> bool:

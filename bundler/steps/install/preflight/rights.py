@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Status
-from bundler.steps.install.preflight.case import Case
-from bundler.steps.install.release import identity
+from bundler.steps.install.preflight.scope import PreflightScope
 
 _APPLY = ("get", "create", "patch")  # server-side apply creates by patching, and asks for both
 # What is looked at and done while an install waits, in the namespace of a feature store.
@@ -49,36 +48,34 @@ class Right:
         return f"{self.verb} {self.resource}{f'.{self.group}' if self.group else ''}"
 
 
-def check(case: Case) -> Iterator[Finding]:
-    """Yield a finding for what the cluster does not know, and one for each namespace (or the whole cluster)."""
-    known = _resources(case)
+def check(scope: PreflightScope) -> Iterator[Finding]:
+    """Yield a finding for kinds that the cluster does not serve, and one for each namespace (or the whole cluster)."""
+    known = _resources(scope)
     wanted: set[Right] = set()
     unknown: set[str] = set()
-    for one in case.applied:
-        version, kind = str(one.get("apiVersion")), str(one.get("kind"))
-        resource = known.get((version, kind))
+    for one in scope.applied:
+        resource = known.get((one.api_version, one.kind))
         if resource is None:
-            unknown.add(f"{kind} of {version}")
+            unknown.add(f"{one.kind} of {one.api_version}")
             continue
-        namespace, group = identity(one)[1], version.rpartition("/")[0]
-        wanted |= {Right(namespace, group, resource, verb) for verb in _APPLY}
+        wanted |= {Right(one.namespace, one.group, resource, verb) for verb in _APPLY}
     if unknown:
         yield Finding(
             "kinds",
-            "The cluster knows every kind of object of the bundle",
+            "The cluster serves every kind of object of the bundle",
             Status.FAIL,
             tuple(f"it does not serve {one}" for one in sorted(unknown)),
-            "Let an admin install what defines them (for FeatureStores: the operator), or build without them.",
+            "Ask an administrator to install what defines them (FeatureStores: the operator), or build without them.",
             "kubectl api-resources",
         )
-    if case.tenant:
-        # What was installed is noted in a ConfigMap beside the first feature store.
-        noted = {identity(store)[1] for store in case.plan.stores[:1]}
-        wanted |= {Right(namespace, "", "configmaps", verb) for namespace in noted for verb in _APPLY}
-        wanted |= {Right(namespace, *right) for namespace in case.namespaces for right in _followed()}
-        wanted |= {Right(one.namespace, "", "secrets", "get") for one in case.secrets if one not in case.filled}
+    if scope.tenant:
+        wanted |= {Right(record.namespace, "", "configmaps", verb) for record in scope.plan.record for verb in _APPLY}
+        wanted |= {Right(namespace, *right) for namespace in scope.namespaces for right in _followed()}
+        wanted |= {
+            Right(secret.namespace, "", "secrets", "get") for secret in scope.secrets if secret not in scope.filled
+        }
     asked = sorted(wanted)
-    allowed = dict(zip(asked, case.kubectl.reviewed([one.to_attributes() for one in asked]), strict=True))
+    allowed = dict(zip(asked, scope.kubectl.reviewed([one.to_attributes() for one in asked]), strict=True))
     for namespace in sorted({one.namespace for one in asked}):
         yield _of_namespace(namespace, {one: may for one, may in allowed.items() if one.namespace == namespace})
 
@@ -94,20 +91,19 @@ def _of_namespace(namespace: str, allowed: Mapping[Right, bool]) -> Finding:
     refused = tuple(f"you may not {one}" for one, may in allowed.items() if not may)
     if not refused:
         return Finding(check, title, Status.PASS, (f"{len(allowed)} rights",))
-    remedy = "Have them granted"
-    remedy += "." if namespace else ", or let an admin run: bundler install --part admin, and you --part tenant."
+    remedy = "Ask an administrator to grant them"
+    remedy += "." if namespace else ", or to run bundler install --part admin; then run it with --part tenant."
     command = "kubectl auth can-i --list" + (f" --namespace={namespace}" if namespace else "")
     return Finding(check, title, Status.FAIL, refused, remedy, command)
 
 
-def _resources(case: Case) -> Mapping[tuple[str, str], str]:
+def _resources(scope: PreflightScope) -> Mapping[tuple[str, str], str]:
     """Return (API version, kind) -> resource: what the cluster serves, and what the bundle's CRDs will add."""
-    found: dict[tuple[str, str], str] = {}
-    for version in sorted({str(one.get("apiVersion")) for one in case.applied}):
-        found |= {(version, kind): name for kind, name in case.kubectl.resources(version).items()}
-    for one in case.plan.definitions if case.admin else ():
-        match one.get("spec"):
-            case {"group": group, "names": {"kind": str(kind), "plural": str(plural)}, "versions": list(versions)}:
-                rows = [row["name"] for row in versions if isinstance(row, dict)]
-                found |= {(f"{group}/{name}", kind): plural for name in rows}
-    return found
+    names: dict[tuple[str, str], str] = {}
+    for version in sorted({one.api_version for one in scope.applied}):
+        names |= {(version, kind): name for kind, name in scope.kubectl.resources(version).items()}
+    for definition in scope.plan.definitions if scope.admin else ():
+        group, kind = definition.text("spec", "group"), definition.text("spec", "names", "kind")
+        plural = definition.text("spec", "names", "plural")
+        names |= {(f"{group}/{row.text('name')}", kind): plural for row in definition.rows("spec", "versions")}
+    return names

@@ -1,19 +1,18 @@
-"""Make every check of a preflight and report all that was found, at once."""
+"""Makes every check of a preflight and reports all findings at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from bundler.effects.kubectl import Kubectl
 from bundler.effects.registry.endpoint import Access
 from bundler.errors import ClusterUnreachableError
 from bundler.model.findings import Finding, Report, Section, Status
 from bundler.model.progress import Progress
-from bundler.steps.install import plan as install_plan
-from bundler.steps.install.preflight import cluster, images, rights
-from bundler.steps.install.preflight.case import Case, looked_at
+from bundler.steps.install import secret_values
+from bundler.steps.install.preflight import admission, cluster, images, rights
+from bundler.steps.install.preflight.scope import PreflightScope, checked
 from bundler.steps.install.release import Release
 
 
@@ -21,65 +20,67 @@ from bundler.steps.install.release import Release
 class PreflightOptions:
     """What ``bundler preflight`` was asked; ``part`` and ``secrets`` as for an install."""
 
-    registry: str
     access: Access
     secrets: tuple[str, ...] = ()
     part: str = "all"
 
 
-def run(bundle: Path, options: PreflightOptions, kubectl: Kubectl, progress: Progress) -> Report:
+def run(release: Release, options: PreflightOptions, kubectl: Kubectl, progress: Progress) -> Report:
     """Look at cluster and registry; changes nothing.
 
     Raises:
-        VerificationError: the bundle is damaged.
-        UsageError: a Secret that was given does not fit.
+        UsageError: a ``--secret`` does not fit the bundle.
     """
-    subject = Release.of(bundle, options.registry)
-    plan = install_plan.plan(subject.manifests)
-    admin, tenant = install_plan.parts(options.part)
-    wanted = plan.secrets_of(admin=admin, tenant=tenant)
-    case = Case(subject, plan, kubectl, admin, tenant, install_plan.given(wanted, options.secrets))
+    filled = secret_values.read(release.plan.secrets_of(options.part), options.secrets)
+    scope = PreflightScope(release, kubectl, options.part, filled)
     with progress.task("Looking at cluster and registry"):
-        return Report(f"Preflight of {subject.title}", tuple(_sections(case, options.access)))
+        return Report(f"Preflight of {release.title}", tuple(_sections(scope, options.access)))
 
 
 _Check = tuple[str, str, Callable[[], Iterator[Finding]]]
 
 
-def _sections(case: Case, access: Access) -> Iterator[Section]:
-    registry: list[_Check] = [("images", "The registry has every image", lambda: images.check_pushed(case, access))]
+def _sections(scope: PreflightScope, access: Access) -> Iterator[Section]:
+    registry: list[_Check] = [("images", "The registry has every image", lambda: images.check_pushed(scope, access))]
     try:
-        answers = tuple(cluster.check_version(case))
+        version = tuple(cluster.check_version(scope))
     except ClusterUnreachableError as error:
         evidence = (str(error), *error.details)
         failed = Finding("version", "The cluster answers", Status.FAIL, evidence, error.remedy or "", "kubectl version")
         yield Section("Cluster", (failed,))
         yield _section("Registry", registry)
         return
-    yield Section("Cluster", answers)
+    yield Section("Cluster", version)
     yield _section(
         "Rights and objects",
         [
-            ("rights", "You may do what an install does", lambda: rights.check(case)),
-            ("operator", "One Feast operator looks after feature stores", lambda: cluster.check_operator(case)),
-            ("definition", "The cluster's definition has every field", lambda: cluster.check_definition(case)),
-            ("objects", "The server would take every object as it is", lambda: cluster.check_objects(case)),
+            ("rights", "You may do what an install does", lambda: rights.check(scope)),
+            ("operator", "One Feast operator manages the feature stores", lambda: cluster.check_operator(scope)),
+            ("definition", "The cluster's CRD has every field", lambda: cluster.check_definition(scope)),
+            ("objects", "The server accepts every object", lambda: cluster.check_objects(scope)),
         ],
     )
-    yield _section("Secrets", [("secrets", "Secrets are there", lambda: cluster.check_secrets(case))])
+    yield _section("Secrets", [("secrets", "Secrets are there", lambda: cluster.check_secrets(scope))])
     registry.append(
-        ("pull-secrets", "Images can be pulled with the pull secrets", lambda: images.check_pull_secrets(case, access))
+        ("pull-secrets", "Images can be pulled with the pull secrets", lambda: images.check_pull_secrets(scope, access))
     )
     yield _section("Registry", registry)
     yield _section(
         "Room",
         [
-            ("nodes", "Nodes have a processor that every image is made for", lambda: images.check_nodes(case)),
-            ("storage", "Volumes that feature stores ask for can be made", lambda: cluster.check_storage(case)),
-            ("quota", "Quotas leave room", lambda: cluster.check_quota(case)),
+            ("nodes", "Nodes have a processor that every image is made for", lambda: images.check_nodes(scope)),
+            ("storage", "Volumes that feature stores ask for can be provisioned", lambda: cluster.check_storage(scope)),
+            ("quota", "Quotas leave room", lambda: cluster.check_quota(scope)),
+            ("limits", "Containers set what quotas count", lambda: admission.check_limits(scope)),
+            (
+                "pod-security",
+                "Pod Security accepts pods of feature stores",
+                lambda: admission.check_pod_security(scope),
+            ),
+            ("metrics", "Autoscalers can read metrics", lambda: admission.check_metrics(scope)),
         ],
     )
 
 
 def _section(title: str, checks: Sequence[_Check]) -> Section:
-    return Section(title, tuple(finding for check in checks for finding in looked_at(*check)))
+    return Section(title, tuple(finding for check in checks for finding in checked(*check)))
