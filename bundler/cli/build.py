@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from bundler.cli import console, options
+from bundler.model.size import size
 
 if TYPE_CHECKING:
     from bundler.effects.registry.endpoint import Access
@@ -99,8 +100,8 @@ def command(
             console.show_json(planned.to_json())
             return
         for image in planned.images:
-            console.show(f"{console.size(image.missing):>9} of {console.size(image.size):>9}  {image.reference}")
-        console.show(f"{console.size(planned.bytes_to_fetch):>9} to fetch; Python and Debian packages come on top")
+            console.show(f"{size(image.missing):>9} of {size(image.size):>9}  {image.reference}")
+        console.show(f"{size(planned.bytes_to_fetch):>9} to fetch; Python and Debian packages come on top")
         return
     request = build.BuildRequest(
         spec_file=spec_file,

@@ -11,6 +11,7 @@ import click
 
 from bundler.cli import console, options
 from bundler.model.findings import plain
+from bundler.model.size import size
 
 if TYPE_CHECKING:
     from bundler.steps.bundle.diff import Change, Difference
@@ -48,8 +49,8 @@ def _lines(found: Difference, *, patch: bool) -> Iterator[str]:
         return
     blobs, fresh = found.new.blobs, found.new_blobs
     yield (
-        f"  {len(fresh)} of {len(blobs)} blobs are new: {console.size(sum(fresh.values()))} of "
-        f"{console.size(sum(blobs.values()))}, which is what a push sends to a registry that has {old.version}"
+        f"  {len(fresh)} of {len(blobs)} blobs are new: {size(sum(fresh.values()))} of "
+        f"{size(sum(blobs.values()))}, which is what a push sends to a registry that has {old.version}"
     )
     if base := new.base:
         yield f"  {console.delta(base)}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bundler.cli import console, options
+from bundler.model.size import size
 
 if TYPE_CHECKING:
     from bundler.steps.bundle.summary import Contents
@@ -34,16 +35,14 @@ def _show(contents: Contents) -> None:
     manifest = contents.manifest
     console.show(f"{manifest.name} {manifest.version}, made {manifest.created_text} by {manifest.tool}")
     files = f" in {contents.volumes} volumes" if contents.volumes > 1 else ""
-    console.show(
-        f"  {console.size(contents.size)}{files}, {'signed' if contents.signed else 'not signed'}, {contents.digest}"
-    )
+    console.show(f"  {size(contents.size)}{files}, {'signed' if contents.signed else 'not signed'}, {contents.digest}")
     console.show(f"  for the registry {manifest.registry}")
     if base := manifest.base:
         console.show(f"  {console.delta(base)}")
     console.show("\nimages")
     for image in manifest.images:
         platforms = ", ".join(map(str, image.platforms)) or "artifact"
-        console.show(f"  {image.role:<15} {console.size(image.size):>9}  {platforms}  {image.internal}")
+        console.show(f"  {image.role:<15} {size(image.size):>9}  {platforms}  {image.internal}")
         console.show(f"  {'':<15} {'':>9}  {image.root.digest}")
     console.show("\nfiles")
     blobs = 0
@@ -51,5 +50,5 @@ def _show(contents: Contents) -> None:
         if entry.role == "blob":
             blobs += 1
         else:
-            console.show(f"  {entry.role:<15} {console.size(entry.size):>9}  {entry.path}")
-    console.show(f"  {'blobs':<15} {console.size(contents.blobs_size):>9}  {blobs} files")
+            console.show(f"  {entry.role:<15} {size(entry.size):>9}  {entry.path}")
+    console.show(f"  {'blobs':<15} {size(contents.blobs_size):>9}  {blobs} files")

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import click
 
-from bundler.cli import console
+from bundler.cli.progress import progress_for
 from bundler.errors import UsageError
 from bundler.model.progress import Progress, SilentProgress
 
@@ -299,7 +299,7 @@ def progress(*, quiet: bool, verbose: bool) -> Progress:
     if verbose:
         logging.basicConfig(stream=sys.stderr, format="%(message)s")
         logging.getLogger("bundler").setLevel(logging.DEBUG)
-    return SilentProgress() if quiet else console.progress_for(sys.stderr, os.environ)
+    return SilentProgress() if quiet else progress_for(sys.stderr, os.environ)
 
 
 def source_date_epoch() -> int | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bundler.cli import console, options
+from bundler.model.size import size
 
 if TYPE_CHECKING:
     from bundler.effects.registry.endpoint import Access
@@ -87,15 +88,15 @@ def command(
 def _show(done: PushPlan | Receipt) -> None:
     from bundler.steps.transport.push_plan import PushPlan  # noqa: PLC0415
 
-    present = console.size(done.bytes_present or 0)
+    present = size(done.bytes_present or 0)
     if isinstance(done, PushPlan):
         for image in done.images:
             console.show(str(image.named.target))
-        console.show(f"would send {console.size(done.bytes_to_send)}; the registry has {present}")
+        console.show(f"would send {size(done.bytes_to_send)}; the registry has {present}")
         return
     for pushed in done.images:
         console.show(f"{pushed.reference}@{pushed.digest}")
     if done.unchanged:
         console.show(f"nothing to send: the registry has all {present}")
     elif done.bytes_sent is not None:
-        console.show(f"sent {console.size(done.bytes_sent)} in {done.blobs_sent} blobs; {present} were there")
+        console.show(f"sent {size(done.bytes_sent)} in {done.blobs_sent} blobs; {present} were there")

@@ -17,7 +17,7 @@ COMMANDS: Final = (
     *("preflight", "install", "status", "uninstall"),
 )
 # Distribution -> the package it brings. Their own dependencies are not needed for what is used of them.
-VENDORED: Final = {"click": "click", "pyyaml": "yaml", "rich": "rich"}
+VENDORED: Final = {"click": "click", "pyyaml": "yaml"}
 DISTRIBUTION: Final = "feast-airgap-bundler"
 
 _LICENCE_NAMES: Final = ("LICEN", "NOTICE", "COPYING")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bundler.cli import console, program
+from bundler.cli import console, program, progress
 from bundler.errors import BundlerError, ExitCode, SpecError
+from bundler.model.size import size
 from bundler.steps.transport import push_by_skopeo
 from bundler.steps.transport.push import PushOptions
 
@@ -79,12 +80,12 @@ def test_a_source_date_epoch_that_is_no_number_is_refused(
     [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (249_288_704, "249.3 MB"), (5 * 10**9, "5.00 GB")],
 )
 def test_sizes_are_said_in_decimal_units(amount: int, text: str) -> None:
-    assert console.size(amount) == text
+    assert size(amount) == text
 
 
 def test_progress_without_a_terminal_is_plain_lines() -> None:
     out = io.StringIO()
-    with console.progress_for(out, {}).task("Fetching", total=10, unit="items") as task:
+    with progress.progress_for(out, {}).task("Fetching", total=10, unit="items") as task:
         task.advance(10)
     assert re.fullmatch(r"Fetching: 10 of 10 in \d+\.\d s\n", out.getvalue())
 
