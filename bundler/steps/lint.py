@@ -9,7 +9,7 @@ from bundler.errors import SpecError
 from bundler.feast.operator import crd, validation
 from bundler.feast.operator.capabilities import Capabilities
 from bundler.feast.operator.crd import FeatureStoreCrd
-from bundler.feast.rules import advice
+from bundler.feast.rules import advice, feast_releases
 from bundler.kube import yaml_text
 from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Report, Section, Status
@@ -56,6 +56,7 @@ def _findings(resource: Json, definition: FeatureStoreCrd | None, capabilities: 
         yield Finding("feature-store.required", title, Status.FAIL, (problem,), remedy=remedy)
         return
     yield from advice.advise(resource, capabilities)
+    yield feast_releases.offline_server(resource, None)
 
 
 def _text(file: Path) -> str:

@@ -107,7 +107,7 @@ def rendered(built: Built, folder: Path, **deployment: Any) -> Path:
     document["deployment"] |= deployment
     spec: BundleSpec = spec_reader.read(yaml.safe_dump({**document, "tenants": tenants}), "bundle.yaml")
     config = (built.project / "feature_repo" / "feature_store.yaml").read_text()
-    if deployment.get("topology", "").startswith("enterprise"):
+    if deployment.get("topology", "").startswith("enterprise") and deployment.get("auth") != {"type": "no_auth"}:
         config = config.replace("type: no_auth", "type: kubernetes")
     names = {image["role"]: f"{image['internal']}@{image['root']['digest']}" for image in built.images}  # type: ignore[index]
     images = manifests.DeploymentImages(names["feature-server"], names["kubectl"], "/opt/feast/feature_repo")
@@ -198,6 +198,7 @@ def test_two_tenants_serve_with_one_shared_registry(docker: RehearsalEngine, new
         tmp_path,
         topology="enterprise-shared",
         wiring="mounted",
+        auth={"type": "no_auth"},  # authentication at a shared registry is refused with this Feast
         networkPolicies=POLICIES,
         tls={"caConfigMap": "registry-ca"},
         tenants=[{"name": "team-a", "project": "team_a"}, {"name": "team-b", "project": "team_b"}],

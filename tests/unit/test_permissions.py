@@ -67,3 +67,32 @@ def test_permissions_without_authorization_are_not_enforced() -> None:
 
 def test_a_file_that_does_not_parse_is_left_to_the_check_that_says_so() -> None:
     assert permissions.coverage({"a.py": b"def", "b.py": b"\0"}, "no_auth").status is Status.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize(
+    "permission",
+    [
+        "Permission(name='a', policy=AllowAll)",
+        "Permission(name='a')",
+        "Permission('a', [Entity], None, READ, policy.AllowAll)",
+    ],
+)
+def test_a_policy_that_no_registry_can_read_back_is_named_with_its_place(permission: str) -> None:
+    finding = permissions.policies({"permissions.py": f"\n{permission}".encode()}, "kubernetes")
+    assert finding.status is Status.FAIL
+    assert finding.evidence[0].startswith("permissions.py:2: the policy is AllowAll")
+    assert permissions.policies({"a.py": permission.encode()}, "no_auth").status is Status.MANUAL
+
+
+@pytest.mark.parametrize(
+    "permission",
+    [
+        "Permission(name='a', policy=RoleBasedPolicy(roles=['r']))",
+        "Permission('a', [Entity], None, READ, chosen)",
+        "Permission(**settings)",
+        "Permission(*settings)",
+        "",
+    ],
+)
+def test_other_policies_pass(permission: str) -> None:
+    assert permissions.policies({"a.py": permission.encode()}, "oidc").status is Status.PASS

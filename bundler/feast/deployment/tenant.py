@@ -71,6 +71,8 @@ class Tenant:
     capabilities: Capabilities
     role: FeatureStoreRole = FeatureStoreRole.ALONE
     registry: SharedRegistry | None = None
+    feast_version: str = ""
+    """The release of Feast in the image, e.g. 0.61.0."""
 
     @property
     def names(self) -> Names:

@@ -39,7 +39,11 @@ def tenants(
     found = members(spec)
     registry = _shared_registry(found)
     return tuple(
-        _tenant(member, (own or {}).get(member.deployment.name), baked, capabilities, registry) for member in found
+        replace(
+            _tenant(member, (own or {}).get(member.deployment.name), baked, capabilities, registry),
+            feast_version=spec.feast.version,
+        )
+        for member in found
     )
 
 

@@ -37,6 +37,7 @@ _RESOURCES: Final[Mapping[str, str]] = {
     "TrinoSource": "DataSource",
 }
 _EVERYTHING: Final = frozenset({*_RESOURCES.values(), "Project", "Permission", "ValidationReference"})
+_POLICY_POSITION: Final = 4  # among the arguments of Permission
 _ALL_NAMES: Final = frozenset({"ALL_RESOURCE_TYPES", "FeastObject"})
 _PARENTS: Final[Mapping[str, frozenset[str]]] = {
     # Feast compares by isinstance: a permission for the class covers its subclasses.
@@ -82,6 +83,32 @@ def coverage(sources: Mapping[str, bytes], auth: str) -> Finding:
         return Finding(_CHECK, _TITLE, Status.MANUAL, evidence, remedy="Add them to the types of a Permission.")
     evidence = (f"{len(seen.permissions)} permissions cover {', '.join(sorted(seen.defined)) or 'everything'}",)
     return Finding(_CHECK, _TITLE, Status.PASS, evidence)
+
+
+def policies(sources: Mapping[str, bytes], auth: str) -> Finding:
+    """Find each Permission whose policy is AllowAll, Feast's default: no Feast registry can read it back."""
+    check, title = "feature-repo.permission-policies", "The Feast registry can read back every Permission"
+    allowing = [f"{path}:{call.lineno}" for path, name, call in _calls(sources) if _allows_all(name, call)]
+    if not allowing:
+        return Finding(check, title, Status.PASS, ("no Permission has the policy AllowAll",))
+    status = Status.MANUAL if auth == "no_auth" else Status.FAIL
+    evidence = tuple(
+        f"{place}: the policy is AllowAll (Feast's default), which the Feast registry does not store: servers answer "
+        "\"The list 'policy' must be non-empty.\""
+        for place in allowing
+    )
+    return Finding(check, title, status, evidence, "Write policy=RoleBasedPolicy(roles=[...]).")
+
+
+def _allows_all(name: str, call: ast.Call) -> bool:
+    if name != "Permission" or any(keyword.arg is None for keyword in call.keywords):
+        return False  # **settings may hold a policy
+    if any(isinstance(argument, ast.Starred) for argument in call.args):
+        return False
+    policy = next((keyword.value for keyword in call.keywords if keyword.arg == "policy"), None)
+    if policy is None and len(call.args) > _POLICY_POSITION:
+        policy = call.args[_POLICY_POSITION]
+    return policy is None or _name(policy) == "AllowAll"
 
 
 def _read(sources: Mapping[str, bytes]) -> _Seen:

@@ -9,7 +9,7 @@ from bundler.feast.deployment.persistence import StoreDeclaration, Stores
 from bundler.feast.deployment.tenant import Tenant
 from bundler.feast.deployment.topology import FeatureStoreRole
 from bundler.feast.deployment.wiring import DATA_FOLDER
-from bundler.feast.rules import network_refusals
+from bundler.feast.rules import feast_releases, network_refusals
 from bundler.feast.stores.feature_store_yaml import literal_credentials
 from bundler.model import yaml_document
 
@@ -32,6 +32,7 @@ def _problems(tenant: Tenant, stores: Stores) -> Iterator[str]:
     yield from _of_authorization(tenant)
     yield from network_refusals.problems(tenant, stores)
     yield from _of_the_registry(tenant)
+    yield from feast_releases.shared_registry_problems(tenant)
 
 
 def _of_the_release(tenant: Tenant) -> Iterator[str]:

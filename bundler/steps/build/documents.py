@@ -12,7 +12,7 @@ from bundler.feast.deployment import wiring
 from bundler.feast.deployment.tenant import DeploymentImages
 from bundler.feast.deployment.tenants import Baked
 from bundler.feast.emulation import image_check
-from bundler.feast.rules import advice, permissions
+from bundler.feast.rules import advice, feast_releases, kubectl_image, permissions
 from bundler.kube import yaml_text
 from bundler.model import layout
 from bundler.model.delta import BaseBundle
@@ -205,7 +205,13 @@ def _checks(subject: BuildFacts, emitted: Mapping[str, str]) -> tuple[Finding, .
     for resource in resources:
         found += [lint.accepted(resource, operator.crd)] if operator.crd is not None else []
         found += advice.advise(resource, operator.capabilities)
-    found += [permissions.coverage(server.repo.sources(), server.repo.config.auth) for server in subject.servers]
+        found.append(feast_releases.offline_server(resource, subject.project.spec.feast.version))
+    spec = subject.project.spec
+    for repo in (server.repo for server in subject.servers):
+        found.append(permissions.coverage(repo.sources(), repo.config.auth))
+        found.append(permissions.policies(repo.sources(), repo.config.auth))
+        found.append(feast_releases.mysql_registry(repo.config, spec.feast.version))
+    found.append(kubectl_image.platforms(spec.deployment.cron_job.kubectl.image, spec.target_platforms))
     found += [delta.finding(subject.base, relocation.prefix(subject.project.spec.registry))] if subject.base else []
     _refuse_failed(found, "What would be emitted does not work on the cluster.")
     return tuple(found)
