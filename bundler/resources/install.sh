@@ -9,7 +9,7 @@
 #   sh feast/install.sh all   registry.example.com:5000/feast      the three in turn
 #
 # Each may be repeated: what is there already stays as it is (on OpenShift, which adds pull secrets to accounts, a second
-# apply ends with a conflict: bundler.pyz install knows what to do there). Set in the environment where needed:
+# apply ends with a conflict: use bundler.pyz install there). Set in the environment where needed:
 #   PUBLIC_KEY=FILE        signer's public key (PEM); verify then also checks who made the bundle (needs openssl)
 #   KUBECTL=oc             the program to use in place of kubectl, with options if any
 #   SKOPEO_OPTIONS=...     options of skopeo copy, e.g. --dest-tls-verify=false, --dest-authfile=FILE (skopeo login makes it)
@@ -45,7 +45,7 @@ fail() { # CODE TEXT...
 
 need() { # PROGRAM...
     for program in "$@"; do
-        command -v "$program" >/dev/null 2>&1 || fail 4 "the program $program is not on PATH"
+        command -v "$program" >/dev/null 2>&1 || fail 4 "the program $program is not on PATH: install it"
     done
 }
 
@@ -63,8 +63,8 @@ verify() {
     need sha256sum find sort
     test -f SHA256SUMS || fail 2 "no SHA256SUMS in $here: run this from the folder that the bundle was unpacked to"
     odd=$(find . \( ! -type f ! -type d \) -o -name '*[!A-Za-z0-9_+@.-]*')
-    test -z "$odd" || fail 6 "links, devices or names that no bundle has: $odd"
-    sha256sum --strict --quiet -c SHA256SUMS >&2 || fail 6 "files are missing or altered: do not use this bundle"
+    test -z "$odd" || fail 6 "links, devices or file names that a bundle never contains: $odd"
+    sha256sum --strict --quiet -c SHA256SUMS >&2 || fail 6 "files are missing or altered: do not use this bundle, get it again"
     # A line that occurs once is either a file that nobody listed or a listed path outside of this folder.
     extra=$({
         find . -type f | sed 's|^\./||'
@@ -72,7 +72,7 @@ verify() {
         printf '%s\n' SHA256SUMS
         if test -f bundle.json.sig; then printf '%s\n' bundle.json.sig; fi
     } | LC_ALL=C sort | uniq -u)
-    test -z "$extra" || fail 6 "not listed in SHA256SUMS, so not checked by anyone: $extra"
+    test -z "$extra" || fail 6 "not listed in SHA256SUMS, so not verified; delete them or unpack the bundle again: $extra"
     # bundle.json, which is what is signed, must say the same; each of its files has its digest and its path in a row.
     signed=$({
         sed -n '/^   "digest": /{
@@ -81,11 +81,11 @@ verify() {
         }' bundle.json
         sha256sum bundle.json
     } | LC_ALL=C sort)
-    test "$signed" = "$(LC_ALL=C sort SHA256SUMS)" || fail 6 "bundle.json and SHA256SUMS differ: do not use this bundle"
+    test "$signed" = "$(LC_ALL=C sort SHA256SUMS)" || fail 6 "bundle.json and SHA256SUMS differ: do not use this bundle, get it again"
     if test -n "$key"; then
         need openssl
         openssl dgst -sha256 -verify "$key" -signature bundle.json.sig bundle.json >&2 ||
-            fail 6 "the signature does not fit: do not use this bundle"
+            fail 6 "the signature does not match PUBLIC_KEY: do not use this bundle, ask its sender for the key"
     fi
     say "verified: $(wc -l <SHA256SUMS | tr -d ' ') files"
     base=$(base_of_delta)
@@ -163,7 +163,7 @@ apply() { # REGISTRY
     done 2>>"$work/lacking"
     if test -s "$work/lacking"; then
         cat "$work/lacking" >&2
-        fail 8 "Secrets are not there yet, so no feature store was applied: make them as said, and run this again"
+        fail 8 "Secrets are not there yet, so no feature store was applied: create them as said above, then run this again"
     fi
     on_cluster apply --server-side --validate=$checked -k "$manifests"
     find "$manifests" -name featurestore.yaml | sort | while read -r file; do
@@ -186,7 +186,7 @@ push | apply | all) if test $# -ne 2 || test -z "$2"; then usage 2 >&2; fi ;;
 esac
 registry=${2:-}
 case $registry in
-*://* | */ | /* | *[!A-Za-z0-9._:/-]*) fail 2 "$registry is no registry: write HOST[:PORT][/PREFIX]" ;;
+*://* | */ | /* | *[!A-Za-z0-9._:/-]*) fail 2 "$registry is not a registry: write HOST[:PORT][/PREFIX]" ;;
 esac
 case $command in
 verify) verify ;;

@@ -417,7 +417,7 @@ def test_a_login_that_ended_is_one_finding(site: Site, api: RunningApi) -> None:
         kubeconfig = site.folder / "ended.kubeconfig"
         kubeconfig.write_text(json.dumps(ended))
         report = site.run("preflight", "0.1.0", "--plain-http", status=8, kubeconfig=kubeconfig)
-        assert report["sections"][0]["findings"][0]["evidence"][0].startswith("The cluster does not know you")
+        assert report["sections"][0]["findings"][0]["evidence"][0].startswith("The cluster rejects your credentials")
         site.run("install", "0.1.0", status=8, kubeconfig=kubeconfig)
         assert api.get("namespaces", "feast") is None
 

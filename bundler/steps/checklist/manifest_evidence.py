@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-import yaml
-
-from bundler.model.descriptor import Json
+from bundler.kube import yaml_text
+from bundler.kube.objects import KubeObject
 
 _OPERATOR: Final = "operator/"
 _SECRETS: Final = "secrets/"
@@ -99,18 +98,18 @@ class Emitted:
         """Read manifests (path below ``manifests/`` -> YAML text); raise ``ValueError`` without a FeatureStore."""
         operator = tuple(sorted(path for path in manifests if path.startswith(_OPERATOR)))
         own = [
-            (path, value)
+            (path, KubeObject(document))
             for path in sorted(manifests.keys() - set(operator))
-            for value in yaml.safe_load_all(manifests[path])
-            if isinstance(value, dict)
+            for document in yaml_text.documents(manifests[path], path)
+            if isinstance(document, dict)
         ]
-        stores = [(path, value) for path, value in own if value.get("kind") == "FeatureStore"]
+        stores = [(path, value) for path, value in own if value.kind == "FeatureStore"]
         if not stores:
             raise ValueError("the manifests have no FeatureStore")
-        secrets = tuple(_secret(path, value) for path, value in own if value.get("kind") == "Secret")
+        secrets = tuple(_secret(path, value) for path, value in own if value.kind == "Secret")
         return cls(
             stores=tuple(_store(path, value) for path, value in stores),
-            accounts=tuple(_account(path, value) for path, value in own if value.get("kind") == "ServiceAccount"),
+            accounts=tuple(_account(path, value) for path, value in own if value.kind == "ServiceAccount"),
             shipped=tuple(secret for secret in secrets if not secret.path.startswith(_SECRETS)),
             to_fill=tuple(secret for secret in secrets if secret.path.startswith(_SECRETS)),
             # The operator's manifest has a megabyte: its kinds are found by line, not parsed.
@@ -119,46 +118,30 @@ class Emitted:
         )
 
 
-def _store(path: str, value: dict[str, Json]) -> EmittedStore:
-    spec = value.get("spec")
-    folder = spec.get("feastProjectDir") if isinstance(spec, dict) else None
+def _store(path: str, store: KubeObject) -> EmittedStore:
     return EmittedStore(
-        name=_text(value, "metadata", "name"),
-        namespace=_text(value, "metadata", "namespace"),
+        name=store.name,
+        namespace=store.namespace,
         path=path,
-        init_containers_disabled=_text(spec, "services", "disableInitContainers").lower() or "not set",
-        source=", ".join(folder) if isinstance(folder, dict) else "",
-        uses=tuple(_uses(spec, "spec")),
+        init_containers_disabled=store.text("spec", "services", "disableInitContainers") or "not set",
+        source=", ".join(store.mapping("spec", "feastProjectDir")),
+        uses=tuple(_uses(store.inner("spec"), "spec")),
     )
 
 
-def _uses(value: Json, where: str) -> Iterator[Use]:
-    if not isinstance(value, dict):
-        return
-    image = value.get("image")
+def _uses(part: KubeObject, where: str) -> Iterator[Use]:
+    image = part.get("image")
     if isinstance(image, str):
-        policy = value.get("imagePullPolicy")
-        yield Use(where, image, policy if isinstance(policy, str) else "")
-    for key, child in value.items():
-        yield from _uses(child, f"{where}.{key}")
+        yield Use(where, image, part.text("imagePullPolicy"))
+    for key in part.content:
+        yield from _uses(part.inner(key), f"{where}.{key}")
 
 
-def _secret(path: str, value: dict[str, Json]) -> SecretTemplate:
-    keys: list[str] = []
-    for field in ("stringData", "data"):
-        found = value.get(field)
-        keys += found if isinstance(found, dict) else []
-    return SecretTemplate(path, _text(value, "metadata", "name"), _text(value, "metadata", "namespace"), tuple(keys))
+def _secret(path: str, secret: KubeObject) -> SecretTemplate:
+    keys = (*secret.mapping("stringData"), *secret.mapping("data"))
+    return SecretTemplate(path, secret.name, secret.namespace, keys)
 
 
-def _account(path: str, value: dict[str, Json]) -> AccountEvidence:
-    secrets = value.get("imagePullSecrets")
-    names = [entry["name"] for entry in secrets if isinstance(entry, dict)] if isinstance(secrets, list) else []
-    name, namespace = _text(value, "metadata", "name"), _text(value, "metadata", "namespace")
-    return AccountEvidence(path, name, namespace, tuple(str(name) for name in names))
-
-
-def _text(value: Json, *keys: str) -> str:
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return "" if value is None else str(value)
+def _account(path: str, account: KubeObject) -> AccountEvidence:
+    names = tuple(row.text("name") for row in account.rows("imagePullSecrets"))
+    return AccountEvidence(path, account.name, account.namespace, names)
