@@ -66,9 +66,9 @@ def command(
 
     First operator and CRDs, then namespaces, Secrets, accounts, feature stores; references to images lead to the
     registry given. At the end the online server is asked, inside its pod, for its health and for the features
-    of --feature; what only the earlier bundle had is removed. What is there already stays as it is: run the command again
-    after an interruption, or to see that nothing has drifted. At a terminal it first lists the objects, and asks.
-    Needs kubectl or oc, and nothing else.
+    of --feature; what only the earlier bundle had is removed. What is there already stays as it is: run the
+    command again after an interruption, or to see that nothing has drifted. At a terminal it first lists the objects
+    and asks. Needs kubectl or oc, and nothing else.
     """
     from bundler.effects import files  # noqa: PLC0415  (help stays quick)
     from bundler.steps.install import run as install  # noqa: PLC0415

@@ -5,15 +5,15 @@
     python3 verify.py NAME-VERSION.bundle.tar.001 [--key PUBLIC_KEY.pem]     (all volumes in one folder)
     python3 verify.py FOLDER_IT_WAS_UNPACKED_TO [--key PUBLIC_KEY.pem]
 
-How trust flows, and so what this program does:
+What the signature covers, and what this program checks:
 
 1. bundle.json lists every other file of the bundle with its size and SHA-256; its signature, bundle.json.sig, covers
-   bundle.json. So the signature covers every byte. SHA256SUMS says the same once more, for the program sha256sum.
+   bundle.json. So the signature covers every byte. SHA256SUMS lists the same files for the program sha256sum.
 2. Every file is read and hashed. A missing, altered or extra file is a fault, and so is anything that is not a plain
    file, a path that leaves the bundle, a file that occurs twice, and bytes outside of any file.
 3. A blob (part of a container image) also has its hash as its name; images refer to their parts by these names.
 
-Nothing is unpacked or written. Every fault is printed. Exit code: 0 all is well, 6 a fault was found, 2 wrong usage,
+Nothing is unpacked or written. Every fault is printed. Exit code: 0 no fault, 6 a fault was found, 2 wrong usage,
 4 openssl is missing.
 """
 
@@ -36,7 +36,7 @@ from typing import BinaryIO, NamedTuple
 
 OK, USAGE, OPENSSL_MISSING, FAULTS = 0, 2, 4, 6
 MANIFEST, SIGNATURE, CHECKSUMS, BLOBS = "bundle.json", "bundle.json.sig", "SHA256SUMS", "blobs/sha256/"
-SMALL = 64 << 20  # bytes; no honest bundle.json, SHA256SUMS or signature is larger
+SMALL = 64 << 20  # bytes; no bundle.json, SHA256SUMS or signature of a bundle is larger
 CHUNK = 1 << 20
 BLOCK = 512  # a tar is made of blocks of this size
 
@@ -159,15 +159,13 @@ def volumes_of(path: Path, faults: list[str]) -> list[Path]:
 
 
 def read_tar(path: Path) -> FoundBundle:
-    """Read every member of a tar once, in order; what a bundle never holds is a fault."""
+    """Read every member of a tar once, in order; a member that a bundle never contains is a fault."""
     bundle = FoundBundle({}, {}, [])
     end = 0
     try:
         paths = volumes_of(path, bundle.faults)
-        with (
-            io.BufferedReader(JoinedVolumes(paths), CHUNK) as stream,
-            tarfile.open(fileobj=stream, mode="r:") as archive,
-        ):
+        stream = io.BufferedReader(JoinedVolumes(paths), CHUNK)
+        with stream, tarfile.open(fileobj=stream, mode="r:") as archive:  # Python 3.8 knows no parentheses here
             for member in archive:
                 if not member.isreg() or member.sparse is not None:
                     bundle.faults.append(member.name + ": not a plain file")
@@ -202,7 +200,7 @@ def read_folder(folder: Path) -> FoundBundle:
 
 
 def walk(folder: Path, prefix: str) -> Iterator[tuple[Path, str]]:
-    """Yield path and name inside the bundle of everything below a folder that is no folder itself."""
+    """Yield path and name inside the bundle of everything below a folder except folders."""
     for entry in sorted(folder.iterdir()):
         name = prefix + entry.name
         if entry.is_dir() and not entry.is_symlink():
@@ -232,7 +230,7 @@ def add(bundle: FoundBundle, name: str, stream: BinaryIO, size: int) -> None:
         bundle.small[name] = kept
 
 
-# What the bundle says of its files, and whether that is so.
+# What the bundle lists, compared with the files that it has.
 
 
 def listed_in_manifest(bundle: FoundBundle) -> tuple[dict[str, Seen], list[str]]:
@@ -249,7 +247,7 @@ def listed_in_manifest(bundle: FoundBundle) -> tuple[dict[str, Seen], list[str]]
 
 
 def base_of_delta(bundle: FoundBundle) -> str:
-    """Return name, version and digest of the bundle that a delta leaves layers to; nothing where it is whole."""
+    """Return name, version and digest of the bundle that a delta leaves layers to; empty for a full bundle."""
     base = json.loads(bundle.small[MANIFEST]).get("base")
     if not isinstance(base, dict):
         return ""
@@ -257,7 +255,7 @@ def base_of_delta(bundle: FoundBundle) -> str:
 
 
 def listed_in_checksums(bundle: FoundBundle) -> tuple[dict[str, Seen], list[str]]:
-    """Return what SHA256SUMS lists; it knows no sizes, so they are taken as found."""
+    """Return what SHA256SUMS lists; it has no sizes, so those of the files are used."""
     listed: dict[str, Seen] = {}
     text = bundle.small.get(CHECKSUMS, b"").decode("ascii", "replace")
     for number, line in enumerate(text.splitlines(), 1):
@@ -294,7 +292,7 @@ def misnamed(name: str, seen: Seen) -> bool:
 
 
 def check_signature(bundle: FoundBundle, key: Path) -> list[str]:
-    """Let openssl check the signature over bundle.json; the signature is DER, as openssl wants it."""
+    """Let openssl check the signature over bundle.json; the signature is DER, which openssl requires."""
     if not bundle.small.get(SIGNATURE) or MANIFEST not in bundle.small:
         return [f"there is no signature ({SIGNATURE})"]
     with tempfile.TemporaryDirectory() as folder:
@@ -309,7 +307,7 @@ def check_signature(bundle: FoundBundle, key: Path) -> list[str]:
 
 
 def say(mark: str, text: str) -> None:
-    """Print a line without what could steer a terminal: a hostile bundle chooses its own names."""
+    """Print a line without control characters: a hostile bundle may put them into its file names."""
     sys.stdout.write(f"{mark:<6} {''.join(letter if letter.isprintable() else '?' for letter in text)}\n")
 
 
