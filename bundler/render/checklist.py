@@ -70,7 +70,7 @@ def parse(content: bytes) -> tuple[Report, Cover]:
                 return Report.from_json(report), Cover(name, version, created, rows, bundled, tuple(map(str, notes)))
     except (ValueError, RecursionError) as error:  # also bytes that are no text
         raise VerificationError(f"The bundle's checklist cannot be read: {error}.") from error
-    raise VerificationError("The bundle's checklist is none of this format.")
+    raise VerificationError("The bundle's checklist has an unknown format.")
 
 
 def count_of(report: Report) -> dict[str, int]:

@@ -24,11 +24,11 @@ _INIT_CONTAINERS: Final = {
 }
 _REGISTRY: Final = """\
 Every server has the same image, variables and credentials: the CronJob's commands may run in any of them."""
-_REMOTE: Final = "The shared registry, by the name of its Service."
+_REMOTE: Final = "The shared Feast registry, at the name of its Service."
 _CRON_JOB: Final = """\
 Its pods only run `kubectl exec` into the first container of the pod, so their image has kubectl and the commands run
 there. Each is a container of its own; the next is not run where one fails."""
-_SUSPENDED: Final = "\nIt does not run by itself: tenants register and load what is theirs."
+_SUSPENDED: Final = "\nIt is suspended: each tenant registers and materializes its own features."
 
 
 def of_spec(tenant: Tenant) -> Mapping[str, str]:
@@ -39,7 +39,7 @@ def of_spec(tenant: Tenant) -> Mapping[str, str]:
         project_dir = _MINIMAL if tenant.deployment.wiring == "operator" else _UNUSED
     return {
         "feastProjectDir": project_dir,
-        "authz": "Said outright, because what leaving it out means differs by release of the operator.",
+        "authz": "Set explicitly, because the default differs between releases of the operator.",
         "cronJob": _CRON_JOB + (_SUSPENDED if tenant.role is FeatureStoreRole.SHARED_REGISTRY else ""),
     }
 
@@ -48,7 +48,7 @@ def of_services(tenant: Tenant) -> Mapping[str, str]:
     """Return key of ``spec.services`` -> comment."""
     return {
         "disableInitContainers": _INIT_CONTAINERS[tenant.deployment.wiring],
-        "runFeastApplyOnInit": "Only the CronJob applies: an init container would do so once for each pod.",
+        "runFeastApplyOnInit": "Only the CronJob runs `feast apply`: an init container would run it once for each pod.",
         "registry": _REMOTE if tenant.role is FeatureStoreRole.REGISTRY_CLIENT else _REGISTRY,
-        "securityContext": "Of the pod. The operator has no field for that of its containers.",
+        "securityContext": "Of the pod. The operator has no field for the security context of containers.",
     }

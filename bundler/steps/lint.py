@@ -34,14 +34,16 @@ def run(files: tuple[Path, ...], *, operator_version: str | None, operator_manif
         Section(f"{_name(resource)} ({file})", tuple(_findings(resource, definition, capabilities)))
         for file, resource in found
     )
-    return Report("What an operator would make of it", sections)
+    return Report("What the operator would do with each FeatureStore", sections)
 
 
 def accepted(resource: Json, definition: FeatureStoreCrd) -> Finding:
     """Return whether an operator's own definition accepts a FeatureStore: structural schema and CEL rules."""
     title = "The operator's own definition accepts the FeatureStore"
     if problems := validation.problems(resource, definition):
-        return Finding("feature-store.accepted", title, Status.FAIL, tuple(map(str, problems)), remedy="Correct it.")
+        return Finding(
+            "feature-store.accepted", title, Status.FAIL, tuple(map(str, problems)), remedy="Correct these fields."
+        )
     return Finding("feature-store.accepted", title, Status.PASS, ("no unknown field, no rule of schema or CEL broken",))
 
 
@@ -50,8 +52,8 @@ def _findings(resource: Json, definition: FeatureStoreCrd | None, capabilities: 
         yield accepted(resource, definition)
     spec = resource.get("spec") if isinstance(resource, dict) else None
     if not isinstance(spec, dict) or not isinstance(spec.get("feastProject"), str):
-        problem = "spec.feastProject is missing, or no text" if isinstance(spec, dict) else "spec is no mapping"
-        title = "It has what every release of the operator asks for"
+        problem = "spec.feastProject is missing or not a string" if isinstance(spec, dict) else "spec is not a mapping"
+        title = "It has the fields that every release of the operator requires"
         remedy = "Write spec: {feastProject: NAME}."
         yield Finding("feature-store.required", title, Status.FAIL, (problem,), remedy=remedy)
         return

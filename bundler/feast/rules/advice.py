@@ -1,4 +1,4 @@
-"""What a FeatureStore that the cluster accepts would do all the same: not start, lose data, delete what is registered.
+"""Advice on a FeatureStore that the cluster accepts, but that would not start, lose data or delete registered objects.
 
 Works on any FeatureStore, whoever wrote it. Each check is a finding with its evidence and its remedy.
 """
@@ -100,9 +100,7 @@ def _finds_its_repo(subject: _Subject) -> Finding:
     lost = [server.role for server in subject.servers if not _led_to_a_repo(server)]
     if not lost:
         places = sorted({server.env.get(REPO_FOLDER_VARIABLE, _BASE64_VARIABLE) for server in subject.servers})
-        return _passed(
-            "feature-store.starts", title, f"servers are led to {', '.join(places)}" if places else "no servers"
-        )
+        return _passed("feature-store.starts", title, f"servers read {', '.join(places)}" if places else "no servers")
     cure = (
         "feastProjectDir.packaged with the path of the repo in the image"
         if subject.capabilities.packaged
@@ -111,7 +109,7 @@ def _finds_its_repo(subject: _Subject) -> Finding:
     missing = f"Can't find feature repo configuration file at {subject.working_folder}/feature_store.yaml"
     evidence = (
         f'{", ".join(lost)}: will end with "{missing}"',
-        "disableInitContainers is true, so nothing fills that folder: an empty volume, which hides what the image has",
+        "disableInitContainers is true, so that folder is an empty volume, which hides the files of the image",
     )
     return Finding("feature-store.starts", title, Status.FAIL, evidence, remedy=f"Add {cure}.")
 
@@ -142,7 +140,7 @@ def _apply_keeps_what_is_registered(subject: _Subject) -> Finding:
             title,
             Status.FAIL,
             tuple(problems),
-            remedy=f"Say where the repo is: feastProjectDir, or {REPO_FOLDER_VARIABLE} on every server.",
+            remedy=f"Set the path of the repo: feastProjectDir, or {REPO_FOLDER_VARIABLE} on every server.",
         )
     where = subject.packaged or next(
         (server.env[REPO_FOLDER_VARIABLE] for server in subject.servers if REPO_FOLDER_VARIABLE in server.env),
@@ -173,7 +171,7 @@ def _cron_job_can_run(subject: _Subject) -> Finding:
 
 
 def _first_container_is_complete(subject: _Subject) -> Finding:
-    title = "The container that the CronJob runs its commands in has what the others have"
+    title = "The CronJob's commands run in a container with the settings of all servers"
     if not subject.servers:
         evidence = ("no server is left: the operator refuses this (at least one local server must be configured)",)
         remedy = "Enable the online server, or another."
@@ -203,16 +201,14 @@ def _lacking(first: _Server, other: _Server) -> Iterator[str]:
 
 
 def _authorization_is_said(subject: _Subject) -> Finding:
-    title = "Who may use the feature store is said outright"
+    title = "The authorization of the feature store is set explicitly"
     authz = subject.get("authz")
     if isinstance(authz, dict) and authz.get("noAuth") is False:
-        problem = "authz.noAuth is false: Kubernetes tokens are demanded, and no role is made that could grant anything"
+        problem = "authz.noAuth is false: servers require Kubernetes tokens, and no role exists that could grant access"
     elif authz is None and subject.capabilities.no_auth:
         problem = "authz is left out, which means Kubernetes tokens on this release: requests without one get 401"
     else:
-        kind = (
-            next(iter(authz)) if isinstance(authz, dict) and authz else "none: this release has no other way to say so"
-        )
+        kind = next(iter(authz)) if isinstance(authz, dict) and authz else "none, the default of this release"
         return _passed("feature-store.authorization", title, f"authorization: {kind}")
     return Finding(
         "feature-store.authorization",
@@ -235,7 +231,7 @@ def _state_outlives_the_pod(subject: _Subject) -> Finding:
             title,
             Status.MANUAL,
             tuple(lost),
-            remedy="Use databases or volumes, unless the feature_store.yaml in the image says otherwise anyway.",
+            remedy="Use databases or volumes, unless the feature_store.yaml in the image already names other stores.",
         )
     return _passed("feature-store.state", title, "databases, volumes or buckets")
 

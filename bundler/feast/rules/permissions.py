@@ -64,7 +64,7 @@ def coverage(sources: Mapping[str, bytes], auth: str) -> Finding:
     if auth == "no_auth":
         if seen.permissions:
             evidence = tuple(
-                f"{place}: a Permission, which nothing enforces under no_auth" for place in seen.permissions
+                f"{place}: a Permission, which no server enforces under no_auth" for place in seen.permissions
             )
             return Finding(_CHECK, _TITLE, Status.MANUAL, evidence, remedy="Set auth to kubernetes or oidc.")
         return Finding(_CHECK, _TITLE, Status.NOT_APPLICABLE, ("auth is no_auth, and there are no permissions",))
@@ -73,14 +73,20 @@ def coverage(sources: Mapping[str, bytes], auth: str) -> Finding:
             _CHECK,
             _TITLE,
             Status.FAIL,
-            (f"auth is {auth}, and no Permission is defined: whoever can show a token may do everything",),
+            (f"auth is {auth}, and no Permission is defined: anyone with a valid token may do everything",),
             remedy="Define a Permission for each kind of resource.",
         )
     uncovered = {kind: place for kind, place in sorted(seen.defined.items()) if kind not in seen.covered}
     if uncovered or seen.unclear:
         evidence = tuple(f"{place}: {kind} is covered by no Permission" for kind, place in uncovered.items())
         evidence += tuple(f"{place}: the types of this Permission are not written out" for place in seen.unclear)
-        return Finding(_CHECK, _TITLE, Status.MANUAL, evidence, remedy="Add them to the types of a Permission.")
+        return Finding(
+            _CHECK,
+            _TITLE,
+            Status.MANUAL,
+            evidence,
+            remedy="Add each kind to the types of a Permission.",
+        )
     evidence = (f"{len(seen.permissions)} permissions cover {', '.join(sorted(seen.defined)) or 'everything'}",)
     return Finding(_CHECK, _TITLE, Status.PASS, evidence)
 

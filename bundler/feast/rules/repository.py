@@ -23,7 +23,7 @@ def check_sources(sources: Mapping[str, bytes]) -> None:
         running = f"{sys.version_info.major}.{sys.version_info.minor}"
         raise SpecError(
             f"{count} not compile, as Python {running} reads it.",
-            remedy="Mend it; `feast apply` would fail too. If it is written for a newer Python, run bundler with that.",
+            remedy="Correct it: `feast apply` would fail too. For newer Python code, run bundler with that Python.",
             details=tuple(problems),
         )
 

@@ -39,7 +39,7 @@ def _crd_manifests(facts: ChecklistFacts, emitted: Emitted) -> Iterator[Finding]
     if facts.operator.preinstalled:
         command = f"kubectl get crd {_CRD} -o jsonpath='{{.spec.versions[*].name}}'\n"
         command += f"kubectl get deployments --all-namespaces -o wide | grep feast-operator:{facts.operator.version}"
-        remedy = f"The spec says that the cluster has operator {facts.operator.version} already; see that it does."
+        remedy = f"Check that the cluster already has operator {facts.operator.version}, as the spec says."
         yield manual("crd-manifests", title, remedy, command, "not in the bundle: operator.preinstalled is true")
     elif emitted.crds and emitted.operator_files:
         crds = [f"{path} defines {name}" for name, path in emitted.crds.items()]
@@ -48,8 +48,8 @@ def _crd_manifests(facts: ChecklistFacts, emitted: Emitted) -> Iterator[Finding]
             "crd-manifests", f"{title}: the operator's release {facts.operator.version} is in the bundle", *crds, *files
         )
     else:
-        problem = "no manifest of the bundle defines the CRD, and the operator is not said to be preinstalled"
-        yield Finding("crd-manifests", title, Status.FAIL, (problem,), "Give operator.manifest in the spec.")
+        problem = "no manifest of the bundle defines the CRD, and operator.preinstalled is not true"
+        yield Finding("crd-manifests", title, Status.FAIL, (problem,), "Set operator.manifest in the spec.")
 
 
 def _store_credentials(facts: ChecklistFacts, emitted: Emitted) -> Iterator[Finding]:
@@ -83,23 +83,23 @@ def _python_packages(facts: ChecklistFacts) -> Finding:
         problem = "the build does not say which packages the image has"
         return Finding("python-packages", "Python packages", Status.FAIL, (problem,), BUILD_AGAIN)
     lines.append(f"every version and hash: {layout.LOCK}, {facts.lock}")
-    return passed("python-packages", "Python packages: all are in the image, no index is asked", *lines)
+    return passed("python-packages", "Python packages: all are in the image, no package index is used", *lines)
 
 
 def _service_accounts(facts: ChecklistFacts, emitted: Emitted) -> Iterator[Finding]:
     title = "ServiceAccount configuration"
     if not emitted.accounts:
-        problem = "no manifest makes a ServiceAccount"
+        problem = "no manifest creates a ServiceAccount"
         yield Finding("service-accounts", title, Status.FAIL, (problem,), BUILD_AGAIN)
         return
     lines = [
         f"{account.name}: imagePullSecrets {', '.join(account.pull_secrets) or 'none'} ({account.path})"
         for account in emitted.accounts
     ]
-    yield passed("service-accounts", f"{title}: the accounts are made before the pods that use them", *lines)
+    yield passed("service-accounts", f"{title}: they are created before the pods that use them", *lines)
     for namespace, secret in emitted.pull_secrets:
         command = f"skopeo login --authfile auth.json {facts.registry_host}\n"
         command += f"kubectl -n {namespace} create secret generic {secret}"
         command += " --type=kubernetes.io/dockerconfigjson --from-file=.dockerconfigjson=auth.json"
-        remedy = "Nodes pull with it. No password appears in the shell's history this way."
+        remedy = "Nodes use it to pull images. skopeo asks for the password, so the shell's history does not hold it."
         yield manual("pull-secret", f"Pull secret {secret}", remedy, command, f"namespace {namespace}")

@@ -27,13 +27,13 @@ def assemble(facts: ChecklistFacts) -> tuple[Report, Cover]:
     """Return the checklist and what stands above it."""
     emitted = Emitted.read(facts.manifests)
     sections = [
-        Section("Before you trust it", tuple(_trust(facts))),
-        Section("Feast's list of what must be there beforehand", tuple(artifacts(facts, emitted))),
+        Section("Verify the bundle", tuple(_trust(facts))),
+        Section("Prerequisites of Feast's air-gapped guide", tuple(artifacts(facts, emitted))),
         Section("Feast's six steps", tuple(steps(facts, emitted))),
-        Section("What Feast's list leaves out", tuple(_beyond(facts, emitted))),
+        Section("Prerequisites that Feast's guide does not list", tuple(_beyond(facts, emitted))),
     ]
     if facts.checks:
-        sections.append(Section("What the build tried out", facts.checks))
+        sections.append(Section("Checks that the build ran", facts.checks))
     if facts.rehearsal:
         titled = (replace(one, title=f"{facts.rehearsal.title}: {one.title}") for one in facts.rehearsal.sections)
         sections += titled
@@ -63,17 +63,17 @@ def _trust(facts: ChecklistFacts) -> Iterator[Finding]:
         f"sha256sum {facts.file_name}",
         f"tar -xOf {facts.file_name} {layout.OFFLINE_PROGRAM} > {layout.OFFLINE_PROGRAM}",
     ]
-    remedy = "Compare the sum with the one that the builder gives you on another way, then let every file be checked."
+    remedy = "Get the checksum from the builder over another channel and compare it; then verify every file."
     if facts.signed:
         commands[1:1] = [
             f"tar -xf {facts.file_name} {layout.MANIFEST} {layout.SIGNATURE}",
             f"openssl dgst -sha256 -verify PUBLIC_KEY.pem -signature {layout.SIGNATURE} {layout.MANIFEST}",
         ]
-        remedy = "Check the signature with your own openssl before you run anything of the bundle, then every file."
+        remedy = "Check the signature with your own openssl before you run a program of the bundle; then verify it."
     verify = f"{layout.OFFLINE_COMMAND} verify {facts.file_name}" + (" --key PUBLIC_KEY.pem" if facts.signed else "")
     yield manual("verify", "Verify the bundle where it arrived", remedy, "\n".join((*commands, verify)))
     if not facts.signed:
-        evidence = (f"there is no {layout.SIGNATURE}: the sum of the file is all that says who made it",)
+        evidence = (f"there is no {layout.SIGNATURE}: only the checksum shows that this is the file that was built",)
         yield Finding("signature", "Signature", Status.NOT_APPLICABLE, evidence)
 
 
@@ -92,7 +92,7 @@ def _beyond(facts: ChecklistFacts, emitted: Emitted) -> Iterator[Finding]:
     yield manual(
         "operator-namespace",
         f"The namespace {_OPERATOR_NAMESPACE} exists",
-        "Off OpenShift the operator writes there, wherever it runs itself; without it every FeatureStore fails.",
+        "Except on OpenShift, the operator writes into it wherever it runs. Without it every FeatureStore fails.",
         f"kubectl get namespace {_OPERATOR_NAMESPACE} || kubectl create namespace {_OPERATOR_NAMESPACE}",
     )
 
@@ -110,7 +110,7 @@ def _afterwards(facts: ChecklistFacts, emitted: Emitted) -> Iterator[Finding]:
     yield manual(
         "apply",
         "Install",
-        f"preflight finds what would stop it; install keeps the order, and waits. Or, without Python: "
+        f"preflight reports what would stop the install; install applies everything in order. Without Python: "
         f"{layout.INSTALL_SCRIPT} apply.",
         f"{layout.OFFLINE_COMMAND} preflight {facts.file_name} --registry {facts.registry}\n"
         f"{layout.OFFLINE_COMMAND} install {facts.file_name} --registry {facts.registry} --checklist signed-here",
@@ -124,14 +124,14 @@ def _after_apply(store: EmittedStore) -> Iterator[Finding]:
     yield manual(
         "ready",
         f"The FeatureStore {name} is ready",
-        "Pods that crash are shown as pending; ask the Deployment too.",
+        "The FeatureStore shows crashing pods as pending, so check the Deployment too.",
         f"kubectl -n {namespace} wait featurestore/{name} --for=jsonpath='{{.status.phase}}'=Ready --timeout=10m\n"
         f"kubectl -n {namespace} rollout status deployment/feast-{name}",
     )
     yield manual(
         "first-run",
         f"Features of {name} are applied and materialized once",
-        "Nothing applies them when pods start, so the registry stays empty until the CronJob has run.",
+        "Pods do not run `feast apply` when they start: the Feast registry is empty until the CronJob has run.",
         f"kubectl -n {namespace} create job --from=cronjob/feast-{name} feast-{name}-first\n"
         f"kubectl -n {namespace} wait job/feast-{name}-first --for=condition=Complete --timeout=30m\n"
         f"kubectl -n {namespace} logs job/feast-{name}-first --all-containers",

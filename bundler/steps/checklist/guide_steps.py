@@ -40,14 +40,20 @@ def _push_step(facts: ChecklistFacts) -> Finding:
 
 
 def _init_containers_step(store: EmittedStore) -> Finding:
-    title = "3. Turn init containers off (services.disableInitContainers: true)"
+    title = "3. Disable init containers (services.disableInitContainers: true)"
     line = f"{store.path}: spec.services.disableInitContainers is {store.init_containers_disabled}"
     if store.init_containers_disabled == "true":
         return passed("step-init-containers", title, line)
     if store.source in _IN_IMAGES:
         wired = f"feastProjectDir.{store.source}: they run in images of the bundle, and fetch nothing"
         return Finding("step-init-containers", title, Status.NOT_APPLICABLE, (line, wired))
-    return Finding("step-init-containers", title, Status.FAIL, (line,), "The pods would ask the internet for the repo.")
+    return Finding(
+        "step-init-containers",
+        title,
+        Status.FAIL,
+        (line,),
+        "Set it to true, or pods fetch the repo from the internet.",
+    )
 
 
 def _image_step(facts: ChecklistFacts, emitted: Emitted) -> Finding:
@@ -77,7 +83,7 @@ def _pull_policy_step(facts: ChecklistFacts, emitted: Emitted) -> Finding:
 
 
 def _asks_registry(title: str, lines: list[str]) -> Finding:
-    remedy = "A pod starts only while the registry answers; see that this is meant, or set IfNotPresent in the spec."
+    remedy = "A pod starts only while the registry answers; set IfNotPresent in the spec unless you want this."
     return manual("step-pull-policy", title, remedy, "", *lines)
 
 
@@ -89,4 +95,10 @@ def _pull_secrets_step(emitted: Emitted) -> Finding:
         return Finding("step-pull-secrets", title, Status.NOT_APPLICABLE, (reason,))
     if all(account.pull_secrets for account in emitted.accounts):
         return passed("step-pull-secrets", title, *lines)
-    return Finding("step-pull-secrets", title, Status.FAIL, tuple(lines), "Each account needs them; build again.")
+    return Finding(
+        "step-pull-secrets",
+        title,
+        Status.FAIL,
+        tuple(lines),
+        "Each account needs the pull secrets. Build again.",
+    )
