@@ -39,7 +39,7 @@ USER 1001:0
 """
 
 
-def build(project: Path, cache: Path, output: Path, engine: str = "bundler") -> list[str | Path]:
+def build(project: Path, cache: Path, output: Path, engine: str = "none") -> list[str | Path]:
     """Return the command that builds the bundle."""
     place: list[str | Path] = ["-f", project / "bundle.yaml", "-o", output, "--cache-dir", cache, "--engine", engine]
     return [sys.executable, "-m", "bundler", "build", "-q", *place]

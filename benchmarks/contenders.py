@@ -84,9 +84,9 @@ def python(program: str, *arguments: str | Path) -> list[str]:
     return [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{program}", *map(str, arguments)]
 
 
-def pushed(bundle: Path, address: str, *, engine: str = "bundler", parallel: int = 8) -> list[str]:
+def pushed(bundle: Path, address: str, *, client: str = "bundler", parallel: int = 8) -> list[str]:
     """Return our push, as one calls it."""
-    asked = ["--registry", address, "--plain-http", "--engine", engine, "--parallel", str(parallel), "--quiet"]
+    asked = ["--registry", address, "--plain-http", "--client", client, "--parallel", str(parallel), "--quiet"]
     return [sys.executable, "-m", "bundler", "push", str(bundle), *asked]
 
 
@@ -185,7 +185,7 @@ def pushers(bundle: Path, unpacked: Path) -> dict[str, Contender]:
     found: dict[str, Contender] = {
         "bundler": ours(),
         "bundler, two uploads at a time": ours(parallel=2),
-        "bundler --engine skopeo (verifies all of the bundle first)": ours(engine="skopeo"),
+        "bundler --client skopeo (verifies all of the bundle first)": ours(client="skopeo"),
         "untar, then skopeo": untar,
         "skopeo, from a layout that is unpacked already": lambda _, registry: (
             from_layout(unpacked, registry.address),

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from bundler.steps.rehearsal.options import RehearseOptions
 
 
-_READERS: Final = ("skopeo",)
-_BAKERS: Final = ("docker", "podman")
+_READERS: Final = ("bundler", "skopeo")
+_ENGINES: Final = ("docker", "podman", "none")
 
 
 @click.command(name="build")
@@ -34,13 +34,17 @@ _BAKERS: Final = ("docker", "podman")
 @click.option("--locked", is_flag=True, help="Fail where bundle.lock is absent, instead of making it.")
 @click.option("--dry-run", is_flag=True, help="List the images that would be fetched, with their bytes, and stop.")
 @click.option(
+    "--reader",
+    type=click.Choice(["bundler", "skopeo"]),
+    default="bundler",
+    show_default=True,
+    help="What reads registries. skopeo honours the signature policy of this host (policy.json).",
+)
+@click.option(
     "--engine",
-    "engines",
-    type=click.Choice(["bundler", *_READERS, *_BAKERS]),
-    multiple=True,
-    help="Who does the work; 'bundler' (default): no other program. 'skopeo' reads registries, and honours the host's "
-    "signature policy. 'docker' or 'podman' bakes the image, from a Dockerfile that is kept in the bundle, and comes "
-    "before 'engine' of the spec. Name skopeo and one of these to have both.",
+    metavar="docker|podman|none",
+    help="Container engine that bakes the image, from a Dockerfile that the bundle keeps; none bakes without an engine. "
+    "Comes before 'engine' of the spec.",
 )
 @click.option(
     "--sign-key", type=click.Path(path_type=Path), help="Private key (PEM, ECDSA P-256) to sign the bundle with."
@@ -69,7 +73,8 @@ def command(
     output_dir: Path,
     locked: bool,
     dry_run: bool,
-    engines: tuple[str, ...],
+    reader: str,
+    engine: str | None,
     sign_key: Path | None,
     rehearse: bool,
     rehearse_engine: str | None,
@@ -109,8 +114,8 @@ def command(
         epoch=options.source_date_epoch(),
         locked=locked,
         sign_key=sign_key,
-        engine=_one_of(_READERS, engines) or "bundler",
-        baker=_one_of(_BAKERS, engines) or ("none" if "bundler" in engines else None),
+        engine=reader,
+        baker=_container_engine(engine),
         environment=os.environ,
         rehearsal=_rehearsal(rehearse_engine, store_images, cache_dir) if rehearse else None,
         volume_size=volume_size,
@@ -132,9 +137,10 @@ def _rehearsal(engine: str | None, store_images: Mapping[str, str], cache: Path)
     return RehearseOptions(engine, os.environ, store_images, notes_folder=engine_runs.folder(cache))
 
 
-def _one_of(names: tuple[str, ...], given: tuple[str, ...]) -> str | None:
-    """Return the one of the names that was given; raise ``UsageError`` where two were."""
-    found = sorted({*given} & {*names})
-    if len(found) > 1:
-        raise click.UsageError(f"--engine {' and --engine '.join(found)}: only one of them can do it.")
-    return found[0] if found else None
+def _container_engine(name: str | None) -> str | None:
+    """Return the container engine; raise ``UsageError`` for another word, and for what --engine meant before."""
+    if name in _READERS:
+        raise click.UsageError(f"--engine {name}: what reads registries is now named by --reader {name}.")
+    if name is not None and name not in _ENGINES:
+        raise click.UsageError(f"--engine {name}: the container engines are docker and podman; none bakes without one.")
+    return name

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path)
 
 
+def _renamed(_context: click.Context, _option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise click.UsageError(f"--engine {value}: what sends the images is now named by --client {value}.")
+
+
 @click.command(name="push")
 @options.bundle_argument
 @click.option("--registry", required=True, metavar="HOST[:PORT][/PREFIX]", help="Where to push; replaces the spec's.")
@@ -26,12 +31,13 @@ _FILE = click.Path(path_type=Path)
     "--parallel", type=click.IntRange(1, 64), default=8, show_default=True, help="Uploads at a time, at most."
 )
 @click.option(
-    "--engine",
+    "--client",
     type=click.Choice(["bundler", "skopeo"]),
     default="bundler",
     show_default=True,
-    help="Who pushes; skopeo reads from the bundle served on loopback.",
+    help="What sends the images. skopeo reads them from the bundle, which is served on loopback.",
 )
+@click.option("--engine", hidden=True, callback=_renamed, expose_value=False)
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
 @click.option("--receipt", type=_FILE, help="Also write the receipt (JSON) here.")
 @options.registry_access
@@ -44,7 +50,7 @@ def command(
     registry: str,
     only: tuple[str, ...],
     parallel: int,
-    engine: str,
+    client: str,
     dry_run: bool,
     receipt: Path | None,
     access: Access,
@@ -73,7 +79,7 @@ def command(
     done: PushPlan | Receipt
     if dry_run:
         done = push.plan(bundle, asked, progress)
-    elif engine == "skopeo":
+    elif client == "skopeo":
         from bundler.steps.transport import push_by_skopeo  # noqa: PLC0415  (serves the bundle, which push does not)
 
         done = push_by_skopeo.run(bundle, asked, progress)

@@ -145,5 +145,5 @@ def test_a_dry_run_lists_the_images_and_their_bytes_and_builds_nothing(official:
 
 
 def test_skopeo_as_the_engine_builds_the_same_bundle(official: Built, tmp_path: Path) -> None:
-    again = build(official.project, tmp_path / "cache", tmp_path / "dist", "--locked", "--engine", "skopeo")
+    again = build(official.project, tmp_path / "cache", tmp_path / "dist", "--locked", "--reader", "skopeo")
     assert again.result["digest"] == official.result["digest"]

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from bundler.cli import build as command
+from bundler.cli import push as push_command
 from bundler.effects.blobs import BlobStore
 from bundler.errors import SpecError
 from bundler.model.progress import SilentProgress
@@ -34,24 +35,34 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[BuildRequest]:
     ("options", "reader", "baker"),
     [
         ([], "bundler", None),
-        (["--engine", "bundler"], "bundler", "none"),
-        (["--engine", "skopeo"], "skopeo", None),
+        (["--engine", "none"], "bundler", "none"),
+        (["--reader", "skopeo"], "skopeo", None),
         (["--engine", "docker"], "bundler", "docker"),
-        (["--engine", "skopeo", "--engine", "podman"], "skopeo", "podman"),
+        (["--reader", "skopeo", "--engine", "podman"], "skopeo", "podman"),
     ],
 )
-def test_the_engine_option_says_who_reads_and_who_bakes(
+def test_one_option_says_what_reads_and_another_what_bakes(
     asked: list[BuildRequest], options: list[str], reader: str, baker: str | None
 ) -> None:
     CliRunner().invoke(command.command, options)
     assert [(one.engine, one.baker) for one in asked] == [(reader, baker)]
 
 
-def test_two_engines_cannot_bake_one_image(asked: list[BuildRequest]) -> None:
-    done = CliRunner().invoke(command.command, ["--engine", "docker", "--engine", "podman"])
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [("skopeo", "--reader skopeo"), ("bundler", "--reader bundler"), ("containerd", "docker and podman")],
+)
+def test_another_word_is_answered_with_the_right_one(asked: list[BuildRequest], engine: str, said: str) -> None:
+    done = CliRunner().invoke(command.command, ["--engine", engine])
     assert done.exit_code == 2
-    assert "only one of them" in done.output
+    assert said in done.output
     assert not asked
+
+
+def test_what_push_called_engine_is_answered_with_its_new_name() -> None:
+    done = CliRunner().invoke(push_command.command, ["x.tar", "--registry", "r.example", "--engine", "skopeo"])
+    assert done.exit_code == 2
+    assert "--client skopeo" in done.output
 
 
 def _project(folder: Path, base: str) -> Path:

@@ -16,7 +16,7 @@ from bundler.steps.transport import serve
 from bundler.steps.transport.push import PushOptions
 from bundler.steps.transport.push_plan import PushedImage, Receipt
 
-_INSTALL = "Install skopeo, or push without --engine skopeo."
+_INSTALL = "Install skopeo, or push without --client skopeo."
 _RETRIES = 3
 # What skopeo says where the registry refuses, or is not there.
 BY_REGISTRY = re.compile(
