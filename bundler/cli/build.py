@@ -43,7 +43,7 @@ _ENGINES: Final = ("docker", "podman", "none")
 @click.option(
     "--engine",
     metavar="docker|podman|none",
-    help="Container engine that bakes the image, from a Dockerfile that the bundle keeps; none bakes without an engine. "
+    help="Container engine that bakes the image, from a Dockerfile that the bundle keeps; none bakes without one. "
     "Comes before 'engine' of the spec.",
 )
 @click.option(

@@ -1,15 +1,16 @@
-"""Write files so that a name is either absent or complete."""
+"""Write files so that a name is either absent or complete, and read texts with an error that says what is wrong."""
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
-from bundler.errors import ToolFailedError
+from bundler.errors import BundlerError, SpecError, ToolFailedError
 
 _REMEDIES = {
     errno.ENOSPC: "Free some space there, or choose another folder (--output-dir, --cache-dir).",
@@ -18,6 +19,42 @@ _REMEDIES = {
     errno.EACCES: "Choose a folder that this user may write (--output-dir, --cache-dir).",
     errno.ENOTDIR: "Choose a folder: a part of this path is a file.",
 }
+
+
+TEXT_LIMIT: Final = 16 << 20
+"""Bytes of a text that a person wrote or a tool wrote for people; the longest operator manifest has a tenth of it."""
+
+
+def read_text(
+    path: Path, what: str, *, error: type[BundlerError] = SpecError, missing: str = "", remedy: str = ""
+) -> str:
+    """Return the text of a file in UTF-8; ``what`` it is stands in the error, such as "the spec".
+
+    ``missing`` is the remedy where nothing is there, ``remedy`` the one for everything else. Never waits for a pipe.
+
+    Raises:
+        BundlerError: of the class ``error``. There is no such file, it is not a file, this user may not read it, it is
+            too large, or it is not a text in UTF-8.
+    """
+    what = f"Cannot read {what} {path}"
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise error(f"{what}: it is not a file.", remedy=remedy or "Name a text file.")
+            content = stream.read(TEXT_LIMIT + 1)
+    except FileNotFoundError as absent:
+        raise error(f"{what}: there is no such file.", remedy=missing or remedy or "Correct the path.") from absent
+    except OSError as refused:
+        reason = "it is a folder" if refused.errno == errno.EISDIR else os.strerror(refused.errno or 0)
+        raise error(f"{what}: {reason}.", remedy=remedy or "Name a text file that you may read.") from refused
+    if len(content) > TEXT_LIMIT:
+        raise error(f"{what}: it is larger than {TEXT_LIMIT >> 20} MiB.", remedy=remedy or "Name another file.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as wrong:
+        line = content.count(b"\n", 0, wrong.start) + 1
+        seen = f"byte {wrong.start}, in line {line}, is 0x{content[wrong.start]:02x}"
+        raise error(f"{what}: it is not a text in UTF-8 ({seen}).", remedy=remedy or "Save it as UTF-8.") from wrong
 
 
 @contextmanager
@@ -58,6 +95,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether a name is taken, by whatever it is."""
+    return os.path.lexists(path)
 
 
 def write(path: Path, content: bytes) -> None:

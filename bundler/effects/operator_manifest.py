@@ -7,15 +7,15 @@ from pathlib import Path
 
 import urllib3
 
+from bundler.effects import files
 from bundler.effects.packages import index_tls as trust
-from bundler.errors import RegistryError, SpecError
+from bundler.errors import RegistryError
 from bundler.feast.operator import crd
 from bundler.feast.operator.capabilities import Capabilities
 from bundler.feast.operator.crd import FeatureStoreCrd
 from bundler.feast.operator.images import image_references
 from bundler.model.spec import Operator
 
-_LIMIT = 32 << 20  # bytes; real ones have about 1.4 MB
 # Where the Feast project keeps what it released.
 _RELEASES = "https://raw.githubusercontent.com/feast-dev/feast/v{version}/infra/feast-operator/dist/install.yaml"
 
@@ -55,26 +55,20 @@ def release(operator: Operator, folder: Path) -> OperatorRelease:
 def _text(source: str, folder: Path) -> str:
     if "://" in source:
         return _fetched(source)
-    path = folder / source
-    try:
-        if path.stat().st_size > _LIMIT:
-            raise SpecError(f"operator.manifest: {path} is too large to be one.")
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise SpecError(
-            f"operator.manifest: there is no {path}.",
-            remedy="Download the install.yaml of the operator's release and review it, or correct the path.",
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"operator.manifest: cannot read {path}: {error}.") from error
+    return files.read_text(
+        folder / source,
+        "the operator's manifest",
+        missing="Download the install.yaml of the operator's release and review it, or correct operator.manifest.",
+        remedy="Correct operator.manifest in the spec: it names the install.yaml of the operator's release.",
+    )
 
 
 def _fetched(url: str) -> str:
     try:
         answer = trust.pool(1).request("GET", url, preload_content=False)
-        content = answer.read(_LIMIT + 1)
+        content = answer.read(files.TEXT_LIMIT + 1)
     except urllib3.exceptions.HTTPError as error:
         raise RegistryError(f"operator.manifest: cannot read {url}: {error}.", remedy="Name a file instead.") from error
-    if answer.status != 200 or len(content) > _LIMIT:  # noqa: PLR2004  (HTTP: OK)
+    if answer.status != 200 or len(content) > files.TEXT_LIMIT:  # noqa: PLR2004  (HTTP: OK)
         raise RegistryError(f"operator.manifest: {url} answered {answer.status}.", remedy="Name a file instead.")
     return str(content.decode("utf-8", errors="replace"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from bundler.effects import files
 from bundler.errors import SpecError
 from bundler.feast.operator import crd, validation
 from bundler.feast.operator.capabilities import Capabilities
@@ -21,7 +22,7 @@ def run(files: tuple[Path, ...], *, operator_version: str | None, operator_manif
     Raises:
         SpecError: a file cannot be read or is not YAML, or none holds a FeatureStore.
     """
-    definition = crd.load(_text(operator_manifest), str(operator_manifest)) if operator_manifest else None
+    definition = _definition(operator_manifest) if operator_manifest else None
     capabilities = (
         Capabilities.from_crd(definition)
         if definition is not None
@@ -61,15 +62,12 @@ def _findings(resource: Json, definition: FeatureStoreCrd | None, capabilities: 
     yield feast_releases.offline_server(resource, None)
 
 
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"Cannot read {file}: {error}.") from error
+def _definition(file: Path) -> FeatureStoreCrd:
+    return crd.load(files.read_text(file, "the operator's manifest"), str(file))
 
 
 def _feature_stores(file: Path) -> Iterator[Json]:
-    for document in yaml_text.documents(_text(file), str(file)):
+    for document in yaml_text.documents(files.read_text(file, "a Kubernetes manifest"), str(file)):
         if isinstance(document, dict) and document.get("kind") == "FeatureStore":
             yield document
 

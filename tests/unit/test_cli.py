@@ -54,7 +54,7 @@ def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str])
 def test_an_error_says_what_happened_and_what_to_do(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     status, out, err = run(capsys, "build", "-f", str(tmp_path / "bundle.yaml"))
     assert status == ExitCode.SPEC
-    assert err.startswith("error: There is no spec")
+    assert err.startswith("error: Cannot read the spec")
     assert "-> Name it with --file" in err
     assert not out
 

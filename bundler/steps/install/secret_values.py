@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bundler.effects import files
 from bundler.errors import UsageError
 from bundler.kube import yaml_text
 from bundler.kube.objects import KubeObject
@@ -31,7 +32,7 @@ def read(required: Sequence[RequiredSecret], arguments: Sequence[str]) -> Mappin
         if not matching:
             known = ", ".join(secret.place for secret in required) or "none"
             raise UsageError(f"--secret {name}: the bundle asks for no such Secret.", remedy=f"It asks for: {known}.")
-        text = _read(Path(file))
+        text = files.read_text(Path(file), "the values of a Secret", error=UsageError)
         for secret in matching:
             values = _values(text, Path(file), secret)
             if missing := sorted(key for key in secret.keys if not values.get(key)):
@@ -41,13 +42,6 @@ def read(required: Sequence[RequiredSecret], arguments: Sequence[str]) -> Mappin
                 )
             secrets[secret] = secret.filled(values)
     return secrets
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"Cannot read {file}: {error}.", remedy="Name a text file that you may read.") from error
 
 
 def _values(text: str, file: Path, required: RequiredSecret) -> Mapping[str, str]:

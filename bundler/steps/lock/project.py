@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bundler.effects import feature_repo
+from bundler.effects import feature_repo, files
 from bundler.effects.feature_repo import RepoContents
-from bundler.errors import SpecError
+from bundler.errors import LockError
 from bundler.feast.deployment import topology
 from bundler.feast.stores.feature_store_yaml import FeatureStoreConfig, refuse_credentials
 from bundler.model import lock, spec_reader
@@ -81,7 +81,12 @@ class Project:
 
 def load(file: Path) -> Project:
     """Read the spec and the feature repos; raise ``SpecError`` where one of them cannot be used."""
-    spec = spec_reader.read(_text(file), str(file))
+    spec = spec_reader.read(
+        files.read_text(
+            file, "the spec", missing="Name it with --file, or write one: bundler init REPO -o bundle.yaml"
+        ),
+        str(file),
+    )
     folder = file.resolve().parent
     own = {
         tenant.name: feature_repo.read(folder / tenant.repo.path, tenant.repo) for tenant in spec.tenants if tenant.repo
@@ -94,19 +99,12 @@ def load(file: Path) -> Project:
 
 def read_lock(project: Project) -> BundleLock | None:
     """Return the lock beside the spec, None where there is none; raise ``LockError`` where it cannot be read."""
-    try:
-        text = project.lock_file.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    if not files.is_there(project.lock_file):
         return None
+    text = files.read_text(
+        project.lock_file,
+        "the lock",
+        error=LockError,
+        remedy=f"Remove it and make it again: {project.lock_command}",
+    )
     return lock.read(text, str(project.lock_file))
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise SpecError(
-            f"There is no spec {file}.", remedy="Name it with --file, or write one: bundler init REPO -o bundle.yaml"
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"Cannot read the spec {file}: {error}.") from error

@@ -10,6 +10,7 @@ from typing import Final
 
 import yaml
 
+from bundler.effects import files
 from bundler.effects.certificates import CertificateAuthority
 from bundler.errors import SpecError, UsageError
 from bundler.feast.emulation import pods
@@ -37,7 +38,10 @@ def read(inputs: RehearsalInput, folder: Path | None, version: str | None) -> di
     """Return the manifests: those of the bundle, or of a folder where one is given."""
     if folder is None:
         return dict(inputs.manifests)
-    found = {str(one.relative_to(folder)): one.read_text("utf-8") for one in sorted(folder.rglob("*.yaml"))}
+    found = {
+        str(one.relative_to(folder)): files.read_text(one, "a Kubernetes manifest", error=UsageError)
+        for one in sorted(folder.rglob("*.yaml"))
+    }
     if not found:
         raise UsageError(
             f"{folder} holds no manifest (*.yaml).", remedy="Name the folder of the manifests with --manifests."

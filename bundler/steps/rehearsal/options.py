@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from bundler.effects import files
 from bundler.errors import UsageError
 from bundler.model import assignments
 
@@ -42,8 +43,5 @@ def read_values(path: Path) -> Mapping[str, str]:
     Raises:
         UsageError: the file cannot be read, or a line is not NAME=VALUE.
     """
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"Cannot read {path}: {error}.") from error
+    text = files.read_text(path, "the values of variables", error=UsageError)
     return assignments.parse(text, path, form="NAME=VALUE", remedy="Write one variable a line.")

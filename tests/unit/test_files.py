@@ -1,0 +1,85 @@
+"""Texts are read with one error that names the file, what it is and what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bundler.effects import files
+from bundler.errors import LockError, SpecError, UsageError
+from tests.unit.test_cli import run
+
+
+def test_a_text_is_returned_without_its_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes("\ufeffname: \u00e4\n".encode())
+    assert files.read_text(tmp_path / "a", "the spec") == "name: \u00e4\n"
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda _: None, "there is no such file"),
+        (lambda path: path.mkdir(), "it is not a file|it is a folder"),
+        (os.mkfifo, "it is not a file"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+        (lambda path: path.write_bytes(b"a: 1\nb: \xff\xfe\n"), r"not a text in UTF-8 \(byte 8, in line 2, is 0xff\)"),
+    ],
+)
+def test_what_cannot_be_read_is_named_with_the_reason(tmp_path: Path, make: object, said: str) -> None:
+    path = tmp_path / "bundle.lock"
+    make(path)  # type: ignore[operator]
+    with pytest.raises(LockError, match=f"Cannot read the lock .*bundle.lock: .*({said})"):
+        files.read_text(path, "the lock", error=LockError)
+
+
+def test_more_than_anybody_writes_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "TEXT_LIMIT", 10)
+    (tmp_path / "a").write_text("x" * 10)
+    assert files.read_text(tmp_path / "a", "the spec") == "x" * 10
+    (tmp_path / "a").write_text("x" * 11)
+    with pytest.raises(SpecError, match="larger than"):
+        files.read_text(tmp_path / "a", "the spec")
+
+
+def test_the_remedies_are_those_of_the_caller(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as absent:
+        files.read_text(tmp_path / "a", "the values", error=UsageError, missing="Write it.", remedy="Mend it.")
+    assert absent.value.remedy == "Write it."
+    with pytest.raises(UsageError) as folder:
+        files.read_text(tmp_path, "the values", error=UsageError, missing="Write it.", remedy="Mend it.")
+    assert folder.value.remedy == "Mend it."
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", b""])
+@pytest.mark.parametrize("name", ["bundle.yaml", "bundle.lock", "feature_repo/feature_store.yaml"])
+def test_no_file_of_a_project_ends_a_build_in_a_traceback(
+    name: str, content: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "feature_repo").mkdir()
+    for file, text in (
+        ("feature_repo/feature_store.yaml", "project: x\nregistry: data/registry.db\nprovider: local\n"),
+        ("bundle.yaml", "name: x\nversion: 0.1.0\nregistry: {host: r.example}\n"),
+    ):
+        (tmp_path / file).write_text(text)
+    path = tmp_path / name
+    path.unlink(missing_ok=True)
+    path.mkdir() if content is None else path.write_bytes(content)
+    status, _, err = run(
+        capsys, "build", "-f", str(tmp_path / "bundle.yaml"), "-o", str(tmp_path), "--locked", "--quiet"
+    )
+    assert status == 3, err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", ["lint", "inspect", "verify"])
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
+def test_a_command_that_reads_one_file_refuses_another_kind_in_a_sentence(
+    command: str, content: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "json"
+    path.mkdir() if content is None else path.write_bytes(content)
+    status, _, err = run(capsys, command, str(path))
+    assert status in {2, 3, 6}, err
+    assert "Traceback" not in err
