@@ -13,7 +13,7 @@ import pytest
 
 from bundler.effects.archive.reader import Bundle
 from bundler.effects.blobs import BlobStore
-from bundler.effects.registry.repository import Repository
+from bundler.effects.registry.repository import Repository, UploadBegun
 from bundler.errors import BundlerError, RegistryError, SpecError, UsageError, VerificationError
 from bundler.model import layout
 from bundler.model.digest import Digest
@@ -146,13 +146,17 @@ def test_what_is_left_out_is_found_where_the_base_brought_it(base: Path, registr
     assert registry.manifest("site/feast/another-name", "0.5.0")
 
 
+def _begins_an_upload(repository: Repository, digest: Digest, source: str) -> UploadBegun:
+    return UploadBegun(repository.begin_upload())
+
+
 def test_a_registry_that_takes_nothing_over_is_told_before_anything_is_sent(
     base: Path, registry: RunningRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     renamed = next_version(base.parents[1], base, "0.6.0", "another-name")
     push.run(base, options(registry), SilentProgress())
     before = registry.blobs()
-    monkeypatch.setattr(Repository, "mount", lambda repository, digest, source: repository.begin_upload())  # noqa: ARG005
+    monkeypatch.setattr(Repository, "mount", _begins_an_upload)
     with pytest.raises(RegistryError, match="does not mount it to site/feast/another-name; nothing was sent"):
         push.run(renamed, options(registry, only=("feast/another-name",)), SilentProgress())
     assert registry.blobs() == before

@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import TypeAlias
 from urllib.parse import urlencode
 
 from bundler.effects.registry.auth import Scope
-from bundler.effects.registry.faults import HttpAnswer
+from bundler.effects.registry.faults import HttpAnswer, RefusedError
 from bundler.effects.registry.http import Response
 from bundler.effects.registry.session import Session
 from bundler.errors import RegistryError
@@ -30,6 +31,28 @@ class RegistryManifest:
 
     descriptor: Descriptor
     content: bytes
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """The repository has the blob now."""
+
+
+@dataclass(frozen=True)
+class UploadBegun:
+    """The registry did not mount the blob: it began an upload at ``url`` instead, as the specification allows."""
+
+    url: str
+
+
+@dataclass(frozen=True)
+class NotMounted:
+    """The registry refused; some do, because they need not support mounting."""
+
+    error: RefusedError
+
+
+MountOutcome: TypeAlias = Mounted | UploadBegun | NotMounted
 
 
 class Repository:
@@ -115,24 +138,24 @@ class Repository:
         answer = self._ask("POST", path, f"beginning an upload to {self.name}", (HTTPStatus.ACCEPTED,))
         return self.upload_url(answer)
 
-    def mount(self, digest: Digest, source: str) -> str | None:
-        """Take a blob over from the repository ``source`` (end-11).
-
-        Return None where that worked, or else the URL of the upload that the registry began instead.
-        """
+    def mount(self, digest: Digest, source: str) -> MountOutcome:
+        """Take a blob over from the repository ``source`` (end-11) and return what the registry made of it."""
         query = urlencode({"mount": str(digest), "from": source})
         doing = f"mounting {digest} from {source} in {self.name}"
-        answer = self.session.ask(
-            "POST",
-            f"/v2/{self.name}/blobs/uploads/?{query}",
-            doing=doing,
-            expect=(HTTPStatus.CREATED, HTTPStatus.ACCEPTED),
-            scopes=(self.scope, Scope(source)),
-        )
+        try:
+            answer = self.session.ask(
+                "POST",
+                f"/v2/{self.name}/blobs/uploads/?{query}",
+                doing=doing,
+                expect=(HTTPStatus.CREATED, HTTPStatus.ACCEPTED),
+                scopes=(self.scope, Scope(source)),
+            )
+        except RefusedError as error:
+            return NotMounted(error)
         if answer.status == HTTPStatus.CREATED:
             self.compare(answer, digest, doing)
-            return None
-        return self.upload_url(answer)
+            return Mounted()
+        return UploadBegun(self.upload_url(answer))
 
     def upload_url(self, answer: HttpAnswer) -> str:
         """Return where an upload goes on; raise ``RegistryError`` where the answer does not say."""

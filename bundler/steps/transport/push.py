@@ -16,7 +16,7 @@ from bundler.effects.registry.endpoint import Access, Destination
 from bundler.effects.registry.faults import RefusedError
 from bundler.effects.registry.journal import Journal
 from bundler.effects.registry.meter import Meter
-from bundler.effects.registry.repository import Repository
+from bundler.effects.registry.repository import Mounted, MountOutcome, Repository, UploadBegun
 from bundler.effects.registry.session import Session
 from bundler.effects.registry.upload import CHUNK_SIZE, upload
 from bundler.errors import RegistryError
@@ -179,18 +179,16 @@ class _Push:
         sent = 0
         for target in blob.missing:
             repository = self._repository(target)
-            begun = None
-            if source:
-                there, begun = _mount(repository, content.digest, source)
-                if there:
-                    continue
+            outcome = _mount(repository, content.digest, source) if source else None
+            if isinstance(outcome, Mounted):
+                continue
             meter.note(f"{content.digest.short} to {target}")
             upload(
                 repository,
                 content,
                 journal=self._journal,
                 meter=meter,
-                begun=begun,
+                begun=outcome.url if isinstance(outcome, UploadBegun) else None,
                 chunk_size=self._options.chunk_size,
             )
             sent += 1
@@ -202,15 +200,16 @@ class _Push:
         digest, source = blob.descriptor.digest, blob.present[0]
         for target in blob.missing:
             repository = self._repository(target)
-            there, begun = _mount(repository, digest, source)
-            if not there:
-                if begun:
-                    with suppress(RegistryError):
-                        repository.cancel_upload(begun)
-                raise RegistryError(
-                    f"The registry has {digest} in {source}, and does not mount it to {target}; nothing was sent.",
-                    remedy="Push a bundle that is whole: build it without --base.",
-                )
+            outcome = _mount(repository, digest, source)
+            if isinstance(outcome, Mounted):
+                continue
+            if isinstance(outcome, UploadBegun):
+                with suppress(RegistryError):
+                    repository.cancel_upload(outcome.url)
+            raise RegistryError(
+                f"The registry has {digest} in {source}, and does not mount it to {target}; nothing was sent.",
+                remedy="Push a full bundle instead of the delta: build it without --base.",
+            )
         return _Outcome(mounted=len(blob.missing))
 
     def _below_the_root(self, image: ImagePlan) -> None:
@@ -235,19 +234,15 @@ class _Push:
         return parallel.each(items, work, workers=workers, call_off=self._session.call_off, at_first=at_first)
 
 
-def _mount(repository: Repository, digest: Digest, source: str) -> tuple[bool, str | None]:
-    """Try to take a blob over; return whether it is there now, and else an upload that the registry began instead."""
-    try:
-        begun = repository.mount(digest, source)
-    except RefusedError:
-        return False, None  # some registries refuse what they need not support
-    if begun is None:
-        return True, None
-    if repository.has_blob(digest):  # it was put there by someone, or the mount was only told of wrongly
+def _mount(repository: Repository, digest: Digest, source: str) -> MountOutcome:
+    """Try to take a blob over; an upload that the registry began for a blob that is there all the same is cancelled."""
+    outcome = repository.mount(digest, source)
+    # Somebody else may have put it there, or the registry mounted it and answered as if it had not.
+    if isinstance(outcome, UploadBegun) and repository.has_blob(digest):
         with suppress(RegistryError):
-            repository.cancel_upload(begun)
-        return True, None
-    return False, begun
+            repository.cancel_upload(outcome.url)
+        return Mounted()
+    return outcome
 
 
 def _pushed(image: ImagePlan) -> PushedImage:

@@ -1,0 +1,63 @@
+"""What is read of a blob while it is uploaded: hashed once, in order, however often its bytes are sent."""
+
+from __future__ import annotations
+
+import hashlib
+
+from bundler.effects.archive.blob_content import BlobContent
+from bundler.errors import VerificationError
+
+CHUNK = 1 << 20  # bytes read, hashed and handed to the socket at a time
+
+
+class UploadHasher:
+    """Hashes a content once, in order, however often and in whatever pieces it is sent."""
+
+    def __init__(self, content: BlobContent) -> None:
+        self._content = content
+        self._state = hashlib.sha256()
+        self._position = 0
+
+    def take(self, offset: int, chunk: memoryview) -> None:
+        """Hash what is new in ``chunk``; raise ``VerificationError`` when the end is reached with another digest."""
+        if offset > self._position:
+            self._catch_up(offset)
+        fresh = chunk[self._position - offset :]
+        if not fresh:
+            return
+        self._state.update(fresh)
+        self._position += len(fresh)
+        if self._position == self._content.size and self._state.hexdigest() != self._content.digest.hex:
+            raise _damaged(self._content, f"sha256:{self._state.hexdigest()}")
+
+    def _catch_up(self, offset: int) -> None:
+        """Hash what the registry has already, without sending it."""
+        buffer = memoryview(bytearray(CHUNK))
+        while self._position < offset:
+            chunk = read_chunk(self._content, self._position, buffer[: offset - self._position])
+            self._state.update(chunk)
+            self._position += len(chunk)
+
+
+def _damaged(content: BlobContent, seen: str) -> VerificationError:
+    """Make the error for bytes that are not what their name says."""
+    return VerificationError(
+        f"{content.name} is damaged: its digest should be {content.digest}, and is {seen}.",
+        remedy="Nothing was tagged. Copy the bundle again and compare it with its SHA256SUMS: bundler verify.",
+    )
+
+
+def read_chunk(content: BlobContent, offset: int, view: memoryview) -> memoryview:
+    """Return the next bytes, in ``view``; raise ``VerificationError`` where the file ends too early."""
+    try:
+        count = content.read_into(offset, view)
+    except OSError as error:  # a failing disk or stick: no fault of the registry's
+        raise VerificationError(
+            f"{content.name} cannot be read: {error.strerror}.", remedy="Copy the bundle again, to another medium."
+        ) from error
+    if count <= 0:
+        raise VerificationError(
+            f"{content.name} is damaged: it ends after {offset} of {content.size} bytes.",
+            remedy="Nothing was tagged. Copy the bundle again and compare it with its SHA256SUMS.",
+        )
+    return view[:count]
