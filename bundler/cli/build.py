@@ -32,7 +32,9 @@ _ENGINES: Final = ("docker", "podman", "none")
     help="Folder for NAME-VERSION.bundle.tar.",
 )
 @click.option("--locked", is_flag=True, help="Fail where bundle.lock is absent, instead of making it.")
-@click.option("--dry-run", is_flag=True, help="List the images that would be fetched, with their bytes, and stop.")
+@click.option(
+    "--dry-run", is_flag=True, help="List the steps, and the images that would be fetched with their bytes, and stop."
+)
 @click.option(
     "--reader",
     type=click.Choice(["bundler", "skopeo"]),
@@ -99,15 +101,6 @@ def command(
     if (rehearse_engine or store_images) and not rehearse:
         raise click.UsageError("--rehearse-engine, --redis and --postgres are for a rehearsal: add --rehearse.")
     store, progress = BlobStore(cache_dir), options.progress(quiet=quiet, verbose=verbose)
-    if dry_run:
-        planned = build.plan(spec_file, store, progress, access)
-        if output == "json":
-            console.show_json(planned.to_json())
-            return
-        for image in planned.images:
-            console.show(f"{size(image.missing):>9} of {size(image.size):>9}  {image.reference}")
-        console.show(f"{size(planned.bytes_to_fetch):>9} to fetch; Python and Debian packages come on top")
-        return
     request = build.BuildRequest(
         spec_file=spec_file,
         output_dir=output_dir,
@@ -122,6 +115,17 @@ def command(
         base=base,
         access=access,
     )
+    if dry_run:
+        planned = build.plan(request, store, progress)
+        if output == "json":
+            console.show_json(planned.to_json())
+            return
+        for number, step in enumerate(planned.steps, start=1):
+            console.show(f"{number:>2}. {step.title}")
+        for image in planned.mirror.images:
+            console.show(f"{size(image.missing):>9} of {size(image.size):>9}  {image.reference}")
+        console.show(f"{size(planned.mirror.bytes_to_fetch):>9} to fetch; Python and Debian packages come on top")
+        return
     built = build.run(request, store, progress)
     if output == "json":
         console.show_json(built.to_json())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import json
 from collections import Counter
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Final, Literal
 
 import yaml
@@ -14,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from bundler.errors import LockError
+from bundler.model.digest import Digest
+from bundler.model.platform import Platform
 
 FORMAT: Final = 1
 
@@ -121,6 +125,16 @@ class BundleLock(_Record):
         _check_unique("platform", [row.platform for row in self.platforms])
         _check_unique("image", [row.reference for row in self.images])
         return self
+
+    @cached_property
+    def digest(self) -> Digest:
+        """Digest of the lock's text."""
+        return Digest.of(self.to_text().encode())
+
+    @cached_property
+    def rows(self) -> Mapping[Platform, LockedPlatform]:
+        """Platform -> what its image is made of."""
+        return {Platform.parse(row.platform): row for row in self.platforms}
 
     def to_text(self) -> str:
         """Return the lock as JSON with one wheel, package or image a line, so that a diff shows what moved."""

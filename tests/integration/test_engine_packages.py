@@ -27,7 +27,7 @@ from bundler.oci.filetree import File, FileTree
 from bundler.oci.layer import Layer, write_layer
 from bundler.steps.build import engine_bake
 from bundler.steps.build.bake import ImageIdentity
-from bundler.steps.build.engine_job import BuildJob
+from bundler.steps.build.builder import BuildJob
 from bundler.steps.sources.unpacked_base import UnpackedBase
 from tests.integration.test_debian import HERE
 from tests.support import engines
@@ -122,7 +122,7 @@ def spec(*packages: str) -> BundleSpec:
     return spec_reader.read(f"{SPEC}system_packages: {list(packages)}\n", "bundle.yaml")
 
 
-def order(base: UnpackedBase, folder: Path) -> BuildJob:
+def job(base: UnpackedBase, folder: Path) -> BuildJob:
     """An image of nothing but the base, a system package and a repo."""
     repo = folder / "repo"
     repo.mkdir(exist_ok=True)
@@ -158,11 +158,11 @@ def test_the_bases_package_manager_installs_them_in_a_step_that_is_marked(
     environment: tuple[str, Mapping[str, str]], apt_base: UnpackedBase, store: BlobStore, tmp_path: Path
 ) -> None:
     engine, variables = environment
-    with engine_bake.oven(spec("greeting"), engine, variables, store, SilentProgress()) as oven:
-        image = oven.bake(order(apt_base, tmp_path))
-        (finding,) = oven.findings()
-        written = oven.work.files
-        held = oven.work.contents[HERE].debian_packages
+    with engine_bake.builder(spec("greeting"), engine, variables, store, SilentProgress()) as builder:
+        image = builder.bake(job(apt_base, tmp_path))
+        (finding,) = builder.findings()
+        written = builder.work.files
+        held = builder.work.contents[HERE].debian_packages
     assert held["greeting"] == "1.0-1"
     assert held.keys() - {"greeting"} == apt_base.contents.debian_packages.keys()
     assert "WITH A NETWORK, by build/Dockerfile.system, not locked: greeting" in finding.evidence
@@ -180,8 +180,8 @@ def test_a_package_that_the_sources_do_not_have_is_one_error(
     engine, variables = environment
     with (
         pytest.raises(ToolFailedError, match="apt-get install") as caught,
-        engine_bake.oven(spec("nowhere"), engine, variables, store, SilentProgress()) as oven,
+        engine_bake.builder(spec("nowhere"), engine, variables, store, SilentProgress()) as builder,
     ):
-        oven.bake(order(apt_base, tmp_path))
+        builder.bake(job(apt_base, tmp_path))
     assert "'system_packages'" in caught.value.remedy
     assert any("Unable to locate package nowhere" in line for line in caught.value.details)

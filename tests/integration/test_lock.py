@@ -165,7 +165,7 @@ def test_an_index_that_a_requirement_file_names_is_used_for_locking_and_for_fetc
         assert versions(made)["ours"] == "1.0"
         assert "hunter2" not in made.to_text()
         (ours,) = (found for found in made.platforms[0].wheels if found.name == "ours")
-        options = lock.asked(wanted.project).index_options
+        options = wanted.project.requirements.index_options
         store, python = BlobStore(tmp_path / "other"), lock.image_python(wanted.bases[AMD64], AMD64)
         wheelhouse.fetch([ours], python, store, wheels_dir=None, progress=SilentProgress(), options=options)
         assert store.has(Digest(ours.sha256), ours.size)

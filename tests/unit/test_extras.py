@@ -14,7 +14,6 @@ from bundler.model.digest import Digest
 from bundler.model.progress import SilentProgress
 from bundler.steps.lock import lockfile as locking
 from bundler.steps.lock import project
-from bundler.steps.lock import resolve as lock
 from bundler.steps.lock.project import Project
 
 ALL_SERVERS = frozenset({"registry", "online", "offline", "ui"})
@@ -130,7 +129,7 @@ def test_a_lock_asks_for_what_file_and_deployment_need_together(tmp_path: Path) 
     config = feature_store.parse("project: a\nregistry: r\nonline_store: redis\n", "f")
     deployment = "deployment: {name: demo, auth: {type: kubernetes}, batchEngine: {config: {type: ray.engine}}}\n"
     spec = spec_reader.read(SPEC + deployment, "bundle.yaml")
-    asked = lock.asked(Project(spec, tmp_path / "bundle.yaml", RepoContents((), Digest("0" * 64), config)))
+    asked = Project(spec, tmp_path / "bundle.yaml", RepoContents((), Digest("0" * 64), config)).requirements
     assert asked.asked[0].requirement.extras == {"duckdb", "grpcio", "k8s", "ray", "redis"}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bundler import __version__
@@ -16,7 +16,6 @@ from bundler.feast.rules import advice, feast_releases, kubectl_image, permissio
 from bundler.kube import yaml_text
 from bundler.model import layout
 from bundler.model.delta import BaseBundle
-from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Report, Status
 from bundler.model.lock import BundleLock
 from bundler.model.manifest import BundledImage
@@ -28,7 +27,7 @@ from bundler.render import checklist as checklist_text
 from bundler.render import manifests, mirror_config, sbom
 from bundler.steps import lint
 from bundler.steps.build.bake import BakedServer
-from bundler.steps.build.engine_job import EngineWork
+from bundler.steps.build.builder import EngineWork
 from bundler.steps.bundle import delta
 from bundler.steps.checklist import assemble as checklist
 from bundler.steps.checklist.facts import ChecklistFacts, OperatorFacts, PythonFacts, RepoFacts
@@ -53,7 +52,7 @@ class BuildFacts:
     imported: tuple[Finding, ...]
     """What trying its imports showed, on each platform."""
     signed: bool
-    kitchen: EngineWork | None = None
+    engine_work: EngineWork | None = None
     """What a container engine baked the images from, where one did."""
     base: BaseBundle | None = None
     """What a delta leaves to another bundle."""
@@ -77,27 +76,33 @@ class BuildFacts:
         return {image.reference: image.pinned for image in self.images if image.reference != image.internal}
 
 
-Rehearse = Callable[[Mapping[str, str]], Report]
-"""Rehearses manifests (path -> text) with the images of the bundle."""
-
-
-def write(subject: BuildFacts, rehearse: Rehearse | None = None) -> Mapping[str, bytes]:
-    """Return path in the bundle -> content; what a rehearsal shows becomes part of the checklist.
+def checked(subject: BuildFacts) -> ChecklistFacts:
+    """Render and check the manifests; they are in what is returned, which the checklist is written from.
 
     Raises:
-        SpecError: what was emitted would be refused by the operator's own definition, names an image that the
-            bundle does not bring, or did not serve when it was rehearsed.
+        SpecError: the operator's own definition would refuse a manifest, or one names an image that the bundle does
+            not bring.
     """
-    emitted = _manifests(subject)
-    facts = _facts(subject, emitted)
-    if rehearse:
-        facts = replace(facts, rehearsal=_passed(rehearse(emitted)))
+    return _facts(subject, _manifests(subject))
+
+
+def rehearsed(facts: ChecklistFacts, rehearsal: Report) -> ChecklistFacts:
+    """Add what a rehearsal of the manifests showed; raise ``SpecError`` where they did not serve."""
+    _refuse_failed(rehearsal.findings, "The rehearsal failed: the bundle would not serve as it is.")
+    return replace(facts, rehearsal=rehearsal)
+
+
+def write(subject: BuildFacts, facts: ChecklistFacts) -> Mapping[str, bytes]:
+    """Return path in the bundle -> content of every document; ``facts`` are what ``checked`` returned."""
     report, cover = checklist.assemble(facts)
     texts = {
-        **{layout.manifest(name): text for name, text in emitted.items()},
+        **{layout.manifest(name): text for name, text in facts.manifests.items()},
         **{layout.mirror(name): text for name, text in _mirrors(subject).items()},
         **{layout.sbom(name): text for name, text in _bills(subject)},
-        **{layout.build(name): text for name, text in (subject.kitchen.files if subject.kitchen else {}).items()},
+        **{
+            layout.build(name): text
+            for name, text in (subject.engine_work.files if subject.engine_work else {}).items()
+        },
         layout.LOCK: subject.lock.to_text(),
         layout.CHECKLIST_HTML: checklist_text.to_html(report, cover),
         layout.CHECKLIST_JSON: checklist_text.to_json(report, cover),
@@ -150,7 +155,7 @@ def _bill(subject: BuildFacts, server: BakedServer, platform: Platform, image: I
     )
     packages = [sbom.PythonPackage(wheel.name, wheel.version, wheel.filename, wheel.sha256) for wheel in row.installed]
     packages += [sbom.PythonPackage(name, version) for name, version in held.distributions.items()]
-    in_image = subject.kitchen.held(platform, held) if subject.kitchen else held.debian_packages
+    in_image = subject.engine_work.held(platform, held) if subject.engine_work else held.debian_packages
     suite, distribution = held.os_release.get("VERSION_CODENAME", ""), held.os_release.get("ID", "debian")
     debian = [
         sbom.DebianPackage(name, version, platform.debian_architecture, suite, distribution)
@@ -173,7 +178,7 @@ def _facts(subject: BuildFacts, emitted: Mapping[str, str]) -> ChecklistFacts:
         feast_version=spec.feast.version,
         registry=relocation.prefix(spec.registry),
         base=f"{base} ({', '.join(row.base_digest for row in lock.platforms)})",
-        lock=Digest.of(lock.to_text().encode()),
+        lock=lock.digest,
         signed=subject.signed,
         repos=tuple(
             RepoFacts(
@@ -215,11 +220,6 @@ def _checks(subject: BuildFacts, emitted: Mapping[str, str]) -> tuple[Finding, .
     found += [delta.finding(subject.base, relocation.prefix(subject.project.spec.registry))] if subject.base else []
     _refuse_failed(found, "What would be emitted does not work on the cluster.")
     return tuple(found)
-
-
-def _passed(rehearsal: Report) -> Report:
-    _refuse_failed(rehearsal.findings, "The rehearsal failed: the bundle would not serve as it is.")
-    return rehearsal
 
 
 def _refuse_failed(found: Sequence[Finding], problem: str) -> None:

@@ -33,7 +33,7 @@ from bundler.oci.saved_image import SavedImage
 from bundler.render import dockerfile
 from bundler.render.dockerfile import DockerfileInputs
 from bundler.steps.build import bake, engine_context
-from bundler.steps.build.engine_job import BuildJob, EngineWork
+from bundler.steps.build.builder import BuildJob, EngineWork
 
 # Raise where the same Dockerfile and context would become other layers than before.
 _VERSION: Final = 1
@@ -43,10 +43,10 @@ _CONTENT: Final = re.compile(r"\b(dir|file|multi):[0-9a-f]{64} ")
 
 
 @contextmanager
-def oven(
+def builder(
     spec: BundleSpec, engine: str, environment: Mapping[str, str], store: BlobStore, progress: Progress
 ) -> Iterator[EngineBuilder]:
-    """Yield what bakes in an engine; what it leaves there goes with the block."""
+    """Yield the builder for an engine; what it leaves in the engine is removed when the block ends."""
     with ExitStack() as stack:
         yield EngineBuilder(spec, EngineChoice(engine, environment), store, progress, stack)
 
@@ -65,7 +65,7 @@ class EngineBuilder:
     _baked: dict[str, DockerfileInputs] = field(default_factory=dict)
     _engine: Engine | None = None
 
-    def bake(self, order: BuildJob) -> Image:
+    def bake(self, job: BuildJob) -> Image:
         """Bake an image and put it into the store.
 
         Raises:
@@ -74,24 +74,24 @@ class EngineBuilder:
             ToolFailedError: the engine does not answer or a step failed.
             VerificationError: what the engine made is not what was asked for.
         """
-        recipe = engine_context.recipe(order, self.spec, self.store)
-        files = dict(engine_context.texts(recipe, order))
-        context = tuple(engine_context.files(files, order, self.store))
-        unlabelled = dockerfile.render(replace(recipe, labels={}))[dockerfile.MAIN]  # they are no part of any layer
-        key = _key(self.choice, unlabelled, context, order.base.image)
+        inputs = engine_context.inputs(job, self.spec, self.store)
+        files = dict(engine_context.texts(inputs, job))
+        context = tuple(engine_context.files(files, job, self.store))
+        unlabelled = dockerfile.render(replace(inputs, labels={}))[dockerfile.MAIN]  # they are no part of any layer
+        key = _key(self.choice, unlabelled, context, job.base.image)
         record = self.store.recall(_RECORD, key)
-        layers, title = _recalled(record, self.store) or self._built(recipe, context, order)
+        layers, title = _recalled(record, self.store) or self._built(inputs, context, job)
         self.store.remember(_RECORD, key, {"engine": title, "layers": [layer.to_json() for layer in layers]})
-        image = bake.assemble(order.base.image, layers, order.identity, self.store, epoch=order.created)
-        self._check_packages(image, order)
-        folder = f"{order.tenant}/" if order.tenant else ""
+        image = bake.assemble(job.base.image, layers, job.identity, self.store, epoch=job.created)
+        self._check_packages(image, job)
+        folder = f"{job.tenant}/" if job.tenant else ""
         self.work.files.update({folder + name: text for name, text in files.items()})
-        self._baked[title] = recipe
+        self._baked[title] = inputs
         return image
 
     def findings(self) -> tuple[Finding, ...]:
         """Return what the checklist says of the images."""
-        return tuple(_finding(title, recipe) for title, recipe in self._baked.items())
+        return tuple(_finding(title, inputs) for title, inputs in self._baked.items())
 
     def _connected(self) -> Engine:
         if self._engine is None:
@@ -101,44 +101,44 @@ class EngineBuilder:
         return self._engine
 
     def _built(
-        self, recipe: DockerfileInputs, context: tuple[ContextFile, ...], order: BuildJob
+        self, inputs: DockerfileInputs, context: tuple[ContextFile, ...], job: BuildJob
     ) -> tuple[tuple[Layer, ...], str]:
         engine = self._connected()
-        if (engine.platform.os, engine.platform.architecture) != (order.platform.os, order.platform.architecture):
+        if (engine.platform.os, engine.platform.architecture) != (job.platform.os, job.platform.architecture):
             raise SpecError(
-                f"{engine.title} here builds for {engine.platform}, not for {order.platform}.",
+                f"{engine.title} here builds for {engine.platform}, not for {job.platform}.",
                 remedy="Leave the platform out of 'platforms', or bake without an engine, which can do all of them.",
             )
         with self.progress.task(f"Baking in {engine.title}") as task:
             base, name = f"localhost/{engine.run}/base:latest", f"localhost/{engine.run}/server:latest"
             task.note("loading the base")
-            own = _of_run(order.base.image, engine.run)
+            own = _of_run(job.base.image, engine.run)
             engine.load(base, docker_archive.stream(own, [base], self.store.open), keep=False)
-            if recipe.system:
+            if inputs.system:
                 bare, base = base, f"localhost/{engine.run}/base-system:latest"
                 engine_build.run(engine, Build(context, base, "host", dockerfile.SYSTEM, {"BASE": bare}), task)
             engine_build.run(engine, Build(context, name, "none", dockerfile.MAIN, {"BASE": base}), task)
             with self.store.temporary_folder() as folder:
                 task.note("taking the image out")
                 engine_build.save(engine, name, folder / "saved.tar")
-                layers = self._taken(folder / "saved.tar", order, task)
+                layers = self._taken(folder / "saved.tar", job, task)
         return layers, engine.title
 
-    def _taken(self, saved: Path, order: BuildJob, task: Task) -> tuple[Layer, ...]:
+    def _taken(self, saved: Path, job: BuildJob, task: Task) -> tuple[Layer, ...]:
         try:
             with saved_image.opened(saved) as image:
-                layers = tuple(self._settled(image, order, task))
+                layers = tuple(self._settled(image, job, task))
                 made = image.config
         except ValueError as error:
             raise VerificationError(
                 f"The engine's image cannot be used: {error}.", remedy="Repeat the build."
             ) from error
-        expected = bake.assemble(order.base.image, layers, order.identity, self.store, epoch=order.created)
+        expected = bake.assemble(job.base.image, layers, job.identity, self.store, epoch=job.created)
         _check_config(made, expected.config)
         return layers
 
-    def _settled(self, image: SavedImage, order: BuildJob, task: Task) -> Iterator[Layer]:
-        base = order.base.image
+    def _settled(self, image: SavedImage, job: BuildJob, task: Task) -> Iterator[Layer]:
+        base = job.base.image
         below = len(base.layers)
         if image.config.diff_ids[:below] != tuple(layer.diff_id for layer in base.layers):
             raise ValueError("it is not built on the base")
@@ -156,12 +156,12 @@ class EngineBuilder:
             if layer is not None:
                 yield layer
 
-    def _check_packages(self, image: Image, order: BuildJob) -> None:
+    def _check_packages(self, image: Image, job: BuildJob) -> None:
         """Compare what the image's Python finds with the lock."""
         contents = base_image.contents(image, self.store, progress=self.progress)
-        self.work.contents[order.platform] = contents
+        self.work.contents[job.platform] = contents
         found = contents.distributions
-        expected = {**order.base.contents.distributions, **{one.name: one.version for one in order.row.installed}}
+        expected = {**job.base.contents.distributions, **{one.name: one.version for one in job.row.installed}}
         wrong = [f"- {name} {version}" for name, version in expected.items() if found.get(name) != version]
         wrong += [f"+ {name} {version}" for name, version in found.items() if expected.get(name) != version]
         if wrong:
@@ -172,12 +172,12 @@ class EngineBuilder:
             )
 
 
-def _finding(engine: str, recipe: DockerfileInputs) -> Finding:
-    network = recipe.system.packages if recipe.system else ()
+def _finding(engine: str, inputs: DockerfileInputs) -> Finding:
+    network = inputs.system.packages if inputs.system else ()
     lines = [f"baked by {engine} from {layout.build(dockerfile.MAIN)}"]
     lines += [f"WITH A NETWORK, by {layout.build(dockerfile.SYSTEM)}, not locked: {name}" for name in network]
     lines += ["without a network: every Python package, by its hash from the lock"]
-    lines += [f"built from source, without a network, by tools of the lock: {name}" for name in recipe.sources]
+    lines += [f"built from source, without a network, by tools of the lock: {name}" for name in inputs.sources]
     lines += [
         "times of files, folders of the base and what running left are set by bundler, the rest is as the steps make it"
         + (": another day's system packages make another image" if network else ": the same steps, the same image")

@@ -1,4 +1,4 @@
-"""What a container engine bakes from: the recipe of the Dockerfile, and the files of the build context."""
+"""What a container engine bakes from: the inputs of the Dockerfile, and the files of the build context."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bundler.model.spec import BundleSpec
 from bundler.render import dockerfile
 from bundler.render.dockerfile import DockerfileInputs, SystemPackages
 from bundler.steps.build import bake, wheel_layers
-from bundler.steps.build.engine_job import BuildJob
+from bundler.steps.build.builder import BuildJob
 from bundler.steps.sources.unpacked_base import UnpackedBase
 from bundler.wheels.archive import WheelArchive
 
@@ -27,37 +27,37 @@ _APT: Final = frozenset({"debian", "ubuntu"})
 _RPM: Final = frozenset({"rhel", "fedora", "centos"})
 
 
-def recipe(order: BuildJob, spec: BundleSpec, store: BlobStore) -> DockerfileInputs:
+def inputs(job: BuildJob, spec: BundleSpec, store: BlobStore) -> DockerfileInputs:
     """Return what the Dockerfile of an image is written from.
 
     Raises:
         SpecError: the base's package manager is not known, and there are system packages to install.
     """
-    python = order.base.contents.python
+    python = job.base.contents.python
     if python is None:
         raise AssertionError("the lock was made for a base that has Python")
-    base = order.base.image
+    base = job.base.image
     return DockerfileInputs(
-        title=f"{order.identity.title} {order.identity.version}",
+        title=f"{job.identity.title} {job.identity.version}",
         base=f"localhost/bundler/base:{str(base.descriptor.digest).replace(':', '-')}",
-        base_name=f"{order.identity.base_name or 'an archive'}, {base.descriptor.digest}",
+        base_name=f"{job.identity.base_name or 'an archive'}, {base.descriptor.digest}",
         user=base.config.user,
         python=python.executable,
         site_packages=python.site_packages,
         home=str(Path(wiring.REPO_FOLDER).parent),
         repo_folder=wiring.REPO_FOLDER,
         epoch=bake.LAYER_EPOCH,
-        labels=order.identity.labels(),
-        packages=bool(order.row.installed),
-        sources=tuple(source.name for source in order.row.sources),
-        writable=_written_at_start(order, store),
-        system=_system(spec, order.base),
+        labels=job.identity.labels(),
+        packages=bool(job.row.installed),
+        sources=tuple(source.name for source in job.row.sources),
+        writable=_written_at_start(job, store),
+        system=_system(spec, job.base),
     )
 
 
-def _written_at_start(order: BuildJob, store: BlobStore) -> str:
+def _written_at_start(job: BuildJob, store: BlobStore) -> str:
     """Return the file of Feast's that its server writes, empty where this release has none."""
-    feast = next((wheel for wheel in order.row.wheels if wheel.name == "feast"), None)
+    feast = next((wheel for wheel in job.row.wheels if wheel.name == "feast"), None)
     if feast is None:
         return ""
     with store.open(Digest(feast.sha256)) as stream:
@@ -82,31 +82,31 @@ def _system(spec: BundleSpec, base: UnpackedBase) -> SystemPackages | None:
     )
 
 
-def texts(recipe: DockerfileInputs, order: BuildJob) -> Iterator[tuple[str, str]]:
+def texts(inputs: DockerfileInputs, job: BuildJob) -> Iterator[tuple[str, str]]:
     """Yield path and text of what is written for the build; it is kept in the bundle."""
-    yield from dockerfile.render(recipe).items()
-    if recipe.packages:
-        yield "requirements.txt", dockerfile.requirements(order.row.wheels)
-    if recipe.sources:
-        yield "sources.txt", dockerfile.requirements(order.row.sources)
+    yield from dockerfile.render(inputs).items()
+    if inputs.packages:
+        yield "requirements.txt", dockerfile.requirements(job.row.wheels)
+    if inputs.sources:
+        yield "sources.txt", dockerfile.requirements(job.row.sources)
 
 
-def files(texts: Mapping[str, str], order: BuildJob, store: BlobStore) -> Iterator[ContextFile]:
+def files(texts: Mapping[str, str], job: BuildJob, store: BlobStore) -> Iterator[ContextFile]:
     """Yield every file of the context: texts, pip, what the lock names, the feature repo; nothing else."""
     for name, text in texts.items():
         yield _in_memory(name, text.encode())
     for path, place in pip_source.files():
         yield _in_memory(f"pip/{path}", place.read_bytes())
     folders: Mapping[str, Sequence[LockedWheel | LockedSource]] = {
-        "wheels": order.row.wheels,
-        "sources": order.row.sources,
-        "tools": order.row.tools,
+        "wheels": job.row.wheels,
+        "sources": job.row.sources,
+        "tools": job.row.tools,
     }
     for folder, locked in folders.items():
         for one in locked:
             digest = Digest(one.sha256)
             yield ContextFile(f"{folder}/{one.filename}", one.size, partial(store.open, digest), digest)
-    for file in order.repo.files:
+    for file in job.repo.files:
         yield ContextFile(
             f"feature_repo/{file.path}",
             file.size,

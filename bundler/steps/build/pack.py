@@ -104,10 +104,12 @@ def run(
     progress: Progress,
     signing_key: SigningKey | None = None,
     volume_size: int | None = None,
+    described: Described | None = None,
 ) -> Packed:
     """Write the bundle into ``folder`` and verify what was written; only then it gets its name.
 
-    ``volume_size`` is the most bytes of a file: a longer bundle goes into volumes.
+    ``volume_size`` is the most bytes of a file: a longer bundle goes into volumes. ``described`` is what ``describe``
+    says of the plan's images, where the caller knows it already.
 
     Raises:
         UsageError: the signing key cannot be used, or volumes would be too many (found before anything is written).
@@ -115,7 +117,7 @@ def run(
         ToolFailedError: no space, no right, ...
     """
     key = signing.load_key(signing_key.path, signing_key.password) if signing_key else None
-    manifest, members = members_of(plan, store)
+    manifest, members = members_of(plan, store, described)
     content = manifest.to_bytes()
     members = [*members, NewFile.of(layout.MANIFEST, content), NewFile.of(layout.CHECKSUMS, checksums(manifest))]
     if key:
@@ -136,9 +138,11 @@ def run(
     return Packed(written.paths[0], written.size, Digest.of(content), manifest, volumes)
 
 
-def members_of(plan: PackPlan, store: BlobStore) -> tuple[BundleManifest, list[NewFile]]:
+def members_of(
+    plan: PackPlan, store: BlobStore, described: Described | None = None
+) -> tuple[BundleManifest, list[NewFile]]:
     """Return the manifest of a bundle and every file that it lists."""
-    described = describe(plan.images, store)
+    described = described or describe(plan.images, store)
     made_here = _made_here(plan, described.images)
     left_out = plan.base.blobs if plan.base else {}
     if clash := plan.documents.keys() & (made_here.keys() | layout.UNLISTED):

@@ -20,7 +20,7 @@ from bundler.feast.stores.extras import extras_for
 from bundler.feast.stores.feature_store_yaml import FILE_NAME, FeatureStoreConfig, literal_credentials
 from bundler.model import spec_reader, yaml_document
 from bundler.model.spec import FeatureRepoSpec
-from bundler.steps.lock.resolve import SERVERS
+from bundler.steps.lock.project import SERVERS
 
 _NEWEST_KNOWN_FEAST: Final = "0.66.0"
 _LONGEST_NAME: Final = 43  # of a FeatureStore, see spec_parts

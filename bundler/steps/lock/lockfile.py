@@ -26,7 +26,7 @@ from bundler.steps.lock import project
 from bundler.steps.lock import resolve as lock
 from bundler.steps.lock.project import Project
 from bundler.steps.lock.resolve import LockInputs
-from bundler.steps.sources.gather import GatheredImage, Gathering
+from bundler.steps.sources.gather import GatheredBases, GatheredImage, Gathering
 from bundler.steps.sources.mirror import MirrorPlan
 from bundler.steps.sources.unpacked_base import UnpackedBase
 
@@ -67,7 +67,27 @@ class WrittenLock:
     changes: tuple[str, ...]
 
 
-def gathered(
+@dataclass(frozen=True)
+class GatherJob:
+    """What is to be gathered of a project that has passed the checks; each part is fetched when it is asked for."""
+
+    gathering: Gathering
+    operator: OperatorRelease
+
+    def bases(self) -> GatheredBases:
+        """Bring the base of each platform into the store."""
+        return self.gathering.bases()
+
+    def images(self) -> tuple[GatheredImage, ...]:
+        """Bring every other image into the store."""
+        return self.gathering.others(self.operator.images)
+
+    def gathered(self, bases: GatheredBases, images: tuple[GatheredImage, ...]) -> Gathered:
+        """Return both together with the operator's release."""
+        return Gathered(bases.platforms, bases.locked, images, self.operator)
+
+
+def gather_job(
     loaded: Project,
     pinned: BundleLock | None,
     store: BlobStore,
@@ -76,20 +96,33 @@ def gathered(
     refresh: bool = False,
     engine: str = "bundler",
     access: Access | None = None,
-) -> Gathered:
-    """Bring bases, images and the operator's manifest into the store, images by the digests of a lock.
+) -> GatherJob:
+    """Check a project and return what brings its images into the store, by the digests of a lock.
 
     Raises:
         SpecError: before anything is fetched, where the spec or its requirements cannot be met.
     """
-    lock.asked(loaded)  # what this refuses need not wait for what is fetched
+    _ = loaded.requirements  # what reading them refuses need not wait for what is fetched
     gathering = Gathering(
         loaded.spec, store, progress, _digests(pinned), refresh=refresh, engine=engine, access=access or Access()
     )
     operator = operator_manifest.release(loaded.spec.operator, loaded.folder)
     _check(loaded, operator, gathering.references(operator.images))
-    bases = gathering.bases()
-    return Gathered(bases.platforms, bases.locked, gathering.others(operator.images), operator)
+    return GatherJob(gathering, operator)
+
+
+def gathered(
+    loaded: Project,
+    pinned: BundleLock | None,
+    store: BlobStore,
+    progress: Progress,
+    *,
+    refresh: bool = False,
+    access: Access | None = None,
+) -> Gathered:
+    """Check a project and bring all its images into the store; raises as ``gather_job`` and as fetching does."""
+    job = gather_job(loaded, pinned, store, progress, refresh=refresh, access=access)
+    return job.gathered(job.bases(), job.images())
 
 
 def _check(loaded: Project, operator: OperatorRelease, mirrored: Sequence[str]) -> None:

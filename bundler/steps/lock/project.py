@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -12,13 +13,18 @@ from bundler.effects import feature_repo, files
 from bundler.effects.feature_repo import RepoContents
 from bundler.errors import LockError
 from bundler.feast.deployment import topology
+from bundler.feast.stores.extras import extras_for
 from bundler.feast.stores.feature_store_yaml import FeatureStoreConfig, refuse_credentials
 from bundler.model import lock, spec_reader
 from bundler.model.digest import Digest
 from bundler.model.lock import BundleLock
 from bundler.model.spec import BundleSpec
+from bundler.steps.lock import requirements
+from bundler.steps.lock.requirements import Requirements
 
 LOCK_NAME: Final = "bundle.lock"
+# The operator may start each of them from the one image, so the image can run each of them.
+SERVERS: Final = frozenset({"registry", "online", "offline", "ui"})
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,22 @@ class Project:
             return self.repo.fingerprint
         lines = [f"{name} {one.fingerprint}\n" for name, one in sorted(self.own.items())]
         return Digest.of(f"{self.repo.fingerprint}\n{''.join(lines)}".encode())
+
+    @cached_property
+    def requirements(self) -> Requirements:
+        """What the spec asks for, with the extras of Feast that stores and servers of all its repos need.
+
+        The requirement files are read once, when this is first asked for.
+
+        Raises:
+            SpecError: a requirement file does not exist.
+        """
+        extras = set(self.spec.feast.extras)
+        for need in self.needs():
+            extras |= extras_for(
+                need.config, servers=SERVERS, auth=need.auth, engine=need.engine, release=self.spec.feast.version
+            )
+        return requirements.read(self.spec, self.folder, sorted(extras))
 
     def needs(self) -> Iterator[Need]:
         """Yield what each deployment needs; its own settings come before those of feature_store.yaml."""

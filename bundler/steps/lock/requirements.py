@@ -44,6 +44,15 @@ _FAULTS: Final = {"gunicorn": _Fault(SpecifierSet(">=25.1,<26"), "<25.1", "can h
 
 
 @dataclass(frozen=True)
+class _Line:
+    """A line of a requirement file, and where it is for people."""
+
+    path: Path
+    place: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Asked:
     """One requirement, and the file and line that ask for it."""
 
@@ -123,15 +132,15 @@ def read(spec: BundleSpec, folder: Path, extras: Sequence[str]) -> Requirements:
     asked = [Asked(feast, "feast.version of the spec")]
     asked += [Asked(Requirement(line), "packages of the spec") for line in spec.packages]
     asked += [Asked(Requirement(line), "sdists of the spec") for line in spec.sdists]
-    rows = [row for name in spec.requirements for row in _lines(file(folder, name), name, frozenset())]
-    found = [(_parsed(line), place, line) for place, line in rows]
+    lines = [line for name in spec.requirements for line in _lines(file(folder, name), name, frozenset())]
+    parsed = [(_parsed(line.text), line) for line in lines]
     asked += [
-        Asked(requirement, place, frozenset(_HASH.findall(line)))
-        for requirement, place, line in found
+        Asked(requirement, line.place, frozenset(_HASH.findall(line.text)))
+        for requirement, line in parsed
         if requirement is not None
     ]
-    options = tuple(line for requirement, _, line in found if requirement is None)
-    constraints = [line for name in spec.requirements for line in _constraints(file(folder, name), name)]
+    options = tuple(line.text for requirement, line in parsed if requirement is None)
+    constraints = [text for line in lines for text in _constraints(line)]
     return Requirements(tuple(asked), options, tuple(constraints))
 
 
@@ -150,8 +159,8 @@ def file(folder: Path, name: str) -> Path:
     return path
 
 
-def _lines(path: Path, name: str, above: frozenset[Path]) -> Iterator[tuple[str, str]]:
-    """Yield place and text of each line, those of included files too."""
+def _lines(path: Path, name: str, above: frozenset[Path]) -> Iterator[_Line]:
+    """Yield each line that says something, those of included files too."""
     pending = ""
     for number, raw in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
         text = pending + raw
@@ -159,18 +168,17 @@ def _lines(path: Path, name: str, above: frozenset[Path]) -> Iterator[tuple[str,
         line = "" if pending else _COMMENT.sub("", text).strip()
         included = _INCLUDED.match(line)
         if not included:
-            yield from [(f"{name}:{number}", line)] if line else []
+            yield from [_Line(path, f"{name}:{number}", line)] if line else []
             continue
         other = path.parent / included[1]
         if other.is_file() and other.resolve() not in above:  # uv says what is wrong with it where it is not
             yield from _lines(other, included[1], above | {path.resolve()})
 
 
-def _constraints(path: Path, name: str) -> Iterator[str]:
-    """Yield the lines of constraint files that a requirement file names, and those that they include."""
-    for _, line in _lines(path, name, frozenset()):
-        if (named := _CONSTRAINTS.match(line)) and (other := path.parent / named[1]).is_file():
-            yield from (text for _, text in _lines(other, named[1], frozenset()))
+def _constraints(line: _Line) -> Iterator[str]:
+    """Yield the lines of the constraint file that a line names, and those that it includes."""
+    if (named := _CONSTRAINTS.match(line.text)) and (other := line.path.parent / named[1]).is_file():
+        yield from (inner.text for inner in _lines(other, named[1], frozenset()))
 
 
 def bounds(wanted: Requirements, held: Mapping[str, str], release: ReleaseLock | None, python: ImagePython) -> Bounds:

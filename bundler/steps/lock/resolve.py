@@ -13,7 +13,6 @@ from bundler.effects.blobs import BlobStore
 from bundler.effects.packages import feast_release, uv, wheelhouse
 from bundler.effects.packages.uv import Resolution
 from bundler.errors import SpecError, UsageError
-from bundler.feast.stores.extras import extras_for
 from bundler.model import spec_reader
 from bundler.model.lock import BundleLock, LockedImage, LockedPlatform
 from bundler.model.platform import Platform
@@ -23,13 +22,9 @@ from bundler.oci.layer import COMPRESSOR
 from bundler.steps.lock import requirements
 from bundler.steps.lock import sdists as lock_sources
 from bundler.steps.lock.project import Project
-from bundler.steps.lock.requirements import Requirements
 from bundler.steps.lock.sdists import Asking
 from bundler.steps.sources.unpacked_base import UnpackedBase
 from bundler.wheels.compatibility import ImagePython
-
-# The operator may start each of them from the one image, so the image can run each of them.
-SERVERS = frozenset({"registry", "online", "offline", "ui"})
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,7 @@ def run(inputs: LockInputs, store: BlobStore, progress: Progress) -> BundleLock:
         spec=str(spec_reader.fingerprint(inputs.project.spec)),
         repo=str(inputs.project.fingerprint),
         compressor=COMPRESSOR,
-        requirements=asked(inputs.project).lines(),
+        requirements=inputs.project.requirements.lines(),
         constraints=", ".join(dict.fromkeys(sources)),
         platforms=tuple(rows),
         images=inputs.images,
@@ -99,7 +94,7 @@ def stale(lock: BundleLock, now: LockInputs) -> tuple[str, ...]:
         ("platforms", " ".join(row.platform for row in lock.platforms), " ".join(map(str, bases))),
     ]
     locked = {row.platform: row for row in lock.platforms}
-    lines = _moved(lock.requirements, asked(now.project).lines())
+    lines = _moved(lock.requirements, now.project.requirements.lines())
     for platform, base in bases.items():
         if (row := locked.get(str(platform))) is not None:
             pairs.append((f"{platform} base", row.base_digest, str(base.image.descriptor.digest)))
@@ -141,17 +136,6 @@ def image_python(base: UnpackedBase, platform: Platform) -> ImagePython:
     return ImagePython(python.version, python.full_version.rstrip("+"), glibc, platform)
 
 
-def asked(project: Project) -> Requirements:
-    """Return what a spec asks for, with the extras of Feast that stores and servers of all its repos need."""
-    spec = project.spec
-    extras = set(spec.feast.extras)
-    for need in project.needs():
-        extras |= extras_for(
-            need.config, servers=SERVERS, auth=need.auth, engine=need.engine, release=spec.feast.version
-        )
-    return requirements.read(spec, project.folder, sorted(extras))
-
-
 def _platform(
     inputs: LockInputs, platform: Platform, preferences: Mapping[str, str], store: BlobStore, progress: Progress
 ) -> tuple[LockedPlatform, str]:
@@ -163,7 +147,7 @@ def _platform(
     release = None
     if "feast" not in held:
         release = feast_release.release_lock(spec.feast.version, python, store, progress=progress)
-    wanted = asked(project)
+    wanted = project.requirements
     bounds = requirements.bounds(wanted, held, release, python)
     asking = Asking(python, wanted.index_options, store, progress)
     with lock_sources.resolved(spec.sdists, held, asking, preferences) as sources:

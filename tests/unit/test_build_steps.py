@@ -1,0 +1,66 @@
+"""What a build does is known from the spec alone, before anything is fetched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bundler.errors import SpecError
+from bundler.model.spec import BundleSpec
+from bundler.steps.build.steps import StepKind, engine_of, steps
+from tests.unit.manifest_cases import spec
+
+
+def _spec(**changes: Any) -> BundleSpec:
+    return BundleSpec.model_validate({**spec().model_dump(by_alias=True, exclude_unset=True), **changes})
+
+
+def test_a_build_goes_from_the_inputs_to_the_packed_bundle() -> None:
+    kinds = [step.kind for step in steps(_spec())]
+    assert kinds == [kind for kind in StepKind if kind is not StepKind.REHEARSE]
+
+
+def test_a_rehearsal_comes_between_the_manifests_and_the_checklist_that_tells_of_it() -> None:
+    assert [step.kind for step in steps(_spec(), rehearse=True)] == list(StepKind)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "title"),
+    [
+        ({}, StepKind.LOCK, "resolve and write bundle.lock"),
+        ({"has_lock": True}, StepKind.LOCK, "check bundle.lock against what was found"),
+        ({}, StepKind.BAKE, "bake the feature server's image without a container engine"),
+        ({"engine": "podman"}, StepKind.BAKE, "bake the feature server's image with podman"),
+        ({}, StepKind.PACK, "pack and verify the bundle"),
+        ({"signed": True}, StepKind.PACK, "pack, sign and verify the bundle"),
+    ],
+)
+def test_titles_say_what_this_build_does(options: dict[str, Any], kind: StepKind, title: str) -> None:
+    assert [step.title for step in steps(_spec(), **options) if step.kind is kind] == [title]
+
+
+@pytest.mark.parametrize(
+    ("base", "title"),
+    [
+        ({"debian": "bookworm"}, "gather the base image for linux/amd64: make it from packages of Debian bookworm"),
+        ({"image": "r.example/base:1"}, "gather the base image for linux/amd64: pull r.example/base:1"),
+    ],
+)
+def test_the_base_image_says_where_it_comes_from(base: dict[str, str], title: str) -> None:
+    assert title in [step.title for step in steps(_spec(base=base))]
+
+
+def test_scripts_get_a_stable_name_for_each_step() -> None:
+    assert steps(_spec())[0].to_json() == {"name": "check-inputs", "title": "check the inputs and the output folder"}
+
+
+def test_the_option_comes_before_the_engine_of_the_spec() -> None:
+    assert engine_of(_spec(engine="docker"), None) == "docker"
+    assert engine_of(_spec(engine="docker"), "podman") == "podman"
+    assert engine_of(_spec(engine="docker"), "none") is None
+
+
+def test_source_distributions_need_an_engine() -> None:
+    with pytest.raises(SpecError, match="only a container engine builds them"):
+        engine_of(_spec(sdists=["a==1.0"]), "none")
