@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import docker
 import pytest
 
 from bundler.effects.engine import connection as engine_connection
-from bundler.effects.engine.api import ContainerPlan, Engine
+from bundler.effects.engine.api import ContainerPlan, Engine, EngineContainer
 from bundler.effects.engine.connection import EngineChoice
 from bundler.errors import ToolFailedError
 from tests.support import engines, host_images
@@ -120,3 +127,39 @@ def test_an_engine_that_is_not_there_is_an_error_for_people() -> None:
     choice = EngineChoice("docker", {"DOCKER_HOST": "unix:///nowhere/docker.sock"})
     with pytest.raises(ToolFailedError, match="cannot be used"), engine_connection.connected(choice, "x"):
         pass
+
+
+def _answer(server: socket.socket, answers: list[bytes]) -> None:
+    """Send one answer a connection, each in one packet."""
+    for answer in answers:
+        connection, _ = server.accept()
+        with connection:
+            request = b""
+            while b"\r\n\r\n" not in request:
+                request += connection.recv(65536)
+            length = re.search(rb"content-length: (\d+)", request.lower())
+            while length and len(request.partition(b"\r\n\r\n")[2]) < int(length[1]):
+                request += connection.recv(65536)
+            connection.sendall(answer)
+
+
+def test_output_that_comes_in_one_packet_with_the_headers_is_not_lost(tmp_path: Path) -> None:
+    frame = b"\x01\0\0\0" + (4).to_bytes(4, "big") + b"out\n"
+    stream = b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n" + frame
+
+    def document(text: bytes) -> bytes:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+        return head % len(text) + text
+
+    address = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(address)
+        server.listen()
+        answers = [document(b'{"Id": "e"}'), stream, document(b'{"ExitCode": 3}')]
+        thread = threading.Thread(target=_answer, args=(server, answers), daemon=True)
+        thread.start()
+        api = docker.APIClient(base_url=f"unix://{address}", version="1.41", timeout=10)
+        engine = cast("Engine", SimpleNamespace(explained=lambda _: nullcontext()))
+        ran = EngineContainer(api, engine, ContainerPlan("c", IMAGE, ()), "c").run(("/bin/echo", "out"))
+        thread.join(10)
+    assert (ran.output, ran.status) == ("out\n", 3)

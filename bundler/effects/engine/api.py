@@ -280,10 +280,21 @@ class EngineContainer:
         started = time.monotonic()
         with self._engine.explained(f"running {command[0]} in {self.plan.name}"):
             made = self._api.exec_create(self.identity, list(command), user=user, environment=dict(environment or {}))
-            output = self._api.exec_start(made["Id"])
+            output = self._output_of(made["Id"])
             while (status := self._api.exec_inspect(made["Id"])["ExitCode"]) is None:
                 time.sleep(_WAIT)
         return Ran(int(status), output.decode(errors="replace"), time.monotonic() - started)
+
+    def _output_of(self, execution: str) -> bytes:
+        """Start an execution and return all that it prints.
+
+        ``exec_start`` of docker-py asks for a raw socket and reads below the buffer of the HTTP response: what comes in
+        one packet with the headers is lost. Without an upgrade the answer is a response like any other.
+        """
+        api = self._api
+        url = api._url("/exec/{0}/start", execution)  # type: ignore[attr-defined]  # noqa: SLF001  (no public way)
+        response = api._post_json(url, data={"Tty": False, "Detach": False}, stream=True)  # type: ignore[attr-defined]  # noqa: SLF001
+        return b"".join(api._multiplexed_buffer_helper(response))  # type: ignore[attr-defined]  # noqa: SLF001
 
     def state(self) -> ContainerState:
         """Return whether it runs."""
