@@ -52,8 +52,7 @@ def images(scale: float, changed: int = 0) -> dict[str, SampleImage]:
 PULL = """
 import sys
 from pathlib import Path
-from bundler.effects import archive_writer
-from bundler.effects.archive_writer import NewFile
+from bundler.effects.archive.writer import NewFile
 from bundler.effects.blobs import BlobStore
 from bundler.effects.registry.endpoint import Connection
 from bundler.effects.registry.mirrors import Location, Rule
@@ -62,7 +61,8 @@ from bundler.model.manifest import BundledImage
 from bundler.model.platform import Platform
 from bundler.model.progress import SilentProgress
 from bundler.oci import graph
-from bundler.steps import mirror, verify
+from bundler.steps.bundle import verify
+from bundler.steps.sources import mirror
 from tests.support import sample_bundles
 reads_back, address, cache, target, *names = sys.argv[1:]
 store, amd = BlobStore(Path(cache)), Platform.parse("linux/amd64")

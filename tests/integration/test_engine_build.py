@@ -182,8 +182,10 @@ def test_an_interrupted_build_leaves_no_container_and_no_image(kitchen: Kitchen)
 KILLED = """
 import os, sys
 from pathlib import Path
-from bundler.effects import engine_build, engine_connection, engine_runs
-from bundler.effects.engine_connection import EngineChoice
+from bundler.effects.engine import build as engine_build
+from bundler.effects.engine import connection as engine_connection
+from bundler.effects.engine import runs as engine_runs
+from bundler.effects.engine.connection import EngineChoice
 from tests.integration.test_engine_build import BASE, Notes, build
 
 class Telling(Notes):
@@ -217,9 +219,10 @@ def test_what_a_killed_build_left_is_removed_by_the_next_one(kitchen: Kitchen, t
 PLAYING = """
 import os, sys, time
 from pathlib import Path
-from bundler.effects import engine_connection, engine_runs
-from bundler.effects.engine import ContainerPlan
-from bundler.effects.engine_connection import EngineChoice
+from bundler.effects.engine import connection as engine_connection
+from bundler.effects.engine import runs as engine_runs
+from bundler.effects.engine.api import ContainerPlan
+from bundler.effects.engine.connection import EngineChoice
 from tests.integration.test_engine_build import BASE
 
 with engine_connection.connected(EngineChoice(sys.argv[1], dict(os.environ)), "rehearsal-killed") as engine:

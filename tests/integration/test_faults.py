@@ -197,7 +197,7 @@ from pathlib import Path
 from bundler.effects.registry.endpoint import Access, Connection, Destination
 from bundler.model.digest import Digest
 from bundler.model.progress import SilentProgress
-from bundler.steps import push
+from bundler.steps.transport import push
 bundle, address, journal = sys.argv[1:]
 asked = push.PushOptions(Destination.parse(address), Access(Connection(environment={}), plain_http=True),
                          journal_folder=Path(journal), chunk_size=4_000_000)
