@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+from itertools import pairwise
 from types import FrameType
 from typing import NoReturn
 
@@ -89,7 +90,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and end the process with the exit code that the outcome has."""
     signal.signal(signal.SIGTERM, _interrupt)
     arguments = sys.argv[1:] if arguments is None else arguments
-    as_json = "json" in arguments or "--output=json" in arguments
+    as_json = "--output=json" in arguments or ("--output", "json") in pairwise(arguments)
     logging.captureWarnings(capture=True)
     if isinstance(sys.stdout, io.TextIOWrapper):  # names out of bundles may be more than a terminal's encoding knows
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -111,7 +111,7 @@ def test_an_install_applies_what_kustomize_would(
     golden: Path, files: Mapping[str, str], kubectl: Kubectl, tmp_path: Path
 ) -> None:
     listed = yaml_text.documents(kubectl.kustomize(written(files, tmp_path)), "kustomize")
-    assert in_any_order(kustomized.objects(files)) == in_any_order(listed)
+    assert in_any_order(one.content for one in kustomized.objects(files)) == in_any_order(listed)
 
 
 def in_any_order(objects: Iterable[Any]) -> list[str]:
@@ -145,7 +145,8 @@ def test_the_operator_is_relocated_whole_and_pulls_with_the_secret(
 
     folder = written(files, tmp_path) / "operator"
     built = kubectl.kustomize(folder)
-    assert in_any_order(kustomized.objects(files, "operator")) == in_any_order(yaml_text.documents(built, "kustomize"))
+    ours = in_any_order(one.content for one in kustomized.objects(files, "operator"))
+    assert ours == in_any_order(yaml_text.documents(built, "kustomize"))
     resources: Any = yaml_text.documents(built, "kustomize")
     objects = {identity(resource)[0]: resource for resource in resources}
     assert objects["ServiceAccount"]["imagePullSecrets"] == [{"name": "registry-credentials"}]
