@@ -34,6 +34,12 @@ class Count:
     total: int | None
     unit: str
     done: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def add(self, amount: int) -> None:
+        """Count what any thread has done; ``+=`` alone can lose what two threads add at once."""
+        with self._lock:
+            self.done += amount
 
     def text(self) -> str:
         """Return ``12.0 MB of 30.0 MB``, or what is done alone."""
@@ -85,7 +91,7 @@ class PlainTask:
 
     def advance(self, amount: int) -> None:
         """Count, and tell how far it is when the last line is old."""
-        self.count.done += amount
+        self.count.add(amount)
         self._tell_if_due(self.count.text())
 
     def note(self, text: str) -> None:
@@ -124,7 +130,7 @@ class PlainProgress:
 
     def say(self, text: str) -> None:
         """Tell one finished fact."""
-        self._out.write(f"{text}\n")
+        self._out.write(f"{plain(text)}\n")
         self._out.flush()
 
 
@@ -139,7 +145,7 @@ class LiveTask:
 
     def advance(self, amount: int) -> None:
         """Count; the next drawing shows it."""
-        self.count.done += amount
+        self.count.add(amount)
 
     def note(self, text: str) -> None:
         """Say what is being worked on just now."""
@@ -177,7 +183,8 @@ class TerminalProgress:
             self._close(task, ended, drawer, "")
             raise
         seconds = f"{self._clock() - task.start:.1f} s"
-        self._close(task, ended, drawer, f"{self._paint('32', self._done)} {task.title} {self._paint('2', seconds)}\n")
+        title = cut(task.title, max(0, self._columns() - 1 - len(f"{self._done}  {seconds}")))
+        self._close(task, ended, drawer, f"{self._paint('32', self._done)} {title} {self._paint('2', seconds)}\n")
 
     def _close(self, task: LiveTask, ended: threading.Event, drawer: threading.Thread, last: str) -> None:
         ended.set()
@@ -212,7 +219,7 @@ class TerminalProgress:
     def say(self, text: str) -> None:
         """Tell one finished fact, above the live line."""
         with self._lock:
-            self._write(f"{_CLEAR}{text}\n")
+            self._write(f"{_CLEAR}{plain(text)}\n")
 
     def _columns(self) -> int:
         try:

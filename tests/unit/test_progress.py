@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from bundler.cli.progress import Count, LiveTask, TerminalProgress, cut, progress_for
+from bundler.cli.progress import Count, LiveTask, PlainProgress, TerminalProgress, cut, progress_for
 
 
 class Clock:
@@ -65,6 +65,22 @@ def test_a_note_cannot_steer_the_terminal() -> None:
     task = LiveTask("Mirroring", Count(None, "items"), 0.0)
     task.note("evil\x1b[2J\nVerified.")
     assert re.fullmatch(r"[ -~]*", TerminalProgress(Ascii()).line(task))
+
+
+@pytest.mark.parametrize("display", [PlainProgress, TerminalProgress])
+def test_a_finished_fact_cannot_steer_the_terminal(display: type[PlainProgress | TerminalProgress]) -> None:
+    out = Terminal()
+    display(out).say("pod: evil\x1b[2J\nVerified.")
+    assert out.getvalue().removeprefix("\r\x1b[K") == "pod: evil?[2J?Verified.\n"
+
+
+def test_the_line_left_behind_does_not_wrap_and_still_says_how_long_it_took() -> None:
+    out = Terminal()
+    with TerminalProgress(out, colour=False).task("x" * 500):
+        pass
+    left = out.getvalue().rpartition("\x1b[K")[2]
+    assert len(left.rstrip("\n")) <= 79
+    assert re.search(r"x 0\.\d s\n$", left)
 
 
 def test_a_task_that_ends_leaves_one_line_and_one_that_fails_none() -> None:
