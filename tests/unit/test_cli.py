@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bundler import __version__
 from bundler.cli import console, program, progress
 from bundler.errors import BundlerError, ExitCode, SpecError
 from bundler.model.size import size
@@ -43,6 +44,13 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str
     status, out, _ = run(capsys, command, "--help")
     assert status == 0
     assert "Options:" in out
+
+
+def test_the_version_is_written_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--version")[:2] == (0, f"bundler {__version__}\n")
+    text = (ROOT / "pyproject.toml").read_text()
+    assert 'dynamic = ["version"]' in text
+    assert __version__ not in text
 
 
 def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
