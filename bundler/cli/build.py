@@ -21,7 +21,12 @@ _READERS: Final = ("bundler", "skopeo")
 _ENGINES: Final = ("docker", "podman", "none")
 
 
-@click.command(name="build")
+@click.command(
+    name="build",
+    epilog=options.examples(
+        "bundler build -f bundle.yaml -o dist", "bundler build -f bundle.yaml -o dist --engine podman --rehearse"
+    ),
+)
 @options.spec_file
 @click.option(
     "-o",
@@ -29,32 +34,32 @@ _ENGINES: Final = ("docker", "podman", "none")
     type=click.Path(path_type=Path),
     default=Path("dist"),
     show_default=True,
-    help="Folder for NAME-VERSION.bundle.tar.",
+    help="Folder that gets NAME-VERSION.bundle.tar.",
 )
-@click.option("--locked", is_flag=True, help="Fail where bundle.lock is absent, instead of making it.")
+@click.option("--locked", is_flag=True, help="Fail if bundle.lock does not exist, instead of writing it.")
 @click.option(
-    "--dry-run", is_flag=True, help="List the steps, and the images that would be fetched with their bytes, and stop."
+    "--dry-run", is_flag=True, help="List the steps, and the images to fetch with their sizes; fetch nothing."
 )
 @click.option(
     "--reader",
     type=click.Choice(["bundler", "skopeo"]),
     default="bundler",
     show_default=True,
-    help="What reads registries. skopeo honours the signature policy of this host (policy.json).",
+    help="What reads registries. skopeo applies the signature policy of this host (policy.json).",
 )
 @click.option(
     "--engine",
     metavar="docker|podman|none",
-    help="Container engine that bakes the image, from a Dockerfile that the bundle keeps; none bakes without one. "
-    "Comes before 'engine' of the spec.",
+    help="Container engine that builds the feature-server image by a Dockerfile, which the bundle keeps; none: build "
+    "without a container engine. Overrides 'engine' of the spec.",
 )
 @click.option(
-    "--sign-key", type=click.Path(path_type=Path), help="Private key (PEM, ECDSA P-256) to sign the bundle with."
+    "--sign-key", type=click.Path(path_type=Path), help="Private key (PEM, ECDSA P-256) that signs the bundle."
 )
 @click.option(
     "--rehearse",
     is_flag=True,
-    help="Play the pods without a network before packing (bundler rehearse), and put the evidence into the checklist.",
+    help="Run the pods without a network before packing (bundler rehearse); the checklist gets the evidence.",
 )
 @click.option("--rehearse-engine", type=click.Choice(["docker", "podman"]), help="Container engine of the rehearsal.")
 @options.store_images
@@ -63,7 +68,8 @@ _ENGINES: Final = ("docker", "podman", "none")
     "--base",
     type=click.Path(path_type=Path),
     metavar="OLD",
-    help="Bundle that the site has pushed already: its layers are left out, and a push proves that they are there.",
+    help="Base bundle, which the site has pushed already: build a delta without its layers. A push checks that the "
+    "registry has them.",
 )
 @options.registry_access
 @options.cache_dir
@@ -89,17 +95,16 @@ def command(
     verbose: bool,
     quiet: bool,
 ) -> None:
-    """Bake the feature-server image, mirror every other image, emit the manifests, pack one bundle.
+    """Build the feature-server image, mirror every other image, write the manifests, and pack one bundle.
 
-    Uses bundle.lock beside the spec where it fits, refuses it where it is stale, makes it where it is absent. Needs
-    no container engine, and uses one where it is told to. An interrupted build goes on where it stopped when it is run
-    again.
+    Uses bundle.lock beside the spec, writes it if it does not exist, and fails if it is out of date. Needs a container
+    engine only with --engine or 'engine' in the spec. Run an interrupted build again: it goes on where it stopped.
     """
     from bundler.effects.blobs import BlobStore  # noqa: PLC0415  (help must not load the program)
     from bundler.steps.build import run as build  # noqa: PLC0415
 
     if (rehearse_engine or store_images) and not rehearse:
-        raise click.UsageError("--rehearse-engine, --redis and --postgres are for a rehearsal: add --rehearse.")
+        raise click.UsageError("--rehearse-engine, --redis and --postgres need --rehearse.")
     store, progress = BlobStore(cache_dir), options.progress(quiet=quiet, verbose=verbose)
     request = build.BuildRequest(
         spec_file=spec_file,
@@ -124,7 +129,7 @@ def command(
             console.show(f"{number:>2}. {step.title}")
         for image in planned.mirror.images:
             console.show(f"{size(image.missing):>9} of {size(image.size):>9}  {image.reference}")
-        console.show(f"{size(planned.mirror.bytes_to_fetch):>9} to fetch; Python and Debian packages come on top")
+        console.show(f"{size(planned.mirror.bytes_to_fetch):>9} to fetch, without Python and Debian packages")
         return
     built = build.run(request, store, progress)
     if output == "json":

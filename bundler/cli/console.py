@@ -1,4 +1,4 @@
-"""What the person at the terminal sees: the story on stderr, the result on stdout."""
+"""What a user sees: progress and errors on stderr, the result on stdout."""
 
 from __future__ import annotations
 

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
 
-@click.command(name="diff")
+@click.command(name="diff", epilog=options.examples("bundler diff rides-1.0.bundle.tar rides-1.1.bundle.tar --patch"))
 @click.argument("old", type=click.Path(path_type=Path), metavar="OLD")
 @click.argument("new", type=click.Path(path_type=Path), metavar="NEW")
-@click.option("-p", "--patch", is_flag=True, help="Also print the changed lines of manifests and of build files.")
+@click.option("-p", "--patch", is_flag=True, help="Also show the changed lines of manifests and build files.")
 @options.output_format
 def command(*, old: Path, new: Path, patch: bool, output: str) -> None:
-    """Say what bundle NEW brings that bundle OLD does not.
+    """Show what bundle NEW has that bundle OLD does not.
 
-    Images, Python and Debian packages, files of the feature repo, manifests, and how many bytes a registry that has OLD
-    still needs. Each is a bundle's file, or one of its volumes. Believes what signed bundles say only once `bundler
-    verify` has: no blob is read here.
+    Compares images, Python and Debian packages, files of the feature repo and manifests, and says how many bytes a
+    push of NEW sends to a registry that has OLD. OLD and NEW are files of bundles, or one volume of each. Reads no
+    blob, so run `bundler verify` on both first where their origin is in doubt.
     """
     from bundler.steps.bundle import diff  # noqa: PLC0415  (help must not load the program)
 

@@ -6,25 +6,25 @@ from pathlib import Path
 
 import click
 
-from bundler.cli import console
+from bundler.cli import console, options
 from bundler.errors import UsageError
 
 
-@click.command(name="init")
+@click.command(name="init", epilog=options.examples("bundler init feature_repo -o bundle.yaml"))
 @click.argument("repo", type=click.Path(path_type=Path))
-@click.option("--name", help="Name of the bundle; by default the feature repo's project.")
+@click.option("--name", help="Name of the bundle.  [default: the feature repo's project]")
 @click.option(
     "-o",
     "--output-file",
     type=click.Path(path_type=Path),
-    help="Write here instead of stdout; an existing file is never overwritten.",
+    help="File to write instead of stdout; an existing file is never overwritten.",
 )
 def command(repo: Path, name: str | None, output_file: Path | None) -> None:
     """Write a commented bundle.yaml for the feature repo REPO.
 
-    Everything that can be read from the repo is filled in: its stores and the variables they need, its requirement
-    files, the Feast release it pins. What only you know (the internal registry, the namespace) has a placeholder.
-    Paths in it are relative to the folder of the output file, or to the current one.
+    Fills in what the repo says: its stores and the variables that they need, its requirement files, and the Feast
+    release that it pins. What the repo does not say (the internal registry, the namespace) gets a placeholder. Paths
+    are relative to the folder of the output file, or else to the current folder.
     """
     from bundler.effects import files  # noqa: PLC0415  (help must not load the program)
     from bundler.steps.lock import init  # noqa: PLC0415

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from bundler.steps.bundle.summary import Contents
 
 
-@click.command(name="inspect")
+@click.command(name="inspect", epilog=options.examples("bundler inspect rides-1.0.bundle.tar"))
 @options.bundle_argument
 @options.output_format
 def command(*, bundle: Path, output: str) -> None:
-    """Say what BUNDLE says of itself: its images, its files, its signature. Under a second at any size.
+    """Show what the manifest of BUNDLE lists: images, files, and whether it is signed.
 
-    Nothing is verified; that is what `bundler verify` does.
+    Reads only the beginning of the file and verifies nothing: use `bundler verify` for that.
     """
     from bundler.steps.bundle import summary as inspect  # noqa: PLC0415  (help must not load the program)
 

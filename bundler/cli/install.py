@@ -20,27 +20,43 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path)
 
 
-@click.command(name="install")
+@click.command(
+    name="install",
+    epilog=options.examples(
+        "bundler install rides-1.0.bundle.tar --registry registry.example:5000/feast --secret rides/redis=redis.env"
+    ),
+)
 @options.bundle_argument
 @options.pushed_registry
 @options.secret_files
 @options.install_part
-@click.option("--no-first-run", is_flag=True, help="Do not run the CronJob once.")
+@click.option("--no-first-run", is_flag=True, help="Do not run the CronJob once at the end.")
 @options.read_features
-@click.option("--force-conflicts", is_flag=True, help="Take over fields that somebody else manages.")
+@click.option(
+    "--force-conflicts",
+    is_flag=True,
+    help="Take over fields of objects that another field manager owns (server-side apply).",
+)
 @click.option(
     "--dry-run",
     is_flag=False,
     flag_value="server",
     type=click.Choice(["client", "server"]),
-    help="Change nothing. server (the default): let the cluster say what would change; client: list what would be "
-    "applied, without a cluster. Write it with '=', or last.",
+    help="Change nothing. server (the default): ask the cluster what would change; client: list what would be "
+    "applied, without a cluster. Write it with '=' (--dry-run=client) or as the last argument.",
 )
-@click.option("--yes", is_flag=True, help="Do not ask; where nobody can be asked, nobody is.")
-@click.option("--timeout", type=click.FloatRange(1), default=600, show_default=True, help="Seconds, for each wait.")
+@click.option("--yes", is_flag=True, help="Do not ask. Without a terminal, nothing is asked.")
+@click.option(
+    "--timeout", type=click.FloatRange(1), default=600, show_default=True, help="Seconds to wait for each step."
+)
 @options.cluster
-@click.option("--receipt", type=_FILE, help="Also write the receipt (JSON) here.")
-@click.option("--checklist", type=_FILE, metavar="FOLDER", help="Write the checklist again here, with what was seen.")
+@click.option("--receipt", type=_FILE, help="File that also gets the receipt (JSON).")
+@click.option(
+    "--checklist",
+    type=_FILE,
+    metavar="FOLDER",
+    help="Folder that gets the checklist with the evidence of this install.",
+)
 @options.output_format
 @options.verbosity
 def command(
@@ -62,13 +78,13 @@ def command(
     verbose: bool,
     quiet: bool,
 ) -> None:
-    """Apply BUNDLE's manifests in the order that works, wait until it serves, run the CronJob once.
+    """Apply BUNDLE's manifests in order, wait until the feature stores serve, and run the CronJob once.
 
-    First operator and CRDs, then namespaces, Secrets, accounts, feature stores; references to images lead to the
-    registry given. At the end the online server is asked, inside its pod, for its health and for the features
-    of --feature; what only the earlier bundle had is removed. What is there already stays as it is: run the
-    command again after an interruption, or to see that nothing has drifted. At a terminal it first lists the objects
-    and asks. Needs kubectl or oc, and nothing else.
+    Applies CRDs and operator first, then namespaces, Secrets, ServiceAccounts and feature stores, with images from
+    --registry. At the end it asks the online server, inside its pod, for its health and for the features of --feature,
+    and removes what only the earlier bundle had. Objects that are as they should be stay unchanged, so the command can
+    be repeated after an interruption, or to check for drift. At a terminal it lists the objects and asks first. Needs
+    kubectl or oc, and nothing else.
     """
     from bundler.effects import files  # noqa: PLC0415  (help stays quick)
     from bundler.steps.install import run as install  # noqa: PLC0415
@@ -77,7 +93,7 @@ def command(
     from bundler.steps.install.release import Release  # noqa: PLC0415
 
     if checklist and dry_run:
-        raise click.UsageError("A dry run is no evidence: leave out --checklist, or --dry-run.")
+        raise click.UsageError("A dry run is not evidence: leave out --checklist or --dry-run.")
     release = Release.of(bundle, registry)
     if dry_run == "client":
         _show_outline(Outline.of(release, part, secrets), as_json=output == "json")
@@ -123,10 +139,10 @@ def _show_outline(outline: Outline, *, as_json: bool) -> None:
         return
     for line in outline.lines():
         console.show(line)
-    console.show(f"{outline.bundle}: not installed, and the cluster was not asked")
+    console.show(f"{outline.bundle}: not installed; the cluster was not asked")
 
 
 def _confirm(outline: Outline, kubectl: Kubectl) -> None:
     click.echo("\n".join((f"{outline.bundle} applies:", *(f"  {line}" for line in outline.lines()))), err=True)
     click.echo(f"to the cluster {kubectl.server()}, with images of {outline.registry}.", err=True)
-    click.confirm("Go on?", abort=True, err=True)
+    click.confirm("Continue?", abort=True, err=True)

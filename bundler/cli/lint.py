@@ -10,7 +10,7 @@ from bundler.cli import operator_release, options, report
 from bundler.errors import UsageError
 
 
-@click.command(name="lint")
+@click.command(name="lint", epilog=options.examples("bundler lint featurestore.yaml --operator-version 0.61.0"))
 @click.argument("manifests", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--operator-version",
@@ -21,19 +21,21 @@ from bundler.errors import UsageError
 @click.option(
     "--operator-manifest",
     type=click.Path(path_type=Path),
-    help="The release's install.yaml: its schema and rules are then checked, too.",
+    help="install.yaml of the operator's release; its schema and rules are checked too.",
 )
 @options.output_format
 def command(
     *, manifests: tuple[Path, ...], operator_version: str | None, operator_manifest: Path | None, output: str
 ) -> int:
-    """Say what an operator would refuse in MANIFESTS, and what it would accept but never get to start.
+    """Find what the operator would refuse in MANIFESTS, and what it would accept but could not start.
 
-    Exit code 3 where anything fails. Try it on the resource that Feast's guide prints for air-gapped clusters.
+    Exit code 3: something would fail.
     """
     from bundler.steps import lint  # noqa: PLC0415  (help must not load the program)
 
     if (operator_version is None) == (operator_manifest is None):
-        raise UsageError("Exactly one of --operator-version and --operator-manifest says which operator is meant.")
+        raise UsageError("Name the operator by exactly one of --operator-version and --operator-manifest.")
     found = lint.run(manifests, operator_version=operator_version, operator_manifest=operator_manifest)
-    return report.show(found, output, good="Nothing is known to go wrong.", bad="It does not work as it is.", status=3)
+    return report.show(
+        found, output, good="No fault was found.", bad="The operator would refuse or could not start this.", status=3
+    )

@@ -9,15 +9,17 @@ import click
 from bundler.cli import console, options
 
 
-@click.command(name="load")
+@click.command(name="load", epilog=options.examples("bundler load rides-1.0.bundle.tar --engine podman"))
 @options.bundle_argument
-@click.option("--engine", metavar="docker|podman", help="The engine's program; by default the first that is installed.")
+@click.option(
+    "--engine", metavar="docker|podman", help="Container engine to load into.  [default: the first that is installed]"
+)
 @click.option("--only", multiple=True, metavar="IMAGE", help="Load this image only; repeatable.")
 @click.option(
     "--platform",
     metavar="OS/ARCH",
     callback=options.platform,
-    help="Of images for several; by default the engine's own.",
+    help="Platform to load of an image that has several.  [default: the engine's]",
 )
 @options.output_format
 @options.verbosity
@@ -33,7 +35,7 @@ def command(
 ) -> None:
     """Load the images of BUNDLE into a local Docker or Podman, under the names that the manifests use.
 
-    For clusters of one node (imagePullPolicy Never), and for looking inside.
+    For clusters of one node (imagePullPolicy Never), and to look into the images.
     """
     from bundler.steps.transport import load  # noqa: PLC0415  (help must not load the program)
 

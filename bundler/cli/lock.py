@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from bundler.effects.registry.endpoint import Access
 
 
-@click.command(name="lock")
+@click.command(
+    name="lock", epilog=options.examples("bundler lock -f bundle.yaml", "bundler lock -f bundle.yaml -P pandas")
+)
 @options.spec_file
-@click.option("--upgrade", is_flag=True, help="Resolve everything anew instead of keeping the pins of the lock.")
+@click.option("--upgrade", is_flag=True, help="Resolve everything again instead of keeping the pins of the lock.")
 @click.option(
-    "-P", "--upgrade-package", "packages", multiple=True, metavar="NAME", help="Resolve this package anew; repeatable."
+    "-P", "--upgrade-package", "packages", multiple=True, metavar="NAME", help="Resolve this package again; repeatable."
 )
 @options.registry_access
 @options.cache_dir
@@ -37,7 +39,7 @@ def command(
     """Write bundle.lock beside the spec.
 
     The lock pins wheels by name, version and hash for each platform, images by digest, and fingerprints the spec and
-    the feature repo. It names no package index, so it works against every mirror. Commit it.
+    the feature repo. It does not name a package index, so it works with every mirror. Commit it to version control.
     """
     from bundler.effects.blobs import BlobStore  # noqa: PLC0415  (help must not load the program)
     from bundler.steps.lock import lockfile as locking  # noqa: PLC0415

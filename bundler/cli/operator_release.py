@@ -15,5 +15,5 @@ def check(_context: click.Context, _parameter: click.Parameter, version: str | N
         try:
             Capabilities.for_version(version)
         except SpecError as error:
-            raise UsageError(f"--operator-version {version}: no release that is known.", remedy=error.remedy) from error
+            raise UsageError(f"--operator-version {version} is not a known release.", remedy=error.remedy) from error
     return version

@@ -21,6 +21,11 @@ _Command = TypeVar("_Command", bound=Callable[..., object])
 _Result = TypeVar("_Result")
 
 
+def examples(*lines: str) -> str:
+    """Return the end of a command's help: examples that can be copied, one a line."""
+    return "\b\n" + "\n".join((f"Example{'s' if len(lines) > 1 else ''}:", *(f"  {line}" for line in lines)))
+
+
 def output_format(command: _Command) -> _Command:
     """``--output text|json``."""
     return click.option(
@@ -29,16 +34,16 @@ def output_format(command: _Command) -> _Command:
         type=click.Choice(["text", "json"]),
         default="text",
         show_default=True,
-        help="Form of the result on stdout.",
+        help="Format of the result on stdout.",
     )(command)
 
 
 def verbosity(command: _Command) -> _Command:
     """``-v`` and ``-q``."""
     command = click.option(
-        "-v", "--verbose", is_flag=True, help="Also show the programs that are run, and what they say."
+        "-v", "--verbose", is_flag=True, help="Also show the external programs that run, and their output."
     )(command)
-    return click.option("-q", "--quiet", is_flag=True, help="Show no progress.")(command)
+    return click.option("-q", "--quiet", is_flag=True, help="Do not show progress.")(command)
 
 
 def registry_access(command: Callable[..., _Result]) -> Callable[..., _Result]:
@@ -61,7 +66,9 @@ def registry_access(command: Callable[..., _Result]) -> Callable[..., _Result]:
         from bundler.effects.registry.endpoint import Access, TlsSettings  # noqa: PLC0415  (help stays quick)
 
         if client_key and not client_cert:
-            raise UsageError("--client-key is of no use alone.", remedy="Give its certificate, too: --client-cert.")
+            raise UsageError(
+                "--client-key needs --client-cert.", remedy="Add --client-cert with the certificate of this key."
+            )
         tls = TlsSettings(ca_cert, client_cert, client_key, verify=not insecure)
         access = Access.of(
             auth_file=authfile, tls=tls, plain_http=plain_http, retry_times=retry_times, timeout=registry_timeout
@@ -72,25 +79,31 @@ def registry_access(command: Callable[..., _Result]) -> Callable[..., _Result]:
     for option in reversed(
         (
             click.option(
-                "--authfile", type=file, help="Registry logins, as `skopeo login` writes them; else the usual files."
+                "--authfile",
+                type=file,
+                help="File of registry logins, as `skopeo login` writes it.  [default: $REGISTRY_AUTH_FILE, then "
+                "Podman's and Docker's files]",
             ),
             click.option(
-                "--ca-cert", type=file, multiple=True, help="CA certificate (PEM) to trust besides the system's."
+                "--ca-cert",
+                type=file,
+                multiple=True,
+                help="CA certificate (PEM) to trust beside the system's; repeatable.",
             ),
-            click.option("--client-cert", type=file, help="Client certificate (PEM) for registries."),
-            click.option("--client-key", type=file, help="Its key (PEM)."),
-            click.option("--plain-http", is_flag=True, help="Speak HTTP without TLS with registries."),
-            click.option("--insecure", is_flag=True, help="Do not verify the certificates of registries."),
+            click.option("--client-cert", type=file, help="Certificate (PEM) to present to registries."),
+            click.option("--client-key", type=file, help="Private key (PEM) of --client-cert."),
+            click.option("--plain-http", is_flag=True, help="Reach registries by HTTP, without TLS."),
+            click.option("--insecure", is_flag=True, help="Do not verify the TLS certificates of registries."),
             click.option(
                 "--retry-times",
                 type=click.IntRange(0, 100),
-                help="How often to repeat what failed for a passing reason.",
+                help="How often to repeat a request that failed for a reason that passes.",
             ),
             click.option(
                 "--registry-timeout",
                 type=click.FloatRange(1, 3600),
                 metavar="SECONDS",
-                help="How long to wait for a registry that says nothing.  [default: 60; 300 until a blob is stored]",
+                help="How long to wait for an answer of a registry.  [default: 60; 300 until a blob is stored]",
             ),
         )
     ):
@@ -109,10 +122,15 @@ def cluster(command: Callable[..., _Result]) -> Callable[..., _Result]:
 
     found: Callable[..., _Result] = with_kubectl
     for option in (
-        click.option("--context", metavar="NAME", help="As for kubectl."),
-        click.option("--kubeconfig", metavar="FILE", help="As for kubectl."),
+        click.option("--context", metavar="NAME", help="Context of the kubeconfig.  [default: the current one]"),
         click.option(
-            "--kubectl", "program", metavar="PROGRAM", help="kubectl or oc; else what is on PATH, kubectl first."
+            "--kubeconfig", metavar="FILE", help="File that says how to reach the cluster.  [default: kubectl's]"
+        ),
+        click.option(
+            "--kubectl",
+            "program",
+            metavar="PROGRAM",
+            help="kubectl or oc.  [default: the first on PATH, kubectl before oc]",
         ),
     ):
         found = option(found)
@@ -122,7 +140,7 @@ def cluster(command: Callable[..., _Result]) -> Callable[..., _Result]:
 def pushed_registry(command: _Command) -> _Command:
     """``--registry`` of commands that find the images there."""
     return click.option(
-        "--registry", required=True, metavar="HOST[:PORT][/PREFIX]", help="Where the images were pushed."
+        "--registry", required=True, metavar="HOST[:PORT][/PREFIX]", help="Registry that the images were pushed to."
     )(command)
 
 
@@ -133,8 +151,8 @@ def secret_files(command: _Command) -> _Command:
         "secrets",
         multiple=True,
         metavar="[NAMESPACE/]NAME=FILE",
-        help="Fill in a Secret from a file: its manifest, KEY=VALUE lines, or, to pull images, what `skopeo login` "
-        "wrote; repeatable. Others must be there.",
+        help="Fill in a Secret from a file: its manifest, KEY=VALUE lines or, for a pull secret, the file that "
+        "`skopeo login` wrote; repeatable. The cluster must have all other Secrets already.",
     )(command)
 
 
@@ -145,7 +163,7 @@ def install_part(command: _Command) -> _Command:
         type=click.Choice(["all", "admin", "tenant"]),
         default="all",
         show_default=True,
-        help="admin: CRDs, operator, namespaces; tenant: all else, with rights over its namespaces only.",
+        help="admin: CRDs, operator and namespaces; tenant: the rest, which needs rights in its namespaces only.",
     )(command)
 
 
@@ -159,15 +177,15 @@ def read_features(command: Callable[..., _Result]) -> Callable[..., _Result]:
         return command(read=FeatureQuery.parse(features, entity), **others)
 
     found: Callable[..., _Result] = with_read
-    found = click.option("--entity", multiple=True, metavar="JOIN_KEY=VALUE", help="Of which entity; repeatable.")(
-        found
-    )
+    found = click.option(
+        "--entity", multiple=True, metavar="JOIN_KEY=VALUE", help="Entity to read features of; repeatable."
+    )(found)
     return click.option(
         "--feature",
         "features",
         multiple=True,
         metavar="VIEW:FEATURE",
-        help="Read this feature through the online server at the end; repeatable.",
+        help="Feature to read from the online server at the end; repeatable.",
     )(found)
 
 
@@ -180,16 +198,20 @@ def store_images(command: Callable[..., _Result]) -> Callable[..., _Result]:
         return command(store_images=given, **others)
 
     found: Callable[..., _Result] = with_images
-    found = click.option("--postgres", metavar="IMAGE", help="The same for PostgreSQL.")(found)
+    found = click.option(
+        "--postgres",
+        metavar="IMAGE",
+        help="Image that runs PostgreSQL where a store needs it; the engine must have it.",
+    )(found)
     return click.option(
-        "--redis", metavar="IMAGE", help="Image, known to the engine, that runs Redis where stores need one."
+        "--redis", metavar="IMAGE", help="Image that runs Redis where a store needs it; the engine must have it."
     )(found)
 
 
 def user(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
     """Check a user of a container, which is named by numbers, as in Kubernetes."""
     if text is not None and not re.fullmatch(r"[0-9]{1,10}(:[0-9]{1,10})?", text):
-        raise UsageError(f"--user {text}: not UID:GID.", remedy="Write numbers, e.g. 1000730000:0.")
+        raise UsageError(f"--user {text} is not UID:GID.", remedy="Write numbers, e.g. 1000730000:0.")
     return text
 
 
@@ -209,7 +231,7 @@ def volume_size(command: _Command) -> _Command:
         "--volume-size",
         metavar="SIZE",
         callback=lambda _context, _parameter, text: text and _size(text),
-        help="Cut the bundle into files of this size, e.g. 4GB (FAT32, DVD) or 650MB: NAME.bundle.tar.001 and so on.",
+        help="Split the bundle into files of at most this size, e.g. 4GB or 650MB: NAME.bundle.tar.001 and so on.",
     )(command)
 
 
@@ -221,19 +243,21 @@ def _size(text: str) -> int:
 
 def cache_dir(command: _Command) -> _Command:
     """``--cache-dir``, by default the user's cache."""
-    return _cache("Where downloads and layers are kept between builds.")(command)
+    return _cache("Folder that keeps downloads and layers between builds.")(command)
 
 
 def uploads_dir(command: _Command) -> _Command:
     """``--cache-dir`` of a push, which keeps no image there."""
-    return _cache("Where unfinished uploads are noted, so that a push that was killed goes on where it stopped.")(
+    return _cache("Folder that records unfinished uploads, so that an interrupted push goes on where it stopped.")(
         command
     )
 
 
 def engine_notes_dir(command: _Command) -> _Command:
     """``--cache-dir`` of what works in an engine only."""
-    return _cache("Where a run is noted while it lasts, so that the next one removes what a killed one left.")(command)
+    return _cache(
+        "Folder that records a run while it lasts, so that the next one removes what an interrupted one left."
+    )(command)
 
 
 def _cache(text: str) -> Callable[[_Command], _Command]:
@@ -256,7 +280,7 @@ def spec_file(command: _Command) -> _Command:
         type=click.Path(path_type=Path),
         default=Path("bundle.yaml"),
         show_default=True,
-        help="The spec of the bundle.",
+        help="Spec of the bundle.",
     )(command)
 
 
@@ -283,7 +307,7 @@ def _one_bundle(paths: tuple[Path, ...]) -> Path:
     if len(wholes) != 1 or not parts:
         raise UsageError(
             f"{len(paths)} files are not the volumes of one bundle in one folder.",
-            remedy="Name one bundle; links to volumes elsewhere do where they are on several media.",
+            remedy="Name one bundle. Where its volumes are on several media, make links to them in one folder.",
         )
     return min(parts)
 

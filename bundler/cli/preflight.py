@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from bundler.effects.registry.endpoint import Access
 
 
-@click.command(name="preflight")
+@click.command(
+    name="preflight",
+    epilog=options.examples("bundler preflight rides-1.0.bundle.tar --registry registry.example:5000/feast"),
+)
 @options.bundle_argument
 @options.pushed_registry
 @options.secret_files
@@ -36,11 +39,11 @@ def command(
     verbose: bool,
     quiet: bool,
 ) -> int:
-    """Find everything that would stop an install of BUNDLE, and say what to do about each.
+    """Find everything that would stop an install of BUNDLE, and what to do about it.
 
-    Looks at the cluster (version, rights, operator, objects as the server would take them, Secrets, nodes, storage,
-    quotas) and at the registry (every image by digest, the login of the pull secrets). Changes nothing. Exit code 0
-    where an install can begin, 8 where it cannot.
+    Checks the cluster (version, rights, operator, every object by a server-side dry run, Secrets, nodes, storage,
+    quotas) and at the registry (every image by digest, the login of the pull secrets). Changes nothing. Exit code 0:
+    an install can begin; 8: it cannot.
     """
     from bundler.steps.install.preflight import run  # noqa: PLC0415  (help stays quick)
     from bundler.steps.install.release import Release  # noqa: PLC0415

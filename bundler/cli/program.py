@@ -23,20 +23,20 @@ from bundler.errors import BundlerError, ExitCode, UsageError
 # so that `verify` starts without the libraries of `build`; the offline program simply lacks the others' modules.
 _COMMANDS = {
     "init": "Write a commented bundle.yaml for a feature repo.",
-    "lock": "Resolve and pin everything that a build will use.",
-    "build": "Bake, mirror, emit and pack one offline bundle.",
-    "inspect": "Say what is in a bundle.",
-    "diff": "Say what one bundle brings that another does not.",
+    "lock": "Resolve and pin everything that a build uses.",
+    "build": "Build images and manifests, and pack one offline bundle.",
+    "inspect": "Show what is in a bundle.",
+    "diff": "Show what one bundle has that another does not.",
     "verify": "Recompute every digest of a bundle.",
     "push": "Push a bundle's images to a registry, straight from the file.",
-    "preflight": "Find everything that would stop an install, before anything changes.",
+    "preflight": "Find everything that would stop an install; change nothing.",
     "install": "Apply a bundle's manifests, wait until it serves, run the CronJob once.",
-    "status": "Say what of a bundle is installed, and whether it serves.",
-    "uninstall": "Delete what a bundle brought to the cluster; data stays.",
+    "status": "Show what of a bundle is installed, and whether it serves.",
+    "uninstall": "Delete what a bundle installed; data stays.",
     "serve": "Serve a bundle as a read-only registry.",
     "load": "Load a bundle's images into a local Docker or Podman.",
     "rehearse": "Run the bundle's pods in containers without a network.",
-    "lint": "Say what in manifests will not start, and why.",
+    "lint": "Find what in manifests will not start, and why.",
 }
 
 
@@ -72,9 +72,9 @@ Connected:     bundler init REPO > bundle.yaml;  bundler build -f bundle.yaml -o
 Disconnected:  bundler verify BUNDLE;  bundler push BUNDLE --registry HOST[:PORT]/PREFIX;
                bundler install BUNDLE --registry HOST[:PORT]/PREFIX
 
-Results go to stdout, the story to stderr; --output json is for scripts. Exit codes: 0 done, 1 bug or interrupt,
-2 usage, 3 spec or lock unusable, 4 tool missing, 5 tool failed, 6 verification failed, 7 registry refused or
-unreachable, 8 cluster not ready.
+Results go to stdout, progress and errors to stderr; --output json is for scripts. Exit codes: 0 done,
+1 bug or interrupt, 2 usage, 3 spec or lock unusable, 4 tool missing, 5 tool failed, 6 verification failed,
+7 registry refused or unreachable, 8 cluster not ready.
 """
 
 
@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             error.show()
         sys.exit(ExitCode.USAGE)
     except (KeyboardInterrupt, click.Abort):
-        sys.stderr.write("interrupted: nothing half-written was left; run the same command again to go on\n")
+        sys.stderr.write("interrupted: no incomplete file is left; run the same command again to continue\n")
         sys.stderr.flush()
         # Not sys.exit: after an interrupt that came while Python was compiling a text (importing a dataclass does), the
         # interpreter would end by the signal, although it was caught here.

@@ -23,12 +23,19 @@ def _renamed(_context: click.Context, _option: click.Parameter, value: str | Non
         raise click.UsageError(f"--engine {value}: what sends the images is now named by --client {value}.")
 
 
-@click.command(name="push")
+@click.command(
+    name="push", epilog=options.examples("bundler push rides-1.0.bundle.tar --registry registry.example:5000/feast")
+)
 @options.bundle_argument
-@click.option("--registry", required=True, metavar="HOST[:PORT][/PREFIX]", help="Where to push; replaces the spec's.")
+@click.option(
+    "--registry",
+    required=True,
+    metavar="HOST[:PORT][/PREFIX]",
+    help="Registry to push to, instead of the one in the spec.",
+)
 @click.option("--only", multiple=True, metavar="IMAGE", help="Push this image only; repeatable.")
 @click.option(
-    "--parallel", type=click.IntRange(1, 64), default=8, show_default=True, help="Uploads at a time, at most."
+    "--parallel", type=click.IntRange(1, 64), default=8, show_default=True, help="Largest number of uploads at a time."
 )
 @click.option(
     "--client",
@@ -38,8 +45,8 @@ def _renamed(_context: click.Context, _option: click.Parameter, value: str | Non
     help="What sends the images. skopeo reads them from the bundle, which is served on loopback.",
 )
 @click.option("--engine", hidden=True, callback=_renamed, expose_value=False)
-@click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
-@click.option("--receipt", type=_FILE, help="Also write the receipt (JSON) here.")
+@click.option("--dry-run", is_flag=True, help="Show what would be sent; send nothing.")
+@click.option("--receipt", type=_FILE, help="File that also gets the receipt (JSON).")
 @options.registry_access
 @options.uploads_dir
 @options.output_format
@@ -59,10 +66,10 @@ def command(
     verbose: bool,
     quiet: bool,
 ) -> None:
-    """Push the images of BUNDLE, reading them in place: no temporary disk, every byte once, damaged ones never.
+    """Push the images of BUNDLE to a registry, straight from the file.
 
-    Blobs that the registry has are not sent again. A push that was broken off or killed goes on where the registry
-    stopped; run the same command again.
+    Needs no disk space, reads every byte once, and never stores a damaged blob at the registry. Does not send blobs
+    that the registry has. Run an interrupted push again: it goes on where the registry stopped.
     """
     from bundler.effects.registry import journal  # noqa: PLC0415  (help stays quick)
     from bundler.effects.registry.endpoint import Destination  # noqa: PLC0415

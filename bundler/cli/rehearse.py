@@ -1,4 +1,4 @@
-"""``bundler rehearse``: play the bundle's pods without a network before any cluster sees them."""
+"""``bundler rehearse``: run the bundle's pods without a network before any cluster sees them."""
 
 from __future__ import annotations
 
@@ -12,41 +12,43 @@ import click
 from bundler.cli import operator_release, options, report
 
 
-@click.command(name="rehearse")
+@click.command(
+    name="rehearse", epilog=options.examples("bundler rehearse rides-1.0.bundle.tar --engine podman --redis redis:7")
+)
 @options.bundle_argument
 @click.option(
     "--engine",
     type=click.Choice(["docker", "podman"]),
-    help="Container engine; without it Docker where there is one (DOCKER_HOST, docker context, socket), else Podman.",
+    help="Container engine that runs the pods.  [default: Docker (DOCKER_HOST, docker context, socket), else Podman]",
 )
 @options.store_images
 @click.option(
     "--values",
     type=click.Path(path_type=Path),
-    help="File of NAME=VALUE lines for variables that a site fills in; without it each gets a random word.",
+    help="File of NAME=VALUE lines for variables that the site fills in.  [default: a random word for each]",
 )
 @click.option(
     "--user",
     metavar="UID:GID",
     callback=options.user,
-    help="User of the servers.  [default: one as OpenShift chooses it]",
+    help="User that the servers run as.  [default: an unprivileged one, as OpenShift assigns]",
 )
-@click.option("--read-only-root", is_flag=True, help="Let servers write only to their volumes and /tmp.")
+@click.option("--read-only-root", is_flag=True, help="Let servers write to their volumes and /tmp only.")
 @click.option(
     "--manifests",
     type=click.Path(path_type=Path),
-    help="Folder of manifests to play with the bundle's images instead of the bundle's own.",
+    help="Folder of manifests to use with the bundle's images, instead of the bundle's manifests.",
 )
 @click.option(
     "--operator-version",
     metavar="VERSION",
     callback=operator_release.check,
-    help="Play as this release of the operator would.",
+    help="Create the pods as this release of the operator would.",
 )
-@click.option("--keep-images", is_flag=True, help="Leave the images in the engine: the next rehearsal starts sooner.")
 @click.option(
-    "--report", "report_file", type=click.Path(path_type=Path), help="Also write the report to a file (JSON)."
+    "--keep-images", is_flag=True, help="Keep the images in the engine, so that the next rehearsal starts sooner."
 )
+@click.option("--report", "report_file", type=click.Path(path_type=Path), help="File that also gets the report (JSON).")
 @options.engine_notes_dir
 @options.output_format
 @options.verbosity
@@ -67,12 +69,12 @@ def command(
     verbose: bool,
     quiet: bool,
 ) -> int:
-    """Run the pods that the operator would make of BUNDLE, on Docker or Podman, without a network.
+    """Run the pods that the operator would create for BUNDLE, in Docker or Podman, without a network.
 
-    Starts each server as the kubelet would (command, variables, volumes, probes, a UID of nobody), runs the CronJob's
-    commands as kubectl exec would, and asks the online server for what was materialized. Redis and PostgreSQL run
-    beside them where an image is in the bundle or given, else files take the stores' place, and the report says so.
-    Exit code 3 where anything fails.
+    Starts each server as the kubelet would (command, variables, volumes, probes, an unprivileged UID), runs the
+    CronJob's commands as kubectl exec would, and asks the online server for what was materialized. Runs Redis and
+    PostgreSQL if the bundle has an image of them or --redis or --postgres names one; else files replace these stores,
+    and the report says so. Exit code 3: something failed.
     """
     from bundler.effects import files  # noqa: PLC0415  (help must not load the program)
     from bundler.effects.engine import runs as engine_runs  # noqa: PLC0415  (help must not load the program)
@@ -94,4 +96,6 @@ def command(
     found = rehearse.run(bundle, asked, options.progress(quiet=quiet, verbose=verbose))
     if report_file:
         files.write(report_file, (json.dumps(found.to_json(), indent=2) + "\n").encode())
-    return report.show(found, output, good="Features are served.", bad="It would not serve as it is.", status=3)
+    return report.show(
+        found, output, good="Features are served.", bad="It would not serve features as it is.", status=3
+    )

@@ -9,18 +9,20 @@ import click
 from bundler.cli import options
 
 
-@click.command(name="serve")
+@click.command(name="serve", epilog=options.examples("bundler serve rides-1.0.bundle.tar --listen 127.0.0.1:5000"))
 @options.bundle_argument
-@click.option("--listen", default="127.0.0.1:5000", show_default=True, metavar="HOST:PORT", help="Where to listen.")
-@click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain (PEM); with it TLS is spoken.")
-@click.option("--tls-key", type=click.Path(path_type=Path), help="Its key (PEM).")
+@click.option(
+    "--listen", default="127.0.0.1:5000", show_default=True, metavar="HOST:PORT", help="Address to listen on."
+)
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain (PEM); turns TLS on.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Private key (PEM) of --tls-cert.")
 @options.verbosity
 def command(
     *, bundle: Path, listen: str, tls_cert: Path | None, tls_key: Path | None, verbose: bool, quiet: bool
 ) -> None:
-    """Serve the images of BUNDLE as a registry that can only be read, straight out of the file, until interrupted.
+    """Serve the images of BUNDLE as a read-only registry, straight from the file, until interrupted.
 
-    For a site without a registry, or to pull onto one node: skopeo, podman, docker and containerd read it.
+    For a site without a registry, or to pull onto one node. skopeo, Podman, Docker and containerd can pull from it.
     """
     from bundler.steps.transport import serve  # noqa: PLC0415  (help must not load the program)
 

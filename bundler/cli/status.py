@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from bundler.effects.kubectl import Kubectl
 
 
-@click.command(name="status")
+@click.command(
+    name="status", epilog=options.examples("bundler status rides-1.0.bundle.tar --registry registry.example:5000/feast")
+)
 @options.bundle_argument
 @options.pushed_registry
 @options.cluster
@@ -29,13 +31,15 @@ def command(
     verbose: bool,
     quiet: bool,
 ) -> int:
-    """Say whether BUNDLE is what was installed last, whether its feature stores serve, and what stops them.
+    """Show whether BUNDLE was installed last, whether its feature stores serve, and what stops them.
 
-    Reads only. Exit code 0 where all is well, 8 where it is not.
+    Changes nothing. Exit code 0: everything serves; 8: something does not.
     """
     from bundler.steps.install import status  # noqa: PLC0415  (help stays quick)
     from bundler.steps.install.release import Release  # noqa: PLC0415
 
     options.progress(quiet=quiet, verbose=verbose)  # --verbose shows what kubectl is asked
     found = status.run(Release.of(bundle, registry), kubectl)
-    return report.show(found, output, good="Serving.", bad="NOT SERVING as it should.", status=ExitCode.CLUSTER)
+    return report.show(
+        found, output, good="Serving.", bad="Not everything serves as it should.", status=ExitCode.CLUSTER
+    )

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
     from bundler.effects.kubectl import Kubectl
 
 
-@click.command(name="uninstall")
+@click.command(name="uninstall", epilog=options.examples("bundler uninstall rides-1.0.bundle.tar"))
 @options.bundle_argument
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--delete-volumes", is_flag=True, help="Also delete the volumes that the operator made, with their data.")
-@click.option("--timeout", type=click.FloatRange(1), default=120, show_default=True, help="Seconds, for each object.")
+@click.option(
+    "--delete-volumes", is_flag=True, help="Also delete the volumes that the operator created, with their data."
+)
+@click.option(
+    "--timeout", type=click.FloatRange(1), default=120, show_default=True, help="Seconds to wait for each object."
+)
 @options.cluster
 @options.output_format
 @options.verbosity
@@ -34,19 +38,18 @@ def command(
 ) -> None:
     """Delete the feature stores of BUNDLE and what was applied for them.
 
-    Namespaces, Secrets that the site filled in, the operator and CRDs stay, and so does all data: volumes that the
-    operator made for a feature store are taken from it first, and found again by the next install. Asks first, unless
-    told not to.
+    Namespaces, Secrets that the site filled in, the operator, CRDs and all data stay: volumes that the operator created
+    for a feature store are detached from it first, and the next install uses them again. Asks first, without --yes.
     """
     from bundler.steps.install import uninstall  # noqa: PLC0415  (help stays quick)
     from bundler.steps.install.release import Release  # noqa: PLC0415
 
     asked = uninstall.plan(Release.of(bundle))
     if not yes:
-        click.echo("\n".join(("These are deleted:", *(f"  {line}" for line in asked.lines()))), err=True)
+        click.echo("\n".join(("These objects will be deleted:", *(f"  {line}" for line in asked.lines()))), err=True)
         if delete_volumes:
-            click.echo("and the volumes of the feature stores, with what is in them.", err=True)
-        click.confirm("Go on?", abort=True, err=True)
+            click.echo("and the volumes of the feature stores, with their data.", err=True)
+        click.confirm("Continue?", abort=True, err=True)
     progress = options.progress(quiet=quiet, verbose=verbose)
     done = uninstall.run(asked, kubectl, progress, timeout=timeout, delete_volumes=delete_volumes)
     if output == "json":
@@ -56,4 +59,4 @@ def command(
         console.show(f"deleted   {line}")
     for line in done.kept:
         console.show(f"kept      {line}")
-    console.show(f"{done.title}: uninstalled" if done.deleted else f"{done.title}: nothing was there")
+    console.show(f"{done.title}: uninstalled" if done.deleted else f"{done.title}: nothing to delete")

@@ -10,15 +10,15 @@ from bundler.cli import options, report
 from bundler.errors import ExitCode
 
 
-@click.command(name="verify")
+@click.command(name="verify", epilog=options.examples("bundler verify rides-1.0.bundle.tar --key release.pub"))
 @options.bundle_argument
-@click.option("--key", type=click.Path(path_type=Path), help="Public key (PEM) that the signature must fit.")
+@click.option("--key", type=click.Path(path_type=Path), help="Public key (PEM) that the signature must match.")
 @options.output_format
 @options.verbosity
 def command(*, bundle: Path, key: Path | None, output: str, verbose: bool, quiet: bool) -> int:
     """Recompute every digest of BUNDLE, reading it in place.
 
-    Exit code 0 where all is well, 6 where anything is missing, extra or altered; every fault is reported.
+    Reports every fault. Exit code 0: no fault; 6: something is missing, extra or altered.
     """
     from bundler.steps.bundle import verify  # noqa: PLC0415  (help must not load the program)
 

@@ -3,8 +3,10 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 from pathlib import Path
 
+import click
 import pytest
 
 from bundler import __version__
@@ -39,11 +41,22 @@ def test_help_lists_the_commands_and_teaches_the_two_sides(capsys: pytest.Captur
         assert word in out
 
 
-@pytest.mark.parametrize("command", ["init", "lock", "build", "inspect", "diff", "verify", "push", "serve"])
-def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
+@pytest.mark.parametrize("command", program.program.list_commands(click.Context(program.program)))
+def test_every_command_has_help_with_examples_that_the_command_takes(
+    capsys: pytest.CaptureFixture[str], command: str
+) -> None:
     status, out, _ = run(capsys, command, "--help")
     assert status == 0
     assert "Options:" in out
+    examples = [
+        shlex.split(line) for line in re.findall(r"^ +(bundler .+)$", out.partition("Example")[2], re.MULTILINE)
+    ]
+    assert examples
+    for bundler, name, *arguments in examples:
+        assert (bundler, name) == ("bundler", command)
+        taken = program.program.get_command(click.Context(program.program), name)
+        assert taken
+        assert taken.make_context(name, arguments).command is taken
 
 
 def test_the_version_is_written_once(capsys: pytest.CaptureFixture[str]) -> None:
