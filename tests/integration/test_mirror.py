@@ -224,19 +224,19 @@ def test_signatures_and_referrers_come_along(registry: RunningRegistry, store: B
         assert target.manifest("team/single", f"sha256-{AMD.root.digest.hex}.sig") == signature
 
 
-@pytest.mark.parametrize("engine", ["bundler", "skopeo"])
+@pytest.mark.parametrize("reader", ["bundler", "skopeo"])
 def test_one_call_reads_registries_and_every_other_transport(
-    engine: str, registry: RunningRegistry, store: BlobStore, tmp_path: Path
+    reader: str, registry: RunningRegistry, store: BlobStore, tmp_path: Path
 ) -> None:
     registries.require("skopeo")
     mirrors = [Mirror(source="quay.example", location=registry.address, insecure=True)]
     reference = "quay.example/team/single:1.0"
-    pulled = mirror.pull(reference, [AMD64], store, progress=SilentProgress(), mirrors=mirrors, engine=engine)
+    pulled = mirror.pull(reference, [AMD64], store, progress=SilentProgress(), mirrors=mirrors, reader=reader)
     assert (pulled.reference, pulled.root.digest) == (reference, AMD.root.digest)
 
     bundle = sample_bundles.write(tmp_path / "sample.tar", {"team/single:1.0": AMD})
     source = f"oci-archive:{bundle}:quay.example/team/single:1.0"
-    pulled = mirror.pull(source, [AMD64], store, progress=SilentProgress(), engine=engine)
+    pulled = mirror.pull(source, [AMD64], store, progress=SilentProgress(), reader=reader)
     assert pulled.root.digest == AMD.root.digest
 
 
@@ -274,14 +274,14 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         yield Guarded(f"{running.address}/team/single:1.0", Access(connection, tls, retry_times=0), nobody)
 
 
-@pytest.mark.parametrize("engine", ["bundler", "skopeo"])
+@pytest.mark.parametrize("reader", ["bundler", "skopeo"])
 def test_a_guarded_registry_is_read_with_login_authority_and_client_certificate(
-    engine: str, guarded: Guarded, store: BlobStore
+    reader: str, guarded: Guarded, store: BlobStore
 ) -> None:
     registries.require("skopeo")
 
     def pull(access: Access | None) -> Digest:
-        found = mirror.pull(guarded.reference, [AMD64], store, progress=SilentProgress(), engine=engine, access=access)
+        found = mirror.pull(guarded.reference, [AMD64], store, progress=SilentProgress(), reader=reader, access=access)
         return found.root.digest
 
     with pytest.raises(RegistryError, match="certificate"):
@@ -293,9 +293,9 @@ def test_a_guarded_registry_is_read_with_login_authority_and_client_certificate(
     assert pull(guarded.access) == AMD.root.digest
 
 
-@pytest.mark.parametrize("engine", ["bundler", "skopeo"])
+@pytest.mark.parametrize("reader", ["bundler", "skopeo"])
 def test_a_certificate_is_taken_unseen_and_http_spoken_only_where_that_is_asked_for(
-    engine: str, registry: RunningRegistry, store: BlobStore, tmp_path: Path
+    reader: str, registry: RunningRegistry, store: BlobStore, tmp_path: Path
 ) -> None:
     registries.require("skopeo")
     authority = Authority.make(tmp_path / "ca")
@@ -304,7 +304,7 @@ def test_a_certificate_is_taken_unseen_and_http_spoken_only_where_that_is_asked_
     def pull(address: str, access: Access) -> Digest:
         reference = f"{address}/team/single:1.0"
         return mirror.pull(
-            reference, [AMD64], store, progress=SilentProgress(), engine=engine, access=access
+            reference, [AMD64], store, progress=SilentProgress(), reader=reader, access=access
         ).root.digest
 
     with registries.running(tmp_path / "registry", tls=authority.server(), authority=authority) as secured:

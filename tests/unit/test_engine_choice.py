@@ -1,4 +1,4 @@
-"""Who reads registries and who bakes is said by one option, and what needs an engine is refused without one."""
+"""One option says who reads registries and another who bakes; what needs an engine is refused without one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[BuildRequest]:
 
 
 @pytest.mark.parametrize(
-    ("options", "reader", "baker"),
+    ("options", "reader", "engine"),
     [
         ([], "bundler", None),
         (["--engine", "none"], "bundler", "none"),
@@ -42,10 +42,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[BuildRequest]:
     ],
 )
 def test_one_option_says_what_reads_and_another_what_bakes(
-    asked: list[BuildRequest], options: list[str], reader: str, baker: str | None
+    asked: list[BuildRequest], options: list[str], reader: str, engine: str | None
 ) -> None:
     CliRunner().invoke(command.command, options)
-    assert [(one.engine, one.baker) for one in asked] == [(reader, baker)]
+    assert [(one.reader, one.engine) for one in asked] == [(reader, engine)]
 
 
 @pytest.mark.parametrize(

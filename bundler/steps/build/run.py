@@ -41,10 +41,10 @@ from bundler.steps.sources.mirror import MirrorPlan
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """What ``bundler build`` was asked; ``epoch`` in seconds, None means now; ``engine`` reads registries.
+    """What ``bundler build`` was asked; ``epoch`` in seconds, None means now; ``reader`` reads registries.
 
-    ``baker`` is the container engine that bakes (``none``: without one), None what the spec says; ``environment`` tells
-    where it is. ``rehearsal`` says how to play the result before it is packed, None that it is not. ``base`` is a
+    ``engine`` is the container engine that bakes (``none``: without one), None what the spec says; ``environment`` says
+    where it is. ``rehearsal`` says how to run the result before it is packed, None that it is not run. ``base`` is a
     bundle whose layers are left out.
     """
 
@@ -53,8 +53,8 @@ class BuildRequest:
     epoch: int | None = None
     locked: bool = False
     sign_key: Path | None = None
-    engine: str = "bundler"
-    baker: str | None = None
+    reader: str = "bundler"
+    engine: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     rehearsal: RehearseOptions | None = None
     volume_size: int | None = None
@@ -138,7 +138,7 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
 def _steps(request: BuildRequest, loaded: Project, lock: BundleLock | None) -> tuple[BuildStep, ...]:
     return steps(
         loaded.spec,
-        engine=engine_of(loaded.spec, request.baker),
+        engine=engine_of(loaded.spec, request.engine),
         has_lock=lock is not None,
         rehearse=request.rehearsal is not None,
         signed=request.sign_key is not None,
@@ -207,7 +207,7 @@ class _Work:
         if self.existing is None and request.locked:
             raise LockError(f"There is no {self.project.lock_file}.", remedy=f"Make it: {self.project.lock_command}")
         self.job = locking.gather_job(
-            self.project, self.existing, self.store, self.progress, engine=request.engine, access=request.access
+            self.project, self.existing, self.store, self.progress, reader=request.reader, access=request.access
         )
 
     def _gather_bases(self) -> None:
@@ -230,7 +230,7 @@ class _Work:
             sdists.fetch(row, Asking(python, options, self.store, self.progress), wheels)
 
     def _bake(self) -> None:
-        engine = engine_of(self.project.spec, self.request.baker)
+        engine = engine_of(self.project.spec, self.request.engine)
         self.builder = self.stack.enter_context(
             builders.chosen(engine, self.project, self.request.environment, self.store, self.progress)
         )

@@ -94,7 +94,7 @@ def gather_job(
     progress: Progress,
     *,
     refresh: bool = False,
-    engine: str = "bundler",
+    reader: str = "bundler",
     access: Access | None = None,
 ) -> GatherJob:
     """Check a project and return what brings its images into the store, by the digests of a lock.
@@ -104,7 +104,7 @@ def gather_job(
     """
     _ = loaded.requirements  # what reading them refuses need not wait for what is fetched
     gathering = Gathering(
-        loaded.spec, store, progress, _digests(pinned), refresh=refresh, engine=engine, access=access or Access()
+        loaded.spec, store, progress, _digests(pinned), refresh=refresh, reader=reader, access=access or Access()
     )
     operator = operator_manifest.release(loaded.spec.operator, loaded.folder)
     _check(loaded, operator, gathering.references(operator.images))

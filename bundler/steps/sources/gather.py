@@ -73,7 +73,7 @@ class GatheredBases:
 class Gathering:
     """How to gather: for which spec, into which store, and what an earlier lock pinned (reference -> source digest).
 
-    ``refresh`` makes what is made of Debian's packages anew, of the packages that Debian has now. ``engine`` reads
+    ``refresh`` makes what is made of Debian's packages anew, of the packages that Debian has now. ``reader`` reads
     registries: "bundler" or "skopeo"; ``access`` says as whom, and whom to trust.
     """
 
@@ -82,7 +82,7 @@ class Gathering:
     progress: Progress
     pinned: Mapping[str, Digest]
     refresh: bool = False
-    engine: str = "bundler"
+    reader: str = "bundler"
     access: Access = field(default_factory=Access)
 
     def bases(self) -> GatheredBases:
@@ -174,7 +174,7 @@ class Gathering:
         Our own client fetches the blobs of all of them in one queue.
         """
         exact = [self._exact(reference) for reference in references]
-        pulled = self._all_at_once(exact) if self.engine != "skopeo" else [self._one(source) for source in exact]
+        pulled = self._all_at_once(exact) if self.reader != "skopeo" else [self._one(source) for source in exact]
         found: list[GatheredImage] = []
         for reference, image in zip(references, pulled, strict=True):
             found.append(GatheredImage(reference, "", image.root, image.source_digest))
@@ -197,7 +197,7 @@ class Gathering:
             self.store,
             progress=self.progress,
             mirrors=self.spec.mirrors,
-            engine=self.engine,
+            reader=self.reader,
             access=self.access,
         )
 

@@ -130,18 +130,18 @@ def pull(
     *,
     progress: Progress,
     mirrors: Sequence[Mirror] = (),
-    engine: str = "bundler",
+    reader: str = "bundler",
     access: Access | None = None,
 ) -> MirroredImage:
     """Bring one image of any transport into the store: registries by our own client, everything else by skopeo.
 
-    ``engine`` "skopeo" lets skopeo read registries, too: it honours the host's signature policy (policy.json).
+    ``reader`` "skopeo" lets skopeo read registries, too: it honours the host's signature policy (policy.json).
     """
     from bundler.effects.skopeo import pull as skopeo  # noqa: PLC0415  (not needed where every image is in a registry)
     from bundler.effects.skopeo import source as skopeo_source  # noqa: PLC0415
 
     reference = skopeo_source.parse(source).reference
-    if reference is not None and engine != "skopeo":
+    if reference is not None and reader != "skopeo":
         return replace(run([str(reference)], options(platforms, mirrors, access), store, progress)[0], reference=source)
     pulled = skopeo.pull(source, platforms, store, progress=progress, mirrors=mirrors, access=access)
     return MirroredImage(source, pulled.root, pulled.source_digest)
