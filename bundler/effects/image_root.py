@@ -34,7 +34,7 @@ _ISOLATED: Final = (
     "--fork",
     "--kill-child",
 )
-_PATIENCE: Final = 20.0  # seconds
+_TIMEOUT: Final = 20.0  # seconds
 _WHITEOUT: Final = ".wh."
 _OPAQUE: Final = ".wh..wh..opq"
 _DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
@@ -48,7 +48,7 @@ def unavailable(platform: Platform) -> str:
     if platform.machine != os.uname().machine:
         return f"this machine's processor is {os.uname().machine}"
     try:
-        process.run([*_ISOLATED, "true"], purpose="making namespaces", timeout=_PATIENCE)
+        process.run([*_ISOLATED, "true"], purpose="making namespaces", timeout=_TIMEOUT)
     except ToolMissingError:
         return "the program unshare (util-linux) is not here"
     except ToolFailedError as error:

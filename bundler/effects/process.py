@@ -21,7 +21,7 @@ from bundler.errors import ToolFailedError, ToolMissingError
 
 _TAIL_LINES = 30
 _CHUNK = 1 << 20
-_PATIENCE = 10.0
+_DRAIN_TIMEOUT = 10.0  # seconds
 _LOG = logging.getLogger(__name__)  # shown by --verbose
 
 
@@ -120,7 +120,7 @@ def streaming(
         _end(process)
         raise
     finally:
-        reader.join(_PATIENCE)
+        reader.join(_DRAIN_TIMEOUT)
         stdout.close()
     if process.returncode != 0:
         raise _failure(str(command[0]), process.returncode, purpose, remedy, tail) from problem

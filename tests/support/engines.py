@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.support.programs import require, require_root, serving
 
-_PATIENCE = 60.0
+_TIMEOUT = 60.0
 # Podman's own defaults may be more than this session is allowed to give.
 _LIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
 
@@ -86,7 +86,7 @@ def docker(space: int | None = None) -> Iterator[Engine]:
                 [daemon, "--iptables=false", "--bridge=none", f"--host={socket}", *options],
                 folder / "log",
                 lambda: call([*client, "info"]).status == 0,
-                patience=_PATIENCE,
+                timeout=_TIMEOUT,
             ):
                 yield Engine(client, "docker-daemon:", ("--dest-daemon-host", socket))
         finally:

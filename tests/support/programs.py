@@ -70,12 +70,12 @@ def serving(
     log: Path,
     answers: Callable[[], bool],
     *,
-    patience: float = 30.0,
+    timeout: float = 30.0,
     user: int | None = None,
     end: signal.Signals = signal.SIGTERM,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[None]:
-    """Run a program until the block ends; enter the block once ``answers`` says so, within ``patience`` seconds."""
+    """Run a program until the block ends; enter the block once ``answers`` says so, within ``timeout`` seconds."""
     arguments = [str(part) for part in command]
     name = Path(arguments[0]).name
     with log.open("ab") as stream:
@@ -93,19 +93,19 @@ def serving(
         )
     try:
         with shown(f"{name} {process.pid}", log):
-            _wait(name, process, answers, patience)
+            _wait(name, process, answers, timeout)
             yield
     finally:
         _end(process, end)
 
 
-def _wait(name: str, process: subprocess.Popen[bytes], answers: Callable[[], bool], patience: float) -> None:
-    deadline = time.monotonic() + patience
+def _wait(name: str, process: subprocess.Popen[bytes], answers: Callable[[], bool], timeout: float) -> None:
+    deadline = time.monotonic() + timeout
     while not answers():
         if process.poll() is not None:
             raise AssertionError(f"{name} ended with status {process.returncode}")
         if time.monotonic() > deadline:
-            raise AssertionError(f"{name} does not answer after {patience:.0f} s")
+            raise AssertionError(f"{name} does not answer after {timeout:.0f} s")
         time.sleep(0.05)
 
 

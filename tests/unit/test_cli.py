@@ -156,7 +156,7 @@ def test_skopeos_words_tell_the_registrys_faults_from_this_machines(line: str, o
     assert (push_by_skopeo.BY_REGISTRY.search(line) is None) is ours
 
 
-def test_the_patience_that_is_asked_for_reaches_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_timeout_that_is_asked_for_reaches_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[PushOptions] = []
 
     def run(_bundle: Path, given: PushOptions, _progress: object) -> None:

@@ -123,7 +123,7 @@ def test_a_bare_feature_store_is_one_online_server_of_the_operators_image() -> N
     assert " ".join(online.command) == "feast serve -h 0.0.0.0 -p 6566"
     assert online.working_folder == "/feast-data/rides/feature_repo"
     assert online.probe
-    assert (online.probe.port, online.probe.path, online.probe.patience) == (6566, "/health", 120)
+    assert (online.probe.port, online.probe.path, online.probe.time_limit) == (6566, "/health", 120)
 
 
 def test_containers_come_in_the_operators_order_whatever_the_order_of_the_keys() -> None:

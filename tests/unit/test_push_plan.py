@@ -13,7 +13,7 @@ from bundler.effects.archive.reader import Bundle
 from bundler.effects.registry import parallel
 from bundler.effects.registry.endpoint import Destination
 from bundler.effects.registry.meter import Meter
-from bundler.effects.registry.retry import CalledOffError, Cancellation
+from bundler.effects.registry.retry import Cancellation, CancelledError
 from bundler.errors import RegistryError, UsageError, VerificationError
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
@@ -174,8 +174,8 @@ def test_results_come_in_the_order_of_the_items() -> None:
         time.sleep(0.002 * (5 - item))
         return item * 10
 
-    assert parallel.each(range(5), work, workers=5, call_off=Cancellation()) == (0, 10, 20, 30, 40)
-    assert parallel.each([], work, workers=5, call_off=Cancellation()) == ()
+    assert parallel.each(range(5), work, workers=5, cancellation=Cancellation()) == (0, 10, 20, 30, 40)
+    assert parallel.each([], work, workers=5, cancellation=Cancellation()) == ()
 
 
 def test_few_begin_and_the_others_join_while_there_is_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,35 +188,37 @@ def test_few_begin_and_the_others_join_while_there_is_work(monkeypatch: pytest.M
         together.wait(5)  # until all four work at once
 
     start = time.monotonic()
-    parallel.each(range(4), work, workers=4, call_off=Cancellation(), at_first=2)
+    parallel.each(range(4), work, workers=4, cancellation=Cancellation(), at_first=2)
     assert begun[2] - start >= 0.2
     assert begun[3] - start >= 0.4
 
 
 def test_what_few_have_done_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "_RAMP", 60.0)
-    assert parallel.each(range(9), lambda item: item, workers=8, call_off=Cancellation(), at_first=1) == tuple(range(9))
+    assert parallel.each(range(9), lambda item: item, workers=8, cancellation=Cancellation(), at_first=1) == tuple(
+        range(9)
+    )
     with pytest.raises(ZeroDivisionError):
-        parallel.each(range(9), lambda item: 1 // item, workers=8, call_off=Cancellation(), at_first=1)
+        parallel.each(range(9), lambda item: 1 // item, workers=8, cancellation=Cancellation(), at_first=1)
 
 
 def test_the_first_error_calls_the_rest_off() -> None:
-    call_off = Cancellation()
+    cancellation = Cancellation()
     begun: list[int] = []
 
     def work(item: int) -> None:
         begun.append(item)
         if item == 1:
             raise RegistryError("no")
-        call_off.sleep(5)
+        cancellation.sleep(5)
 
     begin = time.monotonic()
     with pytest.raises(RegistryError, match="no"):
-        parallel.each(range(100), work, workers=2, call_off=call_off)
+        parallel.each(range(100), work, workers=2, cancellation=cancellation)
     assert time.monotonic() - begin < 2
     assert len(begun) == 2
-    with pytest.raises(CalledOffError):
-        call_off.check()
+    with pytest.raises(CancelledError):
+        cancellation.check()
 
 
 class _Counting:

@@ -35,7 +35,7 @@ CONTENT = hashlib.shake_256(b"content").digest(5_000_000)
 DIGEST = Digest.of(CONTENT)
 
 
-class Impatient(Cancellation):
+class NoWaiting(Cancellation):
     """Waits for nothing."""
 
     def sleep(self, seconds: float) -> None:  # noqa: ARG002  (the base class's)
@@ -58,7 +58,7 @@ class MemorySession(Session):
 
     def __init__(self, registry: MemoryRegistry, **connection: object) -> None:
         asked = Connection(environment={}, **connection)  # type: ignore[arg-type]
-        super().__init__(Endpoint("r.example"), asked, Impatient())
+        super().__init__(Endpoint("r.example"), asked, NoWaiting())
         self.registry = registry
         self.breaks_after: list[int | None] = []
         self.urls: list[tuple[str, str, Mapping[str, str]]] = []

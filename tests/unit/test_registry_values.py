@@ -21,7 +21,7 @@ from bundler.effects.registry.faults import HttpAnswer
 from bundler.effects.registry.http import NotConnectedError
 from bundler.effects.registry.mirrors import Location, Rule
 from bundler.effects.registry.proxies import proxy_for
-from bundler.effects.registry.retry import CalledOffError, Cancellation, Patience
+from bundler.effects.registry.retry import Cancellation, CancelledError, Retries
 from bundler.errors import RegistryError, ToolFailedError, UsageError
 from bundler.model.digest import Digest
 from bundler.model.reference import ImageRef
@@ -387,37 +387,37 @@ class _Instant(Cancellation):
         self.slept.append(seconds)
 
 
-def test_patience_doubles_its_waits_and_ends() -> None:
+def test_retries_double_their_waits_and_end() -> None:
     clock = _Instant()
-    patience = Patience(5, clock, jitter=lambda: 1.0)
+    retries = Retries(5, clock, jitter=lambda: 1.0)
     for _ in range(4):
-        patience.bear(_refused(503))
+        retries.wait_after(_refused(503))
     with pytest.raises(RegistryError):
-        patience.bear(_refused(503))
+        retries.wait_after(_refused(503))
     assert clock.slept == [0.4, 0.8, 1.6, 3.2]
 
 
-def test_patience_waits_as_long_as_the_server_says_within_reason() -> None:
+def test_retries_wait_as_long_as_the_server_says_within_reason() -> None:
     clock = _Instant()
-    patience = Patience(5, clock, jitter=lambda: 0.0)
-    patience.bear(_refused(429, retry_after="7"))
-    patience.bear(_refused(429, retry_after="99999"))
+    retries = Retries(5, clock, jitter=lambda: 0.0)
+    retries.wait_after(_refused(429, retry_after="7"))
+    retries.wait_after(_refused(429, retry_after="99999"))
     assert clock.slept == [7, 300]
 
 
-def test_patience_has_none_with_what_cannot_pass_and_after_a_call_off() -> None:
+def test_no_retry_follows_a_permanent_failure_or_a_cancellation() -> None:
     clock = _Instant()
     with pytest.raises(RegistryError):
-        Patience(5, clock).bear(_refused(403))
-    clock.set()
-    with pytest.raises(CalledOffError):
-        Patience(5, clock).bear(_refused(503))
+        Retries(5, clock).wait_after(_refused(403))
+    clock.cancel()
+    with pytest.raises(CancelledError):
+        Retries(5, clock).wait_after(_refused(503))
 
 
-def test_progress_makes_patience_new() -> None:
+def test_progress_resets_the_count_of_failures() -> None:
     clock = _Instant()
-    patience = Patience(2, clock)
+    retries = Retries(2, clock)
     for _ in range(5):
-        patience.bear(_refused(503))
-        patience.progressed()
+        retries.wait_after(_refused(503))
+        retries.reset()
     assert len(clock.slept) == 5

@@ -23,7 +23,7 @@ _ENGINES: Final = ("docker", "podman")
 _SOCKET: Final = Path("/var/run/docker.sock")
 _INSTALL: Final = "Install Docker or Podman, or set DOCKER_HOST."
 _START: Final = "Is it running? Set DOCKER_HOST where it is elsewhere."
-_PATIENCE: Final = 30.0
+_START_TIMEOUT: Final = 30.0  # seconds
 # Seconds without a request after which Podman's API ends by itself: where this program was killed, nobody else ends it.
 _IDLE: Final = 1800
 # Long enough for a command that says nothing for a while; every call ends at last.
@@ -86,7 +86,7 @@ def _podman_service() -> Iterator[str]:
         socket = Path(name) / "api.sock"
         command: list[str | Path] = [program, "system", "service", f"--time={_IDLE}", f"unix://{socket}"]
         with process.serving(command, purpose="serving Podman's API") as service:
-            end = time.monotonic() + _PATIENCE
+            end = time.monotonic() + _START_TIMEOUT
             while not socket.exists():
                 service.check()
                 if time.monotonic() > end:

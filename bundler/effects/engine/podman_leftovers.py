@@ -12,7 +12,7 @@ import docker
 from bundler.effects.engine.api import Engine
 
 _API: Final = "/v4.0.0/libpod/containers"
-_PATIENCE: Final = 5.0
+_END_TIMEOUT: Final = 5.0  # seconds
 _PAUSE: Final = 0.25
 
 
@@ -20,14 +20,14 @@ _PAUSE: Final = 0.25
 def removed(engine: Engine) -> Iterator[None]:
     """Remove the containers of the engine's builds where the block fails; also when interrupted.
 
-    They are no containers of Podman's own, so only its own API shows them. Podman removes them itself when the step
+    They do not count as containers, so only Podman's own API shows them. Podman removes them itself when the step
     under way has ended, for which it gets some seconds.
     """
     try:
         yield
     except BaseException:
         with suppress(docker.errors.DockerException, OSError):
-            end = time.monotonic() + _PATIENCE
+            end = time.monotonic() + _END_TIMEOUT
             while _working(engine, engine.run, engine.image_ids) and time.monotonic() < end:
                 time.sleep(_PAUSE)
             remove(engine, engine.run, engine.image_ids)

@@ -43,7 +43,7 @@ _IDENTITY: Final = """
 import sys
 print(sys.implementation.name, "%d.%d" % sys.version_info[:2], sys.implementation.cache_tag, sys.version)
 """
-_PATIENCE: Final = 20.0  # seconds
+_TIMEOUT: Final = 20.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _known_to_uv(version: tuple[int, int]) -> Iterator[str]:
             [find_uv_bin(), "python", "find", "--managed-python", "--no-project", wanted],
             purpose=f"looking for Python {wanted}",
             environment={"UV_PYTHON_DOWNLOADS": "never"},
-            timeout=_PATIENCE,
+            timeout=_TIMEOUT,
         )
     except (FileNotFoundError, ToolFailedError, ToolMissingError):
         return
@@ -101,7 +101,7 @@ def _known_to_uv(version: tuple[int, int]) -> Iterator[str]:
 def _asked(program: str, version: tuple[int, int]) -> Interpreter | None:
     try:
         answer = process.run(
-            [program, "-I", "-S", "-c", _IDENTITY], purpose="telling its version", timeout=_PATIENCE
+            [program, "-I", "-S", "-c", _IDENTITY], purpose="telling its version", timeout=_TIMEOUT
         ).stdout.strip()
     except (ToolFailedError, ToolMissingError, OSError):
         return None

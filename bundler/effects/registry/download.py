@@ -29,14 +29,14 @@ def fetch(repository: Repository, blob: Descriptor, store: BlobStore, meter: Met
         meter.reached(str(blob.digest), blob.size)
         return
     furthest = 0
-    patience = repository.session.patience()
+    retries = repository.session.retries()
     try:
         with store.writing(blob.digest, blob.size) as writer:
             while (error := _attempt(repository, blob, writer, store, meter)) is not None:
-                patience.bear(error)
+                retries.wait_after(error)
                 if writer.size > furthest:
                     furthest = writer.size
-                    patience.progressed()
+                    retries.reset()
     except VerificationError as error:
         raise VerificationError(
             f"{repository.full_name} serves other bytes than the digest of a blob says. {error.problem}",
@@ -60,7 +60,7 @@ def _attempt(
                 )
             buffer = memoryview(bytearray(min(_PART, blob.size + 1)))  # one more shows that there is too much
             while count := response.read_into(buffer):
-                repository.session.call_off.check()
+                repository.session.cancellation.check()
                 _write(buffer[:count][skip:], blob, writer, store)
                 skip = max(0, skip - count)
                 meter.reached(str(blob.digest), writer.size)

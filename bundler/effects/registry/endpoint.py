@@ -78,7 +78,7 @@ def _this_environment() -> Mapping[str, str]:
 
 @dataclass(frozen=True)
 class Connection:
-    """How a registry is used: as whom, through what, with how much patience (seconds).
+    """How a registry is used: as whom, through what, with which timeouts (seconds).
 
     ``logins`` (the ``auths`` of a file of logins) stand in the place of all files. ``timeout`` is for a registry that
     says nothing, ``completing`` for one that has all of a blob and stores it, which it may do in another storage.

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from bundler.effects.registry.retry import CalledOffError, Cancellation
+from bundler.effects.registry.retry import Cancellation, CancelledError
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -21,14 +21,14 @@ def each(
     work: Callable[[_Item], _Result],
     *,
     workers: int,
-    call_off: Cancellation,
+    cancellation: Cancellation,
     at_first: int | None = None,
 ) -> tuple[_Result, ...]:
     """Do ``work`` on every item, first come first served, and return the results in the order of the items.
 
-    ``at_first`` of the workers begin at once, and one more joins them every half a second: what is done quickly is done
-    better by few, what takes long soon has all of them. The first error calls the rest off and is raised; so does an
-    interrupt. Threads are daemons: one that hangs on a stalled socket does not keep the program from ending.
+    ``at_first`` of the workers begin at once, and one more joins them every half a second: few workers are best for
+    short tasks, and long ones soon have all of them. The first error, or an interrupt, cancels the rest and is raised.
+    Threads are daemons: one that hangs on a stalled socket does not keep the program from ending.
     """
     todo: queue.SimpleQueue[tuple[int, _Item]] = queue.SimpleQueue()
     results: dict[int, _Result] = {}
@@ -48,7 +48,7 @@ def each(
             pass
         except BaseException as error:  # noqa: BLE001  (carried to the caller's thread, whatever it is)
             errors.append(error)
-            call_off.set()
+            cancellation.cancel()
         nothing_left.set()
 
     late = count if at_first is None else at_first
@@ -56,13 +56,13 @@ def each(
     threads = [threading.Thread(target=loop, args=(pause,), daemon=True) for pause in pauses]
     for thread in threads:
         thread.start()
-    _wait(threads, errors, call_off)
+    _wait(threads, errors, cancellation)
     if errors:
-        raise next((error for error in errors if not isinstance(error, CalledOffError)), errors[0])
+        raise next((error for error in errors if not isinstance(error, CancelledError)), errors[0])
     return tuple(results[number] for number in range(count))
 
 
-def _wait(threads: list[threading.Thread], errors: list[BaseException], call_off: Cancellation) -> None:
+def _wait(threads: list[threading.Thread], errors: list[BaseException], cancellation: Cancellation) -> None:
     """Wait for all of them, but only for a moment where one has failed or we are interrupted."""
     try:
         for thread in threads:
@@ -70,7 +70,7 @@ def _wait(threads: list[threading.Thread], errors: list[BaseException], call_off
                 thread.join(0.1)
     finally:
         if any(thread.is_alive() for thread in threads):
-            call_off.set()
+            cancellation.cancel()
             deadline = time.monotonic() + _GRACE
             for thread in threads:
                 thread.join(max(0.0, deadline - time.monotonic()))

@@ -112,7 +112,7 @@ class Puller:
         self._store = store
         self._settings = settings
         self._progress = progress
-        self._call_off = Cancellation()
+        self._cancellation = Cancellation()
         self._sessions: dict[tuple[str, bool], Session] = {}
         self._homes: dict[ImageRef, Repository] = {}
 
@@ -163,7 +163,7 @@ class Puller:
                 meter.note(f"{blob.digest.short} of {reference.repository}")
                 download.fetch(self._home(reference), blob, self._store, meter)
 
-            parallel.each(todo, one, workers=self._settings.connection.parallel, call_off=self._call_off)
+            parallel.each(todo, one, workers=self._settings.connection.parallel, cancellation=self._cancellation)
 
     def missing(self, image: RemoteImage) -> int:
         """Return how many bytes must still be fetched."""
@@ -227,10 +227,10 @@ class Puller:
             except RegistryUnreachableError:
                 endpoint = replace(endpoint, plain_http=True)
         self._greet(endpoint, brief, source)
-        return Session(endpoint, settings.connection, self._call_off)
+        return Session(endpoint, settings.connection, self._cancellation)
 
     def _greet(self, endpoint: Endpoint, connection: Connection, source: PullLocation) -> None:
-        with closing(Session(endpoint, connection, self._call_off)) as session:
+        with closing(Session(endpoint, connection, self._cancellation)) as session:
             session.check(Scope(source.reference.repository))
 
     def _stored(self, home: Repository, reference: str | Digest) -> Descriptor:

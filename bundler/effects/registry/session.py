@@ -21,7 +21,7 @@ from bundler.effects.registry.endpoint import Connection, Endpoint
 from bundler.effects.registry.faults import HttpAnswer, RefusedError
 from bundler.effects.registry.http import Connections, Response, origin
 from bundler.effects.registry.proxies import proxy_for
-from bundler.effects.registry.retry import Cancellation, Patience
+from bundler.effects.registry.retry import Cancellation, Retries
 from bundler.errors import RegistryError
 
 _LOG = logging.getLogger(__name__)
@@ -53,10 +53,10 @@ class Session:
     ``ask`` repeats what failed for a reason that passes; ``exchange`` and ``stream`` try once.
     """
 
-    def __init__(self, endpoint: Endpoint, connection: Connection, call_off: Cancellation | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, connection: Connection, cancellation: Cancellation | None = None) -> None:
         self.endpoint = endpoint
         self.connection = connection
-        self.call_off = call_off or Cancellation()
+        self.cancellation = cancellation or Cancellation()
         self._auth = Authenticator(
             endpoint.host,
             lambda repository: credentials.find(endpoint.host, repository, connection),
@@ -77,9 +77,9 @@ class Session:
         """Give the connections back."""
         self._connections.close()
 
-    def patience(self) -> Patience:
-        """Begin to count the failures of one piece of work."""
-        return Patience(self.connection.attempts, self.call_off)
+    def retries(self) -> Retries:
+        """Begin to count the failures of one task."""
+        return Retries(self.connection.attempts, self.cancellation)
 
     def url(self, location: str, *, at: str = "") -> str:
         """Make a path, or the ``Location`` of an answer from ``at``, into a URL.
@@ -117,10 +117,10 @@ class Session:
         """Return the answer, whose status is one of ``expect``; ``doing`` completes "... while doing".
 
         Raises:
-            RefusedError: the registry answered otherwise, at last.
-            UnreachableError: no answer came, at last.
+            RefusedError: the registry gave another status, also to the last attempt.
+            RegistryUnreachableError: no answer came, also to the last attempt.
         """
-        patience = self.patience()
+        retries = self.retries()
 
         def attempt() -> HttpAnswer | RegistryError:
             try:
@@ -130,7 +130,7 @@ class Session:
             return answer if answer.status in expect else self.refusal(answer, doing=doing, scopes=scopes)
 
         while isinstance(outcome := attempt(), RegistryError):
-            patience.bear(outcome)
+            retries.wait_after(outcome)
         return outcome
 
     def exchange(
@@ -144,7 +144,7 @@ class Session:
         body: Body | None = None,
         completes: bool = False,
     ) -> HttpAnswer:
-        """Try once and return whatever answer comes; raise ``UnreachableError`` where none does.
+        """Try once and return whatever answer comes; raise ``RegistryUnreachableError`` where none does.
 
         ``completes`` says that the registry may take long to answer, as where it stores a whole blob.
         """
@@ -161,7 +161,7 @@ class Session:
         """Open the body of an answer (status 200 or 206) for reading, once.
 
         Raises:
-            RefusedError, UnreachableError: also from inside the block, where the connection breaks while reading.
+            RefusedError, RegistryUnreachableError: also inside the block, where the connection breaks.
         """
         with self._explained(doing):
             response, url = self._authenticated(Request("GET", headers or {}), self.url(location), scopes)
@@ -184,7 +184,7 @@ class Session:
 
     @contextmanager
     def _explained(self, doing: str) -> Iterator[None]:
-        self.call_off.check()
+        self.cancellation.check()
         try:
             yield
         except (HTTPException, OSError) as error:

@@ -44,7 +44,7 @@ class _Upload:
         self._doing = f"sending the blob {content.digest} to {repository.name}"
         self._strategy = Strategy.in_chunks(chunk_size)
         self._losses = Losses()
-        self._patience = self._session.patience()
+        self._retries = self._session.retries()
         self._url: str | None = None
         self._offset = 0
         self._furthest = 0
@@ -73,7 +73,7 @@ class _Upload:
             if self._offset > self._furthest:
                 self._furthest = self._offset
                 self._losses = Losses()
-                self._patience.progressed()
+                self._retries.reset()
 
     def _make(self, request: UploadRequest) -> bool:
         """Make a request and return whether the blob is complete."""
@@ -95,7 +95,7 @@ class _Upload:
             case Move.GIVE_UP:
                 raise error
             case Move.WAIT:
-                self._patience.bear(error)
+                self._retries.wait_after(error)
                 return Move.CONTINUE if self._strategy.continues else Move.BEGIN_ANEW
             case Move.SMALLER_CHUNKS:
                 self._strategy = Strategy.in_smaller_chunks(self._strategy, self._content.size)
@@ -174,7 +174,7 @@ class _Upload:
         buffer = memoryview(bytearray(min(CHUNK, length)))
         end = offset + length
         while offset < end:
-            self._session.call_off.check()
+            self._session.cancellation.check()
             chunk = read_chunk(self._content, offset, buffer[: end - offset])
             self._hasher.take(offset, chunk)
             yield chunk

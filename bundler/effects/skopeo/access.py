@@ -41,5 +41,5 @@ def arguments(access: Access, side: str = "", *, insecure: bool = False) -> Iter
 
 
 def retries(access: Access, default: int) -> str:
-    """Return the option that says how often skopeo repeats; its own patience is less than ours, so is its default."""
+    """Return the option that says how often skopeo repeats a request, or ``default`` where the user does not say."""
     return f"--retry-times={default if access.retry_times is None else access.retry_times}"

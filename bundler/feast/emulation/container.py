@@ -33,7 +33,7 @@ class Probe:
     failures: int = 40
 
     @property
-    def patience(self) -> int:
+    def time_limit(self) -> int:
         """Seconds that a server has until it must serve."""
         return self.period * self.failures
 

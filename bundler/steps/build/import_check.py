@@ -27,7 +27,7 @@ _CHECK: Final = "image-imports"
 _TITLE: Final = "The image's Python imports what the deployment needs"
 _RECORD: Final = "imports"
 _PROBE: Final = "rehearsal/imports.py"
-_PATIENCE: Final = 600.0  # seconds; the first import of everything takes half a minute on a slow disk
+_TIMEOUT: Final = 600.0  # seconds; the first import of everything takes half a minute on a slow disk
 
 
 def wanted(project: Project) -> Mapping[str | None, frozenset[Import]]:
@@ -131,7 +131,7 @@ def _tried(trial: _Trial, store: BlobStore, progress: Progress) -> tuple[str, ..
             task.advance(1)
             task.note("importing")
             purpose = "importing what the deployment needs"
-            output = image_root.run(root, command, trial.environment, purpose=purpose, timeout=_PATIENCE)
+            output = image_root.run(root, command, trial.environment, purpose=purpose, timeout=_TIMEOUT)
             task.advance(1)
     return _answer(output, len(trial.needed))
 

@@ -147,28 +147,30 @@ class EmulatedCluster:
         begun = time.monotonic()
         for _, container in started:
             container.start()
-        found: dict[str, StartedServer] = {}
-        restarts = dict.fromkeys((one.name for one, _ in started), 0)
-        patience = {one.name: one.probe.patience if one.probe else 0 for one, _ in started}
-        due = {name: begun + seconds for name, seconds in patience.items()}
-        while len(found) < len(started):
-            for one, container in started:
-                if one.name in found:
+        finished: dict[str, StartedServer] = {}
+        restarts = dict.fromkeys((server.name for server, _ in started), 0)
+        limits = {server.name: server.probe.time_limit if server.probe else 0 for server, _ in started}
+        due = {name: begun + seconds for name, seconds in limits.items()}
+        while len(finished) < len(started):
+            for server, container in started:
+                if server.name in finished:
                     continue
                 now, running = time.monotonic(), container.state().running
-                passed = running and (one.probe is None or self.network.passes(one.probe, relay))
-                late = running and not passed and now > due[one.name]
-                over = (late or not running) and restarts[one.name] == _RESTARTS
+                passed = running and (server.probe is None or self.network.passes(server.probe, relay))
+                late = running and not passed and now > due[server.name]
+                over = (late or not running) and restarts[server.name] == _RESTARTS
                 if passed or over:
                     seconds = now - begun if passed else None
-                    found[one.name] = StartedServer(one.name, container, seconds, restarts[one.name], container.logs())
+                    finished[server.name] = StartedServer(
+                        server.name, container, seconds, restarts[server.name], container.logs()
+                    )
                 elif late or not running:
                     container.restart()  # as the kubelet: also one that runs and does not answer in its time
-                    restarts[one.name] += 1
-                    due[one.name] = now + patience[one.name]
-            if len(found) < len(started):
+                    restarts[server.name] += 1
+                    due[server.name] = now + limits[server.name]
+            if len(finished) < len(started):
                 time.sleep(_PROBE_AGAIN)
-        return tuple(found[one.name] for one, _ in started)
+        return tuple(finished[server.name] for server, _ in started)
 
     def run_store(self, store: StoreServer, image: str) -> None:
         """Run the server of a store, and wait until its port is open."""

@@ -231,7 +231,7 @@ class _Push:
         self, items: Iterable[_Item], work: Callable[[_Item], _Result], *, at_first: int | None = None
     ) -> tuple[_Result, ...]:
         workers = self._options.access.connection.parallel
-        return parallel.each(items, work, workers=workers, call_off=self._session.call_off, at_first=at_first)
+        return parallel.each(items, work, workers=workers, cancellation=self._session.cancellation, at_first=at_first)
 
 
 def _mount(repository: Repository, digest: Digest, source: str) -> MountOutcome:
