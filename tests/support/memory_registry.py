@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import ssl
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 from bundler.model.digest import Digest
+from tests.support.sample_bundles import SampleImage
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class MemoryRegistry:
     """Whether an upload of another digest stays under way (zot)."""
     most_bytes: int | None = None
     """Bodies that are longer are refused, as by a proxy (413)."""
+    before: Callable[[str, str, Mapping[str, str]], Reply | None] = lambda method, target, headers: None  # noqa: ARG005
+    """Asked first with each request (method, target, headers in lower case); a reply of its own is the answer."""
     blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
     manifests: dict[tuple[str, str], tuple[str, bytes]] = field(default_factory=dict)
     uploads: dict[str, Upload] = field(default_factory=dict)
@@ -60,11 +65,18 @@ class MemoryRegistry:
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def handle(self, method: str, target: str, headers: Mapping[str, str], body: Iterable[bytes]) -> Reply:
+        with self.lock:
+            self.requests.append((method, urlsplit(target).path))
+        if own := self.before(method, target, {name.lower(): value for name, value in headers.items()}):
+            for _ in body:  # the connection is used again
+                pass
+            return own
+        return self._answer(method, target, headers, body)
+
+    def _answer(self, method: str, target: str, headers: Mapping[str, str], body: Iterable[bytes]) -> Reply:
         parts = urlsplit(target)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         path = parts.path
-        with self.lock:
-            self.requests.append((method, path))
         if path == "/v2/":
             return Reply(200, {}, b"{}")
         name, _, rest = path.removeprefix("/v2/").rpartition("/manifests/")
@@ -76,8 +88,23 @@ class MemoryRegistry:
         name, _, rest = path.removeprefix("/v2/").rpartition("/blobs/")
         if name and (name, rest) in self.blobs:
             content = self.blobs[name, rest]
+            wanted = re.fullmatch(r"bytes=(\d+)-", headers.get("Range", ""))
+            if wanted and method == "GET":
+                begin = int(wanted[1])
+                told = {"Content-Range": f"bytes {begin}-{len(content) - 1}/{len(content)}"}
+                return Reply(206, self._told(rest, told), content[begin:])
             return Reply(200, self._told(rest, {"Content-Length": str(len(content))}), content)
-        return _error(404, "BLOB_UNKNOWN")
+        return error(404, "BLOB_UNKNOWN")
+
+    def add(self, repository: str, tag: str, image: SampleImage) -> None:
+        """Keep an image, as if it had been pushed."""
+        for digest, content in image.blobs.items():
+            self.blobs[repository, str(digest)] = content
+            named = json.loads(content) if content.startswith(b"{") else {}
+            media_type = named.get("mediaType", "") if "schemaVersion" in named else ""
+            if media_type:
+                self.manifests[repository, str(digest)] = (media_type, content)
+        self.manifests[repository, tag] = self.manifests[repository, str(image.root.digest)]
 
     def _told(self, digest: str, more: Mapping[str, str] | None = None) -> dict[str, str]:
         return {**({"Docker-Content-Digest": digest} if self.tells_digests else {}), **(more or {})}
@@ -91,15 +118,15 @@ class MemoryRegistry:
             named = json.loads(content)
             for row in (*named.get("layers", ()), *filter(None, [named.get("config")])):
                 if (name, row["digest"]) not in self.blobs:
-                    return _error(404, "MANIFEST_BLOB_UNKNOWN")
+                    return error(404, "MANIFEST_BLOB_UNKNOWN")
             for row in named.get("manifests", ()):
                 if (name, row["digest"]) not in self.manifests:
-                    return _error(404, "MANIFEST_BLOB_UNKNOWN")
+                    return error(404, "MANIFEST_BLOB_UNKNOWN")
             for key in (reference, digest):
                 self.manifests[name, key] = (headers.get("Content-Type", ""), content)
             return Reply(201, self._told(digest))
         if (name, reference) not in self.manifests:
-            return _error(404, "MANIFEST_UNKNOWN")
+            return error(404, "MANIFEST_UNKNOWN")
         media_type, content = self.manifests[name, reference]
         return Reply(200, self._told(str(Digest.of(content)), {"Content-Type": media_type}), content)
 
@@ -108,14 +135,14 @@ class MemoryRegistry:
             return self._begin(name, request.query)
         upload = self.uploads.get(key)
         if upload is None or upload.repository != name:
-            return _error(404, "BLOB_UPLOAD_UNKNOWN")
+            return error(404, "BLOB_UPLOAD_UNKNOWN")
         if method == "GET":
-            return Reply(204, self._where(name, key)) if self.resumes else _error(404, "BLOB_UPLOAD_INVALID")
+            return Reply(204, self._where(name, key)) if self.resumes else error(404, "BLOB_UPLOAD_INVALID")
         if method == "DELETE":
             del self.uploads[key]
             return Reply(204)
         chunk = method == "PATCH"
-        refused = self._receive(upload, request) if self.chunks or not chunk else _error(405, "UNSUPPORTED")
+        refused = self._receive(upload, request) if self.chunks or not chunk else error(405, "UNSUPPORTED")
         if refused or chunk:
             return refused or Reply(202, self._where(name, key))
         return self._close(name, key, request.query["digest"])
@@ -127,7 +154,7 @@ class MemoryRegistry:
             return Reply(413)
         begin = request.headers.get("Content-Range", "").partition("-")[0]
         if begin and int(begin) != len(upload.content):
-            return _error(416, "BLOB_UPLOAD_INVALID")
+            return error(416, "BLOB_UPLOAD_INVALID")
         for chunk in request.body:
             upload.content += chunk
             with self.lock:
@@ -139,7 +166,7 @@ class MemoryRegistry:
         if str(Digest.of(content)) == digest or not self.keeps_refused:
             del self.uploads[key]
         if str(Digest.of(content)) != digest:
-            return _error(400, "DIGEST_INVALID")
+            return error(400, "DIGEST_INVALID")
         self.blobs[name, digest] = content
         return Reply(201, self._told(digest, {"Location": f"/v2/{name}/blobs/{digest}"}))
 
@@ -159,12 +186,21 @@ class MemoryRegistry:
         return {"Location": f"/v2/{name}/blobs/uploads/{key}", "Range": f"0-{last}"}
 
 
-def _error(status: int, code: str) -> Reply:
-    return Reply(status, {}, json.dumps({"errors": [{"code": code, "message": code.lower()}]}).encode())
+def error(status: int, code: str, message: str = "", **headers: str) -> Reply:
+    """Answer as the distribution specification says; ``headers`` with _ for -."""
+    told = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Reply(status, told, json.dumps({"errors": [{"code": code, "message": message or code.lower()}]}).encode())
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass  # clients break off on purpose here
 
 
 @contextmanager
-def running(registry: MemoryRegistry) -> Iterator[str]:
+def running(registry: MemoryRegistry, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Serve it on a loopback port and yield HOST:PORT."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -196,17 +232,13 @@ def running(registry: MemoryRegistry) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the base class's name)
             pass
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: object, client_address: object) -> None:
-            pass  # clients break off on purpose here
-
-    with Server(("127.0.0.1", 0), Handler) as server:
+    with _Server((host, 0), Handler) as server:
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
-            yield f"127.0.0.1:{server.server_port}"
+            yield f"{host}:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()

@@ -77,11 +77,17 @@ class Authenticator:
         if challenge is None:
             return None
         with self._lock:
-            self._challenge = challenge
             if rejected:
                 self._tokens = {key: token for key, token in self._tokens.items() if token.header != rejected}
             header = self._answer(challenge, scopes)
+            if header:  # Harbor asks for Basic after a token that is not enough for one path; tokens still serve others
+                self._challenge = challenge
         return header if header != rejected else None
+
+    def sends_login(self, scopes: tuple[Scope, ...]) -> bool:
+        """Tell whether the registry itself gets user name and password, instead of its token server."""
+        with self._lock:
+            return bool(self._challenge and self._challenge.scheme == "basic" and self._credential(scopes))
 
     def login(self, scopes: tuple[Scope, ...]) -> str | None:
         """Say as whom we come, for people; None: as anybody."""

@@ -27,6 +27,8 @@ from bundler.errors import RegistryError
 _LOG = logging.getLogger(__name__)
 _MOST_REDIRECTS = 5
 _CONNECT_TIMEOUT = 15.0  # seconds
+# What `GET /v2/` may answer where a registry is; 404 and others come from something else.
+_A_REGISTRY_SAYS = (HTTPStatus.OK, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _SMALL_BODY = 16 << 20  # bytes; manifests are at most 4 MiB, lists of tags may be longer
 
 Body: TypeAlias = "bytes | Callable[[], Iterable[memoryview]]"
@@ -97,11 +99,19 @@ class Session:
         return url
 
     def check(self, *scopes: Scope) -> None:
-        """See that a registry answers and lets us in (distribution specification, end-1).
+        """See that a registry answers and takes our login, where we have one (distribution specification, end-1).
 
-        ``scopes`` are what we want of it next: its login may be known for their repositories only.
+        ``scopes`` are what we want of it next: its login may be known for their repositories only. A registry may
+        keep its root to those who logged in and show public repositories to everybody (Harbor): what it says of the
+        root decides nothing about them.
+
+        Raises:
+            RegistryError: no registry answers there, or it refuses the login.
         """
-        self.ask("GET", "/v2/", doing="greeting it", expect=(HTTPStatus.OK,), scopes=scopes)
+        doing = "greeting it"
+        answer = self.ask("GET", "/v2/", doing=doing, expect=_A_REGISTRY_SAYS, scopes=scopes)
+        if answer.status == HTTPStatus.UNAUTHORIZED and self._auth.sends_login(scopes):
+            raise self.refusal(answer, doing=doing, scopes=scopes)
 
     def ask(
         self,

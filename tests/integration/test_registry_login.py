@@ -1,0 +1,92 @@
+"""Whom a registry lets in, and who gets to see a login."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from bundler.effects.blobs import BlobStore
+from bundler.effects.registry.endpoint import Access, Connection
+from bundler.errors import RegistryError
+from bundler.model.digest import Digest
+from bundler.model.progress import SilentProgress
+from bundler.steps.sources import mirror
+from bundler.steps.transport import push
+from tests.support import memory_registry, pushing, registries, sample_bundles
+from tests.support.memory_registry import MemoryRegistry, Reply, error
+from tests.support.pushing import ALONE
+from tests.support.sample_bundles import AMD64, SampleLayer
+
+pytestmark = pytest.mark.integration
+
+IMAGE = sample_bundles.image([SampleLayer.of(61, 20_000)])
+
+
+def _bearer(host: str, **more: str) -> str:
+    parameters = {"realm": f"http://{host}/service/token", "service": "harbor-registry", **more}
+    return "Bearer " + ",".join(f'{name}="{value}"' for name, value in parameters.items())
+
+
+def harbor(method: str, target: str, headers: Mapping[str, str]) -> Reply | None:
+    """Answer as Harbor does (v2auth, v2token): the root wants a name, a public project a token of anybody."""
+    path, login = urlsplit(target).path, headers.get("authorization")
+    if path == "/service/token":
+        if "scope" not in parse_qs(urlsplit(target).query):
+            return error(401, "UNAUTHORIZED")
+        return Reply(200, {}, json.dumps({"token": "anonymous", "access_token": "", "expires_in": 1800}).encode())
+    if path == "/v2/":
+        asked = 'Basic realm="harbor"' if login else _bearer(headers["host"])
+        return error(401, "UNAUTHORIZED", "unauthorized: unauthorized", WWW_Authenticate=asked)
+    if method not in ("GET", "HEAD") or login != "Bearer anonymous":
+        scope = f"repository:{path.removeprefix('/v2/').rsplit('/', 2)[0]}:pull"
+        return error(401, "UNAUTHORIZED", WWW_Authenticate=_bearer(headers["host"], scope=scope))
+    return None
+
+
+def pull(address: str, store: BlobStore, connection: Connection = ALONE) -> Digest:
+    access = Access(connection, plain_http=True)
+    reference = f"{address}/public/app:1.0"
+    return mirror.pull(reference, [AMD64], store, progress=SilentProgress(), access=access).root.digest
+
+
+def test_a_public_project_is_read_by_anybody_where_the_root_wants_a_login(tmp_path: Path) -> None:
+    registry = MemoryRegistry(before=harbor)
+    registry.add("public/app", "1.0", IMAGE)
+    with memory_registry.running(registry) as address:
+        assert pull(address, BlobStore(tmp_path / "cache")) == IMAGE.root.digest
+
+
+def test_a_registry_that_keeps_its_root_to_itself_is_read(tmp_path: Path) -> None:
+    registry = MemoryRegistry(before=lambda _, target, __: error(403, "DENIED") if target == "/v2/" else None)
+    registry.add("public/app", "1.0", IMAGE)
+    with memory_registry.running(registry) as address:
+        assert pull(address, BlobStore(tmp_path / "cache")) == IMAGE.root.digest
+
+
+def test_a_push_without_a_login_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    bundle = sample_bundles.write(tmp_path / "sample.bundle.tar", {"app:1.0": IMAGE})
+    refused = pytest.raises(RegistryError, match="401")
+    with memory_registry.running(MemoryRegistry(before=harbor)) as address, refused as caught:
+        push.run(bundle, pushing.options(f"{address}/public"), SilentProgress())
+    assert "Log in first" in caught.value.remedy
+
+
+def test_a_login_that_the_root_refuses_is_tried_once(tmp_path: Path) -> None:
+    bundle = sample_bundles.write(tmp_path / "sample.bundle.tar", {"app:1.0": IMAGE})
+    seen: list[str] = []
+
+    def refuse(_method: str, _target: str, headers: Mapping[str, str]) -> Reply:
+        seen.extend(filter(None, [headers.get("authorization")]))
+        return error(401, "UNAUTHORIZED", WWW_Authenticate='Basic realm="r"')
+
+    with memory_registry.running(MemoryRegistry(before=refuse)) as address:
+        logins = registries.auth_file(tmp_path / "auth.json", {address: ("robot", "wrong")})
+        connection = Connection(auth_file=logins, environment={})
+        with pytest.raises(RegistryError, match="401") as caught:
+            push.run(bundle, pushing.options(address, connection=connection), SilentProgress())
+    assert "robot" in caught.value.remedy
+    assert len(seen) == 1  # an account is locked after a few
