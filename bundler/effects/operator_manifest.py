@@ -14,6 +14,7 @@ from bundler.feast.operator import crd
 from bundler.feast.operator.capabilities import Capabilities
 from bundler.feast.operator.crd import FeatureStoreCrd
 from bundler.feast.operator.images import image_references
+from bundler.kube import yaml_text
 from bundler.model.spec import Operator
 
 # Where the Feast project keeps what it released.
@@ -45,11 +46,12 @@ def release(operator: Operator, folder: Path) -> OperatorRelease:
         return OperatorRelease(Capabilities.for_version(operator.version))
     source = operator.manifest or _RELEASES.format(version=operator.version)
     text = _text(source, folder)
-    definition = crd.load(text, source)
+    documents = yaml_text.documents(text, source, remedy="Give the operator release's install.yaml.")
+    definition = crd.find(documents, source)
     capabilities = Capabilities.from_crd(definition)
     if operator.preinstalled:
         return OperatorRelease(capabilities, definition)
-    return OperatorRelease(capabilities, definition, text, image_references(text))
+    return OperatorRelease(capabilities, definition, text, image_references(documents))
 
 
 def _text(source: str, folder: Path) -> str:

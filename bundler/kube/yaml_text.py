@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Final
 
 import yaml
@@ -16,6 +15,9 @@ from bundler.model.descriptor import Json
 _PLAIN: Final = re.compile(r"[A-Za-z/][A-Za-z0-9/_.@-]*(?:[:=+,][A-Za-z0-9/_.@-]+)*(?: [A-Za-z0-9/_.@-]+)*")
 _WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 _WIDTH: Final = 1 << 20
+# libyaml where PyYAML was built with it: the operator's CRD has tens of thousands of lines, which take pure Python ten
+# seconds.
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -84,15 +86,9 @@ def comment(text: str, indent: int = 0) -> str:
     return "\n".join(f"{' ' * indent}# {line}".rstrip() for line in text.strip().splitlines())
 
 
-def documents(text: str, file: str) -> tuple[Json, ...]:
+def documents(text: str, file: str, *, remedy: str = "") -> tuple[Json, ...]:
     """Parse every document of a file but the empty ones; raise ``SpecError`` naming the file where it is not YAML."""
-    return tuple(_documents(text, file))
-
-
-def _documents(text: str, file: str) -> Iterator[Json]:
     try:
-        for document in yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-            if document is not None:
-                yield document
+        return tuple(document for document in yaml.load_all(text, Loader=_LOADER) if document is not None)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise SpecError(f"{file}: not YAML: {error}.") from error
+        raise SpecError(f"{file}: not YAML: {error}.", remedy=remedy) from error

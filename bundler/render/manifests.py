@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from bundler.errors import SpecError
@@ -17,6 +17,7 @@ from bundler.feast.operator.names import Names
 from bundler.feast.rules import consistency, refusals
 from bundler.feast.stores.feature_store_yaml import FeatureStoreConfig, refuse_credentials
 from bundler.kube import yaml_text
+from bundler.kube.manifest_file import ManifestFile
 from bundler.model import layout
 from bundler.model.descriptor import Json
 from bundler.model.spec import BundleSpec, Subscription
@@ -25,6 +26,7 @@ from bundler.render import comments, templates
 __all__ = ["Baked", "DeploymentImages", "credentials_secret", "render", "service_accounts"]
 
 _KUSTOMIZATION: Final[dict[str, Json]] = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+_NAMESPACES: Final = "namespace.yaml"
 
 
 def credentials_secret(spec: BundleSpec) -> str:
@@ -45,8 +47,8 @@ def render(
     operator_manifest: str | None = None,
     *,
     own: Mapping[str, Baked] | None = None,
-) -> Mapping[str, str]:
-    """Return path below ``manifests/`` -> YAML text, in the order in which the objects are applied.
+) -> Mapping[str, ManifestFile]:
+    """Return path below ``manifests/`` -> file, in the order in which the objects are applied.
 
     ``operator_manifest`` is the release's install manifest, its images already relocated. ``own`` is what was baked of
     the repos of tenants that have one, by the tenant's name.
@@ -64,33 +66,37 @@ def render(
     files = {
         **_operator(operator_manifest, spec.deployment.image_pull_secrets),
         **_subscription(spec.operator.subscription, images),
-        **{path: text for texts in to_fill_in.values() for path, text in texts.items()},
-        "namespace.yaml": templates.documents("namespace", [objects.namespace(name) for name in namespaces]),
+        **_by_path(file for filled in to_fill_in.values() for file in filled.values()),
+        **_by_path([templates.documents("namespace", _NAMESPACES, [objects.namespace(name) for name in namespaces])]),
     }
     _refuse_shared_hosts(found)
     if len(found) == 1:
         applied = _applied(found[0])
         _refuse_duplicates({spec.deployment.name: {**applied, **to_fill_in[found[0].deployment.name]}})
-        listed = ["namespace.yaml", *applied]
+        listed = [_NAMESPACES, *applied]
     else:
-        folders = {tenant.deployment.name: _applied(tenant) for tenant in found}
-        _refuse_duplicates({name: {**texts, **to_fill_in[name]} for name, texts in folders.items()})
-        applied = {
-            f"{folder}/{path}": text
-            for folder, texts in folders.items()
-            for path, text in {**texts, "kustomization.yaml": _kustomization(list(texts))}.items()
-        }
-        listed = ["namespace.yaml", *folders]
-    return {**files, **applied, "kustomization.yaml": _kustomization(listed)}
+        folders = {tenant.deployment.name: _applied(tenant, f"{tenant.deployment.name}/") for tenant in found}
+        _refuse_duplicates({name: {**applied, **to_fill_in[name]} for name, applied in folders.items()})
+        applied = _by_path(
+            file
+            for folder, own_files in folders.items()
+            for file in (*own_files.values(), _kustomization(own_files, f"{folder}/"))
+        )
+        listed = [_NAMESPACES, *folders]
+    return {**files, **applied, **_by_path([_kustomization(listed)])}
 
 
-def _refuse_duplicates(folders: Mapping[str, Mapping[str, str]]) -> None:
+def _by_path(files: Iterable[ManifestFile]) -> dict[str, ManifestFile]:
+    return {file.path: file for file in files}
+
+
+def _refuse_duplicates(folders: Mapping[str, Mapping[str, ManifestFile]]) -> None:
     """Raise ``SpecError`` where two objects of one namespace would have one name; ``folders`` are FeatureStores."""
     owners: dict[tuple[str, ...], tuple[str, str]] = {}
     for folder, files in folders.items():
-        for path, text in files.items():
-            for value in yaml_text.documents(text, path):
-                identity = _identity(value)
+        for path, file in files.items():
+            for value in file.objects:
+                identity = value.kind, value.name, f"in {value.namespace}"
                 owner, where = owners.setdefault(identity, (folder, path))
                 if owner != folder:
                     raise SpecError(
@@ -117,15 +123,8 @@ def _refuse_shared_hosts(found: Sequence[Tenant]) -> None:
                 )
 
 
-def _identity(value: Json) -> tuple[str, ...]:
-    document = value if isinstance(value, dict) else {}
-    metadata = document.get("metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
-    return str(document.get("kind")), str(metadata.get("name")), f"in {metadata.get('namespace')}"
-
-
-def _applied(tenant: Tenant) -> dict[str, str]:
-    """Render what the kustomization of one FeatureStore holds: path -> text."""
+def _applied(tenant: Tenant, folder: str = "") -> dict[str, ManifestFile]:
+    """Render what the kustomization of one FeatureStore holds: name in its folder -> file."""
     found = stores(tenant)
     refusals.check(tenant, found)
     engine = tenant.deployment.batch_engine
@@ -137,21 +136,30 @@ def _applied(tenant: Tenant) -> dict[str, str]:
         "store-secrets": [objects.secret(tenant, name, texts) for name, texts in secrets.items()],
         "networkpolicies": network.network_policies(tenant),
     }
-    files = {f"{name}.yaml": templates.documents(name, values) for name, values in several.items() if values}
+    files = _rendered(several, folder)
     resource = featurestore.feature_store(tenant, found, wire(tenant))
     consistency.check(tenant, resource, {**secrets, tenant.names.batch_engine: {"config": batch_engine}})
     facts = {"comments": comments.of_spec(tenant), "service_comments": comments.of_services(tenant)}
-    files["featurestore.yaml"] = templates.document("featurestore", resource, facts)
+    files["featurestore.yaml"] = templates.document("featurestore", f"{folder}featurestore.yaml", resource, facts)
     after = {"entrances": network.entrances(tenant), "servicemonitor": network.service_monitors(tenant)}
-    return {**files, **{f"{name}.yaml": templates.documents(name, values) for name, values in after.items() if values}}
+    return {**files, **_rendered(after, folder)}
+
+
+def _rendered(several: Mapping[str, Sequence[dict[str, Json]]], folder: str) -> dict[str, ManifestFile]:
+    """Render each template that has objects: name in its folder -> file."""
+    return {
+        f"{name}.yaml": templates.documents(name, f"{folder}{name}.yaml", values)
+        for name, values in several.items()
+        if values
+    }
 
 
 def _texts(keys: Sequence[StoreSecretKey]) -> Mapping[str, str]:
     return {key.key: yaml_text.dump(dict(key.parameters)) for key in keys}
 
 
-def _to_fill_in(tenant: Tenant, *, alone: bool) -> dict[str, str]:
-    files: dict[str, str] = {}
+def _to_fill_in(tenant: Tenant, *, alone: bool) -> dict[str, ManifestFile]:
+    files: dict[str, ManifestFile] = {}
     for one in objects.to_fill_in(tenant):
         path = f"secrets/{one.name}.yaml" if alone else f"secrets/{tenant.deployment.name}/{one.name}.yaml"
         if path in files:
@@ -160,15 +168,16 @@ def _to_fill_in(tenant: Tenant, *, alone: bool) -> dict[str, str]:
                 remedy="Give them different names.",
             )
         facts = {"file": layout.manifest(path), "deployment": tenant.names.prefixed, **one.facts}
-        files[path] = templates.document(one.template, one.value, facts)
+        files[path] = templates.document(one.template, path, one.value, facts)
     return files
 
 
-def _kustomization(listed: Sequence[str]) -> str:
-    return templates.document("kustomization", {**_KUSTOMIZATION, "resources": list[Json](listed)})
+def _kustomization(listed: Iterable[str], folder: str = "") -> ManifestFile:
+    path = f"{folder}kustomization.yaml"
+    return templates.document("kustomization", path, {**_KUSTOMIZATION, "resources": list[Json](listed)})
 
 
-def _operator(manifest: str | None, pull_secrets: Sequence[str]) -> dict[str, str]:
+def _operator(manifest: str | None, pull_secrets: Sequence[str]) -> dict[str, ManifestFile]:
     if manifest is None:
         return {}
     kustomization: dict[str, Json] = {**_KUSTOMIZATION, "resources": ["install.yaml"]}
@@ -178,13 +187,12 @@ def _operator(manifest: str | None, pull_secrets: Sequence[str]) -> dict[str, st
         target: dict[str, Json] = {"version": "v1", "kind": "ServiceAccount"}
         kustomization["patches"] = [{"target": target, "patch": yaml_text.dump(patch)}]
     facts = {"folder": layout.manifest("operator")}
-    return {
-        "operator/install.yaml": manifest,
-        "operator/kustomization.yaml": templates.document("operator-kustomization", kustomization, facts),
-    }
+    path = "operator/kustomization.yaml"
+    listed = templates.document("operator-kustomization", path, kustomization, facts)
+    return _by_path([ManifestFile("operator/install.yaml", manifest), listed])
 
 
-def _subscription(subscription: Subscription | None, images: DeploymentImages) -> dict[str, str]:
+def _subscription(subscription: Subscription | None, images: DeploymentImages) -> dict[str, ManifestFile]:
     """Render what makes an operator that OLM installed use the bundle's images where a FeatureStore names none."""
     if subscription is None:
         return {}
@@ -197,4 +205,4 @@ def _subscription(subscription: Subscription | None, images: DeploymentImages) -
     }
     path = "operator/subscription-patch.yaml"
     facts = {"file": layout.manifest(path), "name": subscription.name, "namespace": subscription.namespace}
-    return {path: templates.document("subscription-patch", patch, facts)}
+    return _by_path([templates.document("subscription-patch", path, patch, facts)])

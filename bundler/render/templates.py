@@ -9,28 +9,30 @@ import jinja2
 
 from bundler.errors import BundlerError
 from bundler.kube import yaml_text
+from bundler.kube.manifest_file import ManifestFile
 from bundler.model.descriptor import Json
 from bundler.render import jinja
 
 
-def document(template: str, value: dict[str, Json], facts: Mapping[str, object] | None = None) -> str:
-    """Render one object; ``facts`` are for comments only."""
-    return _checked(
-        template, _environment().get_template(f"{template}.yaml.j2").render(object=value, **facts or {}), [value]
-    )
+def document(
+    template: str, path: str, value: dict[str, Json], facts: Mapping[str, object] | None = None
+) -> ManifestFile:
+    """Render one object into the file ``path``; ``facts`` are for comments only."""
+    text = _environment().get_template(f"{template}.yaml.j2").render(object=value, **facts or {})
+    return _checked(template, ManifestFile(path, text), [value])
 
 
-def documents(template: str, values: Sequence[dict[str, Json]], facts: Mapping[str, object] | None = None) -> str:
-    """Render several objects into one file."""
-    text = _environment().get_template(f"{template}.yaml.j2").render(objects=values, **facts or {})
-    return _checked(template, text, list(values))
+def documents(template: str, path: str, values: Sequence[dict[str, Json]]) -> ManifestFile:
+    """Render several objects into the file ``path``."""
+    text = _environment().get_template(f"{template}.yaml.j2").render(objects=values)
+    return _checked(template, ManifestFile(path, text), values)
 
 
-def _checked(template: str, text: str, values: list[dict[str, Json]]) -> str:
-    """Return the text where it reads back as the values; a template that loses or changes anything is a bug of ours."""
-    if list(yaml_text.documents(text, template)) != values:
+def _checked(template: str, file: ManifestFile, values: Sequence[dict[str, Json]]) -> ManifestFile:
+    """Return the file where it reads back as the values; a template that loses or changes anything is a bug of ours."""
+    if list(file.documents) != list(values):
         raise BundlerError(f"The template {template} does not write what it was given.", remedy="Please report this.")
-    return text
+    return file
 
 
 @lru_cache(maxsize=1)

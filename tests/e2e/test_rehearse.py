@@ -113,10 +113,10 @@ def rendered(built: Built, folder: Path, **deployment: Any) -> Path:
     images = manifests.DeploymentImages(names["feature-server"], names["kubectl"], "/opt/feast/feature_repo")
     known = Capabilities.for_version(spec.operator.version)
     parsed = feature_store.parse(config, "feature_store.yaml")
-    for path, text in manifests.render(spec, parsed, images, known).items():
-        file = folder / path
+    for rendered_file in manifests.render(spec, parsed, images, known).values():
+        file = folder / rendered_file.path
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+        file.write_text(rendered_file.text)
     return folder
 
 

@@ -135,14 +135,16 @@ def test_the_operator_is_relocated_whole_and_pulls_with_the_secret(
     registry = cases.spec().registry
     digest = f"@sha256:{'3' * 64}"
     mapping = {
-        source: f"{relocation.relocate(ImageRef.parse(source), registry)}{digest}" for source in image_references(text)
+        source: f"{relocation.relocate(ImageRef.parse(source), registry)}{digest}"
+        for source in image_references(yaml_text.documents(text, release))
     }
     relocated, _ = references.relocate_text(text, mapping)
     known = Capabilities.for_version(cases.VERSIONS[release])
-    files = manifests.render(cases.spec(), cases.config(), cases.IMAGES, known, relocated)
+    rendered = manifests.render(cases.spec(), cases.config(), cases.IMAGES, known, relocated)
     internal = [*mapping.values(), cases.IMAGES.feature_server, cases.IMAGES.kubectl]
-    assert image_check.check(files, internal).status is Status.PASS
+    assert image_check.check(rendered.values(), internal).status is Status.PASS
 
+    files = cases.texts(rendered)
     folder = written(files, tmp_path) / "operator"
     built = kubectl.kustomize(folder)
     ours = in_any_order(one.content for one in kustomized.objects(files, "operator"))

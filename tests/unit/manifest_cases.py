@@ -15,6 +15,7 @@ import yaml
 from bundler.feast.operator.capabilities import Capabilities
 from bundler.feast.stores import feature_store_yaml as feature_store
 from bundler.feast.stores.feature_store_yaml import FeatureStoreConfig
+from bundler.kube.manifest_file import ManifestFile
 from bundler.model.spec import BundleSpec
 from bundler.render import manifests
 from bundler.render.manifests import Baked
@@ -66,7 +67,17 @@ def config(text: str = FEATURE_STORE) -> FeatureStoreConfig:
 def render(version: str = "0.61.0", text: str = FEATURE_STORE, **deployment: Any) -> Mapping[str, str]:
     """Render the manifests of one FeatureStore for a release of the operator."""
     known = Capabilities.for_version(version)
-    return manifests.render(spec(version, **deployment), config(text), IMAGES, known)
+    return texts(manifests.render(spec(version, **deployment), config(text), IMAGES, known))
+
+
+def texts(files: Mapping[str, ManifestFile]) -> Mapping[str, str]:
+    """Return path -> text."""
+    return {path: file.text for path, file in files.items()}
+
+
+def parsed(texts: Mapping[str, str]) -> Mapping[str, ManifestFile]:
+    """Return path -> file of texts."""
+    return {path: ManifestFile(path, text) for path, text in texts.items()}
 
 
 # --- topologies -------------------------------------------------------------------------------------------------------
@@ -104,7 +115,8 @@ def topology(name: str, version: str, wiring: str, **more: Any) -> Mapping[str, 
                 {"name": team, **({"repo": {"path": team}} if baked else {"project": team.replace("-", "_")})}
                 for team in TEAMS
             ]
-            return manifests.render(with_tenants(asked, teams), config(KUBERNETES_AUTH), IMAGES, known, own=own)
+            rendered = manifests.render(with_tenants(asked, teams), config(KUBERNETES_AUTH), IMAGES, known, own=own)
+            return texts(rendered)
     return render(version, **deployment)
 
 

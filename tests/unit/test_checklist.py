@@ -17,6 +17,7 @@ from bundler.model.platform import Platform
 from bundler.render import checklist as render
 from bundler.steps.checklist.assemble import ChecklistFacts, OperatorFacts, PythonFacts, RepoFacts, assemble
 from bundler.steps.checklist.manifest_evidence import Emitted
+from tests.unit import manifest_cases
 
 REGISTRY = "registry.example:5000/feast"
 
@@ -82,7 +83,7 @@ FACTS = ChecklistFacts(
     operator=OperatorFacts("0.61.0", preinstalled=False),
     python=(PythonFacts("linux/amd64", "3.11.2", 77, 3),),
     images=(SERVER, KUBECTL, OPERATOR),
-    manifests=MANIFESTS,
+    manifests=manifest_cases.parsed(MANIFESTS),
 )
 
 
@@ -95,7 +96,9 @@ def with_manifests(**changes: str | None) -> ChecklistFacts:
     """Replace or remove manifests, named without their extension and with _ for /."""
     new = {**MANIFESTS, **{f"{name.replace('__', '/')}.yaml": text for name, text in changes.items() if text}}
     gone = {f"{name.replace('__', '/')}.yaml" for name, text in changes.items() if text is None}
-    return replace(FACTS, manifests={name: text for name, text in new.items() if name not in gone})
+    return replace(
+        FACTS, manifests=manifest_cases.parsed({name: text for name, text in new.items() if name not in gone})
+    )
 
 
 def test_the_five_items_and_six_steps_of_the_guide_are_there_in_its_order() -> None:

@@ -508,12 +508,8 @@ def test_an_override_that_contradicts_the_preset_is_refused_with_the_place() -> 
 
 
 def tenants(teams: list[dict[str, Any]], **deployment: Any) -> Any:
-    return manifests.render(
-        cases.with_tenants(cases.spec(NEW, **deployment), teams),
-        cases.config(),
-        cases.IMAGES,
-        Capabilities.for_version(NEW),
-    )
+    asked = cases.with_tenants(cases.spec(NEW, **deployment), teams)
+    return cases.texts(manifests.render(asked, cases.config(), cases.IMAGES, Capabilities.for_version(NEW)))
 
 
 def test_tenants_take_what_they_do_not_say_from_the_deployment() -> None:

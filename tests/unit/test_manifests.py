@@ -82,7 +82,7 @@ def test_the_operator_generates_from_the_store_secrets_what_is_baked(golden: Pat
 
 def test_no_reference_to_another_registry_is_in_any_of_them() -> None:
     for golden, files in cases.cases():
-        named = {one for text in files.values() for one in image_references(text)}
+        named = {one for file in cases.parsed(files).values() for one in image_references(file.documents)}
         assert {ImageRef.parse(one).registry for one in named} == {"registry.internal.example:5000"}, golden
 
 
@@ -282,15 +282,14 @@ def test_no_reference_is_changed_by_a_template(images: tuple[str, str, str]) -> 
         files = manifests.render(
             cases.spec(version), cases.config(), manifests.DeploymentImages(*images), Capabilities.for_version(version)
         )
-        store = resource(files)
+        store = resource(cases.texts(files))
         assert servers(store)[0]["image"] == images[0]
         assert store["spec"]["cronJob"]["containerConfigs"]["image"] == images[1]
 
 
 def test_an_operators_manifest_is_passed_through_and_its_account_gets_the_pull_secret() -> None:
-    files = manifests.render(
-        cases.spec(), cases.config(), cases.IMAGES, Capabilities.for_version(OLD), "kind: Namespace\n"
-    )
+    known = Capabilities.for_version(OLD)
+    files = cases.texts(manifests.render(cases.spec(), cases.config(), cases.IMAGES, known, "kind: Namespace\n"))
     assert files["operator/install.yaml"] == "kind: Namespace\n"
     [patch] = yaml.safe_load(files["operator/kustomization.yaml"])["patches"]
     assert yaml.safe_load(patch["patch"])[0]["value"] == [{"name": "registry-credentials"}]
@@ -301,7 +300,7 @@ def test_an_operator_that_olm_installed_is_told_of_the_images_by_its_subscriptio
     asked = cases.spec(NEW).model_copy(
         update={"operator": Operator.model_validate({**OLM, "subscription": {"name": "feast", "namespace": "olm"}})}
     )
-    files = manifests.render(asked, cases.config(), cases.IMAGES, Capabilities.for_version(NEW))
+    files = cases.texts(manifests.render(asked, cases.config(), cases.IMAGES, Capabilities.for_version(NEW)))
     patch = yaml.safe_load(files["operator/subscription-patch.yaml"])
     assert patch["metadata"] == {"name": "feast", "namespace": "olm"}
     assert {row["name"]: row["value"] for row in patch["spec"]["config"]["env"]} == {

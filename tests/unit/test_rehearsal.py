@@ -30,7 +30,7 @@ spec:
 
 
 def emulated(texts: Mapping[str, str], version: str = "0.61.0", **values: str) -> list[EmulatedFeatureStore]:
-    found = filled_manifests.interpret(texts, version, "", values, AUTHORITY)
+    found = filled_manifests.interpret(manifest_cases.parsed(texts), version, "", values, AUTHORITY)
     return [feature_stores.emulate(resource, found, "image") for resource in found.resources]
 
 
@@ -79,9 +79,9 @@ def test_a_local_config_is_read_by_every_container_but_repairs_nothing() -> None
 
 def test_manifests_without_a_feature_store_cannot_be_rehearsed() -> None:
     with pytest.raises(SpecError, match="no FeatureStore"):
-        filled_manifests.interpret({"a.yaml": "kind: Secret"}, "0.61.0", "", {}, AUTHORITY)
+        filled_manifests.interpret(manifest_cases.parsed({"a.yaml": "kind: Secret"}), "0.61.0", "", {}, AUTHORITY)
     with pytest.raises(SpecError, match=r"b\.yaml: not YAML"):
-        filled_manifests.interpret({"b.yaml": "a: [1"}, "0.61.0", "", {}, AUTHORITY)
+        filled_manifests.interpret(manifest_cases.parsed({"b.yaml": "a: [1"}), "0.61.0", "", {}, AUTHORITY)
 
 
 def test_services_have_addresses_of_their_own_and_short_names_only_at_home() -> None:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from bundler.errors import SpecError
 from bundler.feast.emulation import image_check
 from bundler.feast.operator.images import image_references
+from bundler.kube import yaml_text
+from bundler.kube.manifest_file import ManifestFile
 from bundler.model import layout
 from bundler.model.findings import Status
 from bundler.model.reference import ImageRef
@@ -130,18 +132,19 @@ spec:
   annotation: "pull reg.example:5000/team/app:1.0, then see https://host.example/path:80 or kubernetes.io/hostname"
   services: {initImage: init}
 """
-    assert image_references(manifest) == ("short", "related", "reg.example:5000/team/app:1.0", "init")
+    found = image_references(yaml_text.documents(manifest, "a.yaml"))
+    assert found == ("short", "related", "reg.example:5000/team/app:1.0", "init")
 
 
-def test_a_manifest_that_is_not_yaml_is_refused() -> None:
-    with pytest.raises(SpecError, match="not YAML"):
-        image_references("a: [")
+def test_a_manifest_that_is_not_yaml_is_refused_by_its_path() -> None:
+    with pytest.raises(SpecError, match=r"a\.yaml: not YAML"):
+        image_check.check([ManifestFile("a.yaml", "a: [")], [])
 
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_the_operators_manifest_names_three_images_and_none_is_left(release: str) -> None:
     text = real_manifest(release).read_text(encoding="utf-8")
-    sources = image_references(text)
+    sources = image_references(yaml_text.documents(text, release))
     assert [source.rpartition("/")[2].partition(":")[0] for source in sources] == [
         "feature-server",
         "origin-cli",
@@ -150,12 +153,13 @@ def test_the_operators_manifest_names_three_images_and_none_is_left(release: str
     mapping = {source: f"{relocation.relocate(ImageRef.parse(source), REGISTRY)}@{DIGEST}" for source in sources}
     relocated, count = references.relocate_text(text, mapping)
     assert count == 3
-    assert set(image_references(relocated)) == set(mapping.values())
-    assert image_check.check({"install.yaml": relocated}, mapping.values()).status is Status.PASS
+    file = ManifestFile("install.yaml", relocated)
+    assert set(image_references(file.documents)) == set(mapping.values())
+    assert image_check.check([file], mapping.values()).status is Status.PASS
 
 
 def test_an_image_that_is_neither_brought_nor_declared_fails_and_names_the_file() -> None:
-    files = manifest_cases.render()
+    files = manifest_cases.parsed(manifest_cases.render()).values()
     images = manifest_cases.IMAGES
     assert image_check.check(files, [images.feature_server, images.kubectl]).status is Status.PASS
     finding = image_check.check(files, [images.feature_server])
@@ -165,7 +169,7 @@ def test_an_image_that_is_neither_brought_nor_declared_fails_and_names_the_file(
 
 
 def test_manifests_without_images_pass_and_say_so() -> None:
-    assert image_check.check({"a.yaml": "a: 1\n"}, []).evidence == ("1 files name no image",)
+    assert image_check.check([ManifestFile("a.yaml", "a: 1\n")], []).evidence == ("1 files name no image",)
 
 
 # --- configuration of nodes -------------------------------------------------------------------------------------------

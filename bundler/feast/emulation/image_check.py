@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 
 from bundler.feast.operator import images as operator_images
+from bundler.kube.manifest_file import ManifestFile
 from bundler.model.findings import Finding, Status
 
 
-def check(manifests: Mapping[str, str], internal: Iterable[str], external: Iterable[str] = ()) -> Finding:
-    """Check every string of every manifest (path -> text).
+def check(manifests: Collection[ManifestFile], internal: Iterable[str], external: Iterable[str] = ()) -> Finding:
+    """Check every string of every manifest.
 
     ``internal`` are the references that the bundle brings, as the internal registry names them, with or without their
     digests; ``external`` those that the site has by other means.
     """
     brought, elsewhere = frozenset(internal), frozenset(external)
     seen: dict[str, list[str]] = {}
-    for path, text in manifests.items():
-        for reference in operator_images.image_references(text):
-            seen.setdefault(reference, []).append(path)
+    for file in manifests:
+        for reference in operator_images.image_references(file.documents):
+            seen.setdefault(reference, []).append(file.path)
     stray = {reference: paths for reference, paths in seen.items() if reference not in brought | elsewhere}
     title = "Every image in the manifests comes from the internal registry"
     if stray:

@@ -5,22 +5,18 @@ Part of the offline half: a cluster's own CRD is read with this too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import yaml
-
 from bundler.errors import SpecError
+from bundler.kube import yaml_text
 from bundler.model.descriptor import Json
 
 NAME: Final = "featurestores.feast.dev"
 # The only version worth emitting: there is no conversion webhook, and v1alpha1 lacks most fields.
 VERSION: Final = "v1"
 API_VERSION: Final = f"feast.dev/{VERSION}"
-
-# libyaml where PyYAML was built with it: the CRD has tens of thousands of lines, ten seconds' work in pure Python.
-_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -53,15 +49,16 @@ class FeatureStoreCrd:
 
 
 def load(text: str, file: str) -> FeatureStoreCrd:
+    """Find the FeatureStore CRD in a text, as ``find`` does; raise ``SpecError`` also where it is not YAML."""
+    return find(yaml_text.documents(text, file, remedy="Give the operator release's install.yaml."), file)
+
+
+def find(documents: Iterable[Json], file: str) -> FeatureStoreCrd:
     """Find the FeatureStore CRD in an install manifest, a CRD file, or a list that ``kubectl get`` printed.
 
     Raises:
-        SpecError: the text is not YAML, holds no such CRD, or the CRD does not serve v1.
+        SpecError: there is no such CRD, or it does not serve v1.
     """
-    try:
-        documents: list[Json] = list(yaml.load_all(text, Loader=_LOADER))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise SpecError(f"{file}: not YAML: {error}.", remedy="Give the operator release's install.yaml.") from error
     for document in documents:
         if (found := of(document, file)) is not None:
             return found

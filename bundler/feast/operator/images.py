@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-import yaml
-
-from bundler.errors import SpecError
+from bundler.kube.objects import KubeObject
 from bundler.model.descriptor import Json
 
 # HOST/PATH with a tag or digest, not part of an address: what a string must look like to be taken for an image where
@@ -23,27 +21,19 @@ _IMAGE_KEYS: Final = frozenset({"image", "initImage"})
 _RELATED: Final = re.compile(r"RELATED_IMAGE_\w+")
 
 
-def image_references(manifest: str) -> tuple[str, ...]:
-    """Return every image that a cluster would pull by a manifest, each once, in the order in which they stand.
+def image_references(documents: Iterable[Json]) -> tuple[str, ...]:
+    """Return every image that a cluster would pull by a manifest's documents, each once, in their order.
 
     Those are the images of containers, the operator's ``RELATED_IMAGE_*`` variables (also in the ``config.env`` of an
     OLM Subscription), and whatever else in any string looks like one.
-
-    Raises:
-        SpecError: the text is not YAML.
     """
-    try:
-        documents = list(yaml.load_all(manifest, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise SpecError(f"The manifest is not YAML: {error}.") from error
     return tuple(dict.fromkeys(reference for document in documents for reference in references(document)))
 
 
 def references(value: Json) -> Iterator[str]:
     """Yield the image references of a parsed document."""
     if isinstance(value, dict):
-        name = value.get("name")
-        related = isinstance(name, str) and _RELATED.fullmatch(name) is not None
+        related = _RELATED.fullmatch(KubeObject(value).text("name")) is not None
         for key, inner in value.items():
             named = key in _IMAGE_KEYS or (related and key == "value")
             if named and isinstance(inner, str):

@@ -13,7 +13,7 @@ from bundler.feast.deployment.tenant import DeploymentImages
 from bundler.feast.deployment.tenants import Baked
 from bundler.feast.emulation import image_check
 from bundler.feast.rules import advice, feast_releases, kubectl_image, permissions
-from bundler.kube import yaml_text
+from bundler.kube.manifest_file import ManifestFile
 from bundler.model import layout
 from bundler.model.delta import BaseBundle
 from bundler.model.findings import Finding, Report, Status
@@ -96,7 +96,7 @@ def write(subject: BuildFacts, facts: ChecklistFacts) -> Mapping[str, bytes]:
     """Return path in the bundle -> content of every document; ``facts`` are what ``checked`` returned."""
     report, cover = checklist.assemble(facts)
     texts = {
-        **{layout.manifest(name): text for name, text in facts.manifests.items()},
+        **{layout.manifest(path): file.text for path, file in facts.manifests.items()},
         **{layout.mirror(name): text for name, text in _mirrors(subject).items()},
         **{layout.sbom(name): text for name, text in _bills(subject)},
         **{
@@ -111,7 +111,7 @@ def write(subject: BuildFacts, facts: ChecklistFacts) -> Mapping[str, bytes]:
     return {path: text.encode() for path, text in texts.items()}
 
 
-def _manifests(subject: BuildFacts) -> Mapping[str, str]:
+def _manifests(subject: BuildFacts) -> Mapping[str, ManifestFile]:
     operator = subject.gathered.operator
     install = operator.manifest
     if install is not None:
@@ -166,7 +166,7 @@ def _bill(subject: BuildFacts, server: BakedServer, platform: Platform, image: I
     return sbom.cyclonedx(baked, python=packages, debian=debian, repo=described)
 
 
-def _facts(subject: BuildFacts, emitted: Mapping[str, str]) -> ChecklistFacts:
+def _facts(subject: BuildFacts, emitted: Mapping[str, ManifestFile]) -> ChecklistFacts:
     spec, lock = subject.project.spec, subject.lock
     base = spec.base.image or f"debian:{spec.base.debian}"
     held = {str(platform): len(found.contents.distributions) for platform, found in subject.gathered.bases.items()}
@@ -197,16 +197,13 @@ def _facts(subject: BuildFacts, emitted: Mapping[str, str]) -> ChecklistFacts:
     )
 
 
-def _checks(subject: BuildFacts, emitted: Mapping[str, str]) -> tuple[Finding, ...]:
+def _checks(subject: BuildFacts, emitted: Mapping[str, ManifestFile]) -> tuple[Finding, ...]:
     operator = subject.gathered.operator
     resources = [
-        document
-        for path, text in emitted.items()
-        if path.endswith("featurestore.yaml")
-        for document in yaml_text.documents(text, path)
+        document for path, file in emitted.items() if path.endswith("featurestore.yaml") for document in file.documents
     ]
     internal = [name for image in subject.images for name in (image.internal, image.pinned)]
-    found = [*subject.imported, image_check.check(emitted, internal)]
+    found = [*subject.imported, image_check.check(emitted.values(), internal)]
     for resource in resources:
         found += [lint.accepted(resource, operator.crd)] if operator.crd is not None else []
         found += advice.advise(resource, operator.capabilities)

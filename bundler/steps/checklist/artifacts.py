@@ -43,7 +43,7 @@ def _crd_manifests(facts: ChecklistFacts, emitted: Emitted) -> Iterator[Finding]
         yield manual("crd-manifests", title, remedy, command, "not in the bundle: operator.preinstalled is true")
     elif emitted.crds and emitted.operator_files:
         crds = [f"{path} defines {name}" for name, path in emitted.crds.items()]
-        files = [f"{path} {Digest.of(facts.manifests[path].encode())}" for path in emitted.operator_files]
+        files = [f"{path} {Digest.of(facts.manifests[path].text.encode())}" for path in emitted.operator_files]
         yield passed(
             "crd-manifests", f"{title}: the operator's release {facts.operator.version} is in the bundle", *crds, *files
         )

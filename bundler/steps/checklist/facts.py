@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from bundler.kube.manifest_file import ManifestFile
 from bundler.model import layout
 from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Report
@@ -46,7 +47,7 @@ class OperatorFacts:
 class ChecklistFacts:
     """What a build knows.
 
-    ``created`` in RFC 3339. ``manifests`` are paths below ``manifests/`` and texts. ``base`` is the reference and
+    ``created`` in RFC 3339. ``manifests`` is path below ``manifests/`` -> file. ``base`` is the reference and
     digest of the base image. ``checks`` are findings of other steps, with their evidence, and ``rehearsal`` is what was
     run, if there was a rehearsal.
     """
@@ -64,7 +65,7 @@ class ChecklistFacts:
     operator: OperatorFacts
     python: tuple[PythonFacts, ...]
     images: tuple[BundledImage, ...]
-    manifests: Mapping[str, str]
+    manifests: Mapping[str, ManifestFile]
     checks: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     rehearsal: Report | None = None

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bundler.kube import yaml_text
+from bundler.kube.manifest_file import ManifestFile
 from bundler.kube.objects import KubeObject
 
 _OPERATOR: Final = "operator/"
 _SECRETS: Final = "secrets/"
-_CRD = re.compile(r"^kind: CustomResourceDefinition$.*?^  name: (\S+)$", re.MULTILINE | re.DOTALL)
+_CRD: Final = "CustomResourceDefinition"
 
 
 @dataclass(frozen=True)
@@ -94,15 +93,10 @@ class Emitted:
         return tuple(dict.fromkeys(found))
 
     @classmethod
-    def read(cls, manifests: Mapping[str, str]) -> Emitted:
-        """Read manifests (path below ``manifests/`` -> YAML text); raise ``ValueError`` without a FeatureStore."""
+    def read(cls, manifests: Mapping[str, ManifestFile]) -> Emitted:
+        """Read manifests (path below ``manifests/`` -> file); raise ``ValueError`` without a FeatureStore."""
         operator = tuple(sorted(path for path in manifests if path.startswith(_OPERATOR)))
-        own = [
-            (path, KubeObject(document))
-            for path in sorted(manifests.keys() - set(operator))
-            for document in yaml_text.documents(manifests[path], path)
-            if isinstance(document, dict)
-        ]
+        own = [(path, value) for path in sorted(manifests.keys() - set(operator)) for value in manifests[path].objects]
         stores = [(path, value) for path, value in own if value.kind == "FeatureStore"]
         if not stores:
             raise ValueError("the manifests have no FeatureStore")
@@ -112,8 +106,7 @@ class Emitted:
             accounts=tuple(_account(path, value) for path, value in own if value.kind == "ServiceAccount"),
             shipped=tuple(secret for secret in secrets if not secret.path.startswith(_SECRETS)),
             to_fill=tuple(secret for secret in secrets if secret.path.startswith(_SECRETS)),
-            # The operator's manifest has a megabyte: its kinds are found by line, not parsed.
-            crds={name: path for path in operator for name in _CRD.findall(manifests[path])},
+            crds={value.name: path for path in operator for value in manifests[path].objects if value.kind == _CRD},
             operator_files=operator,
         )
 

@@ -17,7 +17,7 @@ from bundler.feast.emulation import pods
 from bundler.feast.emulation.kubelet import ClusterObjects, Texts
 from bundler.feast.operator import crd
 from bundler.feast.operator.capabilities import Capabilities
-from bundler.kube import yaml_text
+from bundler.kube.manifest_file import ManifestFile
 from bundler.model.descriptor import Json
 from bundler.steps.rehearsal.inputs import RehearsalInput
 
@@ -34,25 +34,29 @@ class FilledManifests:
     capabilities: Capabilities
 
 
-def read(inputs: RehearsalInput, folder: Path | None, version: str | None) -> dict[str, str]:
+def read(inputs: RehearsalInput, folder: Path | None, version: str | None) -> dict[str, ManifestFile]:
     """Return the manifests: those of the bundle, or of a folder where one is given."""
     if folder is None:
         return dict(inputs.manifests)
-    found = {
-        str(one.relative_to(folder)): files.read_text(one, "a Kubernetes manifest", error=UsageError)
-        for one in sorted(folder.rglob("*.yaml"))
-    }
+    found: dict[str, ManifestFile] = {}
+    for file in sorted(folder.rglob("*.yaml")):
+        path = str(file.relative_to(folder))
+        found[path] = ManifestFile(path, files.read_text(file, "a Kubernetes manifest", error=UsageError))
     if not found:
         raise UsageError(
             f"{folder} holds no manifest (*.yaml).", remedy="Name the folder of the manifests with --manifests."
         )
     if version is None and _INSTALL not in found:
-        found |= {path: text for path, text in inputs.manifests.items() if path == _INSTALL}
+        found |= {path: file for path, file in inputs.manifests.items() if path == _INSTALL}
     return found
 
 
 def interpret(
-    manifests: Mapping[str, str], version: str | None, known: str, values: Texts, authority: CertificateAuthority
+    manifests: Mapping[str, ManifestFile],
+    version: str | None,
+    known: str,
+    values: Texts,
+    authority: CertificateAuthority,
 ) -> FilledManifests:
     """Read manifests as the operator of a release does; ``values`` are those of variables that a site fills in.
 
@@ -62,14 +66,14 @@ def interpret(
         SpecError: a file is not YAML, or there is no FeatureStore.
     """
     if version is None and _INSTALL in manifests:
-        capabilities = Capabilities.from_crd(crd.load(manifests[_INSTALL], _INSTALL))
+        capabilities = Capabilities.from_crd(crd.find(manifests[_INSTALL].documents, _INSTALL))
     else:
         capabilities = Capabilities.for_version(version or known)
     documents = [
         document
-        for path, text in sorted(manifests.items())
+        for path in sorted(manifests)
         if not path.startswith("operator/")
-        for document in yaml_text.documents(text, path)
+        for document in manifests[path].documents
         if isinstance(document, dict)
     ]
     found = [document for document in documents if document.get("kind") == "FeatureStore"]

@@ -9,13 +9,14 @@ from typing import BinaryIO, Protocol
 
 from bundler.effects.archive.reader import Bundle
 from bundler.effects.blobs import BlobStore
+from bundler.kube.manifest_file import ManifestFile
 from bundler.model import layout
 from bundler.model.digest import Digest
 from bundler.model.manifest import BundledImage
 
 
 class RehearsalInput(Protocol):
-    """Images, blobs and manifests; ``manifests`` is path below ``manifests/`` -> text."""
+    """Images, blobs and manifests; ``manifests`` is path below ``manifests/`` -> file."""
 
     @property
     def title(self) -> str:
@@ -26,7 +27,7 @@ class RehearsalInput(Protocol):
         """Every image."""
 
     @property
-    def manifests(self) -> Mapping[str, str]:
+    def manifests(self) -> Mapping[str, ManifestFile]:
         """Every Kubernetes manifest."""
 
     @property
@@ -54,9 +55,9 @@ class BundleInput:
         return self.bundle.manifest.images
 
     @property
-    def manifests(self) -> Mapping[str, str]:
+    def manifests(self) -> Mapping[str, ManifestFile]:
         """Every Kubernetes manifest in it."""
-        return self.bundle.manifests()
+        return {path: ManifestFile(path, text) for path, text in self.bundle.manifests().items()}
 
     @property
     def operator_version(self) -> str:
@@ -75,7 +76,7 @@ class BuildInput:
 
     title: str
     images: tuple[BundledImage, ...]
-    manifests: Mapping[str, str]
+    manifests: Mapping[str, ManifestFile]
     operator_version: str
     blobs: BlobStore
 
