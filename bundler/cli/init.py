@@ -29,11 +29,13 @@ def command(repo: Path, name: str | None, output_file: Path | None) -> None:
     from bundler.effects import files  # noqa: PLC0415  (help must not load the program)
     from bundler.steps.lock import init  # noqa: PLC0415
 
+    if output_file and output_file.exists():
+        raise UsageError(f"{output_file} exists.", remedy="Choose another name, or remove it first.")
+    if output_file:
+        files.require_writable(output_file)
     text = init.propose(repo, name=name, folder=output_file.parent if output_file else Path.cwd())
     if output_file is None:
         console.show(text)
         return
-    if output_file.exists():
-        raise UsageError(f"{output_file} exists.", remedy="Choose another name, or remove it first.")
     files.write(output_file, text.encode())
     console.show(str(output_file))

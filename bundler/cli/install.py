@@ -98,6 +98,10 @@ def command(
     if dry_run == "client":
         _show_outline(Outline.of(release, part, secrets), as_json=output == "json")
         return
+    if receipt:
+        files.require_writable(receipt)
+    if checklist:
+        files.require_folder(checklist)
     if not (yes or dry_run) and console.can_ask():
         _confirm(Outline.of(release, part, secrets), kubectl)
     asked = install.InstallOptions(

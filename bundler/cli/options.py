@@ -6,8 +6,10 @@ import functools
 import logging
 import os
 import re
+import stat
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -313,9 +315,32 @@ def _one_bundle(paths: tuple[Path, ...]) -> Path:
 
 
 def default_cache() -> Path:
-    """Return the user's cache folder for this program (XDG base directory specification)."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "bundler"
+    """Return the user's cache folder for this program (XDG base directory specification).
+
+    Without a home (no HOME, and no entry in /etc/passwd: a container under any UID) it is a folder of this user's own
+    among the temporary files.
+    """
+    root = os.environ.get("XDG_CACHE_HOME")
+    if not root:
+        home = os.path.expanduser("~")  # noqa: PTH111  (Path.home() fails where nobody has a home)
+        root = None if home.startswith("~") else f"{home}/.cache"
+    return Path(root) / "bundler" if root else _cache_without_home()
+
+
+def _cache_without_home() -> Path:
+    """Return a folder that nobody else can have filled: layers and package files are taken from there."""
+    import tempfile  # noqa: PLC0415  (it brings half a dozen modules)
+
+    folder = Path(tempfile.gettempdir(), f"bundler-{os.getuid()}")
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if not (stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022):
+            raise UsageError(
+                f"This user has no home, and {folder} belongs to somebody else.",
+                remedy="Give --cache-dir, or set HOME.",
+            )
+    return folder
 
 
 def progress(*, quiet: bool, verbose: bool) -> Progress:

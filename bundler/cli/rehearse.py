@@ -81,6 +81,8 @@ def command(
     from bundler.steps.rehearsal import run as rehearse  # noqa: PLC0415
     from bundler.steps.rehearsal.options import ANY_USER, RehearseOptions, read_values  # noqa: PLC0415
 
+    if report_file:
+        files.require_writable(report_file)
     asked = RehearseOptions(
         engine=engine,
         environment=os.environ,

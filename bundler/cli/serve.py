@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 
 import click
 
 from bundler.cli import options
+from bundler.errors import ExitCode
 
 
 @click.command(name="serve", epilog=options.examples("bundler serve rides-1.0.bundle.tar --listen 127.0.0.1:5000"))
@@ -23,7 +26,10 @@ def command(
     """Serve the images of BUNDLE as a read-only registry, straight from the file, until interrupted.
 
     For a site without a registry, or to pull onto one node. skopeo, Podman, Docker and containerd can pull from it.
+    SIGTERM ends it with exit code 0.
     """
+    # systemd, Docker and Kubernetes end a service by SIGTERM: it has then done its work.
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(ExitCode.DONE))
     from bundler.steps.transport import serve  # noqa: PLC0415  (help must not load the program)
 
     asked = serve.ServeOptions(listen=listen, tls_cert=tls_cert, tls_key=tls_key)

@@ -17,7 +17,10 @@ _REMEDIES = {
     errno.EDQUOT: "Free some space there, or choose another folder (--output-dir, --cache-dir).",
     errno.EROFS: "Choose a folder that can be written (--output-dir, --cache-dir).",
     errno.EACCES: "Choose a folder that this user may write (--output-dir, --cache-dir).",
+    errno.EISDIR: "Name a file: there is a folder of that name.",
     errno.ENOTDIR: "Choose a folder: a part of this path is a file.",
+    errno.EFBIG: "A file there may not be that long (FAT32 takes 4 GB, and `ulimit -f` limits it, too): choose another "
+    "folder, or cut the bundle into volumes: --volume-size 4GB.",
 }
 
 
@@ -95,6 +98,31 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def require_writable(path: Path) -> None:
+    """See that a file can be written in the end, by making another one beside it; for paths that a user gives.
+
+    Raises:
+        ToolFailedError: it is a folder, its folder is missing and cannot be made, or nothing can be written there.
+    """
+    with explained(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "")
+        _try(path.parent)
+
+
+def require_folder(folder: Path) -> None:
+    """Make a folder where there is none, and see that files can be written there; raise ``ToolFailedError``."""
+    with explained(folder):
+        _try(folder)
+
+
+def _try(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    trial = folder / f".bundler-{os.getpid()}.part"
+    os.close(os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    trial.unlink()
 
 
 def is_there(path: Path) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -160,3 +162,15 @@ def test_a_taken_port_is_a_clear_error(bundle: Path, server: Listening) -> None:
 def test_half_a_certificate_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="belong together"):
         _ = ServeOptions(tls_cert=tmp_path / "cert.pem").tls
+
+
+def test_sigterm_ends_it_well(bundle: Path) -> None:
+    command = [sys.executable, "-m", "bundler", "serve", str(bundle), "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        for line in process.stderr:
+            if line.startswith("Serving"):
+                break
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert "interrupted" not in process.stderr.read()

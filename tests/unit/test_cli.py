@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pwd
 import re
 import shlex
+import tempfile
 from pathlib import Path
 
 import click
 import pytest
 
 from bundler import __version__
-from bundler.cli import console, program, progress
-from bundler.errors import BundlerError, ExitCode, SpecError
+from bundler.cli import console, options, program, progress
+from bundler.effects.packages.index import PackageIndexes
+from bundler.errors import BundlerError, ExitCode, SpecError, UsageError
 from bundler.model.size import size
 from bundler.steps.transport import push_by_skopeo
 from bundler.steps.transport.push import PushOptions
@@ -168,3 +172,51 @@ def test_the_timeout_that_is_asked_for_reaches_the_connection(monkeypatch: pytes
         program.main(["push", "x.tar", "--registry", "r.example", "--registry-timeout", "7", "--retry-times", "2"])
     connection = asked[0].access.connection
     assert (connection.timeout, connection.attempts) == (7.0, 3)
+
+
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A user without HOME and without an entry in passwd, as OpenShift gives one to containers."""
+
+    def unknown(_uid: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "XDG_CACHE_HOME", "BUNDLER_CACHE_DIR", "PYENV_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path / f"bundler-{os.getuid()}"
+
+
+def test_a_user_without_a_home_has_a_cache_of_its_own(homeless: Path) -> None:
+    assert options.default_cache() == homeless
+    assert homeless.stat().st_mode & 0o777 == 0o700
+    homeless.chmod(0o777)
+    with pytest.raises(UsageError, match="belongs to somebody else"):
+        options.default_cache()
+
+
+@pytest.mark.usefixtures("homeless")
+def test_no_command_needs_a_home(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in program.program.list_commands(click.Context(program.program)):
+        assert run(capsys, command, "--help")[0] == ExitCode.DONE
+    status, _, err = run(capsys, "push", "/nonexistent.tar", "--registry", "127.0.0.1:1/x")
+    assert (status, "Cannot read the bundle" in err) == (ExitCode.USAGE, True)
+    assert PackageIndexes.of_this_host().login("https://index.example/x.whl") is None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("push", "x.tar", "--registry", "127.0.0.1:1/x", "--receipt", "{}"),
+        ("push", "x.tar", "--registry", "127.0.0.1:1/x", "--receipt", "{}", "--client", "skopeo"),
+        ("rehearse", "x.tar", "--report", "{}"),
+        ("init", "no-such-repo", "-o", "{}"),
+    ],
+)
+def test_where_a_result_goes_is_tried_before_the_work(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    path = "/proc/x/result.json"
+    status, _, err = run(capsys, *(word.format(path) for word in arguments))
+    assert (status, f"Cannot write {path}" in err) == (ExitCode.TOOL_FAILED, True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bundler.effects import files
-from bundler.errors import LockError, SpecError, UsageError
+from bundler.errors import LockError, SpecError, ToolFailedError, UsageError
 from tests.unit.test_cli import run
 
 
@@ -86,3 +86,16 @@ def test_a_command_that_reads_one_file_refuses_another_kind_in_a_sentence(
     assert str(path) in out + err
     assert not out.startswith("{")
     assert "Traceback" not in err
+
+
+def test_a_path_to_write_to_is_tried_before_the_work(tmp_path: Path) -> None:
+    files.require_writable(tmp_path / "new" / "receipt.json")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "new"]
+    (tmp_path / "file").write_bytes(b"")
+    for path, said in (
+        (tmp_path / "file" / "receipt.json", "Cannot write"),
+        (tmp_path / "new", "Is a directory"),
+        (Path("/proc/x/receipt.json"), "Cannot write"),
+    ):
+        with pytest.raises(ToolFailedError, match=said):
+            files.require_writable(path)

@@ -175,3 +175,12 @@ def test_referrers_are_listed_and_filtered_by_type() -> None:
 
     nothing = get(catalog, f"/v2/app/referrers/{UNKNOWN}")
     assert (nothing.status, json.loads(nothing.body)["manifests"]) == (200, [])
+
+
+def test_the_colon_of_a_digest_may_be_escaped(catalog: Catalog) -> None:
+    repository = catalog.repositories["feast/team/app"]
+    digest, blob = next(iter(repository.manifests)), next(iter(repository.blobs))
+    for path in (f"manifests/{digest}", f"blobs/{blob}", f"referrers/{digest}"):
+        escaped = f"/v2/feast/team/app/{path.replace(':', '%3A')}"
+        assert answer(catalog, escaped, {}, None) == answer(catalog, f"/v2/feast/team/app/{path}", {}, None)
+        assert answer(catalog, escaped.replace("%3A", "%3a"), {}, None).status == 200

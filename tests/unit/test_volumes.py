@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -309,3 +310,43 @@ def test_a_folder_of_several_bundles_is_refused_with_their_names(copied: Path, w
     shutil.copy(whole, copied / "other.bundle.tar")
     with pytest.raises(UsageError, match=rf"has several: {volumes.name(NAME, 1)}, other\.bundle\.tar"):
         Bundle.open(copied)
+
+
+# Media that others have written to, or that take no long files.
+
+
+def test_files_that_macos_writes_beside_others_are_not_volumes(copied: Path, whole: Path, tmp_path: Path) -> None:
+    for entry in list(copied.iterdir()):
+        (copied / f"._{entry.name}").write_bytes(b"\0\5\26\7" + bytes(4092))
+    with Bundle.open(copied) as bundle:
+        assert len(bundle.volumes.files) == 5
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    shutil.copy(whole, stick / NAME)
+    (stick / f"._{NAME}").write_bytes(bytes(4096))
+    with Bundle.open(stick) as bundle:
+        assert bundle.manifest.name == "driver-stats"
+    with pytest.raises(UsageError, match="what macOS writes beside a file") as caught:
+        Bundle.open(stick / f"._{NAME}")
+    assert caught.value.remedy == f"Name {stick / NAME}."
+
+
+@pytest.mark.parametrize("reason", [errno.EFBIG, errno.ENOSPC, errno.EINVAL])
+def test_a_file_system_that_takes_no_long_file_is_named_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: int
+) -> None:
+    def refuse(_file: int, _length: int) -> None:
+        raise OSError(reason, "")
+
+    monkeypatch.setattr(volumes, "FAT32_LIMIT", 4000)  # a file of 4 GB takes too long for a test
+    monkeypatch.setattr(os, "truncate", refuse)
+    with pytest.raises(ToolFailedError, match="takes no file of") as caught:
+        archive_writer.write(
+            tmp_path / "a.bundle.tar",
+            [NewFile.of("a", b"x" * 5000)],
+            created=0,
+            check=None,
+            progress=SilentProgress(),
+        )
+    assert "--volume-size 4GB" in caught.value.remedy
+    assert not list(tmp_path.iterdir())

@@ -17,6 +17,8 @@ from bundler.model.digest import Digest
 
 _SUMS_LIMIT: Final = 1 << 20
 _SUM: Final = re.compile(r"([0-9a-f]{64})  ([^/\n]+)")
+_APPLE_DOUBLE: Final = "._"
+"""What macOS leaves beside every file on a medium that is not its own: attributes, never a part of a bundle."""
 _TOGETHER: Final = "Put all volumes into one folder; links to them will do."
 
 
@@ -130,6 +132,11 @@ def _find(path: Path) -> tuple[Path, tuple[Path, ...]]:
     """Return what a bundle is called, and its files in order."""
     if path.is_dir():
         return _find(_only(path))
+    if path.name.startswith(_APPLE_DOUBLE):
+        raise UsageError(
+            f"{path} is what macOS writes beside a file, not a bundle.",
+            remedy=f"Name {path.with_name(path.name.removeprefix(_APPLE_DOUBLE))}.",
+        )
     if named := volumes.parse_name(path.name):
         whole = path.with_name(named[0])
         return whole, _complete(whole)
@@ -153,7 +160,7 @@ def _only(folder: Path) -> Path:
 
 def _entries(folder: Path) -> list[str]:
     try:
-        return [entry.name for entry in folder.iterdir()]
+        return [entry.name for entry in folder.iterdir() if not entry.name.startswith(_APPLE_DOUBLE)]
     except OSError as error:
         raise UsageError(f"Cannot read the folder {folder}: {os.strerror(error.errno or 0)}.") from error
 

@@ -5,6 +5,7 @@ In one file, or cut at any byte into volumes: their concatenation is the same ta
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import glob
 import os
@@ -30,6 +31,8 @@ from bundler.oci import tar
 
 _STEP: Final = 8 << 20  # bytes between two reports of progress
 _CHUNK: Final = 1 << 20
+_TOO_LONG: Final = frozenset({errno.EFBIG, errno.ENOSPC, errno.EINVAL, errno.EOVERFLOW})
+"""What file systems answer that cannot hold a file of such a length (drivers outside of the kernel differ)."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +122,17 @@ def write(
 
 def _sized(path: Path, streams: Sequence[tuple[Path, BinaryIO]], total: int, volume_size: int) -> Bundle:
     """Give empty files the size that they will have, so that what is written can be read before its end is there."""
-    for (_, stream), begin in zip(streams, range(0, total, volume_size), strict=True):
-        os.truncate(stream.fileno(), min(volume_size, total - begin))
+    for (place, stream), begin in zip(streams, range(0, total, volume_size), strict=True):
+        wanted = min(volume_size, total - begin)
+        try:
+            os.truncate(stream.fileno(), wanted)
+        except OSError as error:
+            if wanted <= volumes.FAT32_LIMIT or error.errno not in _TOO_LONG:
+                raise
+            raise ToolFailedError(
+                f"Cannot write {place}: the file system there takes no file of {wanted} bytes.",
+                remedy="FAT32 takes at most 4 GB in a file: cut the bundle into volumes with --volume-size 4GB.",
+            ) from error
     return Bundle(BundleVolumes(path, streams))
 
 

@@ -79,7 +79,7 @@ def _candidates(version: tuple[int, int]) -> Iterator[str]:
         program = Path(folder, name)
         if program.is_file() and os.access(program, os.X_OK):
             yield str(program)
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    pyenv = Path(os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv"))  # noqa: PTH111  (a user without a home)
     yield from map(str, sorted(pyenv.glob(f"versions/{version[0]}.{version[1]}.*/bin/{name}")))
     yield from _known_to_uv(version)
 

@@ -54,7 +54,8 @@ class PackageIndexes:
     @classmethod
     def of_this_host(cls, options: tuple[str, ...] = ()) -> PackageIndexes:
         """Return the configuration of this process, and of requirement files."""
-        return cls(dict(os.environ), Path.home(), options=options)
+        home = os.path.expanduser("~")  # noqa: PTH111  (Path.home() fails where this user has no home)
+        return cls(dict(os.environ), Path(home), options=options)
 
     def for_uv(self) -> dict[str, str]:
         """Return variables that tell uv what is configured for pip, and what to trust.
@@ -84,7 +85,7 @@ class PackageIndexes:
         """The file of certificate authorities to trust, None for those of the system."""
         named = next((self.environment[name] for name in _AUTHORITIES if self.environment.get(name)), None)
         named = named or self._pip_file.get("cert")
-        return Path(named).expanduser() if named else None
+        return Path(os.path.expanduser(named)) if named else None  # noqa: PTH111  (as above)
 
     @property
     def proxy(self) -> str | None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 from bundler.effects.registry_server.catalog import Catalog, ServedBlob, ServedRepository, page
 from bundler.model import media_types
@@ -41,6 +41,7 @@ def answer(  # noqa: PLR0911  (a table of routes)
     catalog: Catalog, path: str, query: Mapping[str, str], wanted_range: str | None
 ) -> Reply:
     """Answer a GET or HEAD; pure, a blob is only pointed to."""
+    path = unquote(path)  # some clients write the colon of a digest as %3A
     if path in ("/v2", "/v2/"):
         return _document(b"{}")
     if path == "/v2/_catalog":

@@ -127,6 +127,7 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
     loaded = project.load(request.spec_file)
     existing = project.read_lock(loaded)
     planned = _steps(request, loaded, existing)
+    files.require_folder(request.output_dir)
     with ExitStack() as stack:
         work = _Work(request, loaded, store, progress, existing=existing, stack=stack)
         for number, step in enumerate(planned, start=1):

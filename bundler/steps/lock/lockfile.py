@@ -157,6 +157,7 @@ def _digests(pinned: BundleLock | None) -> Mapping[str, Digest]:
 def write(request: LockRequest, store: BlobStore, progress: Progress) -> WrittenLock:
     """Resolve and write the lock, keeping the pins of the one before where nobody asked for newer ones."""
     loaded = project.load(request.spec_file)
+    files.require_writable(loaded.lock_file)
     old = _earlier(loaded, tolerant=request.upgrade)
     pinned = None if request.upgrade else old
     found = gathered(loaded, pinned, store, progress, refresh=request.upgrade, access=request.access)

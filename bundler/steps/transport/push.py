@@ -72,6 +72,8 @@ def run(path: Path, options: PushOptions, progress: Progress) -> Receipt:
     Raises:
         VerificationError: a blob is damaged; and what ``plan`` raises.
     """
+    if options.receipt_file:
+        files.require_writable(options.receipt_file)
     with Bundle.open(path) as bundle, closing(_session(options)) as session:
         receipt = _Push(bundle, options, session, progress).run()
     if options.receipt_file:

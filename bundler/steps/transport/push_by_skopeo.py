@@ -39,6 +39,8 @@ def run(path: Path, options: PushOptions, progress: Progress) -> Receipt:
         RegistryError: the registry refused, or cannot be reached.
     """
     process.find("skopeo", remedy=_INSTALL)
+    if options.receipt_file:
+        files.require_writable(options.receipt_file)
     with Bundle.open(path) as bundle:
         require_whole(bundle)
         verify.require(bundle, progress=progress)
