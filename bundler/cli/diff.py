@@ -33,47 +33,47 @@ def command(*, old: Path, new: Path, patch: bool, output: str) -> None:
     """
     from bundler.steps.bundle import diff  # noqa: PLC0415  (help must not load the program)
 
-    found = diff.run(old, new)
+    difference = diff.run(old, new)
     if output == "json":
-        console.show_json(found.to_json())
+        console.show_json(difference.to_json())
         return
-    for line in _lines(found, patch=patch):
+    for line in _lines(difference, patch=patch):
         console.show(plain(line, instead="\N{REPLACEMENT CHARACTER}", keep="\t"))
 
 
-def _lines(found: Difference, *, patch: bool) -> Iterator[str]:
-    old, new = found.old.manifest, found.new.manifest
+def _lines(difference: Difference, *, patch: bool) -> Iterator[str]:
+    old, new = difference.old.manifest, difference.new.manifest
     yield f"{old.name} {old.version} -> {new.name} {new.version}"
-    if found.old.digest == found.new.digest:
+    if difference.old.digest == difference.new.digest:
         yield "  the same bundle"
         return
-    blobs, fresh = found.new.blobs, found.new_blobs
+    blobs, fresh = difference.new.blobs, difference.new_blobs
     yield (
         f"  {len(fresh)} of {len(blobs)} blobs are new: {size(sum(fresh.values()))} of "
         f"{size(sum(blobs.values()))}, which is what a push sends to a registry that has {old.version}"
     )
     if base := new.base:
         yield f"  {console.delta(base)}"
-    if found.lacking:
-        yield f"  {len(found.lacking)} of these are not in this {old.version}: it cannot be pushed after it"
+    if difference.lacking:
+        yield f"  {len(difference.lacking)} of these are not in this {old.version}: it cannot be pushed after it"
     yield f"  made {old.created_text} by {old.tool}, and {new.created_text} by {new.tool}"
-    yield from _section("images", found.images)
-    for bill, changes in found.packages.items():
+    yield from _section("images", difference.images)
+    for bill, changes in difference.packages.items():
         yield from _section(f"in {bill}", changes)
-    if found.texts:
+    if difference.texts:
         yield from ("", "manifests and build files")
-    for text in found.texts:
+    for text in difference.texts:
         yield f"  {text.mark} {text.name}  +{text.added} -{text.removed} lines"
         if patch:
             yield from (f"      {line}" for line in text.patch)
-    yield from _section("other files", found.files)
+    yield from _section("other files", difference.files)
 
 
 def _section(title: str, changes: tuple[Change, ...]) -> Iterator[str]:
     if changes:
         yield from ("", title)
-    for one in changes:
-        yield f"  {one.mark} {one.name}  {' -> '.join(_short(text) for text in (one.old, one.new) if text)}"
+    for change in changes:
+        yield f"  {change.mark} {change.name}  {' -> '.join(_short(text) for text in (change.old, change.new) if text)}"
 
 
 def _short(text: str) -> str:

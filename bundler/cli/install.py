@@ -130,8 +130,8 @@ def _show(done: Installed) -> None:
             console.show(str(row))
     for job in done.runs:
         console.show(f"ran       Job {job}")
-    for one in done.removed:
-        console.show(f"removed   {one}")
+    for name in done.removed:
+        console.show(f"removed   {name}")
     for line in done.answers:
         console.show(f"answers   {line}")
     console.show(done.summary())

@@ -35,7 +35,7 @@ def command(
 
     if (operator_version is None) == (operator_manifest is None):
         raise UsageError("Name the operator by exactly one of --operator-version and --operator-manifest.")
-    found = lint.run(manifests, operator_version=operator_version, operator_manifest=operator_manifest)
+    outcome = lint.run(manifests, operator_version=operator_version, operator_manifest=operator_manifest)
     return report.show(
-        found, output, good="No fault was found.", bad="The operator would refuse or could not start this.", status=3
+        outcome, output, good="No fault was found.", bad="The operator would refuse or could not start this.", status=3
     )

@@ -77,7 +77,7 @@ def registry_access(command: Callable[..., _Result]) -> Callable[..., _Result]:
         )
         return command(access=access, **others)
 
-    found: Callable[..., _Result] = with_access
+    wrapped: Callable[..., _Result] = with_access
     for option in reversed(
         (
             click.option(
@@ -109,8 +109,8 @@ def registry_access(command: Callable[..., _Result]) -> Callable[..., _Result]:
             ),
         )
     ):
-        found = option(found)
-    return found
+        wrapped = option(wrapped)
+    return wrapped
 
 
 def cluster(command: Callable[..., _Result]) -> Callable[..., _Result]:
@@ -122,7 +122,7 @@ def cluster(command: Callable[..., _Result]) -> Callable[..., _Result]:
 
         return command(kubectl=Kubectl.find(program, kubeconfig=kubeconfig, context=context), **others)
 
-    found: Callable[..., _Result] = with_kubectl
+    wrapped: Callable[..., _Result] = with_kubectl
     for option in (
         click.option("--context", metavar="NAME", help="Context of the kubeconfig.  [default: the current one]"),
         click.option(
@@ -135,8 +135,8 @@ def cluster(command: Callable[..., _Result]) -> Callable[..., _Result]:
             help="kubectl or oc.  [default: the first on PATH, kubectl before oc]",
         ),
     ):
-        found = option(found)
-    return found
+        wrapped = option(wrapped)
+    return wrapped
 
 
 def pushed_registry(command: _Command) -> _Command:
@@ -178,17 +178,17 @@ def read_features(command: Callable[..., _Result]) -> Callable[..., _Result]:
 
         return command(read=FeatureQuery.parse(features, entity), **others)
 
-    found: Callable[..., _Result] = with_read
-    found = click.option(
+    wrapped: Callable[..., _Result] = with_read
+    wrapped = click.option(
         "--entity", multiple=True, metavar="JOIN_KEY=VALUE", help="Entity to read features of; repeatable."
-    )(found)
+    )(wrapped)
     return click.option(
         "--feature",
         "features",
         multiple=True,
         metavar="VIEW:FEATURE",
         help="Feature to read from the online server at the end; repeatable.",
-    )(found)
+    )(wrapped)
 
 
 def store_images(command: Callable[..., _Result]) -> Callable[..., _Result]:
@@ -199,15 +199,15 @@ def store_images(command: Callable[..., _Result]) -> Callable[..., _Result]:
         given = {kind: image for kind, image in (("redis", redis), ("postgres", postgres)) if image}
         return command(store_images=given, **others)
 
-    found: Callable[..., _Result] = with_images
-    found = click.option(
+    wrapped: Callable[..., _Result] = with_images
+    wrapped = click.option(
         "--postgres",
         metavar="IMAGE",
         help="Image that runs PostgreSQL where a store needs it; the engine must have it.",
-    )(found)
+    )(wrapped)
     return click.option(
         "--redis", metavar="IMAGE", help="Image that runs Redis where a store needs it; the engine must have it."
-    )(found)
+    )(wrapped)
 
 
 def user(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:

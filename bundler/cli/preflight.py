@@ -49,7 +49,7 @@ def command(
     from bundler.steps.install.release import Release  # noqa: PLC0415
 
     asked = run.PreflightOptions(access, secrets, part)
-    found = run.run(Release.of(bundle, registry), asked, kubectl, options.progress(quiet=quiet, verbose=verbose))
+    outcome = run.run(Release.of(bundle, registry), asked, kubectl, options.progress(quiet=quiet, verbose=verbose))
     return report.show(
-        found, output, good="Nothing stops an install.", bad="An install would fail.", status=ExitCode.CLUSTER
+        outcome, output, good="Nothing stops an install.", bad="An install would fail.", status=ExitCode.CLUSTER
     )

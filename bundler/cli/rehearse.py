@@ -95,9 +95,9 @@ def command(
         keep_images=keep_images,
         notes_folder=engine_runs.folder(cache_dir),
     )
-    found = rehearse.run(bundle, asked, options.progress(quiet=quiet, verbose=verbose))
+    outcome = rehearse.run(bundle, asked, options.progress(quiet=quiet, verbose=verbose))
     if report_file:
-        files.write(report_file, (json.dumps(found.to_json(), indent=2) + "\n").encode())
+        files.write(report_file, (json.dumps(outcome.to_json(), indent=2) + "\n").encode())
     return report.show(
-        found, output, good="Features are served.", bad="It would not serve features as it is.", status=3
+        outcome, output, good="Features are served.", bad="It would not serve features as it is.", status=3
     )

@@ -39,7 +39,7 @@ def command(
     from bundler.steps.install.release import Release  # noqa: PLC0415
 
     options.progress(quiet=quiet, verbose=verbose)  # --verbose shows what kubectl is asked
-    found = status.run(Release.of(bundle, registry), kubectl)
+    outcome = status.run(Release.of(bundle, registry), kubectl)
     return report.show(
-        found, output, good="Serving.", bad="Not everything serves as it should.", status=ExitCode.CLUSTER
+        outcome, output, good="Serving.", bad="Not everything serves as it should.", status=ExitCode.CLUSTER
     )

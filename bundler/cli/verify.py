@@ -22,7 +22,7 @@ def command(*, bundle: Path, key: Path | None, output: str, verbose: bool, quiet
     """
     from bundler.steps.bundle import verify  # noqa: PLC0415  (help must not load the program)
 
-    found = verify.run(bundle, progress=options.progress(quiet=quiet, verbose=verbose), public_key=key)
+    outcome = verify.run(bundle, progress=options.progress(quiet=quiet, verbose=verbose), public_key=key)
     return report.show(
-        found, output, good="Verified.", bad="FAILED: do not use this bundle.", status=ExitCode.VERIFICATION
+        outcome, output, good="Verified.", bad="FAILED: do not use this bundle.", status=ExitCode.VERIFICATION
     )

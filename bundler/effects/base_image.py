@@ -38,8 +38,8 @@ def _images(root: Descriptor, platforms: Sequence[Platform], store: BlobStore) -
     if root.media_type not in media_types.INDEXES:
         return {platform: Image.from_blobs(root, store.read) for platform in platforms}
     entries = index.parse(store.read(root.digest), root.media_type)
-    found = {platform: entries.for_platform(platform) for platform in platforms}
-    return {platform: Image.from_blobs(entry, store.read) for platform, entry in found.items() if entry}
+    selected = {platform: entries.for_platform(platform) for platform in platforms}
+    return {platform: Image.from_blobs(entry, store.read) for platform, entry in selected.items() if entry}
 
 
 def contents(image: Image, store: BlobStore, *, progress: Progress) -> BaseContents:
@@ -54,8 +54,8 @@ def contents(image: Image, store: BlobStore, *, progress: Progress) -> BaseConte
         return BaseContents.from_json(record)
     try:
         with progress.task(f"Reading what the base for {image.platform} holds"):
-            found = rootfs.inspect(image, store.open)
+            inspected = rootfs.inspect(image, store.open)
     except ValueError as error:
         raise SpecError(f"The base cannot be read: {error}.", remedy="Use another image as 'base.image'.") from error
-    store.remember(_RECORD, key, found.to_json())
-    return found
+    store.remember(_RECORD, key, inspected.to_json())
+    return inspected

@@ -62,10 +62,10 @@ class BlobStore:
     def has(self, digest: Digest, size: int | None = None) -> bool:
         """Tell whether the blob is here (with that size in bytes, where one is given)."""
         try:
-            found = self.path(digest).stat().st_size
+            stored = self.path(digest).stat().st_size
         except (FileNotFoundError, NotADirectoryError):
             return False
-        return size is None or found == size
+        return size is None or stored == size
 
     def open(self, digest: Digest) -> BinaryIO:
         """Open a blob for reading; raise ``FileNotFoundError`` where it is not here."""

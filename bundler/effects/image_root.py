@@ -158,8 +158,8 @@ class _Pieces:
             if piece is None:
                 return b""
             self._left = piece
-        found, self._left = self._left[:size], self._left[size:]
-        return found
+        piece, self._left = self._left[:size], self._left[size:]
+        return piece
 
 
 def _apply(layer: tarfile.TarFile) -> None:
@@ -168,9 +168,9 @@ def _apply(layer: tarfile.TarFile) -> None:
         path = os.path.normpath("/" + member.name)
         folder, name = os.path.split(path)
         if name == _OPAQUE:
-            for found in os.listdir(folder):  # noqa: PTH208  (names, not paths)
-                if f"{folder}/{found}" not in written:
-                    _remove(f"{folder}/{found}")
+            for entry in os.listdir(folder):  # noqa: PTH208  (names, not paths)
+                if f"{folder}/{entry}" not in written:
+                    _remove(f"{folder}/{entry}")
         elif name.startswith(_WHITEOUT):
             _remove(f"{folder}/{name.removeprefix(_WHITEOUT)}")
         elif path != "/" and not member.isdev():

@@ -71,11 +71,11 @@ class Kubectl:
     def find(cls, program: str | None = None, *, kubeconfig: str | None = None, context: str | None = None) -> Kubectl:
         """Return the program that was named, else kubectl, else oc; the first run reports a missing program."""
         names = [program] if program else ["kubectl", "oc"]
-        found = next((name for name in names if shutil.which(name)), names[0])
+        program = next((name for name in names if shutil.which(name)), names[0])
         options = [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
         options += [f"--context={context}"] if context else []
         options += [] if os.environ.get("HOME") else [f"--cache-dir={_cache()}"]
-        return cls(found, tuple(options))
+        return cls(program, tuple(options))
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> KubeObject | None:
         """Return an object, None where it is not there; ``kind`` as kubectl takes it, e.g. ``deployments.apps``."""
@@ -216,7 +216,7 @@ class Kubectl:
         # Objects go on standard input only: arguments, which may hold a Secret, show in the list of processes.
         if objects is not None:
             stdin = json.dumps(
-                {"apiVersion": "v1", "kind": "List", "items": [one.to_json() for one in objects]}
+                {"apiVersion": "v1", "kind": "List", "items": [kube_object.to_json() for kube_object in objects]}
             ).encode()
         if shutil.which(self.program) is None:
             missing = "Neither kubectl nor oc is" if self.program == "kubectl" else f"{self.program} is not"
@@ -229,9 +229,9 @@ class Kubectl:
 
 
 def _explained(error: ToolFailedError) -> ClusterError:
-    said = "\n".join(error.details)
+    output = "\n".join(error.details)
     for pattern, kind, sentence, remedy in _FAULTS:
-        if pattern.search(said):
+        if pattern.search(output):
             return kind(sentence, remedy=remedy, details=error.details)
     return ClusterError(str(error), details=error.details)
 

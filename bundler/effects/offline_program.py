@@ -66,16 +66,16 @@ def build() -> bytes:
 def modules() -> Mapping[str, Path]:
     """Return the modules of the offline half and their files: all that its commands import, also when they run."""
     entries = [f"{_PACKAGE}.__main__", *(f"{_PACKAGE}.cli.{command}" for command in COMMANDS)]
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     waiting = [name for name in entries if _file(name)]
     while waiting:
         name = waiting.pop()
         file = _file(name)
-        if file is None or name in found:
+        if file is None or name in files:
             continue
-        found[name] = file
+        files[name] = file
         waiting += [name.rpartition(".")[0], *_imports(file, name)]
-    return found
+    return files
 
 
 def _own() -> Mapping[str, bytes]:

@@ -35,10 +35,10 @@ class Completed:
 
 def find(program: str, *, remedy: str) -> Path:
     """Return where ``program`` is on PATH, or raise ``ToolMissingError`` with how to get it."""
-    found = shutil.which(program)
-    if found is None:
+    path = shutil.which(program)
+    if path is None:
         raise ToolMissingError(f"The program {program!r} is not on PATH.", remedy=remedy)
-    return Path(found)
+    return Path(path)
 
 
 def run(
@@ -140,7 +140,7 @@ def conversing(
 
     ``environment`` is all that it gets. It is ended with the block; what it says on standard error is dropped.
     """
-    arguments = [str(part) for part in command]
+    arguments = [str(argument) for argument in command]
     process = subprocess.Popen(
         arguments,
         stdin=subprocess.PIPE,
@@ -196,7 +196,7 @@ def _start(
     stdin: bool,
     output: IO[bytes] | None = None,
 ) -> subprocess.Popen[bytes]:
-    arguments = [str(part) for part in command]
+    arguments = [str(argument) for argument in command]
     _LOG.debug("$ %s", shlex.join(arguments))
     try:
         return subprocess.Popen(

@@ -70,11 +70,11 @@ class BundleVolumes:
         whole, places = _find(path)
         with ExitStack() as stack:
             streams = [(place, stack.enter_context(_opened(place))) for place in places]
-            found = cls(whole, streams)
+            opened = cls(whole, streams)
             if len(places) > 1:
-                _check_sizes(found)
+                _check_sizes(opened)
             stack.pop_all()
-        return found
+        return opened
 
     def close(self) -> None:
         """Close the files."""
@@ -85,10 +85,12 @@ class BundleVolumes:
         """Return where a run of bytes lies; at least one extent, also where it is empty or behind the end."""
         runs = [
             Extent(
-                one.descriptor, max(offset, one.begin) - one.begin, min(offset + size, one.end) - max(offset, one.begin)
+                file.descriptor,
+                max(offset, file.begin) - file.begin,
+                min(offset + size, file.end) - max(offset, file.begin),
             )
-            for one in self.files
-            if one.begin < offset + size and offset < one.end
+            for file in self.files
+            if file.begin < offset + size and offset < file.end
         ]
         last = self.files[-1]
         return tuple(runs) or (Extent(last.descriptor, max(0, offset - last.begin), 0),)
@@ -99,7 +101,7 @@ class BundleVolumes:
 
     def place(self, offset: int, size: int = 0) -> str:
         """Say for people where a run of bytes is, e.g. ``at byte 17``, ``at byte 17 of x.tar.002 to x.tar.003``."""
-        touched = [one for one in self.files if one.begin < offset + max(1, size) and offset < one.end]
+        touched = [file for file in self.files if file.begin < offset + max(1, size) and offset < file.end]
         first = touched[0] if touched else self.files[-1]
         if len(self.files) == 1:
             return f"at byte {offset}"
@@ -147,15 +149,17 @@ def _find(path: Path) -> tuple[Path, tuple[Path, ...]]:
 
 def _only(folder: Path) -> Path:
     """Return the one bundle of a folder, or raise ``UsageError``."""
-    found: set[str] = set()
+    names: set[str] = set()
     for entry in _entries(folder):
         named = volumes.parse_name(entry)
         if named or entry.endswith(layout.SUFFIX):
-            found.add(volumes.name(named[0], 1) if named else entry)
-    if len(found) != 1:
-        said = f"has several: {', '.join(sorted(found))}" if found else f"has no file *{layout.SUFFIX} and no volumes"
-        raise UsageError(f"Cannot read the bundle {folder}: the folder {said}.", remedy="Name the bundle's file.")
-    return folder / found.pop()
+            names.add(volumes.name(named[0], 1) if named else entry)
+    if len(names) != 1:
+        problem = (
+            f"has several: {', '.join(sorted(names))}" if names else f"has no file *{layout.SUFFIX} and no volumes"
+        )
+        raise UsageError(f"Cannot read the bundle {folder}: the folder {problem}.", remedy="Name the bundle's file.")
+    return folder / names.pop()
 
 
 def _entries(folder: Path) -> list[str]:
@@ -181,14 +185,14 @@ def _of(whole: Path, entry: str) -> tuple[str, int] | None:
     return named if named and named[0] == whole.name and named[1] else None
 
 
-def _check_sizes(found: BundleVolumes) -> None:
+def _check_sizes(opened: BundleVolumes) -> None:
     """See that all volumes but the last are as long as the longest."""
-    longest = max(one.size for one in found.files)
-    short = [one for one in found.files[:-1] if one.size < longest]
-    if short or not found.files[-1].size:
-        details = tuple(f"{one.path.name}: {one.size} bytes, others have {longest}" for one in short)
-        names = ", ".join(one.path.name for one in short) or f"{found.files[-1].path.name}, which is empty"
-        remedy = f"Copy it again. {_compare(found.path)}"
+    longest = max(file.size for file in opened.files)
+    short = [file for file in opened.files[:-1] if file.size < longest]
+    if short or not opened.files[-1].size:
+        details = tuple(f"{file.path.name}: {file.size} bytes, others have {longest}" for file in short)
+        names = ", ".join(file.path.name for file in short) or f"{opened.files[-1].path.name}, which is empty"
+        remedy = f"Copy it again. {_compare(opened.path)}"
         raise VerificationError(f"Cut off on its way: {names}.", remedy=remedy, details=details)
 
 

@@ -99,9 +99,9 @@ def write(
     with ExitStack() as stack:
         named = stack.enter_context(_removed_on_failure())
         # Left in reverse: the first volume, without which there is no bundle, gets its name last.
-        streams = [stack.enter_context(files.replacing(one)) for one in paths[:1]]
+        streams = [stack.enter_context(files.replacing(volume)) for volume in paths[:1]]
         sums = stack.enter_context(files.replacing(_sums(path))) if volume_size else None
-        streams += [stack.enter_context(files.replacing(one)) for one in paths[1:]]
+        streams += [stack.enter_context(files.replacing(volume)) for volume in paths[1:]]
         for stream in streams:
             _lock(stream)
         bundle = _sized(path, tuple(zip(paths, streams, strict=True)), total, volume_size or total)
@@ -114,7 +114,7 @@ def write(
             follower.settle()
         if sums:
             rows = zip(archive_digests.of_volumes(bundle), paths, strict=True)
-            sums.write("".join(f"{digest.hex}  {one.name}\n" for digest, one in rows).encode())
+            sums.write("".join(f"{digest.hex}  {volume.name}\n" for digest, volume in rows).encode())
         _forget_earlier(path, paths)
         named += [*paths[1:], *([_sums(path)] if sums else [])]
     return Written(paths, total)
@@ -143,9 +143,9 @@ def _removed_on_failure() -> Iterator[list[Path]]:
     try:
         yield named
     except BaseException:
-        for one in named:
+        for path in named:
             with suppress(OSError):
-                one.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
         raise
 
 
@@ -239,12 +239,12 @@ def _copy(member: NewFile, source: Path, output: _Output, task: Task) -> None:
                     break
                 done += step
                 task.advance(step)
-            found = os.fstat(content.fileno()).st_size
+            size = os.fstat(content.fileno()).st_size
     except FileNotFoundError as error:
         raise VerificationError(f"The cache lost {source} while the bundle was packed.", remedy="Repeat.") from error
-    if found != member.size or done != member.size:
+    if size != member.size or done != member.size:
         raise VerificationError(
-            f"The cached blob {source} has {found} bytes, not {member.size}.", remedy="Delete it and repeat."
+            f"The cached blob {source} has {size} bytes, not {member.size}.", remedy="Delete it and repeat."
         )
 
 

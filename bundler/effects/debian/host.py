@@ -30,8 +30,8 @@ _PROXY: Final = re.compile(r'^Acquire::(https?)::Proxy "([^"]+)";$', re.MULTILIN
 def mmdebstrap_version() -> str:
     """Return mmdebstrap's version; raise ``ToolMissingError`` where it is not installed."""
     process.find("mmdebstrap", remedy=_INSTALL)
-    said = process.run(["mmdebstrap", "--version"], purpose="telling its version", remedy=_INSTALL)
-    return (said.stdout or said.stderr).split()[-1]
+    completed = process.run(["mmdebstrap", "--version"], purpose="telling its version", remedy=_INSTALL)
+    return (completed.stdout or completed.stderr).split()[-1]
 
 
 def mode() -> str:
@@ -162,7 +162,7 @@ def _keys_named_in(file: str) -> tuple[str, ...]:
         text = Path(file).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ()
-    return tuple(sorted({one or other for one, other in _SIGNED_BY.findall(text)}))
+    return tuple(sorted({quoted or bare for quoted, bare in _SIGNED_BY.findall(text)}))
 
 
 def keyring_options() -> tuple[str, ...]:
@@ -180,9 +180,9 @@ def proxy_environment() -> Mapping[str, str]:
 
     Proxies named in the environment win. They may hold credentials, so they are no options of a command line.
     """
-    said = process.run(["apt-config", "dump"], purpose="reading this machine's apt configuration", remedy=_INSTALL)
+    completed = process.run(["apt-config", "dump"], purpose="reading this machine's apt configuration", remedy=_INSTALL)
     return {
         f"{scheme}_proxy": url
-        for scheme, url in _PROXY.findall(said.stdout)
+        for scheme, url in _PROXY.findall(completed.stdout)
         if f"{scheme}_proxy" not in os.environ and url != "DIRECT"
     }

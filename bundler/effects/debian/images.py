@@ -131,12 +131,12 @@ def _recalled(store: BlobStore, key: str) -> DebianBase | None:
     if not isinstance(record, dict):
         return None
     try:
-        found = Image.from_blobs(Descriptor.from_json(record.get("image")), store.read)
+        image = Image.from_blobs(Descriptor.from_json(record.get("image")), store.read)
         packages = document.texts(record.get("packages"), "packages")
     except (ValueError, FileNotFoundError, VerificationError):
         return None
-    whole = all(store.has(layer.descriptor.digest, layer.descriptor.size) for layer in found.layers)
-    return DebianBase(found, packages) if whole else None
+    whole = all(store.has(layer.descriptor.digest, layer.descriptor.size) for layer in image.layers)
+    return DebianBase(image, packages) if whole else None
 
 
 def _make_layer(order: _Order, store: BlobStore, task: Task) -> Layer:

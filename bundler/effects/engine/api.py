@@ -98,10 +98,10 @@ class Engine:
         self._images: list[str] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         with self.explained("saying what it is"):
-            found = api.version()
-            parts = [part.get("Name", "") for part in found.get("Components") or []]
-            self.podman = any("podman" in part.lower() for part in parts)
-            self.version = str(found.get("Version", ""))
+            version = api.version()
+            components = [component.get("Name", "") for component in version.get("Components") or []]
+            self.podman = any("podman" in component.lower() for component in components)
+            self.version = str(version.get("Version", ""))
             info = api.info()
             machine = str(info.get("Architecture", ""))
         self.place = f"{api.base_url} {info.get('DockerRootDir', '')}"
@@ -130,8 +130,8 @@ class Engine:
         self.api.close()
 
     def _tags(self, image: str) -> list[str]:
-        found = self.api.inspect_image(image)  # type: ignore[no-untyped-call]  # not in its stubs
-        return found.get("RepoTags") or []
+        inspected = self.api.inspect_image(image)  # type: ignore[no-untyped-call]  # not in its stubs
+        return inspected.get("RepoTags") or []
 
     @contextmanager
     def explained(self, purpose: str) -> Iterator[None]:
@@ -139,9 +139,9 @@ class Engine:
         try:
             yield
         except docker.errors.APIError as error:
-            said = str(error.explanation or error)
-            remedy = FREE_SPACE if _NO_SPACE in said.lower() else ""
-            raise ToolFailedError(f"The engine failed while {purpose}: {said.strip()}", remedy=remedy) from error
+            message = str(error.explanation or error)
+            remedy = FREE_SPACE if _NO_SPACE in message.lower() else ""
+            raise ToolFailedError(f"The engine failed while {purpose}: {message.strip()}", remedy=remedy) from error
         # OSError is what requests raises; what it leaves to be read as a stream, urllib3 reads.
         except (docker.errors.DockerException, OSError, urllib3.exceptions.HTTPError) as error:
             raise ToolFailedError(
@@ -154,10 +154,10 @@ class Engine:
         """Return the diff ids of an image, None where there is none of the name."""
         with self.explained(f"looking for the image {name}"):
             try:
-                found = self.api.inspect_image(name)  # type: ignore[no-untyped-call]  # not in its stubs
+                inspected = self.api.inspect_image(name)  # type: ignore[no-untyped-call]  # not in its stubs
             except docker.errors.ImageNotFound:
                 return None
-        return tuple(found["RootFS"].get("Layers") or ())
+        return tuple(inspected["RootFS"].get("Layers") or ())
 
     def adopt_image(self, name: str) -> None:
         """Remember an image that was made, by name or id: it goes with :meth:`close`.
@@ -177,8 +177,8 @@ class Engine:
         if not keep:
             self.adopt_image(name)
         with self.explained(f"loading {name}"):
-            said = self.api.load_image(archive, quiet=True)  # type: ignore[no-untyped-call]  # not in its stubs
-            for line in said or ():
+            output = self.api.load_image(archive, quiet=True)  # type: ignore[no-untyped-call]  # not in its stubs
+            for line in output or ():
                 _LOG.debug("  %s", line)
 
     # --- volumes and containers ---------------------------------------------------------------------------------------
@@ -299,9 +299,9 @@ class EngineContainer:
     def state(self) -> ContainerState:
         """Return whether it runs."""
         with self._engine.explained(f"looking at {self.plan.name}"):
-            found = self._api.inspect_container(self.identity)["State"]
-        running = bool(found["Running"])
-        return ContainerState(running, None if running or found["Status"] == "created" else int(found["ExitCode"]))
+            state = self._api.inspect_container(self.identity)["State"]
+        running = bool(state["Running"])
+        return ContainerState(running, None if running or state["Status"] == "created" else int(state["ExitCode"]))
 
     def wait(self, seconds: float) -> ContainerState:
         """Return its state once it has ended, or as it is after some time."""
@@ -313,8 +313,8 @@ class EngineContainer:
     def logs(self, lines: int = 40) -> tuple[str, ...]:
         """Return the last lines of its output."""
         with self._engine.explained(f"reading what {self.plan.name} said"):
-            said: bytes = self._api.logs(self.identity, tail=lines)
-        return plain_lines(said.decode(errors="replace"))
+            output: bytes = self._api.logs(self.identity, tail=lines)
+        return plain_lines(output.decode(errors="replace"))
 
     def remove(self) -> None:
         """End and remove it."""

@@ -90,9 +90,9 @@ def run(engine: Engine, build: Build, task: Task) -> None:
             engine.explained(f"building {build.name}"),
             podman_leftovers.removed(engine) if engine.podman else nullcontext(),
             _isolating(engine, build) as network,
-            _closing(_said(engine, build, network)) as said,
+            _closing(_said(engine, build, network)) as output,
         ):
-            for row in said:
+            for row in output:
                 story.take(row)
     finally:
         engine.adopt_image(build.name)  # after its stages: what was made last goes first
@@ -187,12 +187,12 @@ class _Story:
             self._line(line.strip())
 
     def _line(self, line: str) -> None:
-        if found := _STEP.search(line):
-            self._instruction = " ".join(found[3].split())
+        if match := _STEP.search(line):
+            self._instruction = " ".join(match[3].split())
             self._tail.clear()
-            self._task.note(f"{found[1]}/{found[2]} {self._instruction[:100]}")
-        elif found := _IMAGE.search(line):
-            self._engine.adopt_image(found[1])
+            self._task.note(f"{match[1]}/{match[2]} {self._instruction[:100]}")
+        elif match := _IMAGE.search(line):
+            self._engine.adopt_image(match[1])
         else:
             self._tail.append(line)
 

@@ -64,8 +64,8 @@ def _docker(environment: Mapping[str, str]) -> dict[str, Any] | None:
     """Return how Docker is reached, None where there is none."""
     if environment.get("DOCKER_HOST"):
         return {key: value for key, value in kwargs_from_env(environment=dict(environment)).items() if key in _SETTINGS}
-    if found := docker_context.chosen(environment):
-        return found
+    if context := docker_context.chosen(environment):
+        return context
     return {"base_url": f"unix://{_SOCKET}"} if not _is_absent(_SOCKET) else None
 
 
@@ -116,9 +116,9 @@ def _is_absent(socket: Path) -> bool:
 
 
 def _remedy(error: Exception) -> str:
-    said = str(error)
-    if "Permission denied" in said:
+    message = str(error)
+    if "Permission denied" in message:
         return "Let this user use it (the group docker, or rootless Podman), or be root."
-    if "no longer supported" in said:
+    if "no longer supported" in message:
         return "Upgrade the engine: Docker 20.10 and Podman 4 are the oldest that are tried out."
     return _START

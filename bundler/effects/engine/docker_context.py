@@ -56,14 +56,14 @@ def _tls(folder: Path, *, verify: bool) -> TLSConfig | None:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_bytes())
+        document = json.loads(file.read_bytes())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise _damaged(file) from error
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise _damaged(file)
-    return found
+    return document
 
 
 def _damaged(file: Path) -> ToolFailedError:

@@ -68,7 +68,7 @@ def interpreter(version: tuple[int, int]) -> Interpreter | None:
 
     A name on PATH is not enough: version managers put programs there that only say that the version is missing.
     """
-    return next((found for program in _candidates(version) if (found := _asked(program, version)) is not None), None)
+    return next((python for program in _candidates(version) if (python := _asked(program, version)) is not None), None)
 
 
 def _candidates(version: tuple[int, int]) -> Iterator[str]:
@@ -87,7 +87,7 @@ def _candidates(version: tuple[int, int]) -> Iterator[str]:
 def _known_to_uv(version: tuple[int, int]) -> Iterator[str]:
     wanted = f"{version[0]}.{version[1]}"
     try:
-        found = process.run(
+        completed = process.run(
             [find_uv_bin(), "python", "find", "--managed-python", "--no-project", wanted],
             purpose=f"looking for Python {wanted}",
             environment={"UV_PYTHON_DOWNLOADS": "never"},
@@ -95,7 +95,7 @@ def _known_to_uv(version: tuple[int, int]) -> Iterator[str]:
         )
     except (FileNotFoundError, ToolFailedError, ToolMissingError):
         return
-    yield found.stdout.strip()
+    yield completed.stdout.strip()
 
 
 def _asked(program: str, version: tuple[int, int]) -> Interpreter | None:
@@ -105,11 +105,11 @@ def _asked(program: str, version: tuple[int, int]) -> Interpreter | None:
         ).stdout.strip()
     except (ToolFailedError, ToolMissingError, OSError):
         return None
-    found = Interpreter(program, answer)
+    python = Interpreter(program, answer)
     if answer.split(" ")[:2] != ["cpython", f"{version[0]}.{version[1]}"]:
         return None
     # Asked as it is used: a shim may answer here, by this folder or environment, and be another where it compiles.
-    return found if [*compiled(found, [SourceFile("/trial.py", b"")])] else None
+    return python if [*compiled(python, [SourceFile("/trial.py", b"")])] else None
 
 
 def compiled(by: Interpreter, sources: Iterable[SourceFile]) -> Iterator[tuple[str, bytes]]:

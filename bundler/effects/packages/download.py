@@ -46,66 +46,66 @@ class Downloads:
         """Make every transfer end soon, unfinished."""
         self._stop.set()
 
-    def bring(self, found: Candidate) -> tuple[str, int]:
+    def bring(self, candidate: Candidate) -> tuple[str, int]:
         """Store a file; return its SHA-256 and its size in bytes.
 
         Raises:
             VerificationError: it has another hash or size than announced.
             RegistryError: the index refused, or broke off too often.
         """
-        self._task.note(found.filename)
-        expected = Digest(found.sha256) if found.sha256 else None
+        self._task.note(candidate.filename)
+        expected = Digest(candidate.sha256) if candidate.sha256 else None
         try:
-            with self._store.writing(expected, found.size) as writer:
-                if found.local is None:
-                    self._stream(found, writer)
+            with self._store.writing(expected, candidate.size) as writer:
+                if candidate.local is None:
+                    self._stream(candidate, writer)
                 else:
-                    self._copy(found.local, found, writer)
+                    self._copy(candidate.local, candidate, writer)
         except VerificationError as error:
             raise VerificationError(
-                f"{found.filename}: {error.problem}",
+                f"{candidate.filename}: {error.problem}",
                 remedy="The index serves other bytes than were locked or announced; do not use them.",
             ) from error
         return writer.digest.hex, writer.size
 
-    def _copy(self, source: Path, found: Candidate, writer: BlobWriter) -> None:
+    def _copy(self, source: Path, candidate: Candidate, writer: BlobWriter) -> None:
         try:
             stream = source.open("rb")
         except OSError as error:
             raise LockError(f"Cannot read {source}: {error.strerror}.") from error
         with stream:
             while chunk := stream.read(_CHUNK):
-                self._take(chunk, found, writer)
+                self._take(chunk, candidate, writer)
 
-    def _take(self, chunk: bytes, found: Candidate, writer: BlobWriter) -> None:
+    def _take(self, chunk: bytes, candidate: Candidate, writer: BlobWriter) -> None:
         if self._stop.is_set():
             raise _StoppedError
         writer.write(chunk)
         self._task.advance(len(chunk))
-        if found.size is not None and writer.size > found.size:
-            raise VerificationError(f"Expected a file of {found.size} bytes, got more.")
+        if candidate.size is not None and writer.size > candidate.size:
+            raise VerificationError(f"Expected a file of {candidate.size} bytes, got more.")
 
-    def _stream(self, found: Candidate, writer: BlobWriter) -> None:
+    def _stream(self, candidate: Candidate, writer: BlobWriter) -> None:
         broken: Exception | None = None
         for attempt in range(_ATTEMPTS):
             if attempt and self._stop.wait(_FIRST_PAUSE * 2 ** (attempt - 1)):
                 raise _StoppedError
-            broken = self._attempt(found, writer)
+            broken = self._attempt(candidate, writer)
             if broken is None:
                 return
         raise RegistryError(
-            f"{masked(found.url)} broke off {_ATTEMPTS} times: {masked(str(broken))}.",
+            f"{masked(candidate.url)} broke off {_ATTEMPTS} times: {masked(str(broken))}.",
             remedy="Run the same command again: files that are complete are kept.",
         ) from broken
 
-    def _attempt(self, found: Candidate, writer: BlobWriter) -> Exception | None:
+    def _attempt(self, candidate: Candidate, writer: BlobWriter) -> Exception | None:
         """Return why the transfer broke off, or None where it is complete."""
         try:
-            self._continue(found, writer)
+            self._continue(candidate, writer)
         except MaxRetryError as error:
             if isinstance(error.reason, SSLError):
                 raise RegistryError(
-                    f"{masked(found.url)} cannot be trusted: {error.reason}.",
+                    f"{masked(candidate.url)} cannot be trusted: {error.reason}.",
                     remedy="Name the certificate authorities of your site in SSL_CERT_FILE.",
                 ) from error
             return error.reason or error
@@ -113,20 +113,22 @@ class Downloads:
             return error
         return None
 
-    def _continue(self, found: Candidate, writer: BlobWriter) -> None:
-        login = self._indexes.login(found.url)
+    def _continue(self, candidate: Candidate, writer: BlobWriter) -> None:
+        login = self._indexes.login(candidate.url)
         headers = dict(urllib3.make_headers(basic_auth=":".join(login))) if login else {}
         if writer.size:
             headers["Range"] = f"bytes={writer.size}-"
-        response = self._pool.request("GET", found.url, headers=headers, preload_content=False, decode_content=False)
+        response = self._pool.request(
+            "GET", candidate.url, headers=headers, preload_content=False, decode_content=False
+        )
         try:
-            _check(response, found.url, writer.size)
+            _check(response, candidate.url, writer.size)
             # A server without ranges begins anew: pass over what is here already.
             skip = writer.size if response.status == _OK else 0
             while chunk := response.read(_CHUNK):
                 fresh = chunk[skip:]
                 skip -= len(chunk) - len(fresh)
-                self._take(fresh, found, writer)
+                self._take(fresh, candidate, writer)
         finally:
             response.close()  # what is left of a broken answer must not be read by the next request
             response.release_conn()

@@ -47,8 +47,8 @@ def release_lock(version: str, python: ImagePython, store: BlobStore, *, progres
     known = _recalled(store.recall("feast-release", key))
     if known is not None:
         return known
-    wanted = Resolution(python, requirements=(f"feast=={version}",), dependencies=False, sources=True)
-    sources = [found for release in uv.releases(wanted) for found in release.files]
+    resolution = Resolution(python, requirements=(f"feast=={version}",), dependencies=False, sources=True)
+    sources = [candidate for release in uv.releases(resolution) for candidate in release.files]
     if not sources:
         raise LockError(f"Feast {version} has no source distribution to read its lock from.")
     ((sha256, _),) = wheelhouse.download(sources[:1], store, progress=progress)

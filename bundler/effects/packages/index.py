@@ -102,8 +102,8 @@ class PackageIndexes:
             known = netrc.netrc(self.environment.get("NETRC") or self.home / ".netrc")
         except (OSError, netrc.NetrcParseError):
             return None
-        found = known.authenticators(place.hostname or "")
-        return (found[0], found[2] or "") if found else None
+        login = known.authenticators(place.hostname or "")
+        return (login[0], login[2] or "") if login else None
 
     def _configured(self) -> Iterator[SplitResult]:
         """Yield every index that anything names, with its login where there is one."""
@@ -126,7 +126,7 @@ class PackageIndexes:
     def _with_named_login(self, name: str, url: str) -> SplitResult:
         place = urlsplit(url)
         prefix = f"UV_INDEX_{re.sub(r'[^A-Z0-9]', '_', name.upper())}"
-        user, password = (self.environment.get(f"{prefix}_{what}") for what in ("USERNAME", "PASSWORD"))
+        user, password = (self.environment.get(f"{prefix}_{field}") for field in ("USERNAME", "PASSWORD"))
         if name and (user or password) and place.username is None:
             return place._replace(netloc=f"{user or ''}:{password or ''}@{place.netloc}")
         return place

@@ -30,7 +30,7 @@ def uv_indexes(environment: Mapping[str, str], home: Path, machine: Path) -> tup
     """Return name (or nothing) and URL of every index in uv's files; it is uv that says what is wrong with them."""
     named = environment.get("UV_CONFIG_FILE")
     places = [Path(named)] if named else [_config_home(environment, home) / "uv/uv.toml", machine / "uv/uv.toml"]
-    return tuple(found for path in places for found in _indexes(_settings(path)))
+    return tuple(index for path in places for index in _indexes(_settings(path)))
 
 
 def _config_home(environment: Mapping[str, str], home: Path) -> Path:

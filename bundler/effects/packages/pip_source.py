@@ -14,8 +14,8 @@ _PACKAGE: Final = "pip"
 
 def files() -> Iterator[tuple[str, Path]]:
     """Yield path below the package's folder and place of every file that pip needs to run, sorted."""
-    found = _distribution().files or []
-    for file in sorted(found, key=str):
+    files = _distribution().files or []
+    for file in sorted(files, key=str):
         parts = file.parts
         # Launchers are for Windows.
         if parts[0] == _PACKAGE and "__pycache__" not in parts and file.suffix != ".exe":

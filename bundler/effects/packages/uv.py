@@ -84,16 +84,18 @@ class ResolvedPackage:
         Raises:
             LockError: none of them runs in the image.
         """
-        ordered = sorted(self.files, key=lambda found: found.local is None)
-        chosen = python.best(tuple(found.filename for found in ordered))
+        ordered = sorted(self.files, key=lambda candidate: candidate.local is None)
+        chosen = python.best(tuple(candidate.filename for candidate in ordered))
         if chosen is None:
-            offered = ", ".join(found.filename for found in self.files) or "only a source distribution, or an address"
+            offered = (
+                ", ".join(candidate.filename for candidate in self.files) or "only a source distribution, or an address"
+            )
             raise LockError(
                 f"{self.name} {self.version} has no wheel for Python {python.full_version} on {python.platform} "
                 f"(offered: {offered}).",
                 remedy=uv_errors.wheel_remedy(f"{self.name}=={self.version}" if self.version else self.name),
             )
-        return next(found for found in ordered if found.filename == chosen)
+        return next(candidate for candidate in ordered if candidate.filename == chosen)
 
 
 def resolve(wanted: Resolution) -> tuple[Candidate, ...]:
@@ -106,24 +108,24 @@ def resolve(wanted: Resolution) -> tuple[Candidate, ...]:
     return tuple(release.best(wanted.python) for release in releases(wanted))
 
 
-def releases(wanted: Resolution) -> tuple[ResolvedPackage, ...]:
+def releases(resolution: Resolution) -> tuple[ResolvedPackage, ...]:
     """Return the releases that fit together, sorted by name; raises as ``resolve`` does."""
     environment = PackageIndexes.of_this_host().for_uv()
     with tempfile.TemporaryDirectory(prefix="bundler-uv-") as name:
         folder = Path(name)
         lock = folder / "pylock.toml"
-        if pins := {**wanted.preferences, **_in_folder(wanted)}:
+        if pins := {**resolution.preferences, **_in_folder(resolution)}:
             lock.write_text(_preferences(pins), encoding="utf-8")
         try:
             # Not where we are called: a pyproject.toml or uv.toml there is not part of what the lock was made from.
             process.run(
-                _command(wanted, folder), purpose="resolving the requirements", environment=environment, cwd=folder
+                _command(resolution, folder), purpose="resolving the requirements", environment=environment, cwd=folder
             )
         except ToolFailedError as error:
-            raise uv_errors.explained(error, wanted.python, folder, wanted.pins) from None
+            raise uv_errors.explained(error, resolution.python, folder, resolution.pins) from None
         rows = tomllib.loads(lock.read_text(encoding="utf-8")).get("packages", [])
-        found = [_release(row, wanted, folder) for row in rows if _applies(row, wanted)]
-    return tuple(sorted(found, key=lambda release: release.name))
+        packages = [_release(row, resolution, folder) for row in rows if _applies(row, resolution)]
+    return tuple(sorted(packages, key=lambda release: release.name))
 
 
 def _preferences(pins: Mapping[str, str]) -> str:
@@ -171,8 +173,8 @@ def _release(package: Mapping[str, object], wanted: Resolution, folder: Path) ->
 
 
 def _files(package: Mapping[str, object], *, sources: bool) -> Iterator[Mapping[str, object]]:
-    found = [package.get("sdist")] if sources else package.get("wheels")
-    yield from (row for row in found if isinstance(row, Mapping)) if isinstance(found, list) else ()
+    listed = [package.get("sdist")] if sources else package.get("wheels")
+    yield from (row for row in listed if isinstance(row, Mapping)) if isinstance(listed, list) else ()
 
 
 def _candidate(name: str, version: str, row: Mapping[str, object], folder: Path) -> Candidate:

@@ -50,16 +50,16 @@ def explained(error: ToolFailedError, python: ImagePython, folder: Path, pins: s
             "(UV_DEFAULT_INDEX, UV_INDEX, HTTPS_PROXY, SSL_CERT_FILE, ~/.netrc).",
             details=details,
         )
-    if found := _NO_WHEEL.search(text):
-        name = found[1] or found[3]
+    if match := _NO_WHEEL.search(text):
+        name = match[1] or match[3]
         return LockError(
-            f"{name}{found[2] or ''} has no wheel that runs in the image ({where}); sources are not built.",
-            remedy=wheel_remedy(f"{name}{found[2]}" if (found[2] or "").startswith("==") else name),
+            f"{name}{match[2] or ''} has no wheel that runs in the image ({where}); sources are not built.",
+            remedy=wheel_remedy(f"{name}{match[2]}" if (match[2] or "").startswith("==") else name),
             details=details,
         )
-    if found := _NOT_FOUND.search(text):
+    if match := _NOT_FOUND.search(text):
         return LockError(
-            f"The package index has no {found[1] or found[2]}.",
+            f"The package index has no {match[1] or match[2]}.",
             remedy="Correct name or version, or configure the index that has it (UV_INDEX).",
             details=details,
         )

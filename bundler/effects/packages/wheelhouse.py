@@ -42,8 +42,8 @@ def fetch(
         VerificationError: a file has another hash or size than the lock says.
     """
     missing = [wheel for wheel in wheels if not store.has(Digest(wheel.sha256), wheel.size)]
-    own = [found for wheel in missing if (found := _in_folder(wheel, wheels_dir)) is not None]
-    here = {found.filename for found in own}
+    own = [candidate for wheel in missing if (candidate := _in_folder(wheel, wheels_dir)) is not None]
+    here = {candidate.filename for candidate in own}
     away = [wheel for wheel in missing if wheel.filename not in here]
     offered = _offered(away, Resolution(python, wheels=wheels_dir, dependencies=False, options=options))
     download([*own, *offered], store, progress=progress, options=options)
@@ -58,16 +58,16 @@ def _in_folder(wheel: LockedWheel, folder: Path | None) -> Candidate | None:
     return Candidate(wheel.name, wheel.version, wheel.filename, wheel.size, wheel.sha256, path.resolve().as_uri())
 
 
-def _offered(wheels: Sequence[LockedWheel], asked: Resolution) -> Iterator[Candidate]:
+def _offered(wheels: Sequence[LockedWheel], resolution: Resolution) -> Iterator[Candidate]:
     if not wheels:
         return
     pins = tuple(f"{wheel.name}=={wheel.version}" for wheel in wheels)
-    releases = uv.releases(replace(asked, requirements=pins))
-    offered = [found for release in releases for found in release.files]
+    releases = uv.releases(replace(resolution, requirements=pins))
+    offered = [candidate for release in releases for candidate in release.files]
     for wheel in wheels:
-        same_name = [found for found in offered if found.filename == wheel.filename]
+        same_name = [candidate for candidate in offered if candidate.filename == wheel.filename]
         # An index that gives no hashes is believed so far: what it serves is verified.
-        matching = [found for found in same_name if found.sha256 in (wheel.sha256, "")]
+        matching = [candidate for candidate in same_name if candidate.sha256 in (wheel.sha256, "")]
         if not matching:
             raise _gone(wheel, same_name)
         yield replace(matching[0], size=wheel.size, sha256=wheel.sha256)
@@ -75,7 +75,7 @@ def _offered(wheels: Sequence[LockedWheel], asked: Resolution) -> Iterator[Candi
 
 def _gone(wheel: LockedWheel, same_name: Sequence[Candidate]) -> LockError:
     remedy = f"If that is meant to be: bundler lock --upgrade-package {wheel.name}"
-    local = [found.local for found in same_name if found.local is not None]
+    local = [candidate.local for candidate in same_name if candidate.local is not None]
     if local:
         return LockError(f"{local[0]} is not the file that was locked ({wheel.sha256[:12]}…).", remedy=remedy)
     was = "another file of that name" if same_name else "no such file"
@@ -91,11 +91,16 @@ def lock(
 
     What lies in a folder, and what the index gives no size or hash of, is brought into the store to be measured.
     """
-    unknown = [found for found in candidates if found.local is not None or found.size is None or not found.sha256]
+    unknown = [
+        candidate
+        for candidate in candidates
+        if candidate.local is not None or candidate.size is None or not candidate.sha256
+    ]
     measured = dict(zip(unknown, download(unknown, store, progress=progress, options=options), strict=True))
-    rows = [measured.get(found, (found.sha256, found.size or 0)) for found in candidates]
+    rows = [measured.get(candidate, (candidate.sha256, candidate.size or 0)) for candidate in candidates]
     return tuple(
-        replace(found, sha256=sha256).locked(size) for found, (sha256, size) in zip(candidates, rows, strict=True)
+        replace(candidate, sha256=sha256).locked(size)
+        for candidate, (sha256, size) in zip(candidates, rows, strict=True)
     )
 
 
@@ -105,7 +110,7 @@ def download(
     """Bring files into the store, several at once; return SHA-256 and size in bytes of each, in their order."""
     if not files:
         return ()
-    total = sum(found.size or 0 for found in files)
+    total = sum(file.size or 0 for file in files)
     with (
         progress.task("Fetching Python packages", total=total or None, unit="bytes") as task,
         ThreadPoolExecutor(_PARALLEL) as threads,

@@ -91,8 +91,8 @@ class Authenticator:
 
     def login(self, scopes: tuple[Scope, ...]) -> str | None:
         """Say as whom we come, for people; None: as anybody."""
-        found = self._credential(scopes)
-        return f"{found.username or 'identity token'} from {found.source}" if found else None
+        credential = self._credential(scopes)
+        return f"{credential.username or 'identity token'} from {credential.source}" if credential else None
 
     def _credential(self, scopes: tuple[Scope, ...]) -> Credential | None:
         repository = scopes[0].repository if scopes else ""

@@ -21,7 +21,7 @@ class Challenge:
 
 def parse(header: str) -> tuple[Challenge, ...]:
     """Read a header that may hold several challenges; what cannot be read ends the list."""
-    found: list[Challenge] = []
+    challenges: list[Challenge] = []
     position = 0
     while (match := _SCHEME.match(header, position)) is not None:
         parameters: dict[str, str] = {}
@@ -30,8 +30,8 @@ def parse(header: str) -> tuple[Challenge, ...]:
             name, quoted, plain = pair.groups()
             parameters[name.lower()] = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain
             position = pair.end()
-        found.append(Challenge(match[1].lower(), parameters))
-    return tuple(found)
+        challenges.append(Challenge(match[1].lower(), parameters))
+    return tuple(challenges)
 
 
 def choose(header: str) -> Challenge | None:

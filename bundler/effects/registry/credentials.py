@@ -53,8 +53,8 @@ def find(
         return _look_up({"auths": dict(connection.logins)}, host, repository, "the logins given", ask)
     for path, required in _files(connection):
         config = _read(path, required=required)
-        if config and (found := _look_up(config, host, repository, str(path), ask)):
-            return found
+        if config and (credential := _look_up(config, host, repository, str(path), ask)):
+            return credential
     return None
 
 
@@ -96,8 +96,8 @@ def _look_up(config: Mapping[str, Json], host: str, repository: str, source: str
             if _normal(written) == key and isinstance(helper, str):
                 return _from_helper(helper, written, ask)
         for written, login in logins.items():
-            if _normal(written) == key and (found := _from_login(_mapping(login), source)):
-                return found
+            if _normal(written) == key and (credential := _from_login(_mapping(login), source)):
+                return credential
     store = config.get("credsStore")
     return _from_helper(store, _server_name(host), ask) if isinstance(store, str) and store else None
 

@@ -175,7 +175,7 @@ class Connections:
         """Close all that is idle."""
         with self._lock:
             idle, self._idle = self._idle, {}
-        for connection in (one for several in idle.values() for one in several):
+        for connection in (connection for connections in idle.values() for connection in connections):
             connection.close()
 
     def _idle_one(self, place: _Place) -> HTTPConnection | None:

@@ -30,19 +30,19 @@ def each(
     short tasks, and long ones soon have all of them. The first error, or an interrupt, cancels the rest and is raised.
     Threads are daemons: one that hangs on a stalled socket does not keep the program from ending.
     """
-    todo: queue.SimpleQueue[tuple[int, _Item]] = queue.SimpleQueue()
+    waiting: queue.SimpleQueue[tuple[int, _Item]] = queue.SimpleQueue()
     results: dict[int, _Result] = {}
     errors: list[BaseException] = []
     for numbered in enumerate(items):
-        todo.put(numbered)
-    count = todo.qsize()
+        waiting.put(numbered)
+    count = waiting.qsize()
     nothing_left = threading.Event()
 
     def loop(pause: float) -> None:
         try:
             nothing_left.wait(pause)
             while not errors:
-                number, item = todo.get_nowait()
+                number, item = waiting.get_nowait()
                 results[number] = work(item)
         except queue.Empty:
             pass

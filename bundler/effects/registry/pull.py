@@ -52,13 +52,13 @@ class RemoteImage:
     @property
     def size(self) -> int:
         """Bytes of all its blobs, manifests included."""
-        return sum(part.size for part in (*self.manifests, *self.blobs))
+        return sum(descriptor.size for descriptor in (*self.manifests, *self.blobs))
 
     @property
     def all_blobs(self) -> tuple[Descriptor, ...]:
         """Blobs of the image and its companions, each once."""
-        found = {blob.digest: blob for image in (self, *self.companions) for blob in image.blobs}
-        return tuple(found.values())
+        by_digest = {blob.digest: blob for image in (self, *self.companions) for blob in image.blobs}
+        return tuple(by_digest.values())
 
     def to_json(self) -> dict[str, Json]:
         """Return the image as a record of the cache."""
@@ -66,9 +66,9 @@ class RemoteImage:
             "reference": str(self.reference),
             "root": self.root.to_json(),
             "source": str(self.source_digest),
-            "manifests": [one.to_json() for one in self.manifests],
-            "blobs": [one.to_json() for one in self.blobs],
-            "companions": [one.to_json() for one in self.companions],
+            "manifests": [entry.to_json() for entry in self.manifests],
+            "blobs": [entry.to_json() for entry in self.blobs],
+            "companions": [entry.to_json() for entry in self.companions],
         }
 
     @classmethod
@@ -151,19 +151,23 @@ class Puller:
             RegistryError: a registry refuses, or cannot be reached time and again.
         """
         wanted = {blob.digest: (blob, image.reference) for image in images for blob in image.all_blobs}
-        todo = [(blob, reference) for blob, reference in wanted.values() if not self._store.has(blob.digest, blob.size)]
-        todo.sort(key=lambda item: (-item[0].size, item[0].digest))
-        if not todo:
+        missing = [
+            (blob, reference) for blob, reference in wanted.values() if not self._store.has(blob.digest, blob.size)
+        ]
+        missing.sort(key=lambda item: (-item[0].size, item[0].digest))
+        if not missing:
             return
-        with self._progress.task("Mirroring", total=sum(blob.size for blob, _ in todo), unit="bytes") as task:
+        with self._progress.task("Mirroring", total=sum(blob.size for blob, _ in missing), unit="bytes") as task:
             meter = Meter(task)
 
-            def one(item: tuple[Descriptor, ImageRef]) -> None:
+            def fetch_blob(item: tuple[Descriptor, ImageRef]) -> None:
                 blob, reference = item
                 meter.note(f"{blob.digest.short} of {reference.repository}")
                 download.fetch(self._home(reference), blob, self._store, meter)
 
-            parallel.each(todo, one, workers=self._settings.connection.parallel, cancellation=self._cancellation)
+            parallel.each(
+                missing, fetch_blob, workers=self._settings.connection.parallel, cancellation=self._cancellation
+            )
 
     def missing(self, image: RemoteImage) -> int:
         """Return how many bytes must still be fetched."""
@@ -181,8 +185,12 @@ class Puller:
             image = RemoteImage.from_json(self._store.recall("remote-image", self._key(reference, platforms)))
         except ValueError:
             return None
-        parts = [part for one in (image, *image.companions) for part in one.manifests]
-        return replace(image, reference=reference) if all(self._store.has(part.digest) for part in parts) else None
+        descriptors = [descriptor for recorded in (image, *image.companions) for descriptor in recorded.manifests]
+        return (
+            replace(image, reference=reference)
+            if all(self._store.has(descriptor.digest) for descriptor in descriptors)
+            else None
+        )
 
     def _key(self, reference: ImageRef, platforms: Sequence[Platform]) -> str:
         chosen = ",".join(sorted(map(str, platforms)))
@@ -192,12 +200,12 @@ class Puller:
         """Return the first source that has the image, and its root, which is then in the store."""
         failures: list[str] = []
         for source in mirrors.sources(reference, self._settings.rules):
-            found = self._try(source)
-            if not isinstance(found, RegistryError):
-                return found
+            outcome = self._try(source)
+            if not isinstance(outcome, RegistryError):
+                return outcome
             if source.own and not failures:
-                raise found
-            failures.append(f"{source.reference.name}: {found}")
+                raise outcome
+            failures.append(f"{source.reference.name}: {outcome}")
         raise RegistryError(
             f"No source has {reference}.", remedy="Correct the reference or the mirrors.", details=tuple(failures)
         )
@@ -248,8 +256,8 @@ class Puller:
         self, reference: ImageRef, home: Repository, root: Descriptor, platforms: Sequence[Platform]
     ) -> RemoteImage:
         kept = self._chosen(reference, home, root, platforms)
-        found = self._walk(home, kept)
-        return RemoteImage(reference, kept, root.digest, found.manifests, found.blobs)
+        graph = self._walk(home, kept)
+        return RemoteImage(reference, kept, root.digest, graph.manifests, graph.blobs)
 
     def _chosen(
         self, reference: ImageRef, home: Repository, root: Descriptor, platforms: Sequence[Platform]
@@ -299,8 +307,8 @@ class Puller:
 
     def _companion(self, image: RemoteImage, home: Repository, tag: str, root: Descriptor) -> RemoteImage:
         reference = replace(image.reference, tag=tag, digest=None)
-        found = self._walk(home, root)
-        return RemoteImage(reference, root, root.digest, found.manifests, found.blobs)
+        graph = self._walk(home, root)
+        return RemoteImage(reference, root, root.digest, graph.manifests, graph.blobs)
 
     def _walk(self, home: Repository, root: Descriptor) -> ImageContents:
         try:

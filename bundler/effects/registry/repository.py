@@ -114,8 +114,8 @@ class Repository:
         answer = self._ask("HEAD", path, doing, (HTTPStatus.OK, HTTPStatus.NOT_FOUND), accept=True)
         if answer.status == HTTPStatus.NOT_FOUND:
             return None
-        if said := _digest_of(answer):
-            return said
+        if digest := _digest_of(answer):
+            return digest
         return self.manifest(reference).descriptor.digest  # the header is optional
 
     def put_manifest(self, reference: str | Digest, content: bytes, media_type: str) -> None:
@@ -182,10 +182,10 @@ class Repository:
 
     def compare(self, answer: HttpAnswer, digest: Digest, doing: str) -> None:
         """Raise ``RegistryError`` where the answer names another digest than the one that is due."""
-        said = answer.headers.get("docker-content-digest")
-        if said and said.startswith("sha256:") and said != str(digest):
+        answered = answer.headers.get("docker-content-digest")
+        if answered and answered.startswith("sha256:") and answered != str(digest):
             raise RegistryError(
-                f"The registry {self.session.endpoint.host} answered with the digest {said} while {doing}; "
+                f"The registry {self.session.endpoint.host} answered with the digest {answered} while {doing}; "
                 f"{digest} is due.",
                 remedy="The registry, or something between here and there, alters what passes: do not use it.",
             )

@@ -86,10 +86,10 @@ def _listing(
 
 
 def _manifest(repository: ServedRepository, reference: str) -> Reply:
-    found = repository.resolve(reference)
-    if found is None:
+    manifest = repository.resolve(reference)
+    if manifest is None:
         return error_reply(HTTPStatus.NOT_FOUND, "MANIFEST_UNKNOWN", f"there is no manifest {reference}")
-    return _document(found.content, found.descriptor.media_type, _identity(found.descriptor.digest))
+    return _document(manifest.content, manifest.descriptor.media_type, _identity(manifest.descriptor.digest))
 
 
 def _referrers(repository: ServedRepository, digest: Digest, query: Mapping[str, str]) -> Reply:

@@ -153,11 +153,11 @@ def _send_from_kernel(client: socket.socket, extent: Extent) -> None:
 def _send_through_tls(client: socket.socket, extent: Extent) -> None:
     offset, end = extent.offset, extent.offset + extent.size
     while offset < end:
-        part = os.pread(extent.descriptor, min(end - offset, _PART), offset)
-        if not part:
+        chunk = os.pread(extent.descriptor, min(end - offset, _PART), offset)
+        if not chunk:
             raise ConnectionAbortedError("the bundle became shorter while it was read")
-        client.sendall(part)
-        offset += len(part)
+        client.sendall(chunk)
+        offset += len(chunk)
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):

@@ -22,11 +22,11 @@ def arguments(access: Access, side: str = "", *, insecure: bool = False) -> Iter
     Raises:
         UsageError: a certificate cannot be read.
     """
-    found: list[str] = []
+    options: list[str] = []
     if insecure or access.plain_http or not access.tls.verify:
-        found.append(f"--{side}tls-verify=false")
+        options.append(f"--{side}tls-verify=false")
     if access.connection.auth_file:
-        found.append(f"--{side}authfile={access.connection.auth_file.absolute()}")
+        options.append(f"--{side}authfile={access.connection.auth_file.absolute()}")
     tls = access.tls
     wanted = {f"authority-{number}.crt": path for number, path in enumerate(tls.ca_certificates)}
     if tls.client_certificate and tls.client_key:
@@ -37,7 +37,7 @@ def arguments(access: Access, side: str = "", *, insecure: bool = False) -> Iter
                 shutil.copyfile(path, Path(folder, file_name))
         except OSError as error:
             raise UsageError(f"Cannot read {error.filename}: {error.strerror}.") from error
-        yield (*found, f"--{side}cert-dir={folder}") if wanted else tuple(found)
+        yield (*options, f"--{side}cert-dir={folder}") if wanted else tuple(options)
 
 
 def retries(access: Access, default: int) -> str:

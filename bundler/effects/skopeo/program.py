@@ -34,11 +34,11 @@ class Skopeo:
 
     def __init__(self, access: Access) -> None:
         process.find("skopeo", remedy=_INSTALL)
-        said = process.run(["skopeo", "--version"], purpose="telling its version", remedy=_INSTALL).stdout
-        version = re.search(r"(\d+)\.(\d+)", said)
+        output = process.run(["skopeo", "--version"], purpose="telling its version", remedy=_INSTALL).stdout
+        version = re.search(r"(\d+)\.(\d+)", output)
         if not version or (int(version[1]), int(version[2])) < _OLDEST:
             raise ToolMissingError(
-                f"skopeo is too old: {said.strip()!r}.", remedy=f"Install {_OLDEST[0]}.{_OLDEST[1]} or newer."
+                f"skopeo is too old: {output.strip()!r}.", remedy=f"Install {_OLDEST[0]}.{_OLDEST[1]} or newer."
             )
         self._access = access
 
@@ -46,8 +46,8 @@ class Skopeo:
         """Return the manifest or index as the source has it."""
         with _explained(source), self._reaching(source) as options:
             command = ["skopeo", "inspect", "--raw", *options, source.argument]
-            said = process.run(command, purpose=f"reading {source}", timeout=_INSPECT_SECONDS)
-        return said.stdout.encode()
+            completed = process.run(command, purpose=f"reading {source}", timeout=_INSPECT_SECONDS)
+        return completed.stdout.encode()
 
     def copy(self, source: SkopeoSource, entry: Descriptor | None, store: BlobStore, task: Task) -> Descriptor:
         """Copy one image, of an index that of the entry; blobs go straight into the store."""
@@ -65,8 +65,8 @@ class Skopeo:
                 *("skopeo", f"--tmpdir={name}", "copy", *chosen, *options),
                 *(f"--dest-shared-blob-dir={store.folder.absolute()}", source.argument, "oci:layout:image"),
             ]
-            with process.streaming(command, purpose=f"copying {source}", cwd=Path(name)) as said:
-                for line in said:
+            with process.streaming(command, purpose=f"copying {source}", cwd=Path(name)) as output:
+                for line in output:
                     task.note(line.decode(errors="replace").strip())
             return _named_in(Path(name) / "layout" / "index.json")
 

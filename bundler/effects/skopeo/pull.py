@@ -39,8 +39,8 @@ class PulledImage:
 
 def resolve(source: str, *, mirrors: Sequence[Mirror] = (), access: Access | None = None) -> Digest:
     """Return the digest of the manifest or index that a source names now, without its layers; raises as ``pull``."""
-    found = skopeo_source.parse(source, mirrors)
-    return found.pinned or Digest.of(Skopeo(access or Access()).raw(found))
+    parsed = skopeo_source.parse(source, mirrors)
+    return parsed.pinned or Digest.of(Skopeo(access or Access()).raw(parsed))
 
 
 def pull(
@@ -65,19 +65,19 @@ def pull(
         ToolFailedError: skopeo failed otherwise.
         VerificationError: what came is not what its digest says.
     """
-    found = skopeo_source.parse(source, mirrors)
-    if found.pinned and (root := _recalled(store, found, found.pinned, platforms)):
-        return PulledImage(source, root, found.pinned)
+    parsed = skopeo_source.parse(source, mirrors)
+    if parsed.pinned and (root := _recalled(store, parsed, parsed.pinned, platforms)):
+        return PulledImage(source, root, parsed.pinned)
     skopeo = Skopeo(access or Access())
-    with progress.task(f"Pulling {found}") as task:
-        raw = skopeo.raw(found)
+    with progress.task(f"Pulling {parsed}") as task:
+        raw = skopeo.raw(parsed)
         digest = Digest.of(raw)
-        if found.pinned not in {None, digest}:
-            raise VerificationError(f"{skopeo_source.host(found)} answered with {digest} when asked for {found}.")
-        root = _recalled(store, found, digest, platforms)
+        if parsed.pinned not in {None, digest}:
+            raise VerificationError(f"{skopeo_source.host(parsed)} answered with {digest} when asked for {parsed}.")
+        root = _recalled(store, parsed, digest, platforms)
         if root is None:
-            root = _pulled(_Pull(skopeo, found, store, task), raw, platforms)
-    store.remember(_RECORD, _key(found, digest, platforms), root.to_json())
+            root = _pulled(_Pull(skopeo, parsed, store, task), raw, platforms)
+    store.remember(_RECORD, _key(parsed, digest, platforms), root.to_json())
     return PulledImage(source, root, digest)
 
 
@@ -104,8 +104,8 @@ def _recalled(
 
 def _blobs(store: BlobStore, image: Descriptor) -> tuple[Descriptor, ...]:
     """Return config and layers of an image whose manifest is in the store."""
-    found = manifest.parse(store.read(image.digest), image.media_type)
-    return (found.config, *found.layers)
+    image_manifest = manifest.parse(store.read(image.digest), image.media_type)
+    return (image_manifest.config, *image_manifest.layers)
 
 
 @dataclass(frozen=True)
