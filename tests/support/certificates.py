@@ -31,20 +31,36 @@ class Authority:
     pair: Pair
     _certificate: x509.Certificate
     _key: ec.EllipticCurvePrivateKey
+    _old: bool = False
 
     @classmethod
-    def make(cls, folder: Path) -> Authority:
+    def make(cls, folder: Path, *, old: bool = False) -> Authority:
+        """Make one; ``old``: with the extensions that ``openssl req -x509`` wrote for decades, and no others."""
         folder.mkdir(parents=True, exist_ok=True)
         key = ec.generate_private_key(ec.SECP256R1())
         name = _name("private authority")
-        certificate = (
-            _builder(name, name, key)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(_usage(signs=True), critical=True)
-            .sign(key, hashes.SHA256())
+        builder = _builder(name, name, key).add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=not old
         )
-        return cls(folder, _written(folder, "ca", certificate, key), certificate, key)
+        if not old:
+            builder = builder.add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            ).add_extension(_usage(signs=True), critical=True)
+        certificate = builder.sign(key, hashes.SHA256())
+        return cls(folder, _written(folder, "ca", certificate, key), certificate, key, old)
+
+    def intermediate(self) -> Authority:
+        """Sign another authority."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = (
+            _builder(_name("intermediate authority"), self._certificate.subject, key)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+            .add_extension(_usage(signs=True), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        return Authority(self.folder, _written(self.folder, "intermediate", certificate, key), certificate, key)
 
     def server(self, host: str = "localhost", *, days: int = 30) -> Pair:
         """Sign a server's certificate for ``host`` and 127.0.0.1; with ``days`` below zero one that has expired."""
@@ -58,16 +74,16 @@ class Authority:
 
     def _signed(self, name: str, names: x509.SubjectAlternativeName, use: x509.ObjectIdentifier, days: int) -> Pair:
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = (
-            _builder(_name(name), self._certificate.subject, key, days)
-            .add_extension(names, critical=False)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
-            .add_extension(_usage(signs=False), critical=True)
-            .sign(self._key, hashes.SHA256())
-        )
-        return _written(self.folder, name, certificate, key)
+        builder = _builder(_name(name), self._certificate.subject, key, days).add_extension(names, critical=False)
+        if not self._old:
+            identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+            builder = (
+                builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+                .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
+                .add_extension(identifier, critical=False)
+                .add_extension(_usage(signs=False), critical=True)
+            )
+        return _written(self.folder, name, builder.sign(self._key, hashes.SHA256()), key)
 
 
 def _name(text: str) -> x509.Name:

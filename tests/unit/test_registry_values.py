@@ -346,6 +346,8 @@ def test_retry_after_is_seconds_or_a_date() -> None:
     [
         ("[SSL: WRONG_VERSION_NUMBER] wrong version number", "--plain-http", False),
         ("[SSL: CERTIFICATE_VERIFY_FAILED] unable to get local issuer certificate", "--ca-cert", False),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate in certificate chain", "--ca-cert", False),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] CA certificate key too weak", "issued anew", False),
         ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate has expired", "Renew", False),
         ("Hostname mismatch, certificate is not valid for 'r'", "another name", False),
         ("[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] certificate required", "client certificate", False),

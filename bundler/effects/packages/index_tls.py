@@ -12,6 +12,7 @@ import urllib3
 
 from bundler.effects.packages.index import PackageIndexes
 from bundler.effects.registry.proxies import proxy_for
+from bundler.effects.registry.tls import as_curl_verifies
 from bundler.errors import UsageError
 
 _REDIRECTS = 5
@@ -84,7 +85,7 @@ def _context(host: PackageIndexes) -> ssl.SSLContext:
     if host.authorities is None:
         return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        return ssl.create_default_context(cafile=host.authorities)
+        return as_curl_verifies(ssl.create_default_context(cafile=host.authorities))
     except OSError as error:  # ssl.SSLError is one
         raise UsageError(
             f"{host.authorities} cannot be used as certificate authorities: {error}.",

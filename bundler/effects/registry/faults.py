@@ -7,10 +7,11 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import InvalidURL
+from pathlib import Path
 
 from bundler.effects.registry.http import NotConnectedError
 from bundler.errors import RegistryError
@@ -139,12 +140,14 @@ def _remedy(answer: HttpAnswer, codes: frozenset[str], host: str, login: str | N
     return text.format(host=host, login=login or "anybody")
 
 
-def unreachable(error: Exception, *, doing: str, host: str) -> RegistryUnreachableError:
-    """Make the error for an exchange that did not end in an answer."""
+def unreachable(
+    error: Exception, *, doing: str, host: str, authorities: Sequence[Path] = ()
+) -> RegistryUnreachableError:
+    """Make the error for an exchange without an answer; ``authorities`` are trusted besides the system's."""
     where = f"the registry {host} while {doing}"
     match error:
         case ssl.SSLError():
-            return _tls_failed(str(error), where, host)
+            return _tls_failed(str(error), where, host, authorities)
         case InvalidURL():
             return no_address(str(error), host)
         case NotConnectedError(proxy=True):
@@ -185,16 +188,33 @@ def _said(error: Exception) -> str:
     return (text or type(error).__name__).rstrip(".")
 
 
-def _tls_failed(text: str, where: str, host: str) -> RegistryUnreachableError:
-    upper = text.upper().replace(" ", "_")
+# OpenSSL's words where nobody who is trusted has signed; all others find fault with a certificate itself.
+_UNKNOWN_AUTHORITY = ("ISSUER_CERTIFICATE", "SELF_SIGNED_CERTIFICATE", "UNABLE_TO_VERIFY_THE_FIRST_CERTIFICATE")
+
+
+def _name_the_authority(host: str, authorities: Sequence[Path]) -> str:
+    if not authorities:
+        return "Give the authority that signed its certificate: --ca-cert FILE."
+    given = ", ".join(map(str, authorities))
+    chain = f"openssl s_client -showcerts -connect {host if ':' in host else f'{host}:443'}"
+    return (
+        f"Neither {given} nor the system's authorities signed it. Compare with what the registry sends ({chain}): give "
+        "the root of that chain, or let the registry send the certificates in between, too."
+    )
+
+
+def _tls_failed(text: str, where: str, host: str, authorities: Sequence[Path]) -> RegistryUnreachableError:
+    upper = text.upper().replace(" ", "_").replace("-", "_")
     if "WRONG_VERSION_NUMBER" in upper or "RECORD_LAYER_FAILURE" in upper or "HTTP_REQUEST" in upper:
         remedy = "It seems to speak plain HTTP there; if that is meant to be, add --plain-http."
     elif "HOSTNAME_MISMATCH" in upper or "DOESN'T_MATCH" in upper:
         remedy = f"The certificate is for another name: use that name instead of {host}."
     elif "EXPIRED" in upper or "NOT_YET_VALID" in upper:
         remedy = "Renew the registry's certificate, or set this machine's clock."
+    elif any(words in upper for words in _UNKNOWN_AUTHORITY):
+        remedy = _name_the_authority(host, authorities)
     elif "CERTIFICATE_VERIFY_FAILED" in upper:
-        remedy = "Give the authority that signed its certificate: --ca-cert FILE."
+        remedy = "No other authority helps: have the certificate that this names issued anew."
     elif "CERTIFICATE_REQUIRED" in upper or "BAD_CERTIFICATE" in upper or "HANDSHAKE_FAILURE" in upper:
         remedy = "It may want a client certificate: put one into certs.d, or name it."
     else:

@@ -18,7 +18,7 @@ from bundler import __version__
 from bundler.effects.registry import credentials, faults, tls
 from bundler.effects.registry.auth import Authenticator, Scope
 from bundler.effects.registry.endpoint import Connection, Endpoint
-from bundler.effects.registry.faults import HttpAnswer, RefusedError
+from bundler.effects.registry.faults import HttpAnswer, RefusedError, RegistryUnreachableError
 from bundler.effects.registry.http import Connections, Response, origin
 from bundler.effects.registry.proxies import proxy_for
 from bundler.effects.registry.retry import Cancellation, Retries
@@ -181,7 +181,7 @@ class Session:
             yield response
         except (HTTPException, OSError) as error:
             response.close()
-            raise faults.unreachable(error, doing=doing, host=self.endpoint.host) from error
+            raise self._unreachable(error, doing) from error
         except BaseException:
             response.close()  # what is left of the body must not be taken for the next answer
             raise
@@ -192,13 +192,17 @@ class Session:
         login = self._auth.login(scopes)
         return faults.refused(answer, doing=doing, host=self.endpoint.host, login=login)
 
+    def _unreachable(self, error: Exception, doing: str) -> RegistryUnreachableError:
+        authorities = self._tls[True].ca_certificates
+        return faults.unreachable(error, doing=doing, host=self.endpoint.host, authorities=authorities)
+
     @contextmanager
     def _explained(self, doing: str) -> Iterator[None]:
         self.cancellation.check()
         try:
             yield
         except (HTTPException, OSError) as error:
-            raise faults.unreachable(error, doing=doing, host=self.endpoint.host) from error
+            raise self._unreachable(error, doing) from error
 
     def _authenticated(self, request: Request, url: str, scopes: tuple[Scope, ...]) -> tuple[Response, str]:
         sent = self._auth.header(scopes) if self.is_own(url) else None
