@@ -31,7 +31,7 @@ session.close()
 
 
 def greet(program: str, address: str, authority: Path) -> None:
-    command = [program, "-c", _GREET, address, authority]
+    command = [program, "-c", _GREET, address, str(authority)]
     done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{program}: {done.stderr}"
 
