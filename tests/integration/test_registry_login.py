@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from bundler.effects.blobs import BlobStore
-from bundler.effects.registry.endpoint import Access, Connection
+from bundler.effects.registry.endpoint import Access, Connection, Endpoint, TlsSettings
+from bundler.effects.registry.session import Session
 from bundler.errors import RegistryError
 from bundler.model.digest import Digest
 from bundler.model.progress import SilentProgress
 from bundler.steps.sources import mirror
 from bundler.steps.transport import push
 from tests.support import memory_registry, pushing, registries, sample_bundles
+from tests.support.certificates import Authority
 from tests.support.memory_registry import MemoryRegistry, Reply, error
 from tests.support.pushing import ALONE
 from tests.support.sample_bundles import AMD64, SampleLayer
@@ -90,3 +94,51 @@ def test_a_login_that_the_root_refuses_is_tried_once(tmp_path: Path) -> None:
             push.run(bundle, pushing.options(address, connection=connection), SilentProgress())
     assert "robot" in caught.value.remedy
     assert len(seen) == 1  # an account is locked after a few
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])
+def test_blobs_that_lie_elsewhere_are_fetched_without_the_login(host: str, tmp_path: Path) -> None:
+    logins_seen: list[str | None] = []
+
+    def store(_method: str, _target: str, headers: Mapping[str, str]) -> None:
+        logins_seen.append(headers.get("authorization"))
+
+    elsewhere = MemoryRegistry(before=store)
+    elsewhere.add("s", "1.0", IMAGE)
+    with memory_registry.running(elsewhere, host=host) as other:
+
+        def redirect(_method: str, target: str, headers: Mapping[str, str]) -> Reply | None:
+            if "authorization" not in headers:
+                return error(401, "UNAUTHORIZED", WWW_Authenticate="Basic realm=x")
+            _, found, digest = target.partition("/blobs/")
+            return Reply(307, {"Location": f"http://{other}/v2/s/blobs/{digest}?sig=a"}) if found else None
+
+        registry = MemoryRegistry(before=redirect)
+        registry.add("public/app", "1.0", IMAGE)
+        with memory_registry.running(registry) as address:
+            logins = registries.auth_file(tmp_path / "auth.json", {address: ("robot", "secret")})
+            pull(address, BlobStore(tmp_path / "cache"), Connection(auth_file=logins, environment={}))
+    assert set(logins_seen) == {None}
+
+
+def test_a_login_is_not_sent_to_a_token_server_in_plain_text(tmp_path: Path) -> None:
+    asked: list[Mapping[str, str]] = []
+
+    def tokens(_method: str, _target: str, headers: Mapping[str, str]) -> Reply:
+        asked.append(headers)
+        return Reply(200, {}, b'{"token": "t"}')
+
+    authority = Authority.make(tmp_path / "ca")
+    pair = authority.server()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    with memory_registry.running(MemoryRegistry(before=tokens)) as realm:
+        asks = error(401, "UNAUTHORIZED", WWW_Authenticate=f'Bearer realm="http://{realm}/token",service=r')
+        with memory_registry.running(MemoryRegistry(before=lambda _, __, ___: asks), tls=context) as address:
+            logins = registries.auth_file(tmp_path / "auth.json", {address: ("robot", "secret")})
+            tls = TlsSettings((authority.pair.certificate,))
+            session = Session(Endpoint(address, tls=tls), Connection(auth_file=logins, environment={}))
+            with closing(session), pytest.raises(RegistryError, match="in plain text; it was not sent") as caught:
+                session.check()
+    assert asked == []
+    assert "secret" not in str(caught.value)

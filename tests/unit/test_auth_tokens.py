@@ -131,6 +131,34 @@ def test_a_realm_that_is_no_web_address_is_refused(realm: str) -> None:
         TokenSource().authenticator().answer(f'Bearer realm="{realm}"', (), None)
 
 
+@pytest.mark.parametrize(
+    ("registry", "realm", "sent"),
+    [
+        ("https://r.example", "http://r.example/token", False),
+        ("https://r.example", "http://auth.example/token", False),
+        ("http://r.example:5000", "http://auth.example/token", False),
+        ("http://r.example:5000", "http://r.example:5001/token", True),
+        ("http://r.example:5000", "https://auth.example/token", True),
+    ],
+)
+@pytest.mark.parametrize("login", [ROBOT, Credential("", "", "identity", "helper"), None])
+def test_a_login_is_not_sent_to_a_realm_in_plain_text(
+    registry: str,
+    realm: str,
+    sent: bool,  # noqa: FBT001
+    login: Credential | None,
+) -> None:
+    tokens = TokenSource()
+    auth = Authenticator("r.example", lambda _: login, tokens.fetch, base_url=registry)
+    if sent or login is None:  # anybody may ask there
+        assert auth.answer(f'Bearer realm="{realm}"', (), None) == "Bearer t1"
+        return
+    with pytest.raises(RegistryError, match="in plain text; it was not sent") as caught:
+        auth.answer(f'Bearer realm="{realm}"', (), None)
+    assert realm in caught.value.problem
+    assert tokens.asked == []
+
+
 @pytest.mark.parametrize("answer", [{"token": None}, {"token": 7}, {"token": "a\r\nX-Other: b"}, {"expires_in": "x"}])
 def test_an_answer_without_a_token_is_an_error(answer: dict[str, object]) -> None:
     with pytest.raises(RegistryError, match="did not answer with a token"):

@@ -428,6 +428,13 @@ def test_a_redirect_from_tls_to_plain_http_is_refused(tmp_path: Path) -> None:
         fetch(session, _stored(registry), BlobStore(tmp_path))
 
 
+def test_an_upload_that_would_go_on_in_plain_text_is_refused() -> None:
+    session = MemorySession(MemoryRegistry())
+    session.answer = lambda _method, _url: answer(202, {"Location": "http://store.example/uploads/1"})
+    with pytest.raises(RegistryError, match="from TLS to http"):
+        Repository(session, "team/app", write=True).begin_upload()
+
+
 def test_redirects_in_circles_end(tmp_path: Path) -> None:
     registry = MemoryRegistry()
     session = MemorySession(registry)

@@ -37,6 +37,10 @@ class Scope:
         return f"repository:{self.repository}:{self.actions}"
 
 
+def _said(credential: Credential) -> str:
+    return f"{credential.username or 'identity token'} from {credential.source}"
+
+
 @dataclass(frozen=True)
 class _Token:
     header: str
@@ -47,7 +51,8 @@ class Authenticator:
     """Answers one registry's challenges; safe to share between threads.
 
     Tokens are kept one a realm, service and set of scopes, and renewed a little before they expire. ``lookup`` finds
-    the login for a repository.
+    the login for a repository. Whoever answers at ``base_url`` may name a token server that gets the login, too
+    (``auth.docker.io`` for Docker Hub), but not one that would get it in plain text.
     """
 
     def __init__(
@@ -56,8 +61,11 @@ class Authenticator:
         lookup: Callable[[str], Credential | None],
         fetch: Fetch,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        base_url: str = "",
     ) -> None:
         self._host = host
+        self._base_url = base_url or f"https://{host}"
         self._lookup = lookup
         self._fetch = fetch
         self._clock = clock
@@ -92,7 +100,7 @@ class Authenticator:
     def login(self, scopes: tuple[Scope, ...]) -> str | None:
         """Say as whom we come, for people; None: as anybody."""
         credential = self._credential(scopes)
-        return f"{credential.username or 'identity token'} from {credential.source}" if credential else None
+        return _said(credential) if credential else None
 
     def _credential(self, scopes: tuple[Scope, ...]) -> Credential | None:
         repository = scopes[0].repository if scopes else ""
@@ -113,13 +121,7 @@ class Authenticator:
 
     def _new_token(self, challenge: Challenge, scopes: tuple[str, ...], credential: Credential | None) -> _Token:
         realm = challenge.parameters["realm"]
-        try:
-            origin(realm)
-        except InvalidURL as error:
-            raise RegistryError(
-                f"The registry {self._host} wants tokens from {realm!r}, which is no address.",
-                remedy="Correct the token realm in the registry's configuration.",
-            ) from error
+        self._check_realm(realm, credential)
         parts = urlsplit(realm)
         service = challenge.parameters.get("service", "")
         asked_at = self._clock()
@@ -142,9 +144,26 @@ class Authenticator:
                 headers["Authorization"] = credential.basic
             answer = self._fetch("GET", f"{realm}{'&' if parts.query else '?'}{urlencode(query)}", headers, None)
         if answer.status != HTTPStatus.OK:
-            login = f"{credential.username} from {credential.source}" if credential else None
+            login = _said(credential) if credential else None
             raise faults.refused(answer, doing=f"asking {parts.netloc} for a token", host=self._host, login=login)
         return self._read_token(answer, asked_at, parts.netloc)
+
+    def _check_realm(self, realm: str, credential: Credential | None) -> None:
+        """Raise ``RegistryError`` where a realm is not an address, or would get the login in plain text."""
+        try:
+            scheme, host, _ = origin(realm)
+        except InvalidURL as error:
+            raise RegistryError(
+                f"The registry {self._host} wants tokens from {realm!r}, which is no address.",
+                remedy="Correct the token realm in the registry's configuration.",
+            ) from error
+        own_scheme, own_host, _ = origin(self._base_url)
+        if credential and scheme == "http" and (own_scheme, own_host) != (scheme, host):
+            raise RegistryError(
+                f"The registry {self._host} wants the login ({_said(credential)}) sent to {realm.partition('?')[0]} in "
+                "plain text; it was not sent.",
+                remedy="Correct the token realm in the registry's configuration: https (Harbor: external_url).",
+            )
 
     def _read_token(self, answer: HttpAnswer, asked_at: float, server: str) -> _Token:
         try:

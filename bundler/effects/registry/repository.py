@@ -162,7 +162,7 @@ class Repository:
         location = answer.headers.get("location")
         if not location:
             raise RegistryError(f"{self.full_name} began an upload without saying where it goes on (Location).")
-        return self.session.url(location, at=answer.url)
+        return self.session.sent_to(location, at=answer.url)
 
     def cancel_upload(self, url: str) -> None:
         """Let the registry forget an upload; it does by itself in time, so nothing is made of a failure."""

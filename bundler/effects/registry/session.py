@@ -63,6 +63,7 @@ class Session:
             endpoint.host,
             lambda repository: credentials.find(endpoint.host, repository, connection),
             lambda method, url, headers, body: self._read(self._once(Request(method, headers, body), url), url),
+            base_url=endpoint.base_url,
         )
         own = tls.with_host_folders(endpoint.tls, endpoint.host, connection.environment)
         self._tls = {True: own, False: replace(own, client_certificate=None, client_key=None)}
@@ -97,6 +98,16 @@ class Session:
         if parts.scheme == "http" and own.scheme == "https" and parts.hostname == own.hostname:
             return parts._replace(scheme=own.scheme, netloc=own.netloc).geturl()
         return url
+
+    def sent_to(self, location: str, *, at: str) -> str:
+        """Return the URL of the ``Location`` of an answer from ``at``; raise ``RegistryError`` where it ends TLS."""
+        target = self.url(location, at=at)
+        if urlsplit(at).scheme == "https" and urlsplit(target).scheme != "https":
+            raise RegistryError(
+                f"The registry {self.endpoint.host} sends us from TLS to {target.partition('?')[0]}.",
+                remedy="Correct its storage redirect (or turn it off), or add --plain-http if that is meant to be.",
+            )
+        return target
 
     def check(self, *scopes: Scope) -> None:
         """See that a registry answers and takes our login, where we have one (distribution specification, end-1).
@@ -210,7 +221,11 @@ class Session:
         if response.status != HTTPStatus.UNAUTHORIZED or not self.is_own(end):
             return response, end
         asked = ", ".join(response.headers.get_all("WWW-Authenticate", []))
-        retry = self._auth.answer(asked, scopes, sent)
+        try:
+            retry = self._auth.answer(asked, scopes, sent)
+        except BaseException:
+            response.close()
+            raise
         if retry is None:
             return response, end
         self._read(response, end)
@@ -225,13 +240,7 @@ class Session:
             if request.method not in ("GET", "HEAD") or response.status not in faults.REDIRECTS or not location:
                 return response, url
             self._read(response, url)
-            target = self.url(location, at=url)
-            if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
-                raise RegistryError(
-                    f"The registry {self.endpoint.host} sends us from TLS to {target.partition('?')[0]}.",
-                    remedy="Correct its storage redirect (or turn it off), or add --plain-http if that is meant to be.",
-                )
-            url = target
+            url = self.sent_to(location, at=url)
         raise RegistryError(f"The registry {self.endpoint.host} redirects in circles at {url.partition('?')[0]}.")
 
     def is_own(self, url: str) -> bool:
