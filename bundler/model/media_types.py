@@ -17,6 +17,8 @@ DOCKER_LAYER_GZIP: Final = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
 MANIFESTS: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 INDEXES: Final = frozenset({OCI_INDEX, DOCKER_INDEX})
+MANIFESTS_AND_INDEXES: Final = MANIFESTS | INDEXES
+"""What a registry keeps as a manifest: manifests of images and indexes."""
 CONFIGS: Final = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 """Configs of images that run; a manifest with a config of another type is an artifact."""
 _LAYERS: Final = ("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.")

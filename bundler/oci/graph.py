@@ -12,6 +12,7 @@ from bundler.model.digest import Digest
 from bundler.model.platform import Platform
 from bundler.oci import index, manifest
 from bundler.oci.config import ImageConfig
+from bundler.oci.manifest import RawManifest
 
 _DEPTH: Final = 3
 
@@ -25,10 +26,12 @@ class Graph:
 
     An artifact (a signature, an attestation, a bill of materials) has no platform.
 
-    ``layers`` are the digests of those that are not read to go on.
+    ``manifests`` are its manifests and indexes, children before parents, the root last. ``layers`` are the digests of
+    the blobs that are neither manifest nor config.
     """
 
     blobs: tuple[Descriptor, ...]
+    manifests: tuple[RawManifest, ...]
     platforms: tuple[Platform, ...]
     problems: tuple[str, ...]
     layers: frozenset[Digest]
@@ -38,20 +41,36 @@ class Graph:
         """Bytes of all blobs."""
         return sum(blob.size for blob in self.blobs)
 
+    @property
+    def contents(self) -> tuple[Descriptor, ...]:
+        """The blobs that are not manifests: configs and layers."""
+        manifests = {manifest.descriptor.digest for manifest in self.manifests}
+        return tuple(blob for blob in self.blobs if blob.digest not in manifests)
 
-def below(root: Descriptor, read: Read) -> Graph:
-    """Follow every pointer from a root. Documents are read and cross-checked, layers only counted."""
-    walk = _Walk(read)
+
+def below(root: Descriptor, read: Read, *, configs: bool = True) -> Graph:
+    """Follow every pointer from a root. Documents are read and cross-checked, layers only counted.
+
+    Without ``configs`` only manifests are read, because a registry's configs are not here yet; platforms are unknown.
+    """
+    walk = _Walk(read, configs=configs)
     walk.node(root, _DEPTH)
-    layers = frozenset(walk.blobs.keys() - walk.documents)
-    return Graph(tuple(walk.blobs.values()), tuple(walk.platforms), tuple(dict.fromkeys(walk.problems)), layers)
+    return Graph(
+        tuple(walk.blobs.values()),
+        tuple(walk.manifests.values()),
+        tuple(walk.platforms),
+        tuple(dict.fromkeys(walk.problems)),
+        frozenset(walk.blobs.keys() - walk.documents),
+    )
 
 
 class _Walk:
-    def __init__(self, read: Read) -> None:
+    def __init__(self, read: Read, *, configs: bool) -> None:
         self._read = read
+        self._configs = configs
         self._seen: set[tuple[object, ...]] = set()
         self.blobs: dict[Digest, Descriptor] = {}
+        self.manifests: dict[Digest, RawManifest] = {}
         self.documents: set[Digest] = set()
         self.platforms: list[Platform] = []
         self.problems: list[str] = []
@@ -66,21 +85,26 @@ class _Walk:
         if content is None:
             return
         try:
-            if descriptor.media_type not in media_types.INDEXES:
+            if descriptor.media_type in media_types.INDEXES:
+                self._index(index.parse(content, descriptor.media_type), depth)
+            else:
                 self._image(descriptor, manifest.parse(content, descriptor.media_type))
-                return
-            found = index.parse(content, descriptor.media_type)
-            if not found.manifests or not depth:
-                raise ValueError("is an index without images, or nested too deep")  # noqa: TRY301
-            for entry in found.manifests:
-                self.node(entry, depth - 1)
         except ValueError as error:
             self.problems.append(f"{descriptor.digest}: {error}")
+        self.manifests.setdefault(descriptor.digest, RawManifest(descriptor, content))
+
+    def _index(self, found: index.Index, depth: int) -> None:
+        if not found.manifests or not depth:
+            raise ValueError("is an index without images, or nested too deep")
+        for entry in found.manifests:
+            self.node(entry, depth - 1)
 
     def _image(self, descriptor: Descriptor, found: manifest.ImageManifest) -> None:
+        self._add(found.config)
+        self.documents.add(found.config.digest)
         for layer in found.layers:
             self._add(layer)
-        content = self._document(found.config)
+        content = self._document(found.config) if self._configs else None
         if content is None or found.is_artifact:
             return
         config = ImageConfig.parse(content)

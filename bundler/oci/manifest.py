@@ -16,6 +16,14 @@ _MOST: Final = 512
 
 
 @dataclass(frozen=True)
+class RawManifest:
+    """A manifest or an index, byte for byte; its descriptor has the media type and the digest."""
+
+    descriptor: Descriptor
+    content: bytes
+
+
+@dataclass(frozen=True)
 class ImageManifest:
     """The manifest of one image for one platform."""
 

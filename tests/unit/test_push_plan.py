@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from pathlib import Path
@@ -15,9 +14,7 @@ from bundler.effects.registry.endpoint import Destination
 from bundler.effects.registry.meter import Meter
 from bundler.effects.registry.retry import Cancellation, CancelledError
 from bundler.errors import RegistryError, UsageError, VerificationError
-from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
-from bundler.oci import image_graph as contents
 from bundler.steps.bundle.images import NamedImage, check_metadata, choose, name, open_images
 from bundler.steps.transport import push_plan
 from bundler.steps.transport.push_plan import ContentKind, PushPlan, Question
@@ -134,39 +131,6 @@ def test_altered_metadata_is_named_with_both_digests(tmp_path: Path) -> None:
         check_metadata(bundle)
     assert "manifests/featurestore.yaml" in caught.value.details[0]
     assert caught.value.details[0].count("sha256:") == 2
-
-
-def _manifest(**value: object) -> bytes:
-    return json.dumps({"schemaVersion": 2, **value}).encode()
-
-
-def _descriptor(content: bytes, media_type: str = "application/vnd.oci.image.index.v1+json") -> Descriptor:
-    return Descriptor(media_type, Digest.of(content), len(content))
-
-
-@pytest.mark.parametrize(
-    "content", [b"[]", b"{}", b'{"manifests": [{}]}', b'{"config": 1, "layers": []}', b"nonsense", b"[" * 100_000]
-)
-def test_what_is_no_manifest_is_refused(content: bytes) -> None:
-    with pytest.raises(ValueError):
-        contents.walk(_descriptor(content), lambda _: content)
-
-
-def test_indexes_are_not_followed_for_ever() -> None:
-    inner = _manifest(manifests=[])
-    blobs = {Digest.of(inner): inner}
-    for _ in range(9):
-        inner = _manifest(manifests=[_descriptor(inner).to_json()])
-        blobs[Digest.of(inner)] = inner
-    with pytest.raises(ValueError, match="nested"):
-        contents.walk(_descriptor(inner), lambda descriptor: blobs[descriptor.digest])
-
-
-def test_one_blob_of_two_sizes_is_refused() -> None:
-    blob = {"mediaType": "x", "digest": f"sha256:{'0' * 64}", "size": 1}
-    content = _manifest(config=blob, layers=[{**blob, "size": 2}])
-    with pytest.raises(ValueError, match="two sizes"):
-        contents.walk(_descriptor(content), lambda _: content)
 
 
 def test_results_come_in_the_order_of_the_items() -> None:

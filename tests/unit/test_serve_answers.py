@@ -9,10 +9,11 @@ import pytest
 
 from bundler.effects.archive.reader import Bundle
 from bundler.effects.registry_server.answers import Reply, answer
-from bundler.effects.registry_server.catalog import Catalog, ServedManifest, ServedRepository
+from bundler.effects.registry_server.catalog import Catalog, ServedRepository
 from bundler.model import media_types
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
+from bundler.oci.manifest import RawManifest
 from bundler.steps.bundle.images import open_images
 from bundler.steps.transport import serve
 from tests.support import sample_bundles
@@ -140,7 +141,7 @@ def test_the_catalog_names_every_repository_also_by_its_source(catalog: Catalog)
     assert json.loads(get(catalog, "/v2/_catalog", n="1", last="feast/team/app").body)["repositories"] == ["other/app"]
 
 
-def _signature_of(subject: Descriptor, artifact_type: str) -> ServedManifest:
+def _signature_of(subject: Descriptor, artifact_type: str) -> RawManifest:
     content = json.dumps(
         {
             "schemaVersion": 2,
@@ -152,12 +153,12 @@ def _signature_of(subject: Descriptor, artifact_type: str) -> ServedManifest:
             "annotations": {"by": "someone"},
         }
     ).encode()
-    return ServedManifest(Descriptor(media_types.OCI_MANIFEST, Digest.of(content), len(content)), content)
+    return RawManifest(Descriptor(media_types.OCI_MANIFEST, Digest.of(content), len(content)), content)
 
 
 def test_referrers_are_listed_and_filtered_by_type() -> None:
     repository = ServedRepository()
-    repository.manifests[APP.root.digest] = ServedManifest(APP.root, APP.blobs[APP.root.digest])
+    repository.manifests[APP.root.digest] = RawManifest(APP.root, APP.blobs[APP.root.digest])
     for kind in ("application/signature", "application/sbom"):
         served = _signature_of(APP.root, kind)
         repository.manifests[served.descriptor.digest] = served

@@ -23,10 +23,11 @@ from bundler.model.digest import Digest
 from bundler.model.platform import Platform
 from bundler.model.progress import Progress, SilentProgress
 from bundler.model.reference import ImageRef
+from bundler.oci import graph as oci_graph
 from bundler.oci import index as oci_index
 from bundler.oci import manifest as oci_manifest
 from bundler.oci.config import ImageConfig
-from bundler.oci.image_graph import ImageContents, is_manifest, walk
+from bundler.oci.graph import Graph
 from bundler.oci.index import Index
 
 # What cosign puts beside an image, by tag: signatures, attestations, bills of materials.
@@ -256,8 +257,7 @@ class Puller:
         self, reference: ImageRef, home: Repository, root: Descriptor, platforms: Sequence[Platform]
     ) -> RemoteImage:
         kept = self._chosen(reference, home, root, platforms)
-        graph = self._walk(home, kept)
-        return RemoteImage(reference, kept, root.digest, graph.manifests, graph.blobs)
+        return _image(reference, kept, root.digest, self._below(home, kept))
 
     def _chosen(
         self, reference: ImageRef, home: Repository, root: Descriptor, platforms: Sequence[Platform]
@@ -300,21 +300,31 @@ class Puller:
                 tag = f"sha256-{manifest.digest.hex}.{suffix}"
                 if _is_there(home, tag):
                     yield self._companion(image, home, tag, self._stored(home, tag))
-            if rows := tuple(row for row in home.referrers(manifest.digest) if is_manifest(row.media_type)):
+            if rows := tuple(
+                row for row in home.referrers(manifest.digest) if row.media_type in media_types.MANIFESTS_AND_INDEXES
+            ):
                 content = Index(rows).to_bytes()
                 self._store.put(content)
                 yield self._companion(image, home, f"sha256-{manifest.digest.hex}", Index(rows).descriptor)
 
     def _companion(self, image: RemoteImage, home: Repository, tag: str, root: Descriptor) -> RemoteImage:
         reference = replace(image.reference, tag=tag, digest=None)
-        graph = self._walk(home, root)
-        return RemoteImage(reference, root, root.digest, graph.manifests, graph.blobs)
+        return _image(reference, root, root.digest, self._below(home, root))
 
-    def _walk(self, home: Repository, root: Descriptor) -> ImageContents:
-        try:
-            return walk(root, lambda descriptor: self._read(home, descriptor))
-        except ValueError as error:
-            raise RegistryError(f"{home.full_name} has a manifest that cannot be used: {error}.") from error
+    def _below(self, home: Repository, root: Descriptor) -> Graph:
+        graph = oci_graph.below(root, lambda descriptor: self._read(home, descriptor), configs=False)
+        if graph.problems:
+            raise RegistryError(
+                f"{home.full_name} has a manifest that cannot be used.",
+                remedy="Push the image again with a current tool.",
+                details=graph.problems,
+            )
+        return graph
+
+
+def _image(reference: ImageRef, root: Descriptor, source: Digest, graph: Graph) -> RemoteImage:
+    manifests = tuple(manifest.descriptor for manifest in graph.manifests)
+    return RemoteImage(reference, root, source, manifests, graph.contents)
 
 
 def _is_there(home: Repository, tag: str) -> bool:

@@ -17,20 +17,12 @@ from bundler.model import media_types
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 from bundler.oci import document
-from bundler.oci.image_graph import references
+from bundler.oci.manifest import RawManifest
 
-_ACCEPT = {"Accept": ", ".join(sorted(media_types.MANIFESTS | media_types.INDEXES))}
+_ACCEPT = {"Accept": ", ".join(sorted(media_types.MANIFESTS_AND_INDEXES))}
 
 # Registries that do not know the API answer 404, as they should, or one of the others (Artifactory 406, Harbor 401).
 _NO_REFERRERS = (400, 401, 403, 404, 405, 406, 501)
-
-
-@dataclass(frozen=True)
-class RegistryManifest:
-    """A manifest or an index, byte for byte as the registry keeps it."""
-
-    descriptor: Descriptor
-    content: bytes
 
 
 @dataclass(frozen=True)
@@ -89,7 +81,7 @@ class Repository:
             headers={"Range": f"bytes={offset}-"} if offset else None,
         )
 
-    def manifest(self, reference: str | Digest) -> RegistryManifest:
+    def manifest(self, reference: str | Digest) -> RawManifest:
         """Fetch a manifest or an index, verified (end-3).
 
         Raises:
@@ -105,7 +97,7 @@ class Repository:
                 remedy="The registry, or something between here and there, alters what it serves.",
             )
         media_type = _media_type(answer, self.full_name)
-        return RegistryManifest(Descriptor(media_type, digest, len(answer.body)), answer.body)
+        return RawManifest(Descriptor(media_type, digest, len(answer.body)), answer.body)
 
     def find_manifest(self, reference: str | Digest) -> Digest | None:
         """Return the digest of a manifest, or None where there is none (end-3)."""
@@ -175,7 +167,7 @@ class Repository:
             answer = self._ask("GET", path, doing, (HTTPStatus.OK, *_NO_REFERRERS), accept=True)
             if answer.status == HTTPStatus.OK:
                 try:
-                    return references(answer.body).manifests
+                    return _listed(answer.body)
                 except ValueError:
                     continue
         return ()
@@ -195,6 +187,14 @@ class Repository:
         return self.session.ask(method, path, doing=doing, expect=expect, scopes=(self.scope,), headers=headers)
 
 
+def _listed(content: bytes) -> tuple[Descriptor, ...]:
+    """Return what an index lists, of any number; raise ``ValueError`` where it is not an index."""
+    match document.parse(content, "the list of referrers"):
+        case {"manifests": list(rows)}:
+            return tuple(map(Descriptor.from_json, rows))
+    raise ValueError("not an index")
+
+
 def _digest_of(answer: HttpAnswer) -> Digest | None:
     try:
         return Digest.parse(answer.headers.get("docker-content-digest", ""))
@@ -212,7 +212,7 @@ def _media_type(answer: HttpAnswer, name: str) -> str:
             remedy="What answers there may not be a registry.",
         ) from error
     media_type = own if isinstance(own, str) and own else answer.headers.get("content-type", "").partition(";")[0]
-    if media_type not in media_types.MANIFESTS | media_types.INDEXES:
+    if media_type not in media_types.MANIFESTS_AND_INDEXES:
         raise RegistryError(
             f"{name} answers with a manifest of the type {media_type!r}, which cannot be used.",
             remedy="Push the image again with a current tool (docker schema 1 has been given up by all of them).",

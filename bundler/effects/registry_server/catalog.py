@@ -8,16 +8,9 @@ from dataclasses import dataclass, field
 
 from bundler.effects.archive.volumes import Extent
 from bundler.model import media_types
-from bundler.model.descriptor import Descriptor, Json
+from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
-
-
-@dataclass(frozen=True)
-class ServedManifest:
-    """A manifest or an index, byte for byte."""
-
-    descriptor: Descriptor
-    content: bytes
+from bundler.oci.manifest import RawManifest
 
 
 @dataclass(frozen=True)
@@ -33,10 +26,10 @@ class ServedRepository:
     """One repository under construction and in use; it is not altered once it is served."""
 
     tags: dict[str, Digest] = field(default_factory=dict)
-    manifests: dict[Digest, ServedManifest] = field(default_factory=dict)
+    manifests: dict[Digest, RawManifest] = field(default_factory=dict)
     blobs: dict[Digest, ServedBlob] = field(default_factory=dict)
 
-    def resolve(self, reference: str) -> ServedManifest | None:
+    def resolve(self, reference: str) -> RawManifest | None:
         """Return the manifest that a tag or a digest names, or None."""
         try:
             digest: Digest | None = Digest.parse(reference)
@@ -60,7 +53,7 @@ class Catalog:
     repositories: Mapping[str, ServedRepository]
 
 
-def _referrer(manifest: ServedManifest, subject: Digest) -> dict[str, Json] | None:
+def _referrer(manifest: RawManifest, subject: Digest) -> dict[str, Json] | None:
     value = json.loads(manifest.content)
     pointed = value.get("subject")
     if not isinstance(pointed, dict) or pointed.get("digest") != str(subject):

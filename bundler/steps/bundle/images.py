@@ -14,18 +14,11 @@ from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 from bundler.model.manifest import BundledImage
 from bundler.model.reference import ImageRef
-from bundler.oci.image_graph import ImageContents, walk
+from bundler.oci import graph
+from bundler.oci.manifest import RawManifest
 
 _MANIFEST_LIMIT = 4 << 20  # bytes; what registries must take at least (distribution specification, end-7)
 _REMEDY = "Nothing was tagged. Copy the bundle again, then run: bundler verify BUNDLE"
-
-
-@dataclass(frozen=True)
-class BundledManifest:
-    """A manifest or an index, byte for byte."""
-
-    descriptor: Descriptor
-    content: bytes
 
 
 @dataclass(frozen=True)
@@ -36,7 +29,7 @@ class OpenedImage:
     """
 
     image: BundledImage
-    manifests: tuple[BundledManifest, ...]
+    manifests: tuple[RawManifest, ...]
     blobs: tuple[Descriptor, ...]
     extents: Mapping[Digest, tuple[Extent, ...]]
 
@@ -101,8 +94,6 @@ def open_images(bundle: Bundle) -> tuple[OpenedImage, ...]:
 
 
 def _open(bundle: Bundle, image: BundledImage) -> OpenedImage:
-    contents: dict[Digest, bytes] = {}
-
     def read(descriptor: Descriptor) -> bytes:
         path = layout.blob(descriptor.digest)
         content = bundle.read(path, limit=_MANIFEST_LIMIT)
@@ -111,18 +102,17 @@ def _open(bundle: Bundle, image: BundledImage) -> OpenedImage:
                 f"{path} in the bundle {bundle.path} is damaged: its digest should be {descriptor.digest}, is {seen}.",
                 remedy=_REMEDY,
             )
-        contents[descriptor.digest] = content
         return content
 
-    try:
-        found: ImageContents = walk(image.root, read)
-    except ValueError as error:
+    found = graph.below(image.root, read)
+    if found.problems:
         raise VerificationError(
-            f"The image {image.reference} in the bundle {bundle.path} has a manifest that cannot be used: {error}.",
+            f"The image {image.reference} in the bundle {bundle.path} has a manifest that cannot be used.",
             remedy="Build the bundle again.",
-        ) from error
+            details=found.problems,
+        )
     left_out = bundle.manifest.left_out
-    for descriptor in (*found.manifests, *found.blobs):
+    for descriptor in found.blobs:
         digest = descriptor.digest
         seen = (left_out.get(digest) or bundle.blob(digest)).size
         if seen != descriptor.size:
@@ -131,9 +121,9 @@ def _open(bundle: Bundle, image: BundledImage) -> OpenedImage:
                 f"the image {image.reference} says {descriptor.size}.",
                 remedy=_REMEDY,
             )
-    manifests = tuple(BundledManifest(descriptor, contents[descriptor.digest]) for descriptor in found.manifests)
-    extents = {blob.digest: bundle.blob(blob.digest).extents for blob in found.blobs if blob.digest not in left_out}
-    return OpenedImage(image, manifests, found.blobs, extents)
+    blobs = found.contents
+    extents = {blob.digest: bundle.blob(blob.digest).extents for blob in blobs if blob.digest not in left_out}
+    return OpenedImage(image, found.manifests, blobs, extents)
 
 
 def require_whole(bundle: Bundle) -> None:

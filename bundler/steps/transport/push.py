@@ -23,7 +23,8 @@ from bundler.errors import RegistryError
 from bundler.model import layout
 from bundler.model.digest import Digest
 from bundler.model.progress import Progress
-from bundler.steps.bundle.images import BundledManifest, check_metadata, choose, name, open_images
+from bundler.oci.manifest import RawManifest
+from bundler.steps.bundle.images import check_metadata, choose, name, open_images
 from bundler.steps.transport import push_plan
 from bundler.steps.transport.push_plan import BlobPlan, ContentKind, ImagePlan, PushedImage, PushPlan, Question, Receipt
 
@@ -222,7 +223,7 @@ class _Push:
         if not image.tagged:
             self._put(image, image.root, image.named.target.tag or image.root.descriptor.digest)
 
-    def _put(self, image: ImagePlan, manifest: BundledManifest, reference: str | Digest) -> None:
+    def _put(self, image: ImagePlan, manifest: RawManifest, reference: str | Digest) -> None:
         repository = self._repository(image.named.target.repository)
         repository.put_manifest(reference, manifest.content, manifest.descriptor.media_type)
 

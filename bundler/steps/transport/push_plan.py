@@ -12,7 +12,8 @@ from bundler.effects.registry.endpoint import Destination
 from bundler.errors import UsageError
 from bundler.model.descriptor import Descriptor, Json
 from bundler.model.digest import Digest
-from bundler.steps.bundle.images import BundledManifest, NamedImage
+from bundler.oci.manifest import RawManifest
+from bundler.steps.bundle.images import NamedImage
 
 
 class ContentKind(Enum):
@@ -52,16 +53,16 @@ class ImagePlan:
     """One image: ``missing`` are manifests below the root, ``tagged`` tells whether the tag names the root already."""
 
     named: NamedImage
-    missing: tuple[BundledManifest, ...]
+    missing: tuple[RawManifest, ...]
     tagged: bool
 
     @property
-    def root(self) -> BundledManifest:
+    def root(self) -> RawManifest:
         """The manifest or index that the tag names."""
         return self.named.opened.manifests[-1]
 
     @property
-    def manifests(self) -> tuple[BundledManifest, ...]:
+    def manifests(self) -> tuple[RawManifest, ...]:
         """Everything to put."""
         return self.missing if self.tagged else (*self.missing, self.root)
 

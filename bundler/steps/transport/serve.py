@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bundler.effects.archive.reader import Bundle
-from bundler.effects.registry_server.catalog import Catalog, ServedBlob, ServedManifest, ServedRepository
+from bundler.effects.registry_server.catalog import Catalog, ServedBlob, ServedRepository
 from bundler.effects.registry_server.server import Listening, ServerTls, listening, serving
 from bundler.errors import UsageError
 from bundler.model.manifest import BundledImage
@@ -95,8 +95,7 @@ def catalog(images: tuple[OpenedImage, ...]) -> Catalog:
 def _add(repositories: dict[str, ServedRepository], name: ImageRef, image: OpenedImage) -> None:
     repository = repositories.setdefault(name.repository, ServedRepository())
     for manifest in image.manifests:
-        served = ServedManifest(manifest.descriptor, manifest.content)
-        repository.manifests[manifest.descriptor.digest] = served
+        repository.manifests[manifest.descriptor.digest] = manifest
     for blob in image.blobs:
         repository.blobs[blob.digest] = ServedBlob(blob.size, image.extents[blob.digest])
     if name.tag:
