@@ -193,7 +193,7 @@ def test_nobody_listening_is_told_from_an_exchange_that_broke(connections: Conne
         port = listener.getsockname()[1]
     with pytest.raises(NotConnectedError, match="refused") as raised:
         send(connections, f"http://127.0.0.1:{port}/")
-    assert not raised.value.proxy
+    assert raised.value.proxy is None
 
 
 def test_what_a_server_forgot_to_encode_is_encoded(connections: Connections) -> None:

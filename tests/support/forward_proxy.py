@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -15,6 +15,8 @@ class ForwardProxy:
     """Forwards to ``hosts`` (HOST:PORT -> address); ``seen`` holds the first line and the login of each connection."""
 
     hosts: Mapping[str, tuple[str, int]]
+    rule: Callable[[str, Mapping[str, str]], str | None] = lambda line, headers: None  # noqa: ARG005
+    """Asked first with the first line and the headers (in lower case): a status line to refuse with, or None."""
     seen: list[tuple[str, str]] = field(default_factory=list)
     address: str = ""
 
@@ -29,6 +31,10 @@ class ForwardProxy:
             line, *rest = head.split(b"\r\n")
             login = next((row.decode() for row in rest if row.lower().startswith(b"proxy-authorization:")), "")
             self.seen.append((line.decode(), login.partition(" ")[2]))
+            headers = {name.lower(): value.strip() for name, _, value in (row.decode().partition(":") for row in rest)}
+            if refusal := self.rule(line.decode(), headers):
+                client.sendall(f"HTTP/1.1 {refusal}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+                return
             method, target, _ = line.decode().split(" ")
             host = target if method == "CONNECT" else urlsplit(target).netloc
             if host not in self.hosts:
@@ -56,10 +62,13 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
 
 
 @contextmanager
-def running(hosts: Mapping[str, tuple[str, int]]) -> Iterator[ForwardProxy]:
+def running(
+    hosts: Mapping[str, tuple[str, int]],
+    rule: Callable[[str, Mapping[str, str]], str | None] = lambda line, headers: None,  # noqa: ARG005
+) -> Iterator[ForwardProxy]:
     """Run a proxy on a loopback port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        proxy = ForwardProxy(hosts, address=f"127.0.0.1:{listener.getsockname()[1]}")
+        proxy = ForwardProxy(hosts, rule, address=f"127.0.0.1:{listener.getsockname()[1]}")
 
         def accept() -> None:
             while True:

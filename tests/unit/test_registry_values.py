@@ -9,6 +9,8 @@ import re
 import socket
 import ssl
 import time
+from email.message import Message
+from http import HTTPStatus
 from http.client import IncompleteRead, InvalidURL
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from bundler.effects.registry.http import NotConnectedError
 from bundler.effects.registry.mirrors import Location, Rule
 from bundler.effects.registry.proxies import proxy_for
 from bundler.effects.registry.retry import Cancellation, CancelledError, Retries
+from bundler.effects.registry.tunnel import ProxyRefusedError
 from bundler.errors import RegistryError, ToolFailedError, UsageError
 from bundler.model.digest import Digest
 from bundler.model.reference import ImageRef
@@ -182,6 +185,22 @@ PROXY = "http://proxy.internal:3128"
         ("https://11.1.2.3/v2/", "10.0.0.0/8", PROXY),
         ("https://[2001:db8::1]/v2/", "2001:db8::/32", None),
         ("https://registry.example/v2/", "*", None),
+        ("https://registry.example/v2/", "other.example registry.example", None),
+        ("https://registry.example./v2/", "registry.example", None),
+        ("https://registry.example/v2/", "EXAMPLE.", None),
+        ("https://example/v2/", ".example", None),
+        ("https://registry.example/v2/", "*.example", None),
+        ("https://registry.example/v2/", ".registry.example:443", None),
+        ("https://registry.example/v2/", ",., ,", PROXY),
+        ("https://10.1.2.3/v2/", ".2.3,2.3", PROXY),
+        ("https://10.1.2.3:5000/v2/", "10.1.2.3:5000", None),
+        ("https://10.1.2.3:5000/v2/", "10.0.0.0/8:5000", None),
+        ("https://10.1.2.3:5000/v2/", "10.1.2.3:443", PROXY),
+        ("https://[2001:db8::1]:5000/v2/", "[2001:db8:0::1]:5000", None),
+        ("https://[2001:db8::1]:5000/v2/", "[2001:db8::1]:443", PROXY),
+        ("https://[2001:db8::1]:5000/v2/", "[2001:db8::]/32", None),
+        ("https://[2001:db8::1]:5000/v2/", "[2001:db8::1]", None),
+        ("https://[2001:db8::1]:5000/v2/", "2001:db8::1", None),
         ("https://localhost:5000/v2/", "", None),
         ("https://127.0.0.9:5000/v2/", "", None),
     ],
@@ -297,6 +316,7 @@ def _body(code: str) -> bytes:
         (_refused(404, _body("NAME_UNKNOWN")), "Create the project"),
         (_refused(404), "Correct the name"),
         (_refused(405), "read-only"),
+        (_refused(407, proxy_authenticate="Basic realm=p"), "USER:PASSWORD@"),
         (_refused(413), "client_max_body_size"),
         (_refused(429), "wait"),
         (_refused(503), "its side"),
@@ -339,6 +359,16 @@ def test_retry_after_is_seconds_or_a_date() -> None:
     assert waited is not None
     assert 25 < waited <= 30
     assert _refused(429, retry_after="soon").retry_after is None
+    assert _refused(429, retry_after="1.5").retry_after == 1.5
+    assert _refused(429, retry_after="9" * 400).retry_after is None
+
+
+def test_a_date_counts_from_the_servers_own_clock() -> None:
+    for shift in (-100_000, 0, 100_000):  # seconds that the clocks differ
+        now = time.time() + shift
+        dates = {"date": email.utils.formatdate(now), "retry_after": email.utils.formatdate(now + 9)}
+        assert _refused(429, **dates).retry_after == 9
+    assert _refused(429, date="never", retry_after=email.utils.formatdate(time.time() - 5)).retry_after == 0
 
 
 @pytest.mark.parametrize(
@@ -360,13 +390,46 @@ def test_each_failure_of_tls_says_what_to_do(text: str, remedy: str, transient: 
     assert error.transient is transient
 
 
+def _by_proxy(status: int, *, login_sent: bool = False, **headers: str) -> NotConnectedError:
+    told = Message()
+    for name, value in headers.items():
+        told[name.replace("_", "-")] = value
+    reason = ProxyRefusedError(status, HTTPStatus(status).phrase, told, login_sent=login_sent)
+    return NotConnectedError(reason, proxy="p:3128")
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (_by_proxy(407), "USER:PASSWORD@"),
+        (_by_proxy(407, Proxy_Authenticate='Basic realm="p"'), "USER:PASSWORD@"),
+        (_by_proxy(407, Proxy_Authenticate='Basic realm="p"', login_sent=True), "refuses the login"),
+        (_by_proxy(407, Proxy_Authenticate="Negotiate, NTLM"), "by Negotiate, NTLM only"),
+        (_by_proxy(403), "allow CONNECT to r.example"),
+    ],
+)
+def test_each_refusal_of_a_proxy_says_what_to_do(error: NotConnectedError, remedy: str) -> None:
+    found = faults.unreachable(error, doing="pushing", host="r.example")
+    assert remedy in found.remedy
+    assert not found.transient
+
+
+def test_a_proxy_says_how_long_to_wait() -> None:
+    dates = {"Date": "Sun, 29 Nov 2026 10:00:00 GMT", "Retry_After": "Sun, 29 Nov 2026 10:00:07 GMT"}
+    assert faults.unreachable(_by_proxy(503, **dates), doing="pushing", host="r.example").retry_after == 7
+
+
 @pytest.mark.parametrize(
     ("error", "said", "transient"),
     [
-        (NotConnectedError(socket.gaierror(-2, "Name or service not known"), proxy=False), "no address is known", True),
-        (NotConnectedError(ConnectionRefusedError(111, "Connection refused"), proxy=False), "Connection refused", True),
-        (NotConnectedError(TimeoutError("timed out"), proxy=False), "no answer", True),
-        (NotConnectedError(OSError("Tunnel connection failed: 403 Forbidden"), proxy=True), "403 Forbidden", False),
+        (NotConnectedError(socket.gaierror(-2, "Name or service not known")), "no address is known", True),
+        (NotConnectedError(ConnectionRefusedError(111, "Connection refused")), "Connection refused", True),
+        (NotConnectedError(TimeoutError("timed out")), "no answer", True),
+        (_by_proxy(403), "proxy p:3128 did not let us .*403 Forbidden", False),
+        (_by_proxy(503), "503 Service Unavailable", True),
+        (_by_proxy(429), "429 Too Many Requests", True),
+        (NotConnectedError(ConnectionRefusedError(111, "refused"), proxy="p:3128"), "proxy p:3128 .*: refused", False),
+        (NotConnectedError(TimeoutError("timed out"), proxy="p:3128"), "proxy p:3128 .*: timed out", True),
         (TimeoutError("timed out"), "Waited in vain", True),
         (ConnectionResetError(104, "Connection reset by peer"), "Lost .*: Connection reset by peer", True),
         (IncompleteRead(b"", 5), "Lost .*: IncompleteRead", True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import re
 import socket
 import ssl
 import time
@@ -14,6 +15,7 @@ from http.client import InvalidURL
 from pathlib import Path
 
 from bundler.effects.registry.http import NotConnectedError
+from bundler.effects.registry.tunnel import ProxyRefusedError
 from bundler.errors import RegistryError
 
 # What passes by itself: request timeout, too early, too many requests, and a server's trouble.
@@ -44,9 +46,12 @@ class RefusedError(RegistryError):
 class RegistryUnreachableError(RegistryError):
     """No answer came; ``transient`` tells whether another attempt may help."""
 
-    def __init__(self, problem: str, *, remedy: str = "", transient: bool = True) -> None:
+    def __init__(
+        self, problem: str, *, remedy: str = "", transient: bool = True, retry_after: float | None = None
+    ) -> None:
         super().__init__(problem, remedy=remedy)
         self.transient = transient
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True)
@@ -61,13 +66,23 @@ class HttpAnswer:
     @property
     def retry_after(self) -> float | None:
         """Seconds that the server asks to wait (RFC 9110, section 10.2.3), or None."""
-        text = self.headers.get("retry-after", "")
-        if text.isascii() and text.isdigit():
-            return float(text)
-        try:
-            return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-        except (TypeError, ValueError, OverflowError):
-            return None
+        return retry_after(self.headers.get("retry-after", ""), self.headers.get("date", ""))
+
+
+def retry_after(text: str, date: str) -> float | None:
+    """Read ``Retry-After``: seconds, or a date, which counts from the answer's own ``Date``: clocks differ."""
+    if re.fullmatch(r"[0-9]{1,9}(?:\.[0-9]{1,9})?", text):
+        return float(text)
+    until = _timestamp(text)
+    now = _timestamp(date)
+    return max(0.0, until - (time.time() if now is None else now)) if until is not None else None
+
+
+def _timestamp(text: str) -> float | None:
+    try:
+        return email.utils.parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def transient(error: RegistryError) -> bool:
@@ -100,8 +115,11 @@ def refused(answer: HttpAnswer, *, doing: str, host: str, login: str | None) -> 
     if not errors and answer.body:
         details = (" ".join(answer.body.decode(errors="replace").split())[:_SHOWN],)
     codes = frozenset(code for code, _ in errors)
+    # A proxy that is asked for plain HTTP answers in the registry's place.
+    by_proxy = answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
+    who = f"The proxy before the registry {host}" if by_proxy else f"The registry {host}"
     return RefusedError(
-        f"The registry {host} answered {answer.status} while {doing}.",
+        f"{who} answered {answer.status} while {doing}.",
         remedy=_remedy(answer, codes, host, login),
         details=details,
         status=answer.status,
@@ -130,6 +148,8 @@ def _remedy(answer: HttpAnswer, codes: frozenset[str], host: str, login: str | N
         return _SPEAKS_TLS
     if answer.status in REDIRECTS:
         return f"It sends us to {answer.headers.get('location', 'nowhere').partition('?')[0]}: name that registry."
+    if answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return _proxy_login(answer.headers.get("proxy-authenticate", ""), sent=False)
     text = _REMEDIES.get(answer.status, "See the registry's log.")
     if answer.status == HTTPStatus.UNAUTHORIZED and login is None:
         text = _LOG_IN
@@ -150,12 +170,8 @@ def unreachable(
             return _tls_failed(str(error), where, host, authorities)
         case InvalidURL():
             return no_address(str(error), host)
-        case NotConnectedError(proxy=True):
-            return RegistryUnreachableError(
-                f"The proxy did not let us reach {where}: {_said(error.reason)}.",
-                remedy="Correct HTTPS_PROXY, or add the host to NO_PROXY.",
-                transient=False,
-            )
+        case NotConnectedError(proxy=str(proxy)):
+            return _proxy_failed(error.reason, proxy, where, host)
         case NotConnectedError():
             problem, remedy = _not_connected(error.reason, where)
         case TimeoutError():
@@ -163,6 +179,39 @@ def unreachable(
         case _:
             problem, remedy = f"Lost {where}: {_said(error)}.", "Run the same command again: it continues."
     return RegistryUnreachableError(problem, remedy=remedy)
+
+
+def _proxy_failed(reason: OSError, proxy: str, where: str, host: str) -> RegistryUnreachableError:
+    problem = f"The proxy {proxy} did not let us reach {where}: {_said(reason)}."
+    if not isinstance(reason, ProxyRefusedError):
+        absent = isinstance(reason, (socket.gaierror, ConnectionRefusedError))
+        remedy = "Correct HTTPS_PROXY, or add the host to NO_PROXY."
+        return RegistryUnreachableError(problem, remedy=remedy, transient=not absent)
+    if reason.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        remedy = _proxy_login(reason.headers.get("Proxy-Authenticate", ""), sent=reason.login_sent)
+    elif reason.status in TRANSIENT_STATUSES:
+        remedy = f"See why the proxy does not reach {host}, run the same command again, or add the host to NO_PROXY."
+    else:
+        remedy = f"Let the proxy's administrator allow CONNECT to {host}, or add the host to NO_PROXY."
+    return RegistryUnreachableError(
+        problem,
+        remedy=remedy,
+        transient=reason.status in TRANSIENT_STATUSES,
+        retry_after=retry_after(reason.headers.get("Retry-After", ""), reason.headers.get("Date", "")),
+    )
+
+
+def _proxy_login(offered: str, *, sent: bool) -> str:
+    """Say what to do where a proxy wants a login; ``offered`` is its ``Proxy-Authenticate``."""
+    schemes = [words.split()[0] for words in offered.split(",") if words.strip() and "=" not in words.split()[0]]
+    if schemes and "basic" not in map(str.lower, schemes):
+        return (
+            f"It takes logins by {', '.join(schemes)} only, which is not supported: go through a local proxy that logs "
+            "in there, or add the host to NO_PROXY."
+        )
+    if sent:
+        return "The proxy refuses the login that HTTPS_PROXY (or HTTP_PROXY) holds: correct it."
+    return "Give the proxy's login: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT (@ in a password is %40)."
 
 
 def no_address(shown: str, host: str) -> RegistryUnreachableError:

@@ -19,6 +19,7 @@ from http.client import HTTPConnection, HTTPSConnection, IncompleteRead, Invalid
 from typing import Final, Protocol
 from urllib.parse import quote, unquote, urlsplit
 
+from bundler.effects.registry.tunnel import open_tunnel
 from bundler.errors import UsageError
 
 _PORTS: Final = {"http": 80, "https": 443}
@@ -27,9 +28,9 @@ _AS_IT_IS: Final = "/%?=&:;@+$,!~*'()[]"
 
 
 class NotConnectedError(OSError):
-    """No connection was made: to the proxy, where ``proxy`` is set, or to the server."""
+    """No connection was made to the server, or none through ``proxy``, which is HOST:PORT."""
 
-    def __init__(self, reason: OSError, *, proxy: bool) -> None:
+    def __init__(self, reason: OSError, *, proxy: str | None = None) -> None:
         super().__init__(str(reason))
         self.reason = reason
         self.proxy = proxy
@@ -198,22 +199,26 @@ class Connections:
         connection.close()
 
     def _new(self, place: _Place, context: ssl.SSLContext | None) -> HTTPConnection:
-        host, port = (place.host, place.port) if place.proxy is None else _address(place.proxy)
-        made = (
-            HTTPSConnection(host, port, timeout=self._connecting, context=context)
-            if place.scheme == "https"
-            else HTTPConnection(host, port, timeout=self._connecting)
-        )
-        if place.proxy and place.scheme == "https":
-            made.set_tunnel(place.host, place.port, _login(place.proxy))
+        made: HTTPConnection
+        if place.scheme == "https":
+            context = context or ssl.create_default_context()
+            made = HTTPSConnection(place.host, place.port, context=context)
+        else:
+            made = HTTPConnection(place.host, place.port)
+        proxy = _address(place.proxy) if place.proxy else None
         try:
-            made.connect()
+            made.sock = socket.create_connection(proxy or (place.host, place.port), self._connecting)
+            made.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if context and place.scheme == "https":
+                if place.proxy:
+                    open_tunnel(made.sock, place.host, place.port, _login(place.proxy))
+                made.sock = context.wrap_socket(made.sock, server_hostname=place.host)
         except ssl.SSLError:  # an OSError that says more than that there is no connection
             made.close()
             raise
         except OSError as error:
             made.close()
-            raise NotConnectedError(error, proxy=place.proxy is not None) from error
+            raise NotConnectedError(error, proxy=f"{proxy[0]}:{proxy[1]}" if proxy else None) from error
         made.auto_open = 0  # what is closed is not to be used again
         made.sock.settimeout(self._waiting)
         self._watch(made.sock)

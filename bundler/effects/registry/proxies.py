@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
+
+_WITH_PORT = re.compile(r"(\[[^\]]*\](?:/[0-9]+)?|[^:\[\]]*):([0-9]{1,5})")
 
 
 def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
     """Return the proxy's URL (it may hold a password: do not log it), or None for a direct connection.
 
     ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``, lower case first, as curl and Go read them;
-    ``NO_PROXY`` holds hosts, domains, ``host:port``, addresses, networks such as 10.0.0.0/8, or ``*``. Loopback is
-    always direct.
+    ``NO_PROXY`` holds hosts, domains (``.example`` and ``*.example`` are ``example`` and all below it), addresses,
+    networks such as 10.0.0.0/8, each also with ``:PORT``, or ``*``, between commas or spaces. Loopback is always
+    direct.
     """
     try:
         parts = urlsplit(url)
@@ -20,7 +24,7 @@ def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
     except ValueError:  # no address: whoever is to connect there will say so
         return None
     host = (parts.hostname or "").lower()
-    proxy = _variable(f"{parts.scheme}_proxy", environment) or _variable("all_proxy", environment)
+    proxy = (_variable(f"{parts.scheme}_proxy", environment) or _variable("all_proxy", environment) or "").strip()
     if not proxy or _is_loopback(host) or _excluded(host, port, _variable("no_proxy", environment) or ""):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
@@ -43,23 +47,21 @@ def _is_loopback(host: str) -> bool:
 
 
 def _excluded(host: str, port: int, rules: str) -> bool:
-    return any(_matches(host, port, rule.strip().lower()) for rule in rules.split(",") if rule.strip())
+    return any(_matches(host.rstrip("."), port, rule) for rule in re.split(r"[,\s]+", rules.lower()) if rule)
 
 
 def _matches(host: str, port: int, rule: str) -> bool:
     if rule == "*":
         return True
+    with_port = _WITH_PORT.fullmatch(rule)  # not an IPv6 address, which has more colons
+    if with_port and int(with_port[2]) != port:
+        return False
+    name = (with_port[1] if with_port else rule).replace("[", "").replace("]", "")
     address = _address(host)
-    if address is not None:
+    if address is not None:  # no domain holds it, however its digits end
         try:
-            return address in ipaddress.ip_network(rule.strip("[]"), strict=False)
+            return address in ipaddress.ip_network(name, strict=False)
         except ValueError:
-            pass
-    name, colon, wanted = rule.rpartition(":")
-    if colon and wanted.isdigit() and "]" not in wanted:
-        if int(wanted) != port:
             return False
-        rule = name
-    rule = rule.strip("[]").removeprefix("*")
-    domain = rule if rule.startswith(".") else f".{rule}"
-    return host == rule.lstrip(".") or host.endswith(domain)
+    name = name.removeprefix("*").strip(".")
+    return bool(name) and (host == name or host.endswith(f".{name}"))

@@ -61,7 +61,9 @@ class Retries:
         self.failures += 1
         if self.failures >= self.attempts or not faults.transient(error):
             raise error
-        asked_for = error.retry_after if isinstance(error, faults.RefusedError) else None
+        asked_for = (
+            error.retry_after if isinstance(error, (faults.RefusedError, faults.RegistryUnreachableError)) else None
+        )
         if asked_for is not None:
             self.cancellation.sleep(min(asked_for, _LONGEST_ASKED_FOR) + self.jitter() * _FIRST)
         else:
