@@ -366,8 +366,8 @@ def test_retry_after_is_seconds_or_a_date() -> None:
 def test_a_date_counts_from_the_servers_own_clock() -> None:
     for shift in (-100_000, 0, 100_000):  # seconds that the clocks differ
         now = time.time() + shift
-        dates = {"date": email.utils.formatdate(now), "retry_after": email.utils.formatdate(now + 9)}
-        assert _refused(429, **dates).retry_after == 9
+        told, until = email.utils.formatdate(now), email.utils.formatdate(now + 9)
+        assert _refused(429, date=told, retry_after=until).retry_after == 9
     assert _refused(429, date="never", retry_after=email.utils.formatdate(time.time() - 5)).retry_after == 0
 
 
@@ -415,8 +415,8 @@ def test_each_refusal_of_a_proxy_says_what_to_do(error: NotConnectedError, remed
 
 
 def test_a_proxy_says_how_long_to_wait() -> None:
-    dates = {"Date": "Sun, 29 Nov 2026 10:00:00 GMT", "Retry_After": "Sun, 29 Nov 2026 10:00:07 GMT"}
-    assert faults.unreachable(_by_proxy(503, **dates), doing="pushing", host="r.example").retry_after == 7
+    busy = _by_proxy(503, Date="Sun, 29 Nov 2026 10:00:00 GMT", Retry_After="Sun, 29 Nov 2026 10:00:07 GMT")
+    assert faults.unreachable(busy, doing="pushing", host="r.example").retry_after == 7
 
 
 @pytest.mark.parametrize(
