@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
+import selectors
 import shlex
 import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -20,7 +23,9 @@ from typing import IO, BinaryIO, cast
 from bundler.errors import ToolFailedError, ToolMissingError
 
 _TAIL_LINES = 30
+_MOST_OUTPUT = 1 << 30  # bytes; the largest real output, a cluster's objects as JSON, has a tenth of it
 _CHUNK = 1 << 20
+_PIPE = 1 << 16  # bytes that a pipe holds
 _DRAIN_TIMEOUT = 10.0  # seconds
 _LOG = logging.getLogger(__name__)  # shown by --verbose
 
@@ -50,6 +55,7 @@ def run(
     cwd: Path | None = None,
     stdin: bytes | None = None,
     timeout: float | None = None,
+    most_output: int = _MOST_OUTPUT,
 ) -> Completed:
     """Run a program to its end and return its output.
 
@@ -59,17 +65,23 @@ def run(
 
     Raises:
         ToolMissingError: there is no such program.
-        ToolFailedError: it ended with a non-zero status or did not end in ``timeout`` seconds; its last lines of
-            output are the details.
+        ToolFailedError: it ended with a non-zero status, did not end in ``timeout`` seconds, or printed more than
+            ``most_output`` bytes; its last lines of output are the details.
     """
     process = _start(command, remedy, environment, cwd=cwd, stdin=stdin is not None)
     program = str(command[0])
     try:
-        out, err = process.communicate(stdin, timeout=timeout)
+        out, err = _communicate(process, stdin, timeout, most_output)
     except subprocess.TimeoutExpired as error:
         _end(process)
         _close(process)
         raise ToolFailedError(f"{program} did not end in {timeout:g} s while {purpose}.", remedy=remedy) from error
+    except _TooMuchError as error:
+        _end(process)
+        _close(process)
+        raise ToolFailedError(
+            f"{program} printed more than {most_output} bytes while {purpose}.", remedy=remedy
+        ) from error
     except BaseException:  # also an interrupt: leave no child behind
         _end(process)
         _close(process)
@@ -81,6 +93,66 @@ def run(
         lines = (stderr.strip() or stdout.strip()).splitlines()
         raise _failure(program, process.returncode, purpose, remedy, lines)
     return Completed(stdout, stderr)
+
+
+class _TooMuchError(Exception):
+    """A program printed more than it may."""
+
+
+def _communicate(
+    process: subprocess.Popen[bytes], stdin: bytes | None, timeout: float | None, most: int
+) -> tuple[bytes, bytes]:
+    """Do what ``Popen.communicate`` does, but keep no more than ``most`` bytes of what a program prints.
+
+    Raises:
+        _TooMuchError: it printed more.
+        subprocess.TimeoutExpired: it goes on after ``timeout`` seconds.
+    """
+    said: dict[object, bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
+    end = None if timeout is None else time.monotonic() + timeout
+    with selectors.DefaultSelector() as selector:
+        for stream in (cast("IO[bytes]", process.stdout), cast("IO[bytes]", process.stderr)):
+            selector.register(stream, selectors.EVENT_READ, functools.partial(_read, stream, said[stream]))
+        if process.stdin:
+            os.set_blocking(process.stdin.fileno(), False)
+            feed = functools.partial(_feed, process.stdin, deque([memoryview(stdin or b"")]))
+            selector.register(process.stdin, selectors.EVENT_WRITE, feed)
+        while selector.get_map():
+            for key, _ in selector.select(_left(end)):
+                if not key.data():
+                    selector.unregister(key.fileobj)
+                    with suppress(BrokenPipeError):
+                        cast("IO[bytes]", key.fileobj).close()
+            if sum(map(len, said.values())) > most:
+                raise _TooMuchError
+            if end is not None and time.monotonic() > end:
+                raise subprocess.TimeoutExpired(process.args, cast("float", timeout))
+    process.wait(_left(end))
+    return bytes(said[process.stdout]), bytes(said[process.stderr])
+
+
+def _left(end: float | None) -> float | None:
+    return None if end is None else max(0.0, end - time.monotonic())
+
+
+def _read(stream: IO[bytes], into: bytearray) -> bool:
+    """Read what there is, and tell whether more may come."""
+    piece = os.read(stream.fileno(), _PIPE)
+    into += piece
+    return bool(piece)
+
+
+def _feed(stream: IO[bytes], content: deque[memoryview]) -> bool:
+    """Write what the pipe takes now, and tell whether anything is left that somebody reads."""
+    left = content.pop()
+    try:
+        left = left[os.write(stream.fileno(), left[:_PIPE]) :]
+    except BlockingIOError:
+        pass
+    except BrokenPipeError:
+        return False
+    content.append(left)
+    return bool(left)
 
 
 @contextmanager
@@ -134,9 +206,9 @@ Conversation = AbstractContextManager[tuple[BinaryIO, BinaryIO]]
 
 @contextmanager
 def conversing(
-    command: Sequence[str | Path], *, environment: Mapping[str, str], cwd: Path
+    command: Sequence[str | Path], *, environment: Mapping[str, str], cwd: Path, first: bytes = b""
 ) -> Iterator[tuple[BinaryIO, BinaryIO]]:
-    """Run a program that the block asks and that answers.
+    """Run a program that the block asks and that answers; it is sent ``first`` before anything that the block sends.
 
     ``environment`` is all that it gets. It is ended with the block; what it says on standard error is dropped.
     """
@@ -152,6 +224,9 @@ def conversing(
     )
     requests, answers = cast("BinaryIO", process.stdin), cast("BinaryIO", process.stdout)
     try:
+        with suppress(BrokenPipeError):  # the block sees that it has ended
+            requests.write(first)
+            requests.flush()
         yield requests, answers
     finally:
         process.kill()

@@ -170,9 +170,27 @@ def test_another_processor_is_said_before_anything_is_unpacked() -> None:
     assert image_root.unavailable(HERE) == ""
 
 
-def test_without_the_program_that_isolates_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_program_of_this_machine_is_needed(monkeypatch: pytest.MonkeyPatch, store: BlobStore) -> None:
+    layers = [shell(store)]
     monkeypatch.setenv("PATH", "/nonexistent")
-    assert "unshare" in image_root.unavailable(HERE)
+    image_root._confinement_fault.cache_clear()
+    assert image_root.unavailable(HERE) == ""
+    assert said(store, layers, "echo here") == "here\n"
+
+
+def test_a_machine_without_user_namespaces_is_said_in_one_sentence() -> None:
+    child = (
+        "from pathlib import Path\n"
+        "Path('/proc/sys/user/max_user_namespaces').write_text('0')\n"
+        "from bundler.effects import image_root\n"
+        "from bundler.model.platform import Platform\n"
+        f"print(image_root.unavailable(Platform.parse('{HERE}')))\n"
+    )
+    command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", child]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("this machine does not let programs be confined: making namespaces: ")
+    assert len(done.stdout.splitlines()) == 1
 
 
 def test_the_probe_answers_in_order_and_says_in_one_line_what_is_missing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import struct
 import sys
@@ -15,14 +16,33 @@ from typing import BinaryIO, Final
 from uv import find_uv_bin
 
 from bundler.effects import process
+from bundler.effects.confinement import seccomp
 from bundler.errors import ToolFailedError, ToolMissingError
 
 # The child: reads (path, source) frames, answers each with the .pyc's bytes, or none where it does not compile.
 # "unchecked-hash" (PEP 552) makes the file independent of times, and lets an import skip reading the source.
-# Sources are hostile: one that keeps the compiler busy for long, or eats its memory, ends the child.
+# Sources are hostile: one that keeps the compiler busy for long, or eats its memory, ends the child. Nothing of them is
+# run; for faults in the compiler itself the kernel allows no call any more but reading, answering and taking memory.
+# A source may name any encoding, so all of them are loaded before. (The text before it is that of the module seccomp.)
 _CHILD: Final = """
-import importlib._bootstrap_external as machinery, importlib.util, resource, signal, struct, sys
+import encodings, importlib, importlib._bootstrap_external as machinery, importlib.util, pkgutil, resource, signal, sys
+import unicodedata
+for _, name, _ in pkgutil.iter_modules(encodings.__path__):
+    try:
+        importlib.import_module("encodings." + name)
+    except ImportError:  # of Windows
+        pass
 resource.setrlimit(resource.RLIMIT_AS, (%(memory)d, %(memory)d))
+for kind in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC):
+    resource.setrlimit(kind, (0, 0))
+if os.geteuid() == 0:
+    try:
+        os.setgroups([])
+        os.setresgid(%(nobody)d, %(nobody)d, %(nobody)d)
+        os.setresuid(%(nobody)d, %(nobody)d, %(nobody)d)
+    except OSError:  # a container that has no such user
+        pass
+allow_compiling()
 read, write = sys.stdin.buffer.read, sys.stdout.buffer.write
 while header := read(8):
     lengths = struct.unpack(">II", header)
@@ -36,6 +56,7 @@ while header := read(8):
     write(struct.pack(">I", len(answer)) + answer)
     sys.stdout.buffer.flush()
 """
+_NOBODY: Final = 65534
 _MOST_MEMORY: Final = 2 << 30  # bytes of address space
 _MOST_SECONDS: Final = 60.0  # of processor time for one source; the biggest real ones need a few
 _MOST_SOURCE: Final = 32 << 20  # bytes
@@ -138,9 +159,9 @@ def compiled(by: Interpreter, sources: Iterable[SourceFile]) -> Iterator[tuple[s
 
 def _conversation(by: Interpreter) -> process.Conversation:
     # Not -I: that would also ignore PYTHONHASHSEED, which fixes the order of constant sets before CPython 3.11.
-    limits = {"memory": _MOST_MEMORY, "seconds": _MOST_SECONDS}
+    limits = {"memory": _MOST_MEMORY, "seconds": _MOST_SECONDS, "nobody": _NOBODY}
     return process.conversing(
-        [by.program, "-s", "-S", "-B", "-W", "ignore", "-c", _CHILD % limits],
+        [by.program, "-s", "-S", "-B", "-W", "ignore", "-c", inspect.getsource(seccomp) + _CHILD % limits],
         environment={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},
         cwd=Path("/"),
     )

@@ -1,0 +1,1 @@
+"""Confinement: run code that arrived from elsewhere without any way to this machine."""

@@ -1,0 +1,49 @@
+"""The child in which a confinement begins: its request on standard input, and the two short ways through it."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import sys
+from typing import cast
+
+from bundler.effects.confinement import inside
+
+
+def framed(root: str, argument: object) -> bytes:
+    """Return a request, with its length before it: what follows on standard input is for the program."""
+    content = json.dumps([root, argument]).encode()
+    return struct.pack(">I", len(content)) + content
+
+
+def request() -> tuple[str, object]:
+    """Read the folder that code is confined to, and what is to be done there."""
+    (length,) = struct.unpack(">I", _exactly(4))
+    root, argument = json.loads(_exactly(length))
+    return str(root), argument
+
+
+def _exactly(size: int) -> bytes:
+    """Read from standard input without reading ahead."""
+    content = b""
+    while len(content) < size:
+        piece = os.read(0, size - len(content))
+        if not piece:
+            sys.exit("the request is cut off")
+        content += piece
+    return content
+
+
+def trial() -> None:
+    """Make a confinement and do nothing in it."""
+    os.chdir(request()[0])
+    inside.launch(lambda: None)
+
+
+def execute() -> None:
+    """Run the program of the request."""
+    root, argument = request()
+    command, environment, seconds = cast("tuple[list[str], dict[str, str], float]", argument)
+    os.chdir(root)
+    inside.launch(lambda: inside.run_program(command, environment, seconds))
