@@ -33,6 +33,13 @@ class BlobWriter:
         self.size += len(chunk)
         return self._stream.write(chunk)
 
+    def restart(self) -> None:
+        """Forget what was written: the blob begins again."""
+        self._stream.seek(0)
+        self._stream.truncate()
+        self._state = hashlib.sha256()
+        self.size = 0
+
     def flush(self) -> None:
         """Hand what is buffered to the operating system."""
         self._stream.flush()

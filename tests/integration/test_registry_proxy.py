@@ -24,11 +24,12 @@ _GREET = """
 import json, sys
 from bundler.effects.registry.endpoint import Connection, Endpoint, TlsSettings
 from bundler.effects.registry.session import Session
-address, environment = sys.argv[1:]
-endpoint = Endpoint(address, tls=TlsSettings(verify=False))
-session = Session(endpoint, Connection(environment=json.loads(environment), attempts=1))
-session.check()
-session.close()
+environment, *addresses = sys.argv[1:]
+for address in addresses:
+    endpoint = Endpoint(address, tls=TlsSettings(verify=False))
+    session = Session(endpoint, Connection(environment=json.loads(environment), attempts=1))
+    session.check()
+    session.close()
 """
 # What is behind the proxy; no resolver knows them.
 NAMES = ("registry.test:5514", "[2001:db8::5]:5515")
@@ -59,16 +60,15 @@ def greet(registry: RunningRegistry, rule: Rule, *, login: str = "", attempts: i
         return proxy.seen
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_python_asks_for_a_tunnel_as_strict_proxies_want_it(name: str, registry: RunningRegistry) -> None:
-    with forward_proxy.running({name: ("127.0.0.1", registry.port)}, strict) as proxy:
+def test_every_python_asks_for_a_tunnel_as_strict_proxies_want_it(registry: RunningRegistry) -> None:
+    with forward_proxy.running(dict.fromkeys(NAMES, ("127.0.0.1", registry.port)), strict) as proxy:
         environment = json.dumps({"HTTPS_PROXY": f"http://{proxy.address}"})
         for version, program in pythons.found().items():
             if version >= (3, 10):
-                command = [program, "-c", _GREET, name, environment]
+                command = [program, "-c", _GREET, environment, *NAMES]
                 done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
                 assert done.returncode == 0, f"{program}: {done.stderr}"
-    assert {line for line, _ in proxy.seen} == {f"CONNECT {name} HTTP/1.1"}
+    assert {line for line, _ in proxy.seen} == {f"CONNECT {name} HTTP/1.1" for name in NAMES}
 
 
 @pytest.mark.parametrize("status", ["503 Service Unavailable", "429 Too Many Requests"])

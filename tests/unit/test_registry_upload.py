@@ -376,6 +376,36 @@ def test_damaged_bytes_are_not_kept(tmp_path: Path) -> None:
     assert not list((tmp_path / "blobs").glob("**/*.*"))
 
 
+class _Breaking(MemoryBody):
+    """Breaks off after a while."""
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        count = super().readinto(buffer[: len(CONTENT) // 2])
+        if not count:
+            raise ConnectionResetError("Connection reset by peer")
+        return count
+
+
+@pytest.mark.parametrize(
+    "without_ranges",
+    [
+        lambda: answer(416, {}),
+        lambda: answer(206, {}, CONTENT[100:]),
+        lambda: answer(206, {"Content-Range": "bytes 100-*/*"}, CONTENT[100:]),
+        lambda: answer(206, {"Content-Range": f"bytes */{len(CONTENT)}"}),
+    ],
+)
+def test_a_download_that_cannot_go_on_begins_again(without_ranges: Callable[[], Response], tmp_path: Path) -> None:
+    registry, store = MemoryRegistry(), BlobStore(tmp_path)
+    blob = _stored(registry)
+    session = MemorySession(registry, attempts=2)
+    answers = [lambda: Response(200, Message(), _Breaking(CONTENT[: len(CONTENT) // 2])), without_ranges]
+    session.answer = lambda _method, _url: answers.pop(0)() if answers else None
+    assert sum(fetch(session, blob, store).steps) == len(CONTENT)
+    assert store.path(DIGEST).read_bytes() == CONTENT
+    assert [headers.get("Range") for _, _, headers in session.urls] == [None, f"bytes={len(CONTENT) // 2}-", None]
+
+
 def test_more_bytes_than_announced_are_refused(tmp_path: Path) -> None:
     registry = MemoryRegistry()
     blob = _stored(registry)

@@ -68,6 +68,26 @@ def test_challenges_are_read_as_servers_write_them() -> None:
     assert chosen.scheme == "bearer"
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Bearer realm=https://auth.example/token?a=b,service=r.example",
+        "Bearer service=r.example, realm=https://auth.example/token?a=b",
+        "Bearer realm=https://auth.example/token?a=b,scope=repository:x:pull,push,service=r.example",
+        'Bearer realm="https://auth.example/token?a=b" service="r.example"',
+        "Basic realm=r, Bearer realm=https://auth.example/token?a=b,service=r.example",
+        "Bearer realm=https://auth.example/token?a=b,service=r.example, Basic realm=r",
+    ],
+)
+def test_a_challenge_without_quotes_or_commas_is_read(header: str) -> None:
+    chosen = choose(header)
+    assert chosen
+    assert chosen.scheme == "bearer"
+    assert chosen.parameters["realm"] == "https://auth.example/token?a=b"
+    assert chosen.parameters["service"] == "r.example"
+    assert chosen.parameters.get("scope", "repository:x:pull,push") == "repository:x:pull,push"
+
+
 @pytest.mark.parametrize("header", ["", "Negotiate", "Bearer scope=x", "=,=", 'Basic realm="'])
 def test_a_challenge_that_cannot_be_answered_is_not_chosen(header: str) -> None:
     found = choose(header)
@@ -313,6 +333,7 @@ def _body(code: str) -> bytes:
         (_refused(401), "Log in first"),
         (_refused(401, login="robot from auth.json"), "robot from auth.json"),
         (_refused(403, _body("DENIED"), login="robot"), "as robot"),
+        (_refused(403, _body("DENIED")), "Log in first"),
         (_refused(404, _body("NAME_UNKNOWN")), "Create the project"),
         (_refused(404), "Correct the name"),
         (_refused(405), "read-only"),

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from bundler.effects import files
 from bundler.effects.blobs import BlobStore, BlobWriter
-from bundler.effects.registry.faults import RegistryUnreachableError
+from bundler.effects.registry.faults import RefusedError, RegistryUnreachableError
 from bundler.effects.registry.http import Response
 from bundler.effects.registry.meter import Meter
 from bundler.effects.registry.repository import Repository
@@ -48,29 +48,38 @@ def _attempt(
     repository: Repository, blob: Descriptor, writer: BlobWriter, store: BlobStore, meter: Meter
 ) -> RegistryError | None:
     """Fetch what is missing; return what went wrong where something did, with what came before it written."""
+    try:
+        if not writer.size or not _append(repository, blob, writer, store, meter):
+            writer.restart()
+            _append(repository, blob, writer, store, meter)
+    except RegistryError as error:
+        return None if writer.size == blob.size else error
+    if writer.size < blob.size:
+        return RegistryUnreachableError(
+            f"{repository.full_name} sent {writer.size} of {blob.size} bytes of {blob.digest}."
+        )
+    return None
+
+
+def _append(repository: Repository, blob: Descriptor, writer: BlobWriter, store: BlobStore, meter: Meter) -> bool:
+    """Fetch what is missing; return False where the registry does not send the blob from there on."""
     begin = writer.size
     try:
         with repository.open_blob(blob.digest, begin) as response:
+            if begin and response.status == HTTPStatus.PARTIAL_CONTENT and not _begins_at(response, begin):
+                return False
             skip = begin if response.status == HTTPStatus.OK else 0
-            if begin and not skip and not _begins_at(response, begin):
-                return RegistryError(
-                    f"{repository.full_name} answers a request for the bytes from {begin} on with "
-                    f"{response.headers.get('Content-Range')!r}.",
-                    remedy="The registry, or a proxy, gets ranges wrong; leave it out.",
-                )
             buffer = memoryview(bytearray(min(_PART, blob.size + 1)))  # one more shows that there is too much
             while count := response.read_into(buffer):
                 repository.session.cancellation.check()
                 _write(buffer[:count][skip:], blob, writer, store)
                 skip = max(0, skip - count)
                 meter.reached(str(blob.digest), writer.size)
-    except RegistryError as error:
-        return error
-    if writer.size < blob.size:
-        return RegistryUnreachableError(
-            f"{repository.full_name} sent {writer.size} of {blob.size} bytes of {blob.digest}."
-        )
-    return None
+    except RefusedError as error:
+        if begin and error.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return False
+        raise
+    return True
 
 
 def _begins_at(response: Response, offset: int) -> bool:

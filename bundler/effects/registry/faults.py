@@ -151,7 +151,7 @@ def _remedy(answer: HttpAnswer, codes: frozenset[str], host: str, login: str | N
     if answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return _proxy_login(answer.headers.get("proxy-authenticate", ""), sent=False)
     text = _REMEDIES.get(answer.status, "See the registry's log.")
-    if answer.status == HTTPStatus.UNAUTHORIZED and login is None:
+    if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) and login is None:
         text = _LOG_IN
     elif answer.status == HTTPStatus.NOT_FOUND and "NAME_UNKNOWN" in codes:
         text = _NO_REPOSITORY
