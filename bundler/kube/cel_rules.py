@@ -54,8 +54,8 @@ def _problems(value: Json, old: Json, schema: Schema, path: str) -> Iterator[Sch
 
 def _below(schema: Schema, name: str) -> Schema:
     properties = schema.get("properties")
-    found = properties.get(name) if isinstance(properties, dict) else None
-    below = found if found is not None else schema.get("additionalProperties")
+    declared = properties.get(name) if isinstance(properties, dict) else None
+    below = declared if declared is not None else schema.get("additionalProperties")
     return below if isinstance(below, dict) else {}
 
 

@@ -93,10 +93,10 @@ def _type_problem(value: Json, schema: Schema) -> str | None:
         fits = isinstance(value, (int, str)) and not isinstance(value, bool)
         return None if fits else f"must be an integer or a string, found {_kind(value)}"
     expected = schema.get("type")
-    found = _kind(value)
-    if expected in (None, found) or (expected == "number" and found == "integer"):
+    kind = _kind(value)
+    if expected in (None, kind) or (expected == "number" and kind == "integer"):
         return None
-    return f"must be {_article(expected)}, found {found} {value!r:.60}"
+    return f"must be {_article(expected)}, found {kind} {value!r:.60}"
 
 
 def _kind(value: Json) -> str:

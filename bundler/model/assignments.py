@@ -14,11 +14,11 @@ def parse(text: str, file: Path, *, form: str, remedy: str) -> Mapping[str, str]
     Raises:
         UsageError: a line has no ``form`` (NAME=VALUE in the words of who asked).
     """
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.lstrip().startswith("#"):
             name, equals, value = line.partition("=")
             if not equals or not name.strip():
                 raise UsageError(f"{file}:{number}: no {form}.", remedy=remedy)
-            found[name.strip()] = value
-    return found
+            values[name.strip()] = value
+    return values

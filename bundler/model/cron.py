@@ -41,7 +41,7 @@ def _fits(item: str, least: int, greatest: int, names: tuple[str, ...]) -> bool:
         return False
     if match["first"] is None:
         return True
-    first, last = (_number(match[part] or match["first"], least, names) for part in ("first", "last"))
+    first, last = (_number(match[end] or match["first"], least, names) for end in ("first", "last"))
     return least <= first <= last <= greatest
 
 

@@ -96,11 +96,11 @@ class LockedPlatform(_Record):
     @property
     def installed(self) -> tuple[LockedWheel | LockedSource, ...]:
         """Everything that enters the image, sorted by name."""
-        return tuple(sorted((*self.wheels, *self.sources), key=lambda one: one.name))
+        return tuple(sorted((*self.wheels, *self.sources), key=lambda package: package.name))
 
     @model_validator(mode="after")
     def _has_each_once(self) -> LockedPlatform:
-        _check_unique("wheel", [one.name for one in self.installed])
+        _check_unique("wheel", [package.name for package in self.installed])
         return self
 
 
@@ -154,8 +154,8 @@ def _platform(platform: LockedPlatform) -> str:
     inner.append('      "base_packages": ' + _rows(named, 6, "{}"))
     inner.append('      "wheels": ' + _rows([json.dumps(wheel.model_dump()) for wheel in platform.wheels], 6))
     if platform.sources:
-        inner.append('      "sources": ' + _rows([json.dumps(one.model_dump()) for one in platform.sources], 6))
-        inner.append('      "tools": ' + _rows([json.dumps(one.model_dump()) for one in platform.tools], 6))
+        inner.append('      "sources": ' + _rows([json.dumps(package.model_dump()) for package in platform.sources], 6))
+        inner.append('      "tools": ' + _rows([json.dumps(package.model_dump()) for package in platform.tools], 6))
     return "{\n" + ",\n".join(inner) + "\n    }"
 
 
@@ -193,12 +193,12 @@ def _told(row: ErrorDetails, text: str, file: str) -> str:
 def _line(text: str, place: tuple[str | int, ...]) -> int:
     """Return the line of a place in a JSON document, or of the nearest one above it: JSON is YAML."""
     node = yaml.compose(text, Loader=yaml.SafeLoader)
-    for part in place:
+    for key in place:
         inner = None
         if isinstance(node, yaml.MappingNode):
-            inner = next((value for key, value in node.value if key.value == part), None)
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-            inner = node.value[part]
+            inner = next((value for named, value in node.value if named.value == key), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int):
+            inner = node.value[key]
         if inner is None:
             break
         node = inner
@@ -218,7 +218,10 @@ def _facts(lock: BundleLock) -> list[str]:
         at = platform.platform
         rows += [f"{at}: Python {platform.python}, glibc {platform.glibc}", f"{at}: base {platform.base_digest}"]
         rows += [f"{at}: {name} {version} (Debian)" for name, version in sorted(platform.base_packages.items())]
-        rows += [f"{at}: {one.name} {one.version} ({one.filename}, {one.sha256[:12]})" for one in platform.installed]
-        rows += [f"{at}: built with {one.filename} ({one.sha256[:12]})" for one in platform.tools]
+        rows += [
+            f"{at}: {package.name} {package.version} ({package.filename}, {package.sha256[:12]})"
+            for package in platform.installed
+        ]
+        rows += [f"{at}: built with {package.filename} ({package.sha256[:12]})" for package in platform.tools]
     rows += [f"image {image.reference} {image.digest}" for image in lock.images]
     return rows

@@ -41,4 +41,4 @@ class Platform:
         return _MACHINE[self.architecture]
 
     def __str__(self) -> str:
-        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+        return "/".join(field for field in (self.os, self.architecture, self.variant) if field)

@@ -120,11 +120,11 @@ def _mistaken(kind: str, value: object, written: str | None) -> str:
 def _known_keys(path: Path) -> list[str]:
     """Return the keys that the spec knows at a place."""
     model: type[BaseModel] | None = BundleSpec
-    for part in path:
-        if isinstance(part, int) or model is None:
+    for key in path:
+        if isinstance(key, int) or model is None:
             continue
         fields = {_key(name, info.alias): info.annotation for name, info in model.model_fields.items()}
-        model = _model_in(fields.get(part))
+        model = _model_in(fields.get(key))
     return [_key(name, info.alias) for name, info in model.model_fields.items()] if model else []
 
 
@@ -135,7 +135,7 @@ def _key(name: str, alias: str | None) -> str:
 def _model_in(annotation: object) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for inner in get_args(annotation) if (found := _model_in(inner))), None)
+    return next((inner_model for inner in get_args(annotation) if (inner_model := _model_in(inner))), None)
 
 
 def _print_schema(value: Mapping[str, Json]) -> None:

@@ -79,7 +79,7 @@ def refusal(what: str, file: str, problems: Sequence[DocumentProblem]) -> SpecEr
 
 def dotted(path: Path) -> str:
     """Return a place as people write it, e.g. ``deployment.cronJob.commands[0]``."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).lstrip(".")
 
 
 class _TooMuchError(Exception):
@@ -171,10 +171,10 @@ class _Reading:
 
     def sources(self, node: yaml.Node, path: Path, line: int) -> Iterator[yaml.MappingNode]:
         """Yield the mappings that a merge key names."""
-        for found in node.value if isinstance(node, yaml.SequenceNode) else [node]:
-            if isinstance(found, yaml.MappingNode):
+        for source in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+            if isinstance(source, yaml.MappingNode):
                 self.count(path)
-                yield found
+                yield source
             else:
                 self.problem(line, f"{dotted((*path, '<<'))}: only mappings can be merged.")
 

@@ -28,10 +28,10 @@ def of(images: Iterable[BundledImage]) -> Index:
 
 def roots(content: bytes) -> Mapping[str, Descriptor]:
     """Return the image of each name; raise ``ValueError`` for no index, an entry without name, or a name twice."""
-    found: dict[str, Descriptor] = {}
+    by_name: dict[str, Descriptor] = {}
     for entry in index.parse(content).manifests:
         name = entry.annotations.get(_NAME, "")
-        if not name or name in found:
+        if not name or name in by_name:
             raise ValueError(f"the image {entry.digest} has no name, or that of another: {name!r:.200}")
-        found[name] = replace(entry, annotations={})
-    return found
+        by_name[name] = replace(entry, annotations={})
+    return by_name

@@ -49,22 +49,22 @@ class ImageConfig:
     @property
     def history(self) -> tuple[Mapping[str, Json], ...]:
         """What each step did, lowest first; steps that made no layer say ``empty_layer``."""
-        found = self.document.get("history")
-        if found is None:
+        value = self.document.get("history")
+        if value is None:
             return ()
-        entries = found if isinstance(found, list) else [found]
+        entries = value if isinstance(value, list) else [value]
         history = tuple(entry for entry in entries if isinstance(entry, dict))
-        if not isinstance(found, list) or len(history) != len(found):
+        if not isinstance(value, list) or len(history) != len(value):
             raise ValueError("the history of the image config is not a list of objects")
         return history
 
     @property
     def runtime(self) -> Mapping[str, Json]:
         """The object ``config``: user, environment, entry point and the like."""
-        found = self.document.get("config")
-        if found is not None and not isinstance(found, dict):
+        value = self.document.get("config")
+        if value is not None and not isinstance(value, dict):
             raise ValueError("'config' of the image config is not an object")
-        return found or {}
+        return value or {}
 
     @property
     def user(self) -> str:
@@ -99,7 +99,7 @@ class ImageConfig:
 
 
 def _text(value: Mapping[str, Json], key: str) -> str:
-    found = value.get(key) or ""
-    if not isinstance(found, str):
-        raise ValueError(f"{key!r} of the image config is not a string: {found!r:.100}")  # noqa: TRY004
-    return found
+    text = value.get(key) or ""
+    if not isinstance(text, str):
+        raise ValueError(f"{key!r} of the image config is not a string: {text!r:.100}")  # noqa: TRY004
+    return text

@@ -48,11 +48,11 @@ def texts(value: Json, what: str) -> dict[str, str]:
         return {}
     if not isinstance(value, dict):
         raise ValueError(f"{what} is not an object: {value!r:.100}")  # noqa: TRY004  (a malformed document)
-    found = {key: text for key, text in value.items() if isinstance(text, str)}
-    if len(found) != len(value):
-        wrong = next(key for key in value if key not in found)
+    strings = {key: text for key, text in value.items() if isinstance(text, str)}
+    if len(strings) != len(value):
+        wrong = next(key for key in value if key not in strings)
         raise ValueError(f"{what} has a value that is no string: {wrong!r:.100}")
-    return found
+    return strings
 
 
 def strings(value: Json, what: str) -> tuple[str, ...]:
@@ -61,20 +61,20 @@ def strings(value: Json, what: str) -> tuple[str, ...]:
         return ()
     if not isinstance(value, list):
         raise ValueError(f"{what} is not a list: {value!r:.100}")  # noqa: TRY004  (a malformed document)
-    found = tuple(item for item in value if isinstance(item, str))
-    if len(found) != len(value):
+    items = tuple(item for item in value if isinstance(item, str))
+    if len(items) != len(value):
         raise ValueError(f"{what} has an item that is no string: {value!r:.100}")
-    return found
+    return items
 
 
 def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     # Parsers differ in which of two values they believe, so such a document could mean two things.
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the name {twice!r:.100} occurs twice in one object")
-    return found
+    return mapping
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -118,10 +118,10 @@ def _parents(path: str) -> Iterator[str]:
 def _check_path(path: str) -> None:
     if not path or path.startswith("/"):
         raise ValueError(f"the path {path!r} must be relative to the root of the image")
-    parts = path.split("/")
-    if any(part in ("", ".", "..") for part in parts):
+    segments = path.split("/")
+    if any(segment in ("", ".", "..") for segment in segments):
         raise ValueError(f"the path {path!r} has empty, '.' or '..' parts")
-    if any(part.startswith(WHITEOUT) for part in parts):
+    if any(segment.startswith(WHITEOUT) for segment in segments):
         raise ValueError(f"the path {path!r} would be read as an order to delete ({WHITEOUT}*)")
     _check_text(path)
 

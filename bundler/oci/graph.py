@@ -93,25 +93,25 @@ class _Walk:
             self.problems.append(f"{descriptor.digest}: {error}")
         self.manifests.setdefault(descriptor.digest, RawManifest(descriptor, content))
 
-    def _index(self, found: index.Index, depth: int) -> None:
-        if not found.manifests or not depth:
+    def _index(self, image_index: index.Index, depth: int) -> None:
+        if not image_index.manifests or not depth:
             raise ValueError("is an index without images, or nested too deep")
-        for entry in found.manifests:
+        for entry in image_index.manifests:
             self.node(entry, depth - 1)
 
-    def _image(self, descriptor: Descriptor, found: manifest.ImageManifest) -> None:
-        self._add(found.config)
-        self.documents.add(found.config.digest)
-        for layer in found.layers:
+    def _image(self, descriptor: Descriptor, image: manifest.ImageManifest) -> None:
+        self._add(image.config)
+        self.documents.add(image.config.digest)
+        for layer in image.layers:
             self._add(layer)
-        content = self._document(found.config) if self._configs else None
-        if content is None or found.is_artifact:
+        content = self._document(image.config) if self._configs else None
+        if content is None or image.is_artifact:
             return
         config = ImageConfig.parse(content)
         if descriptor.platform and not index.same_platform(descriptor.platform, config.platform):
             raise ValueError(f"announced for {descriptor.platform}, its config says {config.platform}")
-        if len(config.diff_ids) != len(found.layers):
-            raise ValueError(f"{len(found.layers)} layers, its config knows {len(config.diff_ids)}")
+        if len(config.diff_ids) != len(image.layers):
+            raise ValueError(f"{len(image.layers)} layers, its config knows {len(config.diff_ids)}")
         self.platforms.append(config.platform)
 
     def _document(self, descriptor: Descriptor) -> bytes | None:

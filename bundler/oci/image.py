@@ -41,14 +41,14 @@ class Image:
         """
         try:
             content = _verified(descriptor, read)
-            found = manifest.parse(content, descriptor.media_type)
-            config_bytes = _verified(found.config, read)
+            image_manifest = manifest.parse(content, descriptor.media_type)
+            config_bytes = _verified(image_manifest.config, read)
             config = ImageConfig.parse(config_bytes)
-            layers = _layers(found, config)
+            layers = _layers(image_manifest, config)
         except ValueError as error:
             raise ValueError(f"image {descriptor.digest}: {error}") from error
         original = Original(descriptor.media_type, content, config_bytes)
-        return cls(config, layers, found.annotations, original)
+        return cls(config, layers, image_manifest.annotations, original)
 
     @property
     def platform(self) -> Platform:
@@ -94,15 +94,15 @@ def _verified(descriptor: Descriptor, read: Callable[[Digest], bytes]) -> bytes:
     return content
 
 
-def _layers(found: manifest.ImageManifest, config: ImageConfig) -> tuple[Layer, ...]:
-    if len(found.layers) != len(config.diff_ids):
-        raise ValueError(f"the manifest has {len(found.layers)} layers, the config {len(config.diff_ids)}")
-    for descriptor in found.layers:
+def _layers(image_manifest: manifest.ImageManifest, config: ImageConfig) -> tuple[Layer, ...]:
+    if len(image_manifest.layers) != len(config.diff_ids):
+        raise ValueError(f"the manifest has {len(image_manifest.layers)} layers, the config {len(config.diff_ids)}")
+    for descriptor in image_manifest.layers:
         layer_format.compression(descriptor.media_type)
     made = [entry.get("created_by") for entry in config.history if not entry.get("empty_layer")]
-    if len(made) != len(found.layers):  # a history is optional, and not always right
-        made = [None] * len(found.layers)
+    if len(made) != len(image_manifest.layers):  # a history is optional, and not always right
+        made = [None] * len(image_manifest.layers)
     return tuple(
         Layer(descriptor, diff_id, created_by if isinstance(created_by, str) else "")
-        for descriptor, diff_id, created_by in zip(found.layers, config.diff_ids, made, strict=True)
+        for descriptor, diff_id, created_by in zip(image_manifest.layers, config.diff_ids, made, strict=True)
     )

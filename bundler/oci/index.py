@@ -54,12 +54,12 @@ class Index:
         Raises:
             ValueError: the index lacks one of the platforms; the error lists those it has.
         """
-        found = {platform: self.for_platform(platform) for platform in platforms}
-        missing = [str(platform) for platform, entry in found.items() if entry is None]
+        selected = {platform: self.for_platform(platform) for platform in platforms}
+        missing = [str(platform) for platform, entry in selected.items() if entry is None]
         if missing:
             there = ", ".join(str(entry.platform) for entry in self.manifests if entry.platform) or "none"
             raise ValueError(f"there is no image for {', '.join(missing)}; there are: {there}")
-        kept = tuple(entry for entry in self.manifests if entry in found.values())
+        kept = tuple(entry for entry in self.manifests if entry in selected.values())
         return self if kept == self.manifests else replace(self, manifests=kept)
 
 
@@ -76,9 +76,9 @@ def parse(content: bytes, media_type: str | None = None) -> Index:
     return Index(manifest.descriptors(value, "manifests"), annotations, media_type)
 
 
-def same_platform(one: Platform, other: Platform) -> bool:
+def same_platform(first: Platform, second: Platform) -> bool:
     """Tell whether two platforms are the same, where one names the baseline variant and the other does not."""
-    return _plain(one) == _plain(other)
+    return _plain(first) == _plain(second)
 
 
 def _plain(platform: Platform) -> Platform:

@@ -80,9 +80,9 @@ def find(files: Overlay, env: Mapping[str, str], os_release: Mapping[str, str]) 
     for name in ("python3", "python"):
         for folder in env.get("PATH", _DEFAULT_PATH).split(":"):
             candidate = join(folder, name)
-            found = files.find(candidate) if folder.startswith("/") else None
-            if found and found[1].is_file and (version := _version(files, found[0])):
-                return _described(files, _Program(candidate, found[0], version), _family(os_release), env)
+            executable = files.find(candidate) if folder.startswith("/") else None
+            if executable and executable[1].is_file and (version := _version(files, executable[0])):
+                return _described(files, _Program(candidate, executable[0], version), _family(os_release), env)
     return None
 
 
@@ -159,8 +159,8 @@ def _full_version(files: Overlay, program: _Program) -> str | None:
             elif name.endswith("-linux-gnu"):
                 places.append(f"{folder}/{name}/{library}.1.0")
     for place in places:
-        for found in (files.content(place) or b"").split():
-            match = _RELEASE.fullmatch(found)
+        for word in (files.content(place) or b"").split():
+            match = _RELEASE.fullmatch(word)
             if match and (int(match[1]), int(match[2])) == program.version:
-                return found.decode()
+                return word.decode()
     return None

@@ -55,10 +55,10 @@ def compression(media_type: str) -> Compression:
     Raises:
         ValueError: no layer of a container image that may be passed on has this media type.
     """
-    found = _OF.get(media_type)
-    if found is None:
+    known = _OF.get(media_type)
+    if known is None:
         raise ValueError(f"media type {media_type!r:.120} is not that of a layer that can be bundled")
-    return found
+    return known
 
 
 def is_docker(media_type: str) -> bool:

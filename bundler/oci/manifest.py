@@ -73,10 +73,10 @@ def parse(content: bytes, media_type: str) -> ImageManifest:
 
 
 def _artifact_type(value: Mapping[str, Json]) -> str:
-    found = value.get("artifactType", "")
-    if not isinstance(found, str):
-        raise ValueError(f"'artifactType' is not a string: {found!r:.100}")  # noqa: TRY004  (a malformed document)
-    return found
+    text = value.get("artifactType", "")
+    if not isinstance(text, str):
+        raise ValueError(f"'artifactType' is not a string: {text!r:.100}")  # noqa: TRY004  (a malformed document)
+    return text
 
 
 def check_type(value: Mapping[str, Json], media_type: str) -> None:
@@ -93,9 +93,9 @@ def check_type(value: Mapping[str, Json], media_type: str) -> None:
 
 def descriptors(value: Mapping[str, Json], key: str) -> tuple[Descriptor, ...]:
     """Read a list of descriptors."""
-    found = value.get(key)
-    if not isinstance(found, list):
+    items = value.get(key)
+    if not isinstance(items, list):
         raise ValueError(f"{key!r} is not a list")  # noqa: TRY004  (a malformed document)
-    if len(found) > _MOST:
-        raise ValueError(f"{key!r} has {len(found)} entries, more than {_MOST}")
-    return tuple(Descriptor.from_json(item) for item in found)
+    if len(items) > _MOST:
+        raise ValueError(f"{key!r} has {len(items)} entries, more than {_MOST}")
+    return tuple(Descriptor.from_json(item) for item in items)

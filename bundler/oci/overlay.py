@@ -59,24 +59,24 @@ class Overlay:
 
     def find(self, path: str) -> tuple[str, Node] | None:
         """Follow symbolic links to the end; return the real absolute path and what is there, or None."""
-        found = self._walk(path, create=False)
-        return ("/" + "/".join(found[0]), found[1]) if found else None
+        located = self._walk(path, create=False)
+        return ("/" + "/".join(located[0]), located[1]) if located else None
 
     def content(self, path: str) -> bytes | None:
         """Return the content that was kept of the file at a path, links followed, or None."""
-        found = self.find(path)
-        return found[1].content if found else None
+        located = self.find(path)
+        return located[1].content if located else None
 
     def children(self, path: str) -> Mapping[str, Node]:
         """Return what is in the directory at a path, links followed; nothing where there is none."""
-        found = self.find(path)
-        return (found[1].children or {}) if found else {}
+        located = self.find(path)
+        return (located[1].children or {}) if located else {}
 
     def _add(self, member: TarEntry, content: EntryContent) -> None:
         parent_path, _, name = member.path.rpartition("/")
         if name == _OPAQUE:
-            if (found := self._walk(parent_path, create=False)) and found[1].children is not None:
-                self._prune(found[1].children)
+            if (located := self._walk(parent_path, create=False)) and located[1].children is not None:
+                self._prune(located[1].children)
             return
         if name.startswith(WHITEOUT):
             self._remove(parent_path, name.removeprefix(WHITEOUT))
@@ -105,14 +105,14 @@ class Overlay:
                 return Node(self._layer, content=reader(content) if reader else None)
 
     def _directory(self, path: str) -> dict[str, Node]:
-        found = self._walk(path, create=True)
-        if found is None or found[1].children is None:
+        located = self._walk(path, create=True)
+        if located is None or located[1].children is None:
             raise ValueError(f"the image has links that lead in a circle at {path!r:.200}")
-        return found[1].children
+        return located[1].children
 
     def _remove(self, parent_path: str, name: str) -> None:
-        found = self._walk(parent_path, create=False)
-        children = found[1].children if found else None
+        located = self._walk(parent_path, create=False)
+        children = located[1].children if located else None
         if children and (node := children.get(name)):
             # A whiteout is about lower layers only, whatever its place in its own.
             if node.layer == self._layer and node.children is None:

@@ -16,8 +16,10 @@ def prefix(registry: Registry) -> str:
 
 def relocate(reference: ImageRef, registry: Registry) -> ImageRef:
     """Put an image below the registry's prefix under the path that it has at its source; tag and digest stay."""
-    parts = (registry.prefix, _path(reference, registry))
-    return ImageRef(registry.host, "/".join(part for part in parts if part), reference.tag, reference.digest)
+    segments = (registry.prefix, _path(reference, registry))
+    return ImageRef(
+        registry.host, "/".join(segment for segment in segments if segment), reference.tag, reference.digest
+    )
 
 
 def _path(reference: ImageRef, registry: Registry) -> str:
@@ -34,7 +36,7 @@ def relocations(references: Iterable[ImageRef], registry: Registry) -> Mapping[I
     Raises:
         SpecError: two images would get one name; both are named.
     """
-    found: dict[ImageRef, ImageRef] = {}
+    mapping: dict[ImageRef, ImageRef] = {}
     sources: dict[str, ImageRef] = {}
     collisions: list[str] = []
     for reference in references:
@@ -42,11 +44,11 @@ def relocations(references: Iterable[ImageRef], registry: Registry) -> Mapping[I
         other = sources.setdefault(internal.tagged, reference)
         if other != reference:
             collisions.append(f"{other} and {reference} would both be {internal.tagged}")
-        found[reference] = internal
+        mapping[reference] = internal
     if collisions:
         raise SpecError(
             "Two images would get one name in the internal registry.",
             remedy="Give one of the sources another path with registry.rules.",
             details=tuple(collisions),
         )
-    return found
+    return mapping

@@ -87,10 +87,10 @@ def inspect(image: Image, open_blob: Callable[[Digest], BinaryIO]) -> BaseConten
         except ValueError as error:
             raise ValueError(f"layer {digest} of image {image.descriptor.digest}: {error}") from error
     os_release = _os_release(files)
-    found = installed_python.find(files, image.config.env, os_release)
+    python = installed_python.find(files, image.config.env, os_release)
     return BaseContents(
-        python=found.installation if found else None,
-        distributions=_distributions(files, found.search_path if found else ()),
+        python=python.installation if python else None,
+        distributions=_distributions(files, python.search_path if python else ()),
         glibc=_glibc(files),
         users=_users(files),
         has_bash=any((place := files.find(f"{folder}/bash")) and place[1].is_file for folder in ("/bin", "/usr/bin")),
@@ -192,16 +192,16 @@ def _glibc(files: Overlay) -> tuple[int, int] | None:
 
 
 def _distributions(files: Overlay, search_path: tuple[str, ...]) -> Mapping[str, str]:
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for folder in search_path:
         for name, version in _in_folder(files, folder).items():
-            found.setdefault(name, version)
-    return dict(sorted(found.items()))
+            versions.setdefault(name, version)
+    return dict(sorted(versions.items()))
 
 
 def _in_folder(files: Overlay, folder: str) -> Mapping[str, str]:
     """Return normalised name -> version of what is installed in one folder of ``sys.path``."""
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for name, node in sorted(files.children(folder).items()):
         if name.startswith("~"):  # what pip leaves behind when it is interrupted
             continue
@@ -213,8 +213,8 @@ def _in_folder(files: Overlay, folder: str) -> Mapping[str, str]:
             continue
         distribution = _metadata(content)
         if distribution:
-            found[distribution[0]] = distribution[1]
-    return found
+            versions[distribution[0]] = distribution[1]
+    return versions
 
 
 def _metadata(content: bytes | None) -> tuple[str, str] | None:

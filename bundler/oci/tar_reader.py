@@ -164,10 +164,10 @@ def _member(block: bytes, flag: bytes, size: int, overrides: dict[str, str]) -> 
 def _inside(path: str) -> str:
     if ".." not in path and "//" not in path and "/./" not in path:
         return path.removeprefix("./").strip("/") if path != "." else ""
-    parts = [part for part in path.split("/") if part not in {"", "."}]
-    if ".." in parts:
+    segments = [segment for segment in path.split("/") if segment not in {"", "."}]
+    if ".." in segments:
         raise ValueError(f"the tar has a path that leaves its root: {path!r:.200}")
-    return "/".join(parts)
+    return "/".join(segments)
 
 
 def _text(raw: bytes) -> str:

@@ -73,19 +73,19 @@ class _Examiner:
         except ValueError as error:
             self._report(descriptor, f"cannot be used: {error}")
 
-    def _index(self, descriptor: Descriptor, found: index.Index, depth: int) -> None:
-        if not found.manifests:
+    def _index(self, descriptor: Descriptor, image_index: index.Index, depth: int) -> None:
+        if not image_index.manifests:
             self._report(descriptor, "is an index without images")
         if not depth:
             self._report(descriptor, "is an index nested too deep")
             return
-        for entry in found.manifests:
+        for entry in image_index.manifests:
             self.node(entry, depth - 1)
 
-    def _artifact(self, descriptor: Descriptor, found: manifest.ImageManifest) -> None:
+    def _artifact(self, descriptor: Descriptor, artifact: manifest.ImageManifest) -> None:
         """Examine an artifact: its blobs are what their descriptors say; nothing in it is unpacked or run."""
-        self._document(found.config)
-        for layer in found.layers:
+        self._document(artifact.config)
+        for layer in artifact.layers:
             key = (layer.digest, layer.media_type, layer.size, None)
             if key not in self._seen:
                 self._seen.add(key)
@@ -101,21 +101,21 @@ class _Examiner:
             return
         self._matches(blob, hashing.digest, hashing.size)
 
-    def _image(self, descriptor: Descriptor, found: manifest.ImageManifest) -> None:
-        if found.is_artifact:
-            self._artifact(descriptor, found)
+    def _image(self, descriptor: Descriptor, image: manifest.ImageManifest) -> None:
+        if image.is_artifact:
+            self._artifact(descriptor, image)
             return
-        docker = layer_format.is_docker(found.media_type)
-        for part in (found.config, *found.layers):
-            if layer_format.is_docker(part.media_type) is not docker:
-                self._report(descriptor, f"is of type {found.media_type}, but has a part of type {part.media_type}")
-        diff_ids = self._diff_ids(descriptor, found)
-        for number, layer in enumerate(found.layers):
+        docker = layer_format.is_docker(image.media_type)
+        for blob in (image.config, *image.layers):
+            if layer_format.is_docker(blob.media_type) is not docker:
+                self._report(descriptor, f"is of type {image.media_type}, but has a part of type {blob.media_type}")
+        diff_ids = self._diff_ids(descriptor, image)
+        for number, layer in enumerate(image.layers):
             self._layer(descriptor, layer, diff_ids[number] if diff_ids else None)
 
-    def _diff_ids(self, descriptor: Descriptor, found: manifest.ImageManifest) -> tuple[Digest, ...]:
+    def _diff_ids(self, descriptor: Descriptor, image: manifest.ImageManifest) -> tuple[Digest, ...]:
         """Return the diff id of each layer, or none where the config does not say."""
-        content = self._document(found.config)
+        content = self._document(image.config)
         if content is None:
             return ()
         try:
@@ -125,8 +125,8 @@ class _Examiner:
             return ()
         if descriptor.platform and not index.same_platform(descriptor.platform, config.platform):
             self._report(descriptor, f"is announced for {descriptor.platform}, its config says {config.platform}")
-        if len(config.diff_ids) != len(found.layers):
-            self._report(descriptor, f"has {len(found.layers)} layers, its config {len(config.diff_ids)}")
+        if len(config.diff_ids) != len(image.layers):
+            self._report(descriptor, f"has {len(image.layers)} layers, its config {len(config.diff_ids)}")
             return ()
         return config.diff_ids
 
@@ -147,14 +147,14 @@ class _Examiner:
 
     def _unpack(self, image: Descriptor, layer: Descriptor, diff_id: Digest | None, stream: HashingReader) -> None:
         try:
-            found = _hash_unpacked(layer_format.unpacked(stream, layer.media_type))
+            unpacked = _hash_unpacked(layer_format.unpacked(stream, layer.media_type))
         except layer_format.UnsupportedCompressionError as error:
             self.not_recomputed.append(f"diff id of layer {layer.digest}: {error}")
         except ValueError as error:
             self._report(image, f"has the layer {layer.digest}: {error}")
         else:
-            if diff_id and found != diff_id:
-                self._report(image, f"has the layer {layer.digest}, which unpacks to {found} instead of {diff_id}")
+            if diff_id and unpacked != diff_id:
+                self._report(image, f"has the layer {layer.digest}, which unpacks to {unpacked} instead of {diff_id}")
 
     def _document(self, descriptor: Descriptor) -> bytes | None:
         """Return a small blob whole, if it is what its descriptor says."""

@@ -75,8 +75,8 @@ def parse(content: bytes) -> tuple[Report, Cover]:
 
 def count_of(report: Report) -> dict[str, int]:
     """Return status -> number of checks, every status once, in the order in which a reviewer asks."""
-    found = Counter(finding.status for finding in report.findings)
-    return {status.value: found[status] for status in (Status.FAIL, Status.MANUAL, Status.PASS, Status.NOT_APPLICABLE)}
+    counts = Counter(finding.status for finding in report.findings)
+    return {status.value: counts[status] for status in (Status.FAIL, Status.MANUAL, Status.PASS, Status.NOT_APPLICABLE)}
 
 
 def to_markdown(report: Report, cover: Cover) -> str:

@@ -78,7 +78,7 @@ def render(recipe: DockerfileInputs) -> Mapping[str, str]:
 
 def requirements(files: Sequence[LockedWheel | LockedSource]) -> str:
     """Return the requirement file that pip installs: each release with the hash of its one file."""
-    return "".join(f"{one.name}=={one.version} --hash=sha256:{one.sha256}\n" for one in files)
+    return "".join(f"{file.name}=={file.version} --hash=sha256:{file.sha256}\n" for file in files)
 
 
 def _quoted(value: str) -> str:

@@ -14,12 +14,12 @@ def environment(folder: str, filters: Mapping[str, Callable[..., str]]) -> jinja
 
     Nothing is escaped: no template is HTML, and what enters one is written by a filter or checked before.
     """
-    found = jinja2.Environment(  # noqa: S701  (see above)
+    templates = jinja2.Environment(  # noqa: S701  (see above)
         loader=jinja2.FileSystemLoader(resources.folder(folder)),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= filters
-    return found
+    templates.filters |= filters
+    return templates

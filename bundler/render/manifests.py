@@ -58,24 +58,24 @@ def render(
     Raises:
         SpecError: feature_store.yaml holds a credential, or something asked for cannot work.
     """
-    found = tenants(spec, Baked(config, images), capabilities, own)
-    for tenant in found:
+    planned = tenants(spec, Baked(config, images), capabilities, own)
+    for tenant in planned:
         refuse_credentials(tenant.config)
-    namespaces = tuple(dict.fromkeys(tenant.deployment.namespace for tenant in found))
-    to_fill_in = {tenant.deployment.name: _to_fill_in(tenant, alone=len(found) == 1) for tenant in found}
+    namespaces = tuple(dict.fromkeys(tenant.deployment.namespace for tenant in planned))
+    to_fill_in = {tenant.deployment.name: _to_fill_in(tenant, alone=len(planned) == 1) for tenant in planned}
     files = {
         **_operator(operator_manifest, spec.deployment.image_pull_secrets),
         **_subscription(spec.operator.subscription, images),
         **_by_path(file for filled in to_fill_in.values() for file in filled.values()),
         **_by_path([templates.documents("namespace", _NAMESPACES, [objects.namespace(name) for name in namespaces])]),
     }
-    _refuse_shared_hosts(found)
-    if len(found) == 1:
-        applied = _applied(found[0])
-        _refuse_duplicates({spec.deployment.name: {**applied, **to_fill_in[found[0].deployment.name]}})
+    _refuse_shared_hosts(planned)
+    if len(planned) == 1:
+        applied = _applied(planned[0])
+        _refuse_duplicates({spec.deployment.name: {**applied, **to_fill_in[planned[0].deployment.name]}})
         listed = [_NAMESPACES, *applied]
     else:
-        folders = {tenant.deployment.name: _applied(tenant, f"{tenant.deployment.name}/") for tenant in found}
+        folders = {tenant.deployment.name: _applied(tenant, f"{tenant.deployment.name}/") for tenant in planned}
         _refuse_duplicates({name: {**applied, **to_fill_in[name]} for name, applied in folders.items()})
         applied = _by_path(
             file
@@ -110,10 +110,10 @@ def _refuse_duplicates(folders: Mapping[str, Mapping[str, ManifestFile]]) -> Non
                     )
 
 
-def _refuse_shared_hosts(found: Sequence[Tenant]) -> None:
+def _refuse_shared_hosts(planned: Sequence[Tenant]) -> None:
     """Raise ``SpecError`` where requests for one host would reach the servers of one of two FeatureStores."""
     owners: dict[str, str] = {}
-    for tenant in found:
+    for tenant in planned:
         for host in tenant.deployment.ingress.hosts.values() if tenant.deployment.ingress else ():
             owner = owners.setdefault(host, tenant.deployment.name)
             if owner != tenant.deployment.name:
@@ -125,10 +125,10 @@ def _refuse_shared_hosts(found: Sequence[Tenant]) -> None:
 
 def _applied(tenant: Tenant, folder: str = "") -> dict[str, ManifestFile]:
     """Render what the kustomization of one FeatureStore holds: name in its folder -> file."""
-    found = stores(tenant)
-    refusals.check(tenant, found)
+    tenant_stores = stores(tenant)
+    refusals.check(tenant, tenant_stores)
     engine = tenant.deployment.batch_engine
-    secrets = {name: _texts(keys) for name, keys in found.secrets.items()}
+    secrets = {name: _texts(keys) for name, keys in tenant_stores.secrets.items()}
     batch_engine = yaml_text.dump(dict[str, Json](engine.config)) if engine else ""
     several = {
         "serviceaccounts": objects.service_accounts(tenant),
@@ -137,7 +137,7 @@ def _applied(tenant: Tenant, folder: str = "") -> dict[str, ManifestFile]:
         "networkpolicies": network.network_policies(tenant),
     }
     files = _rendered(several, folder)
-    resource = featurestore.feature_store(tenant, found, wire(tenant))
+    resource = featurestore.feature_store(tenant, tenant_stores, wire(tenant))
     consistency.check(tenant, resource, {**secrets, tenant.names.batch_engine: {"config": batch_engine}})
     facts = {"comments": comments.of_spec(tenant), "service_comments": comments.of_services(tenant)}
     files["featurestore.yaml"] = templates.document("featurestore", f"{folder}featurestore.yaml", resource, facts)
@@ -160,15 +160,15 @@ def _texts(keys: Sequence[StoreSecretKey]) -> Mapping[str, str]:
 
 def _to_fill_in(tenant: Tenant, *, alone: bool) -> dict[str, ManifestFile]:
     files: dict[str, ManifestFile] = {}
-    for one in objects.to_fill_in(tenant):
-        path = f"secrets/{one.name}.yaml" if alone else f"secrets/{tenant.deployment.name}/{one.name}.yaml"
+    for secret in objects.to_fill_in(tenant):
+        path = f"secrets/{secret.name}.yaml" if alone else f"secrets/{tenant.deployment.name}/{secret.name}.yaml"
         if path in files:
             raise SpecError(
-                f"{tenant.deployment.name}: two Secrets that the site fills in are both called {one.name}.",
+                f"{tenant.deployment.name}: two Secrets that the site fills in are both called {secret.name}.",
                 remedy="Give them different names.",
             )
-        facts = {"file": layout.manifest(path), "deployment": tenant.names.prefixed, **one.facts}
-        files[path] = templates.document(one.template, path, one.value, facts)
+        facts = {"file": layout.manifest(path), "deployment": tenant.names.prefixed, **secret.facts}
+        files[path] = templates.document(secret.template, path, secret.value, facts)
     return files
 
 

@@ -53,7 +53,7 @@ def containerd_hosts(relocations: Mapping[ImageRef, ImageRef], *, plain_http: bo
     containerd asks a mirror for the repository's own path, so a registry has a file only where all of its images keep
     their path below one prefix; the others need their internal name.
     """
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for registry in dict.fromkeys(source.registry for source in relocations):
         bases = {
             internal.name.removesuffix(source.repository)
@@ -67,11 +67,11 @@ def containerd_hosts(relocations: Mapping[ImageRef, ImageRef], *, plain_http: bo
         host, _, path = base.rstrip("/").partition("/")
         location = f"{'http' if plain_http else 'https'}://{host}/v2{f'/{path}' if path else ''}"
         folder, node = layout.containerd_folder(registry), layout.certs_folder(registry)
-        found[f"{folder}/hosts.toml"] = ("" if folder == node else f"# On the node: {_CERTS}/{node}/hosts.toml\n") + (
+        texts[f"{folder}/hosts.toml"] = ("" if folder == node else f"# On the node: {_CERTS}/{node}/hosts.toml\n") + (
             f'server = "https://{server}"\n\n[host."{location}"]\n'
             'capabilities = ["pull", "resolve"]\noverride_path = true\n'
         )
-    return found
+    return texts
 
 
 def registries_conf(relocations: Mapping[ImageRef, ImageRef], *, insecure: bool = False) -> str:

@@ -154,17 +154,17 @@ def components(text: str) -> Mapping[str, Component]:
     bill = json.loads(text)
     if not isinstance(bill, dict):
         raise ValueError("it is no bill of materials")  # noqa: TRY004  (a malformed document)
-    found: dict[str, set[Component]] = {}
+    by_name: dict[str, set[Component]] = {}
     for name, component in _components(bill):
-        found.setdefault(name, set()).add(component)
-    return {name: _joined(several) for name, several in found.items()}
+        by_name.setdefault(name, set()).add(component)
+    return {name: _joined(several) for name, several in by_name.items()}
 
 
 def _joined(several: set[Component]) -> Component:
-    ordered = sorted(several, key=lambda one: (one.version, one.identity))
+    ordered = sorted(several, key=lambda component: (component.version, component.identity))
     return Component(
-        ", ".join(dict.fromkeys(one.version for one in ordered)),
-        ", ".join(one.identity for one in ordered if one.identity),
+        ", ".join(dict.fromkeys(component.version for component in ordered)),
+        ", ".join(component.identity for component in ordered if component.identity),
     )
 
 
@@ -183,8 +183,8 @@ def _components(parent: dict[str, Json]) -> Iterator[tuple[str, Component]]:
 
 def _digests(component: dict[str, Json]) -> Iterator[str]:
     hashes = component.get("hashes")
-    for one in hashes if isinstance(hashes, list) else ():
-        match one:
+    for entry in hashes if isinstance(hashes, list) else ():
+        match entry:
             case {"content": str(digest)}:
                 yield f"sha256:{digest}"
 

@@ -28,12 +28,12 @@ def run(files: tuple[Path, ...], *, operator_version: str | None, operator_manif
         if definition is not None
         else Capabilities.for_version(operator_version or "")
     )
-    found = [(file, resource) for file in files for resource in _feature_stores(file)]
-    if not found:
+    stores = [(file, resource) for file in files for resource in _feature_stores(file)]
+    if not stores:
         raise SpecError("None of the files holds a FeatureStore.", remedy="Name the manifest that does.")
     sections = tuple(
         Section(f"{_name(resource)} ({file})", tuple(_findings(resource, definition, capabilities)))
-        for file, resource in found
+        for file, resource in stores
     )
     return Report("What the operator would do with each FeatureStore", sections)
 

@@ -142,22 +142,22 @@ class WheelArchive:
 
     def _dist_info(self) -> str:
         folders = {name.partition("/")[0] for name in self.entries}
-        found = sorted(folder for folder in folders if folder.endswith(".dist-info"))
-        if len(found) != 1 or f"{found[0]}/RECORD" not in self.entries or f"{found[0]}/WHEEL" not in self.entries:
+        named = sorted(folder for folder in folders if folder.endswith(".dist-info"))
+        if len(named) != 1 or f"{named[0]}/RECORD" not in self.entries or f"{named[0]}/WHEEL" not in self.entries:
             raise VerificationError(
-                f"{self.filename} is not a wheel: it has {len(found)} folders NAME-VERSION.dist-info that hold WHEEL "
+                f"{self.filename} is not a wheel: it has {len(named)} folders NAME-VERSION.dist-info that hold WHEEL "
                 "and RECORD instead of one.",
                 remedy="Do not use this file.",
             )
-        name, _, version = found[0].removesuffix(".dist-info").partition("-")
+        name, _, version = named[0].removesuffix(".dist-info").partition("-")
         if not self._is_mine(name, version):
-            raise self.refuse(found[0], "is the metadata of another distribution or version")
-        return found[0]
+            raise self.refuse(named[0], "is the metadata of another distribution or version")
+        return named[0]
 
     def _is_mine(self, name: str, version: str) -> bool:
         try:
-            mine, mine_version, *_ = parse_wheel_filename(self.filename)
-            return canonicalize_name(name) == mine and Version(version) == mine_version
+            own_name, own_version, *_ = parse_wheel_filename(self.filename)
+            return canonicalize_name(name) == own_name and Version(version) == own_version
         except (InvalidWheelFilename, InvalidVersion):
             return False
 
@@ -198,11 +198,11 @@ class WheelArchive:
 
 
 def _is_plain(name: str) -> bool:
-    parts = name.removesuffix("/").split("/")
+    segments = name.removesuffix("/").split("/")
     return (
         "\\" not in name
         and name.isprintable()
-        and all(part not in ("", ".", "..") and len(part.encode()) <= _LONGEST_NAME for part in parts)
+        and all(segment not in ("", ".", "..") and len(segment.encode()) <= _LONGEST_NAME for segment in segments)
     )
 
 

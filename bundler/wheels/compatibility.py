@@ -89,9 +89,9 @@ class ImagePython:
 
     def newest(self, filenames: tuple[str, ...]) -> Mapping[str, str]:
         """Return normalised name -> newest version of those wheels that run."""
-        found: dict[str, Version] = {}
+        versions: dict[str, Version] = {}
         for filename in filenames:
             if self.best((filename,)) is not None:
                 name, version, *_ = parse_wheel_filename(filename)
-                found[name] = max(version, found.get(name, version))
-        return {name: str(version) for name, version in found.items()}
+                versions[name] = max(version, versions.get(name, version))
+        return {name: str(version) for name, version in versions.items()}

@@ -41,7 +41,7 @@ def group(wheels: Sequence[LockedWheel], requested: frozenset[str] = frozenset()
     groups.append(WheelGroup(_count(came, "that others need"), came))
     groups += [WheelGroup(f"feast {wheel.version}", (wheel,)) for wheel in feast]
     groups.append(WheelGroup(_count(asked, "asked for"), asked))
-    return tuple(part for part in groups if part.wheels)
+    return tuple(wheel_group for wheel_group in groups if wheel_group.wheels)
 
 
 def _count(wheels: Sequence[LockedWheel], which: str) -> str:

@@ -76,10 +76,10 @@ class OpenWheel:
     def files(self, target: InstallTarget, *, requested: bool = False) -> tuple[InstalledFile, ...]:
         """Return every file that installing the wheel would make, sorted by path, byte code excepted."""
         placed: dict[str, _Placed] = {}
-        for entry, one in self._placed(target):
-            if one.file.path in placed:
-                raise self._archive.refuse(entry, f"would be installed as {one.file.path!r} like another entry")
-            placed[one.file.path] = one
+        for entry, installed in self._placed(target):
+            if installed.file.path in placed:
+                raise self._archive.refuse(entry, f"would be installed as {installed.file.path!r} like another entry")
+            placed[installed.file.path] = installed
         for script in self._entry_points(target):
             placed[script.file.path] = script  # as with pip: it takes the place of a file of that name
         folder = f"{target.site_packages.lstrip('/')}/{self._archive.dist_info}"
@@ -88,10 +88,10 @@ class OpenWheel:
             placed[f"{folder}/{name}"] = _in_memory(f"{folder}/{name}", content)
         self._check_folders(placed)
         for path in placed:
-            if any(part.startswith(_WHITEOUT) for part in path.split("/")):
+            if any(segment.startswith(_WHITEOUT) for segment in path.split("/")):
                 raise self._archive.refuse(path, "would delete files of other layers of the image")
         record = _in_memory(f"{folder}/RECORD", _record(placed, target, f"{folder}/RECORD"))
-        files = [record.file, *(one.file for one in placed.values())]
+        files = [record.file, *(installed.file for installed in placed.values())]
         return tuple(sorted(files, key=lambda file: file.path))
 
     def _placed(self, target: InstallTarget) -> Iterator[tuple[str, _Placed]]:
@@ -164,8 +164,8 @@ def _record(placed: Mapping[str, _Placed], target: InstallTarget, record: str) -
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for path in sorted(placed):
-        one = placed[path]
-        writer.writerow((_relative(PurePosixPath("/" + path), site), one.recorded, one.file.size))
+        installed = placed[path]
+        writer.writerow((_relative(PurePosixPath("/" + path), site), installed.recorded, installed.file.size))
     writer.writerow((_relative(PurePosixPath("/" + record), site), "", ""))
     return text.getvalue().encode()
 

@@ -114,7 +114,7 @@ def test_hashes_of_a_requirement_file_are_recorded_and_hold(tmp_path: Path) -> N
     found = read(tmp_path, f"first==1 \\\n  --hash=sha256:{good}\nsecond==2\n")
     assert f"first==1 --hash=sha256:{good}" in found.lines()
     found.check_hashes({"first": good, "second": other})
-    with pytest.raises(LockError, match=r"requirements\.txt:2: of first a file was found"):
+    with pytest.raises(LockError, match=r"requirements\.txt:2: of first the index serves a file"):
         found.check_hashes({"first": other})
 
 

@@ -47,8 +47,8 @@ def _policy(
     types: tuple[str, ...] = (),
 ) -> dict[str, Json]:
     spec: dict[str, Json] = {"podSelector": pods}
-    found = types or tuple(kind for kind, rules in (("Ingress", ingress), ("Egress", egress)) if rules is not None)
-    spec["policyTypes"] = list(found)
+    directions = types or tuple(kind for kind, rules in (("Ingress", ingress), ("Egress", egress)) if rules is not None)
+    spec["policyTypes"] = list(directions)
     if ingress is not None:
         spec["ingress"] = ingress
     if egress is not None:

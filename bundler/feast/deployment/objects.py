@@ -42,14 +42,14 @@ def secret(tenant: Tenant, name: str, texts: Mapping[str, str], kind: str = "Opa
 
 def config_maps(tenant: Tenant, batch_engine: str) -> list[dict[str, Json]]:
     """Return the ConfigMaps that the FeatureStore refers to; ``batch_engine`` is the text of that one."""
-    found: list[dict[str, Json]] = []
+    maps: list[dict[str, Json]] = []
     if tenant.deployment.batch_engine:
-        found.append(_config_map(tenant, tenant.names.batch_engine, {"data": {"config": batch_engine}}))
+        maps.append(_config_map(tenant, tenant.names.batch_engine, {"data": {"config": batch_engine}}))
     authority = tenant.registry_authority
     if authority and authority.injected:
         annotations: dict[str, Json] = {"service.beta.openshift.io/inject-cabundle": "true"}
-        found.append(_config_map(tenant, authority.config_map, {}, annotations))
-    return found
+        maps.append(_config_map(tenant, authority.config_map, {}, annotations))
+    return maps
 
 
 def _config_map(

@@ -68,11 +68,11 @@ class Stores:
     @property
     def secrets(self) -> Mapping[str, Sequence[StoreSecretKey]]:
         """Secret name -> its keys, in the order registry, online, offline."""
-        found: dict[str, list[StoreSecretKey]] = {}
+        by_secret: dict[str, list[StoreSecretKey]] = {}
         for store in (self.registry, self.online, self.offline):
             if store and store.secret:
-                found.setdefault(store.secret.secret, []).append(store.secret)
-        return found
+                by_secret.setdefault(store.secret.secret, []).append(store.secret)
+        return by_secret
 
 
 def stores(tenant: Tenant) -> Stores:
@@ -88,8 +88,8 @@ def stores(tenant: Tenant) -> Stores:
     return Stores(online, offline, registry)
 
 
-def _same_place(one: StoreSecretKey, other: StoreSecretKey) -> bool:
-    return (one.secret, one.key) == (other.secret, other.key)
+def _same_place(first: StoreSecretKey, second: StoreSecretKey) -> bool:
+    return (first.secret, first.key) == (second.secret, second.key)
 
 
 def _online(tenant: Tenant) -> StoreDeclaration:

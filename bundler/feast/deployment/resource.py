@@ -110,7 +110,7 @@ def _pod(tenant: Tenant, stores: Stores, wiring: Wiring) -> dict[str, Json]:
     if security_context := _security_context(tenant, stores):
         value["securityContext"] = security_context
     if deployment.tolerations:
-        value["tolerations"] = [dict[str, Json](one) for one in deployment.tolerations]
+        value["tolerations"] = [dict[str, Json](toleration) for toleration in deployment.tolerations]
     if deployment.pod_annotations:
         value["podAnnotations"] = dict[str, Json](deployment.pod_annotations)
     return value

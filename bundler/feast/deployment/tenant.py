@@ -100,10 +100,10 @@ class Tenant:
     @property
     def servers(self) -> frozenset[str]:
         """The servers that run: of registry, online, offline and ui."""
-        found = servers(self.deployment, self.config)
+        wanted = servers(self.deployment, self.config)
         # Before this could be said, the operator made an online server whether wanted or not.
         idle = self.role is FeatureStoreRole.SHARED_REGISTRY and self.capabilities.online_disabled
-        return found - {"online"} if idle else found
+        return wanted - {"online"} if idle else wanted
 
     @property
     def auth(self) -> str:

@@ -36,25 +36,23 @@ def tenants(
     Raises:
         SpecError: settings contradict each other, or a tenant that shares the image needs a file of its own.
     """
-    found = members(spec)
-    registry = _shared_registry(found)
+    plans = members(spec)
+    registry = _shared_registry(plans)
     return tuple(
         replace(
-            _tenant(member, (own or {}).get(member.deployment.name), baked, capabilities, registry),
+            _tenant(plan, (own or {}).get(plan.deployment.name), baked, capabilities, registry),
             feast_version=spec.feast.version,
         )
-        for member in found
+        for plan in plans
     )
 
 
-def _shared_registry(found: tuple[FeatureStorePlan, ...]) -> SharedRegistry | None:
-    shared = next((member.deployment for member in found if member.role is FeatureStoreRole.SHARED_REGISTRY), None)
+def _shared_registry(plans: tuple[FeatureStorePlan, ...]) -> SharedRegistry | None:
+    shared = next((plan.deployment for plan in plans if plan.role is FeatureStoreRole.SHARED_REGISTRY), None)
     if shared is None:
         return None
     clients = tuple(
-        dict.fromkeys(
-            member.deployment.namespace for member in found if member.role is FeatureStoreRole.REGISTRY_CLIENT
-        )
+        dict.fromkeys(plan.deployment.namespace for plan in plans if plan.role is FeatureStoreRole.REGISTRY_CLIENT)
     )
     return SharedRegistry(Names(shared.name, shared.namespace), clients, shared.tls, shared.openshift)
 

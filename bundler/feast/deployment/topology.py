@@ -101,10 +101,10 @@ def members(spec: BundleSpec) -> tuple[FeatureStorePlan, ...]:
 def servers(deployment: Deployment, config: FeatureStoreConfig) -> frozenset[str]:
     """Return which servers run: of registry, online, offline and ui."""
     wanted = deployment.servers
-    found = {"registry": wanted.registry, "offline": wanted.offline, "ui": wanted.ui}
+    configured = {"registry": wanted.registry, "offline": wanted.offline, "ui": wanted.ui}
     if config.registry_type == "remote":
-        found["registry"] = None
-    return frozenset({"online", *(name for name, server in found.items() if server is not None)})
+        configured["registry"] = None
+    return frozenset({"online", *(name for name, server in configured.items() if server is not None)})
 
 
 def _written(deployment: Deployment) -> _Written:
@@ -137,7 +137,7 @@ def _resolved(written: _Written, preset: _Written, place: str) -> Deployment:
         return Deployment.model_validate(_merged(preset, written))
     except ValidationError as error:
         problems = tuple(
-            f"{'.'.join(str(part) for part in row['loc'])}: {row['msg'].removeprefix('Value error, ')}"
+            f"{'.'.join(str(key) for key in row['loc'])}: {row['msg'].removeprefix('Value error, ')}"
             for row in error.errors()
         )
         raise SpecError(

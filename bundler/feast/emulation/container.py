@@ -57,24 +57,24 @@ class Container:
 
 def variables_of(settings: Mapping[str, Json]) -> tuple[Variable, ...]:
     """Return the entries of ``env``."""
-    found = []
+    variables = []
     for row in _rows(settings, "env"):
         value, source = row.get("value"), row.get("valueFrom")
         text = value if isinstance(value, str) else ""
-        found.append(Variable(str(row.get("name")), text, source if isinstance(source, dict) else {}))
-    return tuple(found)
+        variables.append(Variable(str(row.get("name")), text, source if isinstance(source, dict) else {}))
+    return tuple(variables)
 
 
 def sources_of(settings: Mapping[str, Json]) -> tuple[VariableSource, ...]:
     """Return the entries of ``envFrom``."""
-    found = []
+    sources = []
     for row in _rows(settings, "envFrom"):
         for key, kind in (("secretRef", "secret"), ("configMapRef", "configMap")):
             reference = row.get(key)
             if isinstance(reference, dict):
                 optional = reference.get("optional") is True
-                found.append(VariableSource(kind, str(reference.get("name")), str(row.get("prefix", "")), optional))
-    return tuple(found)
+                sources.append(VariableSource(kind, str(reference.get("name")), str(row.get("prefix", "")), optional))
+    return tuple(sources)
 
 
 def mounts_of(settings: Mapping[str, Json]) -> tuple[Mount, ...]:

@@ -26,13 +26,13 @@ class ClusterObjects:
 
     def find(self, kind: str, name: str, *, optional: bool = False) -> Texts:
         """Return an object's texts; raise ``SpecError`` where it is missing, nothing where it may be."""
-        found = (self.secrets if kind == "secret" else self.config_maps).get(name)
-        if found is None and not optional:
+        texts = (self.secrets if kind == "secret" else self.config_maps).get(name)
+        if texts is None and not optional:
             raise SpecError(
                 f'{kind.lower()} "{name}" not found: the pod would wait with CreateContainerConfigError.',
                 remedy=f"Add the {kind} to the manifests, or correct its name.",
             )
-        return found or {}
+        return texts or {}
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ def environment(
         if not variable.source:
             values[variable.name] = expand(variable.value, values)
         else:
-            found = _from(variable, objects, fields)
-            values |= {} if found is None else {variable.name: found}
+            value = _from(variable, objects, fields)
+            values |= {} if value is None else {variable.name: value}
     return values
 
 

@@ -49,7 +49,7 @@ class Pod:
     def exec_target(self) -> Container:
         """The container that `kubectl exec deploy/NAME` without ``-c`` runs in."""
         wanted = self.annotations.get(_DEFAULT_CONTAINER)
-        return next((one for one in self.containers if one.name == wanted), self.containers[0])
+        return next((container for container in self.containers if container.name == wanted), self.containers[0])
 
     @property
     def fields(self) -> Mapping[str, str]:
@@ -119,8 +119,8 @@ def pod(
         name=resource.prefixed,
         namespace=resource.namespace,
         account=resource.prefixed,
-        init_containers=tuple(replace(one, mounts=(*one.mounts, *early)) for one in init),
-        containers=tuple(replace(one, mounts=(*one.mounts, *shared)) for one in servers),
+        init_containers=tuple(replace(container, mounts=(*container.mounts, *early)) for container in init),
+        containers=tuple(replace(container, mounts=(*container.mounts, *shared)) for container in servers),
         volumes=dict(_volumes(resource)),
         annotations={key: str(value) for key, value in annotations.items()},
         security_context=resource.mapping("services.securityContext"),
@@ -130,13 +130,13 @@ def pod(
 def services(document: Json, capabilities: Capabilities, *, openshift: bool = False) -> tuple[EmulatedService, ...]:
     """Return the Services of a FeatureStore, without that of metrics."""
     resource = Resource(document, capabilities, openshift=openshift)
-    found: list[EmulatedService] = []
+    emulated: list[EmulatedService] = []
     for server in resource.servers:
         tls = resource.tls_secret(server) is not None
         for name, port in server_commands.service_ports(resource, server).items():
             service = f"{resource.prefixed}-{name}"
-            found.append(EmulatedService(name, service, resource.namespace, 443 if tls else 80, port, tls))
-    return tuple(found)
+            emulated.append(EmulatedService(name, service, resource.namespace, 443 if tls else 80, port, tls))
+    return tuple(emulated)
 
 
 def cron_run(document: Json, capabilities: Capabilities, images: OperatorImages) -> CronRun:
@@ -144,7 +144,9 @@ def cron_run(document: Json, capabilities: Capabilities, images: OperatorImages)
     resource = Resource(document, capabilities)
     settings = resource.mapping("cronJob.containerConfigs")
     given = settings.get("commands")
-    commands = tuple(str(one) for one in given) if isinstance(given, list) and given else server_commands.CRON_DEFAULT
+    commands = (
+        tuple(str(command) for command in given) if isinstance(given, list) and given else server_commands.CRON_DEFAULT
+    )
     schedule = resource.get("cronJob.schedule")
     image = settings.get("image")
     return CronRun(

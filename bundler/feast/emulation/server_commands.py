@@ -48,15 +48,15 @@ def command(resource: Resource, server: str) -> tuple[str, ...]:
 
 
 def _workers(configs: Json) -> list[str]:
-    found = configs if isinstance(configs, dict) else {}
-    return [word for key, option in _WORKERS.items() if key in found for word in (option, str(found[key]))]
+    settings = configs if isinstance(configs, dict) else {}
+    return [word for key, option in _WORKERS.items() if key in settings for word in (option, str(settings[key]))]
 
 
 def _certificate(settings: Mapping[str, Json]) -> tuple[str, str]:
     tls = settings.get("tls")
     names = tls.get("secretKeyNames") if isinstance(tls, dict) else None
-    found = names if isinstance(names, dict) else {}
-    return str(found.get("tlsCrt") or "tls.crt"), str(found.get("tlsKey") or "tls.key")
+    keys = names if isinstance(names, dict) else {}
+    return str(keys.get("tlsCrt") or "tls.crt"), str(keys.get("tlsKey") or "tls.key")
 
 
 def _port(resource: Resource, server: str, name: str) -> int:

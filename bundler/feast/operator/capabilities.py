@@ -160,12 +160,12 @@ def _stores(since: dict[str, _Release], release: _Release) -> frozenset[str]:
     return frozenset(name for name, first in since.items() if release >= first)
 
 
-def differences(known: Capabilities, found: Capabilities) -> tuple[str, ...]:
+def differences(known: Capabilities, actual: Capabilities) -> tuple[str, ...]:
     """Return what a CRD has otherwise than expected, a line each: for a cluster whose operator is not the bundle's."""
     return tuple(
-        f"{field.name}: expected {_shown(getattr(known, field.name))}, found {_shown(getattr(found, field.name))}"
+        f"{field.name}: expected {_shown(getattr(known, field.name))}, found {_shown(getattr(actual, field.name))}"
         for field in fields(Capabilities)
-        if getattr(known, field.name) != getattr(found, field.name)
+        if getattr(known, field.name) != getattr(actual, field.name)
     )
 
 

@@ -32,10 +32,10 @@ class FeatureStoreCrd:
         for name in path.split("."):
             while node.get("type") == "array":
                 node = _mapping(node.get("items"))
-            found = _mapping(node.get("properties")).get(name)
-            if not isinstance(found, dict):
+            child = _mapping(node.get("properties")).get(name)
+            if not isinstance(child, dict):
                 return None
-            node = found
+            node = child
         return node
 
     def has(self, path: str) -> bool:
@@ -60,8 +60,8 @@ def find(documents: Iterable[Json], file: str) -> FeatureStoreCrd:
         SpecError: there is no such CRD, or it does not serve v1.
     """
     for document in documents:
-        if (found := of(document, file)) is not None:
-            return found
+        if (definition := of(document, file)) is not None:
+            return definition
     raise SpecError(
         f"{file}: holds no CustomResourceDefinition {NAME}.",
         remedy=f"Give the operator release's install.yaml, or the output of `kubectl get crd {NAME} -o yaml`.",
@@ -82,7 +82,7 @@ def _feature_store_crd(document: Json) -> dict[str, Json] | None:
     value = _mapping(document)
     items = value.get("items")
     if str(value.get("kind")).endswith("List") and isinstance(items, list):
-        return next((found for found in map(_feature_store_crd, items) if found is not None), None)
+        return next((definition for definition in map(_feature_store_crd, items) if definition is not None), None)
     name = _mapping(value.get("metadata")).get("name")
     return value if (value.get("kind"), name) == ("CustomResourceDefinition", NAME) else None
 

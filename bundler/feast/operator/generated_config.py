@@ -54,11 +54,11 @@ def generate(resource: Json, objects: Secrets, capabilities: Capabilities) -> di
 
 def differences(baked: Mapping[str, Json], generated: Mapping[str, Json]) -> tuple[str, ...]:
     """Return in what two configurations are not the same to Feast, a line each with both values."""
-    one, other = _normal(baked), _normal(generated)
+    in_image, in_cluster = _normal(baked), _normal(generated)
     return tuple(
-        f"{key}: feature_store.yaml has {one.get(key)!r}, the operator generates {other.get(key)!r}"
-        for key in sorted({*one, *other})
-        if one.get(key) != other.get(key)
+        f"{key}: feature_store.yaml has {in_image.get(key)!r}, the operator generates {in_cluster.get(key)!r}"
+        for key in sorted({*in_image, *in_cluster})
+        if in_image.get(key) != in_cluster.get(key)
     )
 
 

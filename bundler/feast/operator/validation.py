@@ -19,9 +19,9 @@ def problems(resource: Json, definition: crd.FeatureStoreCrd, *, old: Json = Non
     if kind:
         return kind
     defaulted = structural_schema.with_defaults(resource, definition.schema)
-    found = structural_schema.problems(defaulted, definition.schema)
-    if found:
-        return found  # rules over values of another type would only repeat the first complaint, worse
+    of_schema = structural_schema.problems(defaulted, definition.schema)
+    if of_schema:
+        return of_schema  # rules over values of another type would only repeat the first complaint, worse
     before = None if old is None else structural_schema.with_defaults(old, definition.schema)
     return cel.problems(defaulted, definition.schema, old=before)
 

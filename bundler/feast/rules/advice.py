@@ -34,8 +34,8 @@ class _Server:
     @property
     def env(self) -> Mapping[str, str]:
         rows = self.settings.get("env")
-        found = [row for row in (rows if isinstance(rows, list) else []) if isinstance(row, dict)]
-        return {str(row.get("name")): str(row.get("value", "(from elsewhere)")) for row in found}
+        variables = [row for row in (rows if isinstance(rows, list) else []) if isinstance(row, dict)]
+        return {str(row.get("name")): str(row.get("value", "(from elsewhere)")) for row in variables}
 
     @property
     def sources(self) -> frozenset[str]:
@@ -61,10 +61,10 @@ class _Subject:
     @property
     def servers(self) -> tuple[_Server, ...]:
         """The containers of the pod. An online server is made even where none is declared, unless it is disabled."""
-        found = {role: settings for role, path in _SERVERS if isinstance(settings := self.get(path), dict)}
-        if "online" not in found and self.get("services.onlineStore.disabled") is not True:
-            found["online"] = {}
-        return tuple(_Server(role, found[role]) for role, _ in _SERVERS if role in found)
+        by_role = {role: settings for role, path in _SERVERS if isinstance(settings := self.get(path), dict)}
+        if "online" not in by_role and self.get("services.onlineStore.disabled") is not True:
+            by_role["online"] = {}
+        return tuple(_Server(role, by_role[role]) for role, _ in _SERVERS if role in by_role)
 
     @property
     def without_init_containers(self) -> bool:

@@ -25,12 +25,12 @@ def differences(tenant: Tenant, resource: Json, objects: Mapping[str, Mapping[st
 
 def check(tenant: Tenant, resource: Json, objects: Mapping[str, Mapping[str, str]]) -> None:
     """Raise ``SpecError`` where the operator's file is authoritative and would silently mean something else."""
-    found = differences(tenant, resource, objects) if tenant.deployment.wiring == "operator" else ()
-    if found:
+    unlike = differences(tenant, resource, objects) if tenant.deployment.wiring == "operator" else ()
+    if unlike:
         raise SpecError(
             f"The operator cannot generate what {tenant.config.file} says, for {tenant.deployment.name}.",
             remedy="Use the wiring baked or mounted, or leave these settings out.",
-            details=found,
+            details=unlike,
         )
 
 

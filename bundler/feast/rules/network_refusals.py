@@ -29,7 +29,7 @@ def _of_ingress(tenant: Tenant) -> Iterator[str]:
         if name.partition("-")[0] not in tenant.servers:
             yield f"deployment.ingress.hosts.{name}: there is no such server. Add it to servers, or leave it out."
     hosts = list(ingress.hosts.values())
-    for host in sorted({one for one in hosts if hosts.count(one) > 1}):
+    for host in sorted({host_name for host_name in hosts if hosts.count(host_name) > 1}):
         yield f"deployment.ingress.hosts: {host} is named for two servers, and leads to one. Give each its own."
     if "registry-rest" in ingress.hosts and registry and not registry.rest_api:
         yield "deployment.ingress.hosts.registry-rest: needs servers: {registry: {restAPI: true}}."
@@ -42,8 +42,8 @@ def _of_policies(tenant: Tenant, stores: Stores) -> Iterator[str]:
     policies = deployment.network_policies
     if policies is None:
         return
-    found = (stores.online, stores.offline, stores.registry)
-    if not policies.stores and any(store and store.secret for store in found):
+    all_stores = (stores.online, stores.offline, stores.registry)
+    if not policies.stores and any(store and store.secret for store in all_stores):
         yield (
             "deployment.networkPolicies.stores: nothing is named, so no store could be reached. Name them, e.g. "
             "[{namespace: databases, ports: [5432, 6379]}]."

@@ -157,15 +157,15 @@ def _types(call: ast.Call) -> frozenset[str] | None:
     if value is None or (isinstance(value, ast.Constant) and value.value is None):
         return _EVERYTHING
     items = value.elts if isinstance(value, (ast.List, ast.Tuple)) else [value]
-    found: set[str] = set()
+    names: set[str] = set()
     for item in items:
         name = _name(item.value if isinstance(item, ast.Starred) else item)
         if name in _ALL_NAMES:
             return _EVERYTHING
         if name not in _EVERYTHING and name not in _PARENTS:
             return None
-        found |= {name} | _PARENTS.get(name, frozenset())
-    return frozenset(found)
+        names |= {name} | _PARENTS.get(name, frozenset())
+    return frozenset(names)
 
 
 def _name(node: ast.expr) -> str:

@@ -184,8 +184,8 @@ def _of_the_registry(tenant: Tenant) -> Iterator[str]:
         return
     authority = tenant.registry_authority
     config = tenant.config.registry
-    found = (tenant.config.registry_type, config.get("path"), config.get("cert"))
-    if found != ("remote", shared.address, authority.path if authority else None):
+    written = (tenant.config.registry_type, config.get("path"), config.get("cert"))
+    if written != ("remote", shared.address, authority.path if authority else None):
         lines = f"registry_type: remote, path: {shared.address}"
         lines += f", cert: {authority.path}" if authority else ""
         yield f"{tenant.config.place('registry')}: a tenant of the shared registry needs {{{lines}}}."

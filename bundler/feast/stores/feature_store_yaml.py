@@ -94,9 +94,11 @@ class FeatureStoreConfig:
 
     def children(self, name: str) -> Mapping[yaml_document.Path, Json]:
         """Return the types of the stores that a hybrid ``online_store`` or ``offline_store`` delegates to, by place."""
-        found = self.section(name).get(f"{name}s")
-        rows = enumerate(found) if isinstance(found, list) else ()
-        return {(name, f"{name}s", index, "type"): one.get("type") for index, one in rows if isinstance(one, dict)}
+        children = self.section(name).get(f"{name}s")
+        rows = enumerate(children) if isinstance(children, list) else ()
+        return {
+            (name, f"{name}s", index, "type"): child.get("type") for index, child in rows if isinstance(child, dict)
+        }
 
     def section(self, name: str) -> Mapping[str, Json]:
         """Return another section, empty where the file has none; a bare text stands for its type, as in Feast."""

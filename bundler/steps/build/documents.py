@@ -76,14 +76,14 @@ class BuildFacts:
         return {image.reference: image.pinned for image in self.images if image.reference != image.internal}
 
 
-def checked(subject: BuildFacts) -> ChecklistFacts:
+def checked(facts: BuildFacts) -> ChecklistFacts:
     """Render and check the manifests; they are in what is returned, which the checklist is written from.
 
     Raises:
         SpecError: the operator's own definition would refuse a manifest, or one names an image that the bundle does
             not bring.
     """
-    return _facts(subject, _manifests(subject))
+    return _facts(facts, _manifests(facts))
 
 
 def rehearsed(facts: ChecklistFacts, rehearsal: Report) -> ChecklistFacts:
@@ -111,51 +111,51 @@ def write(subject: BuildFacts, facts: ChecklistFacts) -> Mapping[str, bytes]:
     return {path: text.encode() for path, text in texts.items()}
 
 
-def _manifests(subject: BuildFacts) -> Mapping[str, ManifestFile]:
-    operator = subject.gathered.operator
+def _manifests(facts: BuildFacts) -> Mapping[str, ManifestFile]:
+    operator = facts.gathered.operator
     install = operator.manifest
     if install is not None:
-        install, _ = references.relocate_text(install, subject.sources)
-    main = _baked(subject, subject.servers[0])
-    own = {server.tenant: _baked(subject, server) for server in subject.servers if server.tenant is not None}
-    spec, known = subject.project.spec, operator.capabilities
+        install, _ = references.relocate_text(install, facts.sources)
+    main = _baked(facts, facts.servers[0])
+    own = {server.tenant: _baked(facts, server) for server in facts.servers if server.tenant is not None}
+    spec, known = facts.project.spec, operator.capabilities
     return manifests.render(spec, main.config, main.images, known, install, own=own)
 
 
-def _baked(subject: BuildFacts, server: BakedServer) -> Baked:
-    images = DeploymentImages(subject.pinned_server(server), subject.pinned(gather.KUBECTL), wiring.REPO_FOLDER)
+def _baked(facts: BuildFacts, server: BakedServer) -> Baked:
+    images = DeploymentImages(facts.pinned_server(server), facts.pinned(gather.KUBECTL), wiring.REPO_FOLDER)
     return Baked(server.repo.config, images)
 
 
-def _mirrors(subject: BuildFacts) -> Mapping[str, str]:
-    found = {ImageRef.parse(source): ImageRef.parse(internal) for source, internal in subject.sources.items()}
-    return mirror_config.files(found, subject.project.spec.name) if found else {}
+def _mirrors(facts: BuildFacts) -> Mapping[str, str]:
+    mirrored = {ImageRef.parse(source): ImageRef.parse(internal) for source, internal in facts.sources.items()}
+    return mirror_config.files(mirrored, facts.project.spec.name) if mirrored else {}
 
 
-def _bills(subject: BuildFacts) -> Iterator[tuple[str, str]]:
+def _bills(facts: BuildFacts) -> Iterator[tuple[str, str]]:
     """Yield file name and CycloneDX text for each feature server on each platform."""
-    for server in subject.servers:
+    for server in facts.servers:
         name = server.internal.repository.rpartition("/")[2]
         for platform, image in server.images.items():
-            yield f"{name}-{platform.os}-{platform.architecture}.cdx.json", _bill(subject, server, platform, image)
+            yield f"{name}-{platform.os}-{platform.architecture}.cdx.json", _bill(facts, server, platform, image)
 
 
-def _bill(subject: BuildFacts, server: BakedServer, platform: Platform, image: Image) -> str:
-    repo, held = server.repo, subject.gathered.bases[platform].contents
-    row = next(row for row in subject.lock.platforms if row.platform == str(platform))
+def _bill(facts: BuildFacts, server: BakedServer, platform: Platform, image: Image) -> str:
+    repo, held = server.repo, facts.gathered.bases[platform].contents
+    row = next(row for row in facts.lock.platforms if row.platform == str(platform))
     baked = sbom.BakedImage(
         reference=server.internal,
         digest=image.descriptor.digest,
         platform=platform,
-        created=subject.created,
+        created=facts.created,
         tool="bundler",
         tool_version=__version__,
         # What others put into a base beside its packages, or packages of another kind (UBI's), is not known.
-        complete=subject.project.spec.base.debian is not None,
+        complete=facts.project.spec.base.debian is not None,
     )
     packages = [sbom.PythonPackage(wheel.name, wheel.version, wheel.filename, wheel.sha256) for wheel in row.installed]
     packages += [sbom.PythonPackage(name, version) for name, version in held.distributions.items()]
-    in_image = subject.engine_work.held(platform, held) if subject.engine_work else held.debian_packages
+    in_image = facts.engine_work.held(platform, held) if facts.engine_work else held.debian_packages
     suite, distribution = held.os_release.get("VERSION_CODENAME", ""), held.os_release.get("ID", "debian")
     debian = [
         sbom.DebianPackage(name, version, platform.debian_architecture, suite, distribution)
@@ -166,61 +166,59 @@ def _bill(subject: BuildFacts, server: BakedServer, platform: Platform, image: I
     return sbom.cyclonedx(baked, python=packages, debian=debian, repo=described)
 
 
-def _facts(subject: BuildFacts, emitted: Mapping[str, ManifestFile]) -> ChecklistFacts:
-    spec, lock = subject.project.spec, subject.lock
+def _facts(build: BuildFacts, emitted: Mapping[str, ManifestFile]) -> ChecklistFacts:
+    spec, lock = build.project.spec, build.lock
     base = spec.base.image or f"debian:{spec.base.debian}"
-    held = {str(platform): len(found.contents.distributions) for platform, found in subject.gathered.bases.items()}
+    held = {str(platform): len(unpacked.contents.distributions) for platform, unpacked in build.gathered.bases.items()}
     return ChecklistFacts(
         name=spec.name,
         version=spec.version,
-        created=subject.created,
+        created=build.created,
         tool=TOOL,
         feast_version=spec.feast.version,
         registry=relocation.prefix(spec.registry),
         base=f"{base} ({', '.join(row.base_digest for row in lock.platforms)})",
         lock=lock.digest,
-        signed=subject.signed,
+        signed=build.signed,
         repos=tuple(
-            RepoFacts(
-                len(server.repo.files), server.repo.fingerprint, wiring.REPO_FOLDER, subject.pinned_server(server)
-            )
-            for server in subject.servers
+            RepoFacts(len(server.repo.files), server.repo.fingerprint, wiring.REPO_FOLDER, build.pinned_server(server))
+            for server in build.servers
         ),
         operator=OperatorFacts(spec.operator.version, spec.operator.preinstalled),
         python=tuple(
             PythonFacts(row.platform, row.python, len(row.installed), held[row.platform]) for row in lock.platforms
         ),
-        images=subject.images,
+        images=build.images,
         manifests=emitted,
-        checks=_checks(subject, emitted),
+        checks=_checks(build, emitted),
         notes=(f"Python versions that nobody asked for by name are those of {lock.constraints}.",),
     )
 
 
-def _checks(subject: BuildFacts, emitted: Mapping[str, ManifestFile]) -> tuple[Finding, ...]:
-    operator = subject.gathered.operator
+def _checks(facts: BuildFacts, emitted: Mapping[str, ManifestFile]) -> tuple[Finding, ...]:
+    operator = facts.gathered.operator
     resources = [
         document for path, file in emitted.items() if path.endswith("featurestore.yaml") for document in file.documents
     ]
-    internal = [name for image in subject.images for name in (image.internal, image.pinned)]
-    found = [*subject.imported, image_check.check(emitted.values(), internal)]
+    internal = [name for image in facts.images for name in (image.internal, image.pinned)]
+    findings = [*facts.imported, image_check.check(emitted.values(), internal)]
     for resource in resources:
-        found += [lint.accepted(resource, operator.crd)] if operator.crd is not None else []
-        found += advice.advise(resource, operator.capabilities)
-        found.append(feast_releases.offline_server(resource, subject.project.spec.feast.version))
-    spec = subject.project.spec
-    for repo in (server.repo for server in subject.servers):
-        found.append(permissions.coverage(repo.sources(), repo.config.auth))
-        found.append(permissions.policies(repo.sources(), repo.config.auth))
-        found.append(feast_releases.mysql_registry(repo.config, spec.feast.version))
-    found.append(kubectl_image.platforms(spec.deployment.cron_job.kubectl.image, spec.target_platforms))
-    found += [delta.finding(subject.base, relocation.prefix(subject.project.spec.registry))] if subject.base else []
-    _refuse_failed(found, "What would be emitted does not work on the cluster.")
-    return tuple(found)
+        findings += [lint.accepted(resource, operator.crd)] if operator.crd is not None else []
+        findings += advice.advise(resource, operator.capabilities)
+        findings.append(feast_releases.offline_server(resource, facts.project.spec.feast.version))
+    spec = facts.project.spec
+    for repo in (server.repo for server in facts.servers):
+        findings.append(permissions.coverage(repo.sources(), repo.config.auth))
+        findings.append(permissions.policies(repo.sources(), repo.config.auth))
+        findings.append(feast_releases.mysql_registry(repo.config, spec.feast.version))
+    findings.append(kubectl_image.platforms(spec.deployment.cron_job.kubectl.image, spec.target_platforms))
+    findings += [delta.finding(facts.base, relocation.prefix(facts.project.spec.registry))] if facts.base else []
+    _refuse_failed(findings, "What would be emitted does not work on the cluster.")
+    return tuple(findings)
 
 
-def _refuse_failed(found: Sequence[Finding], problem: str) -> None:
-    failed = [finding for finding in found if finding.status is Status.FAIL]
+def _refuse_failed(findings: Sequence[Finding], problem: str) -> None:
+    failed = [finding for finding in findings if finding.status is Status.FAIL]
     if failed:
         details = tuple(
             f"{finding.title}: {line}" for finding in failed for line in (*finding.evidence, finding.remedy)

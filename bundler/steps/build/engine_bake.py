@@ -160,10 +160,13 @@ class EngineBuilder:
         """Compare what the image's Python finds with the lock."""
         contents = base_image.contents(image, self.store, progress=self.progress)
         self.work.contents[job.platform] = contents
-        found = contents.distributions
-        expected = {**job.base.contents.distributions, **{one.name: one.version for one in job.row.installed}}
-        wrong = [f"- {name} {version}" for name, version in expected.items() if found.get(name) != version]
-        wrong += [f"+ {name} {version}" for name, version in found.items() if expected.get(name) != version]
+        installed = contents.distributions
+        expected = {
+            **job.base.contents.distributions,
+            **{package.name: package.version for package in job.row.installed},
+        }
+        wrong = [f"- {name} {version}" for name, version in expected.items() if installed.get(name) != version]
+        wrong += [f"+ {name} {version}" for name, version in installed.items() if expected.get(name) != version]
         if wrong:
             raise VerificationError(
                 "The engine's image has other Python packages than the lock (- locked, + found).",
@@ -216,7 +219,10 @@ def _check_config(made: ImageConfig, expected: ImageConfig) -> None:
         ("labels", _own_labels(made), dict(expected.labels)),
     ]
     wrong = tuple(
-        line for what, one, other in pairs if one != other for line in (f"- {what} {other}", f"+ {what} {one}")
+        line
+        for field, actual, wanted in pairs
+        if actual != wanted
+        for line in (f"- {field} {wanted}", f"+ {field} {actual}")
     )
     if wrong:
         raise VerificationError(

@@ -103,9 +103,9 @@ def files(texts: Mapping[str, str], job: BuildJob, store: BlobStore) -> Iterator
         "tools": job.row.tools,
     }
     for folder, locked in folders.items():
-        for one in locked:
-            digest = Digest(one.sha256)
-            yield ContextFile(f"{folder}/{one.filename}", one.size, partial(store.open, digest), digest)
+        for package in locked:
+            digest = Digest(package.sha256)
+            yield ContextFile(f"{folder}/{package.filename}", package.size, partial(store.open, digest), digest)
     for file in job.repo.files:
         yield ContextFile(
             f"feature_repo/{file.path}",

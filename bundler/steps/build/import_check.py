@@ -32,11 +32,11 @@ _TIMEOUT: Final = 600.0  # seconds; the first import of everything takes half a 
 
 def wanted(project: Project) -> Mapping[str | None, frozenset[Import]]:
     """Return what images must be able to import, by whose feature repo is in them (None: the bundle's)."""
-    found: dict[str | None, frozenset[Import]] = {}
+    imports: dict[str | None, frozenset[Import]] = {}
     for need in project.needs():
         needed = imports_for(need.config, auth=need.auth, engine=need.engine)
-        found[need.owner] = found.get(need.owner, frozenset()) | needed
-    return found
+        imports[need.owner] = imports.get(need.owner, frozenset()) | needed
+    return imports
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,10 @@ class _Trial:
     @property
     def key(self) -> str:
         """What the outcome depends on."""
-        asked = [str(Digest.of(_probe().encode())), *(f"{one.how} {one.name}" for one in self.needed)]
+        asked = [
+            str(Digest.of(_probe().encode())),
+            *(f"{need.how} {need.name}" for need in self.needed),
+        ]
         environment = Digest.of(json.dumps(dict(self.environment), sort_keys=True).encode())
         return " ".join((*(str(layer.diff_id) for layer in self.layers), str(environment), *asked))
 
@@ -85,12 +88,12 @@ def run(
         ToolFailedError: the image could not be unpacked, or its Python does not run.
     """
     needed = wanted(project)
-    shared = tuple(sorted({one for every in needed.values() for one in every if not one.is_own}))
+    shared = tuple(sorted({need for every in needed.values() for need in every if not need.is_own}))
     trials: list[_Trial] = []
     for platform, base in bases.items():
         trials.append(_Trial(platform, servers[0].images[platform], base, shared))
         for server in servers:
-            own = tuple(sorted(one for one in needed.get(server.tenant, ()) if one.is_own))
+            own = tuple(sorted(need for need in needed.get(server.tenant, ()) if need.is_own))
             trials += [_Trial(platform, server.images[platform], base, own, with_repo=True)] if own else []
     return tuple(_checked(trial, store, progress) for trial in trials)
 
@@ -101,7 +104,7 @@ def _checked(trial: _Trial, store: BlobStore, progress: Progress) -> Finding:
             return _not_tried(trial.platform, reason)
         failures = _tried(trial, store, progress)
         pairs = zip(trial.needed, failures, strict=True)
-        lines = [f"{trial.platform}: {one.what}: {failure}" for one, failure in pairs if failure]
+        lines = [f"{trial.platform}: {need.what}: {failure}" for need, failure in pairs if failure]
         if lines:
             raise SpecError(
                 "The image cannot import what the deployment needs.",
@@ -109,7 +112,10 @@ def _checked(trial: _Trial, store: BlobStore, progress: Progress) -> Finding:
                 details=tuple(lines),
             )
         store.remember(_RECORD, trial.key, "passed")
-    evidence = (f"{trial.platform}: tried in the image", *(f"{one.what}: {one.name}" for one in trial.needed))
+    evidence = (
+        f"{trial.platform}: tried in the image",
+        *(f"{need.what}: {need.name}" for need in trial.needed),
+    )
     return Finding(_CHECK, _TITLE, Status.PASS, evidence)
 
 
@@ -123,7 +129,7 @@ def _tried(trial: _Trial, store: BlobStore, progress: Progress) -> tuple[str, ..
     python = trial.base.contents.python
     if python is None:
         raise AssertionError("the lock was made for a base that has Python")
-    question = json.dumps([[one.how, one.name] for one in trial.needed])
+    question = json.dumps([[need.how, need.name] for need in trial.needed])
     command = [python.executable, "-B", "-W", "ignore", "-c", _probe(), question]
     with progress.task("Importing in the image", total=2) as task:
         task.note("unpacking")
@@ -142,7 +148,11 @@ def _answer(output: str, count: int) -> tuple[str, ...]:
         failures = json.loads(output.splitlines()[-1])
     except (IndexError, ValueError):
         failures = None
-    if not isinstance(failures, list) or len(failures) != count or not all(isinstance(one, str) for one in failures):
+    if (
+        not isinstance(failures, list)
+        or len(failures) != count
+        or not all(isinstance(failure, str) for failure in failures)
+    ):
         raise ToolFailedError(
             "The image's Python did not answer what it can import.", details=tuple(output.splitlines())
         )

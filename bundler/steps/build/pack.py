@@ -189,17 +189,17 @@ def describe(images_to_pack: Sequence[ImageToPack], store: BlobStore) -> Describ
 
     images, blobs, layers, problems = [], dict[Digest, int](), set[Digest](), list[str]()
     for image in images_to_pack:
-        found = graph.below(image.root, read)
-        problems += [f"{image.reference}: {problem}" for problem in found.problems]
-        blobs |= {blob.digest: blob.size for blob in found.blobs}
-        layers |= found.layers
+        below = graph.below(image.root, read)
+        problems += [f"{image.reference}: {problem}" for problem in below.problems]
+        blobs |= {blob.digest: blob.size for blob in below.blobs}
+        layers |= below.layers
         images.append(
             BundledImage(
                 image.reference,
                 image.role,
                 replace(image.root, annotations={}),
-                tuple(sorted(found.platforms)),
-                found.size,
+                tuple(sorted(below.platforms)),
+                below.size,
                 image.internal,
                 image.source_digest if image.source_digest != image.root.digest else None,
             )

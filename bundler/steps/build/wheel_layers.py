@@ -84,7 +84,7 @@ def build(
             f"Install python{version} to have it."
         )
     stop = Event()
-    jobs = [_Job(part, target, epoch, requested, interpreter, stop) for part in group(wheels, requested)]
+    jobs = [_Job(wheel_group, target, epoch, requested, interpreter, stop) for wheel_group in group(wheels, requested)]
     with (
         progress.task("Baking Python packages into layers", total=sum(len(job.group.wheels) for job in jobs)) as task,
         ThreadPoolExecutor(_THREADS) as threads,

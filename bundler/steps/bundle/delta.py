@@ -54,8 +54,8 @@ def _brought(bundle: Bundle) -> Iterator[tuple[Digest, LeftOut]]:
 
 def left_to(base: BaseBundle, layers: Collection[Digest]) -> BaseBundle | None:
     """Return what is left to a base, None for nothing: layers alone, so that a delta still tells all of its images."""
-    found = base.only(layers)
-    return found if found.blobs else None
+    shared = base.only(layers)
+    return shared if shared.blobs else None
 
 
 def finding(base: BaseBundle, registry: str) -> Finding:

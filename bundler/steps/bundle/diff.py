@@ -142,10 +142,10 @@ class Difference:
             "old": self.old.to_json(),
             "new": self.new.to_json(),
             "identical": self.old.digest == self.new.digest,
-            "images": [one.to_json() for one in self.images],
-            "packages": {bill: [one.to_json() for one in changes] for bill, changes in self.packages.items()},
-            "texts": [one.to_json() for one in self.texts],
-            "files": [one.to_json() for one in self.files],
+            "images": [entry.to_json() for entry in self.images],
+            "packages": {bill: [entry.to_json() for entry in changes] for bill, changes in self.packages.items()},
+            "texts": [entry.to_json() for entry in self.texts],
+            "files": [entry.to_json() for entry in self.files],
             "blobs": len(blobs),
             "blobsSize": sum(blobs.values()),
             "newBlobs": len(fresh),
@@ -161,14 +161,14 @@ def run(old: Path, new: Path) -> Difference:
         UsageError: there is no such file.
         VerificationError: one is no bundle, or a file that was read is not what its ``bundle.json`` says.
     """
-    with Bundle.open(old) as one, Bundle.open(new) as other:
-        pairs = tuple(_pairs(one.manifest, other.manifest))
+    with Bundle.open(old) as old_bundle, Bundle.open(new) as new_bundle:
+        pairs = tuple(_pairs(old_bundle.manifest, new_bundle.manifest))
         return Difference(
-            _side(one),
-            _side(other),
-            images=_changes(_images(one.manifest), _images(other.manifest)),
-            packages=dict(_packages(one, other, pairs)),
-            texts=tuple(_texts(one, other, pairs)),
+            _side(old_bundle),
+            _side(new_bundle),
+            images=_changes(_images(old_bundle.manifest), _images(new_bundle.manifest)),
+            packages=dict(_packages(old_bundle, new_bundle, pairs)),
+            texts=tuple(_texts(old_bundle, new_bundle, pairs)),
             files=tuple(
                 Change(path, _digest(before), _digest(after))
                 for path, before, after in pairs
@@ -197,11 +197,11 @@ def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[Change, ..
 
 def _images(manifest: BundleManifest) -> dict[str, str]:
     """Return each image's name without registry and tag -> tags and digests that it has there."""
-    found: dict[str, list[str]] = {}
+    by_name: dict[str, list[str]] = {}
     for image in manifest.images:
         name, pinned = _named(manifest, image)
-        found.setdefault(name, []).append(pinned)
-    return {name: ", ".join(sorted(pinned)) for name, pinned in found.items()}
+        by_name.setdefault(name, []).append(pinned)
+    return {name: ", ".join(sorted(pinned)) for name, pinned in by_name.items()}
 
 
 def _named(manifest: BundleManifest, image: BundledImage) -> tuple[str, str]:
@@ -225,11 +225,13 @@ def _shown(old: Mapping[str, Component], new: Mapping[str, Component]) -> Iterat
     """Yield what is not the same in two bills: by version, or by what else tells them apart where that is the same."""
     nothing = Component("", "")
     for name in sorted(old.keys() | new.keys()):
-        one, other = old.get(name, nothing), new.get(name, nothing)
-        if one.version != other.version:
-            yield Change(name, one.version, other.version)
-        elif one != other:
-            yield Change(name, f"{one.version} {one.identity}".strip(), f"{other.version} {other.identity}".strip())
+        before, after = old.get(name, nothing), new.get(name, nothing)
+        if before.version != after.version:
+            yield Change(name, before.version, after.version)
+        elif before != after:
+            yield Change(
+                name, f"{before.version} {before.identity}".strip(), f"{after.version} {after.identity}".strip()
+            )
 
 
 def _bill(bundle: Bundle, entry: FileEntry | None) -> Mapping[str, Component]:

@@ -50,11 +50,13 @@ def check_metadata(bundle: Bundle) -> None:
             not listed; every difference is a line of the details.
     """
     listed = {entry.path: entry for entry in bundle.manifest.files}
-    found = bundle.members
-    problems = [f"{path}: missing" for path in listed.keys() - found.keys()]
-    problems += [f"{path}: not listed in {layout.MANIFEST}" for path in found.keys() - listed.keys() - layout.UNLISTED]
-    for path in sorted(listed.keys() & found.keys()):
-        entry, member = listed[path], found[path]
+    members = bundle.members
+    problems = [f"{path}: missing" for path in listed.keys() - members.keys()]
+    problems += [
+        f"{path}: not listed in {layout.MANIFEST}" for path in members.keys() - listed.keys() - layout.UNLISTED
+    ]
+    for path in sorted(listed.keys() & members.keys()):
+        entry, member = listed[path], members[path]
         if member.size != entry.size:
             problems.append(f"{path}: {entry.size} bytes expected, {member.size} seen")
         elif (named := layout.blob_digest(path)) is not None:
@@ -74,9 +76,9 @@ def _checksums(bundle: Bundle) -> list[str]:
     digests = {entry.path: entry.digest for entry in bundle.manifest.files}
     digests[layout.MANIFEST] = _digest(bundle, layout.MANIFEST)
     expected = {f"{digest.hex}  {path}" for path, digest in digests.items()}
-    said = bundle.read(layout.CHECKSUMS).decode("ascii", "backslashreplace").removesuffix("\n").split("\n")
-    problems = [f"{layout.CHECKSUMS}: not true: {line[:200]}" for line in said if line not in expected]
-    return problems + [f"{layout.CHECKSUMS}: lacks the line: {line}" for line in expected.difference(said)]
+    lines = bundle.read(layout.CHECKSUMS).decode("ascii", "backslashreplace").removesuffix("\n").split("\n")
+    problems = [f"{layout.CHECKSUMS}: not true: {line[:200]}" for line in lines if line not in expected]
+    return problems + [f"{layout.CHECKSUMS}: lacks the line: {line}" for line in expected.difference(lines)]
 
 
 def _digest(bundle: Bundle, path: str) -> Digest:
@@ -104,15 +106,15 @@ def _open(bundle: Bundle, image: BundledImage) -> OpenedImage:
             )
         return content
 
-    found = graph.below(image.root, read)
-    if found.problems:
+    below = graph.below(image.root, read)
+    if below.problems:
         raise VerificationError(
             f"The image {image.reference} in the bundle {bundle.path} has a manifest that cannot be used.",
             remedy="Build the bundle again.",
-            details=found.problems,
+            details=below.problems,
         )
     left_out = bundle.manifest.left_out
-    for descriptor in found.blobs:
+    for descriptor in below.blobs:
         digest = descriptor.digest
         seen = (left_out.get(digest) or bundle.blob(digest)).size
         if seen != descriptor.size:
@@ -121,9 +123,9 @@ def _open(bundle: Bundle, image: BundledImage) -> OpenedImage:
                 f"the image {image.reference} says {descriptor.size}.",
                 remedy=_REMEDY,
             )
-    blobs = found.contents
+    blobs = below.contents
     extents = {blob.digest: bundle.blob(blob.digest).extents for blob in blobs if blob.digest not in left_out}
-    return OpenedImage(image, found.manifests, blobs, extents)
+    return OpenedImage(image, below.manifests, blobs, extents)
 
 
 def require_whole(bundle: Bundle) -> None:
@@ -178,5 +180,5 @@ def name(image: OpenedImage, registry: str, destination: Destination) -> NamedIm
             remedy="Build the bundle again.",
         ) from error
     tag = target.tag or f"sha256-{image.image.root.digest.short}"
-    path = "/".join(part for part in (destination.prefix, target.repository) if part)
+    path = "/".join(segment for segment in (destination.prefix, target.repository) if segment)
     return NamedImage(image, replace(target, registry=destination.host, repository=path, tag=tag, digest=None))

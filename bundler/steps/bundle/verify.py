@@ -64,8 +64,8 @@ def check(
     """
     manifest, unreadable = _manifest(bundle)
     structure = list(_structure(bundle, manifest))  # reads every header: what is known is complete only after it
-    found = archive_digests.compute(bundle, bundle.known, progress) if hashed is None else hashed
-    seen = _Seen(bundle, manifest, bundle.known, found)
+    hashes = archive_digests.compute(bundle, bundle.known, progress) if hashed is None else hashed
+    seen = _Seen(bundle, manifest, bundle.known, hashes)
     trust = [*unreadable, *_signature(seen, public_key)]
     files = [*structure, *_files(seen), *_checksums(seen)]
     sections = [Section("Trust", tuple(trust)), Section("Files", tuple(files))]
@@ -93,11 +93,11 @@ def _volumes(bundle: Bundle) -> Iterator[Finding]:
         return
     written_as = {digest: name for name, digest in listed.items()}
     try:
-        found = archive_digests.of_volumes(bundle)
+        digests = archive_digests.of_volumes(bundle)
     except OSError as error:  # a failing disk or stick
         yield _fault("volumes", "A volume cannot be read", str(error.strerror))
         return
-    for volume, digest in zip(bundle.volumes.files, found, strict=True):
+    for volume, digest in zip(bundle.volumes.files, digests, strict=True):
         name = volume.path.name
         if listed.get(name) != digest:
             other = written_as.get(digest)
@@ -124,8 +124,8 @@ def _structure(bundle: Bundle, manifest: BundleManifest | None) -> Iterator[Find
     for fault in faults:
         yield _fault("structure", "The tar is damaged", fault)
     if not faults:
-        found = f"{len(bundle.known)} files in {bundle.size} bytes, in order, each once, nothing else, a proper end"
-        yield Finding("structure", "The tar is whole", Status.PASS, (found,))
+        evidence = f"{len(bundle.known)} files in {bundle.size} bytes, in order, each once, nothing else, a proper end"
+        yield Finding("structure", "The tar is whole", Status.PASS, (evidence,))
 
 
 def _walk(bundle: Bundle, manifest: BundleManifest | None) -> Iterator[str]:
@@ -156,10 +156,10 @@ def _files(seen: _Seen) -> Iterator[Finding]:
     yield from faults
     if seen.manifest and not faults:
         count, size = len(seen.manifest.files), sum(entry.size for entry in seen.manifest.files)
-        found = (
+        evidence = (
             f"{count} files, {size} bytes: each has the digest that {layout.MANIFEST} says, none is missing or extra"
         )
-        yield Finding("files", "Every file is what it was", Status.PASS, (found,))
+        yield Finding("files", "Every file is what it was", Status.PASS, (evidence,))
 
 
 def _unreadable(seen: _Seen) -> Iterator[Finding]:
@@ -215,8 +215,8 @@ def _checksums(seen: _Seen) -> Iterator[Finding]:
     for fault in faults:
         yield _fault("checksums", f"{layout.CHECKSUMS} does not fit the files", fault)
     if not faults:
-        found = f"{len(sums)} lines, each fits; it covers every file but itself and the signature"
-        yield Finding("checksums", f"{layout.CHECKSUMS} fits the files", Status.PASS, (found,))
+        evidence = f"{len(sums)} lines, each fits; it covers every file but itself and the signature"
+        yield Finding("checksums", f"{layout.CHECKSUMS} fits the files", Status.PASS, (evidence,))
 
 
 def parse_checksums(content: bytes) -> Mapping[str, Digest]:

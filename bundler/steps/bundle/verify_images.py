@@ -22,10 +22,10 @@ def check(bundle: Bundle, manifest: BundleManifest) -> Iterator[Finding]:
     """Yield a finding for each image and fault. Digests of layers are computed elsewhere, with those of all files."""
     yield from _layout(bundle)
     named = {image.layout_name: image.root for image in manifest.images}
-    found, problem = _roots(bundle)
-    if problem or found != named:
+    indexed, problem = _roots(bundle)
+    if problem or indexed != named:
         details = [
-            f"{name}: {named.get(name, _NONE)} and {found.get(name, _NONE)}" for name in _differing(named, found)
+            f"{name}: {named.get(name, _NONE)} and {indexed.get(name, _NONE)}" for name in _differing(named, indexed)
         ]
         yield _fault(f"{layout.INDEX} names other images than {layout.MANIFEST}", *([problem] if problem else details))
     reached: set[Digest] = set()
@@ -68,8 +68,8 @@ def _roots(bundle: Bundle) -> tuple[Mapping[str, Descriptor], str]:
         return {}, str(error)
 
 
-def _differing(one: Mapping[str, Descriptor], other: Mapping[str, Descriptor]) -> list[str]:
-    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+def _differing(expected: Mapping[str, Descriptor], indexed: Mapping[str, Descriptor]) -> list[str]:
+    return sorted(name for name in expected.keys() | indexed.keys() if expected.get(name) != indexed.get(name))
 
 
 def _image(bundle: Bundle, image: BundledImage, reached: set[Digest], left_out: Mapping[Digest, LeftOut]) -> Finding:
@@ -81,17 +81,18 @@ def _image(bundle: Bundle, image: BundledImage, reached: set[Digest], left_out: 
             raise ValueError(f"{descriptor.digest} is too large for a document")
         return bundle.read(path)
 
-    found = graph.below(image.root, read)
-    reached.update(blob.digest for blob in found.blobs)
-    problems = [*found.problems, *_sizes(bundle, found.blobs, left_out)]
-    if not problems and found.size != image.size:
-        problems.append(f"its blobs have {found.size} bytes, {layout.MANIFEST} says {image.size}")
-    if not problems and sorted(found.platforms) != sorted(image.platforms):
-        problems.append(f"it is for {_names(found.platforms)}, {layout.MANIFEST} says {_names(image.platforms)}")
+    below = graph.below(image.root, read)
+    reached.update(blob.digest for blob in below.blobs)
+    problems = [*below.problems, *_sizes(bundle, below.blobs, left_out)]
+    if not problems and below.size != image.size:
+        problems.append(f"its blobs have {below.size} bytes, {layout.MANIFEST} says {image.size}")
+    if not problems and sorted(below.platforms) != sorted(image.platforms):
+        problems.append(f"it is for {_names(below.platforms)}, {layout.MANIFEST} says {_names(image.platforms)}")
     if problems:
         return _fault(f"The image {image.reference} is not complete", *dict.fromkeys(problems))
-    facts = f"{image.root.digest}: {len(found.blobs)} blobs, {found.size} bytes, for {_names(found.platforms)}"
-    if elsewhere := sum(blob.digest in left_out for blob in found.blobs):
+    facts = f"{image.root.digest}: {len(below.blobs)} blobs, {below.size} bytes, for "
+    facts += _names(below.platforms)
+    if elsewhere := sum(blob.digest in left_out for blob in below.blobs):
         facts += f"; {elsewhere} of the blobs are those of the base"
     return Finding("images", f"The image {image.reference} is complete", Status.PASS, (facts,))
 

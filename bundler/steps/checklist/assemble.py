@@ -35,7 +35,9 @@ def assemble(facts: ChecklistFacts) -> tuple[Report, Cover]:
     if facts.checks:
         sections.append(Section("Checks that the build ran", facts.checks))
     if facts.rehearsal:
-        titled = (replace(one, title=f"{facts.rehearsal.title}: {one.title}") for one in facts.rehearsal.sections)
+        titled = (
+            replace(section, title=f"{facts.rehearsal.title}: {section.title}") for section in facts.rehearsal.sections
+        )
         sections += titled
     sections.append(Section("Afterwards", tuple(_afterwards(facts, emitted))))
     return Report(f"Air-gapped checklist: {facts.name} {facts.version}", tuple(sections)), _cover(facts, emitted)

@@ -89,8 +89,8 @@ class Emitted:
     @property
     def pull_secrets(self) -> tuple[tuple[str, str], ...]:
         """Namespace and name of all pull secrets, each once."""
-        found = [(account.namespace, name) for account in self.accounts for name in account.pull_secrets]
-        return tuple(dict.fromkeys(found))
+        named = [(account.namespace, name) for account in self.accounts for name in account.pull_secrets]
+        return tuple(dict.fromkeys(named))
 
     @classmethod
     def read(cls, manifests: Mapping[str, ManifestFile]) -> Emitted:
@@ -122,12 +122,12 @@ def _store(path: str, store: KubeObject) -> EmittedStore:
     )
 
 
-def _uses(part: KubeObject, where: str) -> Iterator[Use]:
-    image = part.get("image")
+def _uses(fragment: KubeObject, where: str) -> Iterator[Use]:
+    image = fragment.get("image")
     if isinstance(image, str):
-        yield Use(where, image, part.text("imagePullPolicy"))
-    for key in part.content:
-        yield from _uses(part.inner(key), f"{where}.{key}")
+        yield Use(where, image, fragment.text("imagePullPolicy"))
+    for key in fragment.content:
+        yield from _uses(fragment.inner(key), f"{where}.{key}")
 
 
 def _secret(path: str, secret: KubeObject) -> SecretTemplate:

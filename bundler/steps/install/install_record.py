@@ -24,7 +24,7 @@ class InstallRecord:
     def without(self, plan: InstallPlan) -> tuple[KubeObject, ...]:
         """Return the objects that a plan does not have, last applied first."""
         planned = {resource.identity for resource in plan.of_stores}
-        gone = [one for one in self.objects if one.identity not in planned and one.kind not in _KEPT]
+        gone = [applied for applied in self.objects if applied.identity not in planned and applied.kind not in _KEPT]
         return tuple(reversed(gone))
 
 
@@ -42,7 +42,9 @@ def find(kubectl: Kubectl, release: Release) -> InstallRecord | None:
     objects = [_object(line) for line in data.get("objects", "").splitlines()]
     # A record that somebody edited deletes nothing outside of the bundle's namespaces.
     namespaces = release.plan.store_namespaces
-    return InstallRecord(data.get("digest", ""), tuple(one for one in objects if one and one.namespace in namespaces))
+    return InstallRecord(
+        data.get("digest", ""), tuple(recorded for recorded in objects if recorded and recorded.namespace in namespaces)
+    )
 
 
 def _object(line: str) -> KubeObject | None:

@@ -28,10 +28,10 @@ def _merged(kubectl: Kubectl, account: KubeObject) -> KubeObject:
         live = kubectl.get("serviceaccounts", account.name, account.namespace)
     except ForbiddenError:  # the right to apply an account may come without the right to read it
         return account
-    ours, theirs = account.items(_KEY), live.items(_KEY) if live else ()
+    wanted, present = account.items(_KEY), live.items(_KEY) if live else ()
     prefix = f"{account.name}-dockercfg-"
-    added = [row for row in theirs if isinstance(row, dict) and str(row.get("name")).startswith(prefix)]
+    added = [row for row in present if isinstance(row, dict) and str(row.get("name")).startswith(prefix)]
     if not added:
         return account
-    together = [row for row in theirs if row in added or row in ours]
-    return account.replaced(**{_KEY: [*together, *(row for row in ours if row not in together)]})
+    together = [row for row in present if row in added or row in wanted]
+    return account.replaced(**{_KEY: [*together, *(row for row in wanted if row not in together)]})

@@ -88,7 +88,10 @@ def _record(release: Release) -> Iterator[KubeObject]:
     """Yield the ConfigMap, beside the first feature store, that says what was installed last."""
     for store in release.plan.stores[:1]:
         applied = release.plan.of_stores
-        rows = [f"{one.api_version} {one.kind} {one.namespace} {one.name}\n" for one in applied]
+        rows = [
+            f"{kube_object.api_version} {kube_object.kind} {kube_object.namespace} {kube_object.name}\n"
+            for kube_object in applied
+        ]
         data: dict[str, Json] = {
             "bundle": release.title,
             "digest": str(release.digest),

@@ -163,7 +163,7 @@ class _Install:
         objects = openshift_pull_secrets.kept(self.kubectl, group.objects)
         before = {resource.identity: resource for resource in self.kubectl.existing(objects)}
         after = self.kubectl.apply(objects, dry_run=self.options.dry_run, force=self.options.force_conflicts)
-        rows = [Applied(one.identity, _outcome(before.get(one.identity), one)) for one in after]
+        rows = [Applied(applied.identity, _outcome(before.get(applied.identity), applied)) for applied in after]
         self.applied.extend(rows)
         changed = sum(row.outcome != "unchanged" for row in rows)
         self.progress.say(f"{group.stage.value}: {changed} of {len(rows)} objects changed")
@@ -182,7 +182,7 @@ class _Install:
         """Check, before anything changes, that the cluster serves FeatureStores, or that this install defines them."""
         admin, tenant = parts(self.options.part)
         plan = self.release.plan
-        defined = admin and any(one.kind == "CustomResourceDefinition" for one in plan.definitions)
+        defined = admin and any(definition.kind == "CustomResourceDefinition" for definition in plan.definitions)
         if not tenant or defined or not plan.stores:
             return
         version = plan.stores[0].api_version
@@ -230,14 +230,14 @@ class _Install:
     def remove(self, last: InstallRecord | None, plan: InstallPlan) -> None:
         """Delete what only the earlier bundle had, but no feature store: its volumes would be deleted with it."""
         gone = last.without(plan) if last else ()
-        for store in (one for one in gone if one.kind == "FeatureStore"):
+        for store in (kube_object for kube_object in gone if kube_object.kind == "FeatureStore"):
             place = store.identity.place
             self.progress.say(f"feature store {place} is not in this bundle; it stays until you delete it")
-        objects = [one for one in gone if one.kind != "FeatureStore"]
+        objects = [kube_object for kube_object in gone if kube_object.kind != "FeatureStore"]
         if not objects:
             return
         if self.options.dry_run:
-            self.removed.extend(str(one.identity) for one in self.kubectl.existing(objects))
+            self.removed.extend(str(kube_object.identity) for kube_object in self.kubectl.existing(objects))
         else:
             self.removed.extend(self.kubectl.delete(objects, timeout=self.options.timeout))
 

@@ -55,8 +55,8 @@ def _answered(finding: Finding, done: Installed) -> Finding:
 def _seen(done: Installed, when: str) -> Iterator[Finding]:
     outcomes = [row.outcome for row in done.objects]
     counts = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in ("created", "changed", "unchanged"))
-    part = "" if done.part == "all" else f", the {done.part}'s part"
-    evidence = (f"{when}: {done.bundle}, {done.digest}{part}", f"images from {done.registry}", f"objects: {counts}")
+    suffix = "" if done.part == "all" else f", the {done.part}'s part"
+    evidence = (f"{when}: {done.bundle}, {done.digest}{suffix}", f"images from {done.registry}", f"objects: {counts}")
     yield Finding("site-install", "The bundle was installed", Status.PASS, evidence)
     if done.removed:
         title = "Objects that only the earlier bundle had were removed"

@@ -156,9 +156,9 @@ def _pins(file: Path) -> Iterator[str]:
             requirement = Requirement(line.partition("#")[0].strip().rstrip("\\").strip())
         except InvalidRequirement:
             continue
-        for part in requirement.specifier:
-            if requirement.name.lower() == "feast" and part.operator == "==" and _is_version(part.version):
-                yield part.version
+        for specifier in requirement.specifier:
+            if requirement.name.lower() == "feast" and specifier.operator == "==" and _is_version(specifier.version):
+                yield specifier.version
 
 
 def _locked(file: Path) -> str | None:
@@ -173,8 +173,8 @@ def _locked(file: Path) -> str | None:
 
 
 def _installed(environment: Path) -> str | None:
-    found = sorted(environment.glob("lib/python3*/site-packages/feast-*.dist-info"))
-    versions = (path.name.removeprefix("feast-").removesuffix(".dist-info") for path in found)
+    folders = sorted(environment.glob("lib/python3*/site-packages/feast-*.dist-info"))
+    versions = (path.name.removeprefix("feast-").removesuffix(".dist-info") for path in folders)
     return next((version for version in versions if _is_version(version)), None)
 
 

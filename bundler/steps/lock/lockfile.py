@@ -43,8 +43,8 @@ class Gathered:
     @property
     def locked_images(self) -> tuple[LockedImage, ...]:
         """The lock's entries of all images that are not baked, each once: the base may be mirrored as well."""
-        found = {image.reference: image for image in self.base_images}
-        return tuple({**found, **{image.reference: image.locked() for image in self.images}}.values())
+        by_reference = {image.reference: image for image in self.base_images}
+        return tuple({**by_reference, **{image.reference: image.locked() for image in self.images}}.values())
 
 
 @dataclass(frozen=True)
@@ -160,9 +160,9 @@ def write(request: LockRequest, store: BlobStore, progress: Progress) -> Written
     files.require_writable(loaded.lock_file)
     old = _earlier(loaded, tolerant=request.upgrade)
     pinned = None if request.upgrade else old
-    found = gathered(loaded, pinned, store, progress, refresh=request.upgrade, access=request.access)
+    inputs = gathered(loaded, pinned, store, progress, refresh=request.upgrade, access=request.access)
     upgrade = None if request.upgrade else frozenset(request.upgrade_packages)
-    new = lock.run(_inputs(loaded, found, request.epoch, old, upgrade), store, progress)
+    new = lock.run(_inputs(loaded, inputs, request.epoch, old, upgrade), store, progress)
     files.write(loaded.lock_file, new.to_text().encode())
     return WrittenLock(loaded.lock_file, new, differences(old, new) if old else ())
 
@@ -179,7 +179,7 @@ def _earlier(loaded: Project, *, tolerant: bool) -> BundleLock | None:
 def fitting(
     loaded: Project,
     existing: BundleLock | None,
-    found: Gathered,
+    inputs: Gathered,
     store: BlobStore,
     progress: Progress,
     *,
@@ -191,8 +191,8 @@ def fitting(
         LockError: it is stale, with the differences.
     """
     if existing is not None:
-        stale = lock.stale(existing, _inputs(loaded, found, epoch, None, frozenset()))
-        stale += _image_changes(existing.images, found.locked_images)
+        stale = lock.stale(existing, _inputs(loaded, inputs, epoch, None, frozenset()))
+        stale += _image_changes(existing.images, inputs.locked_images)
         if stale:
             raise LockError(
                 f"{loaded.lock_file} does not fit what would be built (- locked, + found).",
@@ -200,7 +200,7 @@ def fitting(
                 details=stale,
             )
         return existing
-    new = lock.run(_inputs(loaded, found, epoch, None, frozenset()), store, progress)
+    new = lock.run(_inputs(loaded, inputs, epoch, None, frozenset()), store, progress)
     try:
         files.write(loaded.lock_file, new.to_text().encode())
     except ToolFailedError as error:  # the bundle holds it too
@@ -209,18 +209,18 @@ def fitting(
 
 
 def _inputs(
-    loaded: Project, found: Gathered, epoch: int | None, old: BundleLock | None, upgrade: frozenset[str] | None
+    loaded: Project, inputs: Gathered, epoch: int | None, old: BundleLock | None, upgrade: frozenset[str] | None
 ) -> LockInputs:
     return LockInputs(
         project=loaded,
-        bases=found.bases,
-        images=found.locked_images,
+        bases=inputs.bases,
+        images=inputs.locked_images,
         now=int(time.time()) if epoch is None else epoch,
         old=old,
         upgrade=upgrade,
     )
 
 
-def _image_changes(locked: tuple[LockedImage, ...], found: tuple[LockedImage, ...]) -> tuple[str, ...]:
-    before, now = ({f"image {image.reference} {image.digest}" for image in images} for images in (locked, found))
+def _image_changes(locked: tuple[LockedImage, ...], current: tuple[LockedImage, ...]) -> tuple[str, ...]:
+    before, now = ({f"image {image.reference} {image.digest}" for image in images} for images in (locked, current))
     return (*(f"- {line}" for line in sorted(before - now)), *(f"+ {line}" for line in sorted(now - before)))

@@ -54,7 +54,7 @@ class Project:
         """One digest over all repos; that of the repo where there is one."""
         if not self.own:
             return self.repo.fingerprint
-        lines = [f"{name} {one.fingerprint}\n" for name, one in sorted(self.own.items())]
+        lines = [f"{name} {repo.fingerprint}\n" for name, repo in sorted(self.own.items())]
         return Digest.of(f"{self.repo.fingerprint}\n{''.join(lines)}".encode())
 
     @cached_property

@@ -70,7 +70,7 @@ class Asked:
         """Return the requirement without any address, which might hold a login."""
         url = self.requirement.url
         text = str(self.requirement) if url is None else f"{self.name} @ {Digest.of(masked(url).encode())}"
-        return " ".join((text, *(f"--hash=sha256:{one}" for one in sorted(self.hashes))))
+        return " ".join((text, *(f"--hash=sha256:{sha256}" for sha256 in sorted(self.hashes))))
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Requirements:
     @property
     def names(self) -> frozenset[str]:
         """Normalised names of what is asked for."""
-        return frozenset(one.name for one in self.asked)
+        return frozenset(requirement.name for requirement in self.asked)
 
     @property
     def index_options(self) -> tuple[str, ...]:
@@ -98,18 +98,19 @@ class Requirements:
         """Return what the lock records of them: sorted, each once, no address in it."""
         options = (f"option {Digest.of(masked(line).encode())}" for line in self.options)
         constraints = (f"constraint {Digest.of(masked(line).encode())}" for line in self.constraints)
-        return tuple(sorted({*(one.text() for one in self.asked), *options, *constraints}))
+        return tuple(sorted({*(requirement.text() for requirement in self.asked), *options, *constraints}))
 
-    def check_hashes(self, found: Mapping[str, str]) -> None:
+    def check_hashes(self, resolved: Mapping[str, str]) -> None:
         """Raise ``LockError`` where a file that was chosen (name -> SHA-256) is none that a requirement allows.
 
         uv reads hashes and does not hold a resolution to them.
         """
-        for one in self.asked:
-            taken = found.get(one.name)
-            if one.hashes and taken and taken not in one.hashes:
+        for requirement in self.asked:
+            taken = resolved.get(requirement.name)
+            if requirement.hashes and taken and taken not in requirement.hashes:
                 raise LockError(
-                    f"{one.place}: of {one.name} a file was found with SHA-256 {taken}, which is none of its hashes.",
+                    f"{requirement.place}: of {requirement.name} the index serves a file with SHA-256 {taken}, "
+                    "which the requirement does not allow.",
                     remedy="Do not use it before you know why: the index may serve another file than the one reviewed.",
                 )
 
@@ -190,12 +191,12 @@ def bounds(wanted: Requirements, held: Mapping[str, str], release: ReleaseLock |
     Raises:
         LockError: a requirement contradicts the base, or the spec's version of Feast; all of them are named.
     """
-    asked = [one for one in wanted.asked if python.satisfies(str(one.requirement.marker or ""))]
+    asked = [line for line in wanted.asked if python.satisfies(str(line.requirement.marker or ""))]
     kept = {name: public for name, version in held.items() if (public := _public(version)) is not None}
     _check(asked, kept)
     pins = {name: version for name, version in (release.pins if release else {}).items() if name not in kept}
-    given_way = {one.name: one.place for one in asked if one.name in pins and not _allows(one, pins[one.name])}
-    by_name = {one.name for one in asked}
+    given_way = {line.name: line.place for line in asked if line.name in pins and not _allows(line, pins[line.name])}
+    by_name = {line.name for line in asked}
     faulty = {
         name: fault
         for name, fault in _FAULTS.items()
@@ -219,20 +220,20 @@ def _public(version: str) -> str | None:
         return None
 
 
-def _allows(one: Asked, version: str) -> bool:
-    return one.requirement.specifier.contains(version, prereleases=True)
+def _allows(line: Asked, version: str) -> bool:
+    return line.requirement.specifier.contains(version, prereleases=True)
 
 
 def _check(asked: Sequence[Asked], held: Mapping[str, str]) -> None:
-    feast = next(one for one in asked if one.name == "feast")
+    feast = next(line for line in asked if line.name == "feast")
     (wanted,) = (specifier.version for specifier in feast.requirement.specifier)
     bound = {name: f"the base image holds {name} {version}" for name, version in held.items()}
     versions = {**held, "feast": wanted}
     bound["feast"] = f"the spec says feast.version {wanted}"
     problems = tuple(
-        f"{one.place}: {one.text()}, but {bound[one.name]}"
-        for one in asked
-        if one.name in versions and not _allows(one, versions[one.name])
+        f"{line.place}: {line.text()}, but {bound[line.name]}"
+        for line in asked
+        if line.name in versions and not _allows(line, versions[line.name])
     )
     if problems:
         raise LockError(

@@ -62,7 +62,7 @@ def run(inputs: LockInputs, store: BlobStore, progress: Progress) -> BundleLock:
             row, source = _platform(inputs, platform, kept, store, progress)
             rows.append(row)
             sources.append(source)
-            preferences |= {one.name: one.version for one in (*row.tools, *row.installed)}
+            preferences |= {package.name: package.version for package in (*row.tools, *row.installed)}
             task.advance(1)
     lock = BundleLock(
         tool=f"bundler {__version__}",
@@ -151,7 +151,7 @@ def _platform(
     bounds = requirements.bounds(wanted, held, release, python)
     asking = Asking(python, wanted.index_options, store, progress)
     with lock_sources.resolved(spec.sdists, held, asking, preferences) as sources:
-        found = uv.resolve(
+        candidates = uv.resolve(
             Resolution(
                 python,
                 requirements=(str(wanted.asked[0].requirement), *spec.packages, *sources.requirements),
@@ -163,7 +163,7 @@ def _platform(
                 pins=bounds.source,
             )
         )
-    new = [candidate for candidate in found if candidate.name not in held.keys() | sources.names]
+    new = [candidate for candidate in candidates if candidate.name not in held.keys() | sources.names]
     wheels = wheelhouse.lock(new, store, progress=progress, options=wanted.index_options)
     wanted.check_hashes({wheel.name: wheel.sha256 for wheel in wheels})
     row = LockedPlatform(
@@ -180,10 +180,10 @@ def _platform(
 
 
 def _check_feast(spec: BundleSpec, held: Mapping[str, str]) -> None:
-    found = held.get("feast")
-    if found is not None and found != spec.feast.version:
+    held_version = held.get("feast")
+    if held_version is not None and held_version != spec.feast.version:
         raise SpecError(
-            f"The base image holds Feast {found}, the spec asks for {spec.feast.version}.",
+            f"The base image holds Feast {held_version}, the spec asks for {spec.feast.version}.",
             remedy="Set feast.version to what the base holds, or choose another base.",
         )
 
@@ -193,15 +193,15 @@ def _kept(old: BundleLock | None, upgrade: frozenset[str] | None, platform: Plat
     if old is None or upgrade is None:
         return {}
     rows = [row for row in old.platforms if row.platform == str(platform)]
-    pinned = [one for row in rows for one in (*row.tools, *row.installed)]
-    return {one.name: one.version for one in pinned if one.name not in upgrade}
+    pinned = [package for row in rows for package in (*row.tools, *row.installed)]
+    return {package.name: package.version for package in pinned if package.name not in upgrade}
 
 
 def _normalised(upgrade: frozenset[str] | None, old: BundleLock | None) -> frozenset[str] | None:
     """Return the names of packages to upgrade; raise ``UsageError`` for one that the lock does not have."""
     if not upgrade:
         return upgrade
-    known = {one.name for row in old.platforms for one in (*row.tools, *row.installed)} if old else set()
+    known = {package.name for row in old.platforms for package in (*row.tools, *row.installed)} if old else set()
     names = frozenset(str(canonicalize_name(name)) for name in upgrade)
     for name in sorted(names - known):
         near = difflib.get_close_matches(name, sorted(known), n=1)

@@ -72,12 +72,14 @@ def resolved(
     if not lines:
         yield Sources()
         return
-    found = _candidates(tuple(lines), asking, preferences)
-    measured = wheelhouse.download(found, asking.store, progress=asking.progress, options=asking.options)
-    facts = tuple(_facts(one, sha256, asking.store) for one, (sha256, _) in zip(found, measured, strict=True))
+    candidates = _candidates(tuple(lines), asking, preferences)
+    measured = wheelhouse.download(candidates, asking.store, progress=asking.progress, options=asking.options)
+    facts = tuple(
+        _facts(candidate, sha256, asking.store) for candidate, (sha256, _) in zip(candidates, measured, strict=True)
+    )
     locked = tuple(
-        LockedSource(name=fact.name, version=fact.version, filename=one.filename, size=size, sha256=sha256)
-        for one, fact, (sha256, size) in zip(found, facts, measured, strict=True)
+        LockedSource(name=fact.name, version=fact.version, filename=candidate.filename, size=size, sha256=sha256)
+        for candidate, fact, (sha256, size) in zip(candidates, facts, measured, strict=True)
     )
     with tempfile.TemporaryDirectory(prefix="bundler-sources-") as name:
         for fact in facts:
@@ -88,11 +90,11 @@ def resolved(
 
 def tools(sources: Sources, asking: Asking, preferences: Mapping[str, str]) -> tuple[LockedWheel, ...]:
     """Return what sources are built with, each of them resolved by itself: they are built apart."""
-    found: dict[str, Candidate] = {}
+    by_filename: dict[str, Candidate] = {}
     for needed in dict.fromkeys(fact.build_requires for fact in sources.facts):
         wanted = Resolution(asking.python, requirements=needed, options=asking.options, preferences=preferences)
-        found |= {candidate.filename: candidate for candidate in uv.resolve(wanted)}
-    ordered = [found[filename] for filename in sorted(found)]
+        by_filename |= {candidate.filename: candidate for candidate in uv.resolve(wanted)}
+    ordered = [by_filename[filename] for filename in sorted(by_filename)]
     return wheelhouse.lock(ordered, asking.store, progress=asking.progress, options=asking.options)
 
 
@@ -105,7 +107,7 @@ def fetch(row: LockedPlatform, asking: Asking, wheels_dir: Path) -> None:
     if not missing:
         return
     offered = _candidates(tuple(f"{source.name}=={source.version}" for source in missing), asking, {})
-    named = {one.filename: one for one in offered}
+    named = {candidate.filename: candidate for candidate in offered}
     for source in missing:
         # An index that gives no hashes is believed so far: what it serves is verified.
         if source.filename not in named or named[source.filename].sha256 not in (source.sha256, ""):
@@ -127,26 +129,26 @@ def _candidates(lines: tuple[str, ...], asking: Asking, preferences: Mapping[str
         options=asking.options,
     )
     releases = uv.releases(wanted)
-    found = tuple(next(iter(_archives(release.files)), None) for release in releases)
-    for release, one in zip(releases, found, strict=True):
-        if one is None:
+    archives = tuple(next(iter(_archives(release.files)), None) for release in releases)
+    for release, archive in zip(releases, archives, strict=True):
+        if archive is None:
             raise LockError(
                 f"{release.name} {release.version} has no source distribution (.tar.gz).",
                 remedy="Ask for it in 'packages' where it has a wheel.",
             )
-    return tuple(one for one in found if one is not None)
+    return tuple(archive for archive in archives if archive is not None)
 
 
 def _archives(files: Sequence[Candidate]) -> Iterator[Candidate]:
-    yield from (one for one in files if one.filename.endswith(".tar.gz"))
+    yield from (file for file in files if file.filename.endswith(".tar.gz"))
 
 
-def _facts(found: Candidate, sha256: str, store: BlobStore) -> SourceFacts:
+def _facts(candidate: Candidate, sha256: str, store: BlobStore) -> SourceFacts:
     try:
         with store.open(Digest(sha256)) as stream:
             facts = sdist.read(stream)
     except ValueError as error:
-        raise LockError(f"{found.filename}: {error}.", remedy=_REMEDY) from error
-    if (facts.name, Version(facts.version)) != (canonicalize_name(found.name), Version(found.version)):
-        raise LockError(f"{found.filename} says that it is {facts.name} {facts.version}.", remedy=_REMEDY)
+        raise LockError(f"{candidate.filename}: {error}.", remedy=_REMEDY) from error
+    if (facts.name, Version(facts.version)) != (canonicalize_name(candidate.name), Version(candidate.version)):
+        raise LockError(f"{candidate.filename} says that it is {facts.name} {facts.version}.", remedy=_REMEDY)
     return facts

@@ -46,11 +46,13 @@ class RunningPod:
     @property
     def serves(self) -> bool:
         """Whether every init container ended well and every probe passed."""
-        return all(ran.status == 0 for _, ran in self.init) and all(one.seconds is not None for one in self.servers)
+        return all(ran.status == 0 for _, ran in self.init) and all(
+            server.seconds is not None for server in self.servers
+        )
 
     def container(self, name: str) -> EngineContainer:
         """Return the container of a server."""
-        return next(one.container for one in self.servers if one.name == name)
+        return next(server.container for server in self.servers if server.name == name)
 
 
 @dataclass(frozen=True)
@@ -84,30 +86,30 @@ class EmulatedCluster:
             elif content is not None:
                 relay.run(("chmod", "0777", f"{VOLUMES}/{name}"), user="0")
         made = {
-            one.name: self._plan(pod, one, objects, images, relay=relay, volumes=volumes)
-            for one in (*pod.init_containers, *pod.containers)
+            container.name: self._plan(pod, container, objects, images, relay=relay, volumes=volumes)
+            for container in (*pod.init_containers, *pod.containers)
         }
         done: list[tuple[str, Ran]] = []
-        for one in pod.init_containers:
-            ran = self._finish(self._engine.create(made[one.name]))
-            done.append((one.name, ran))
+        for container in pod.init_containers:
+            ran = self._finish(self._engine.create(made[container.name]))
+            done.append((container.name, ran))
             if ran.status != 0:
                 return RunningPod(pod, relay, tuple(done), ())
-        started = [(one, self._engine.create(made[one.name])) for one in pod.containers]
+        started = [(container, self._engine.create(made[container.name])) for container in pod.containers]
         return RunningPod(pod, relay, tuple(done), self._await(started, relay))
 
     def _plan(
         self,
         pod: Pod,
-        one: Container,
+        container: Container,
         objects: ClusterObjects,
         images: Mapping[str, str],
         *,
         relay: EngineContainer,
         volumes: Mapping[str, str],
     ) -> ContainerPlan:
-        values = kubelet.environment(one.sources, one.variables, objects, pod.fields)
-        words = (*one.command, *one.arguments)
+        values = kubelet.environment(container.sources, container.variables, objects, pod.fields)
+        words = (*container.command, *container.arguments)
         security = pod.security_context
         user = (
             f"{security['runAsUser']}:{security.get('runAsGroup', 0)}"
@@ -115,16 +117,16 @@ class EmulatedCluster:
             else self._security.user
         )
         return ContainerPlan(
-            name=f"{key(pod)}-{one.name}",
-            image=images.get(one.image, one.image),
+            name=f"{key(pod)}-{container.name}",
+            image=images.get(container.image, container.image),
             command=tuple(kubelet.expand(word, values) for word in words),
             environment=values,
-            working_folder=one.working_folder,
+            working_folder=container.working_folder,
             user=user,
             network=relay,
             hosts=self.network.hosts(pod.namespace),
-            mounts={mount.path.rstrip("/"): volumes[mount.volume] for mount in one.mounts},
-            read_only_mounts=frozenset(mount.path.rstrip("/") for mount in one.mounts if mount.read_only),
+            mounts={mount.path.rstrip("/"): volumes[mount.volume] for mount in container.mounts},
+            read_only_mounts=frozenset(mount.path.rstrip("/") for mount in container.mounts if mount.read_only),
             read_only_root=self._security.read_only_root,
             temporary=("/tmp",) if self._security.read_only_root else (),  # noqa: S108  (inside a container)
         )

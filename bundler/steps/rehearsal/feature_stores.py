@@ -92,9 +92,9 @@ def finds_configuration(pod: Pod) -> bool:
     if pod.init_containers:
         return True
     return all(
-        not one.working_folder.startswith(DATA_FOLDER)
-        or {REPO_FOLDER_VARIABLE, FILE_VARIABLE} & {variable.name for variable in one.variables}
-        for one in pod.containers
+        not container.working_folder.startswith(DATA_FOLDER)
+        or {REPO_FOLDER_VARIABLE, FILE_VARIABLE} & {variable.name for variable in container.variables}
+        for container in pod.containers
     )
 
 
@@ -110,7 +110,7 @@ def _text(pod: Pod, resource: Json, objects: ClusterObjects, known: Capabilities
     The one in the image is not looked at: a build checks that it says the same.
     """
     server = pod.containers[0]
-    path = next((one.value for one in server.variables if one.name == FILE_VARIABLE), "")
+    path = next((variable.value for variable in server.variables if variable.name == FILE_VARIABLE), "")
     for mount in server.mounts:
         folder = mount.path.rstrip("/") + "/"
         files = kubelet.volume_files(pod.volumes.get(mount.volume, {}), objects) or {}

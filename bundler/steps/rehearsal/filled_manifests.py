@@ -38,17 +38,17 @@ def read(inputs: RehearsalInput, folder: Path | None, version: str | None) -> di
     """Return the manifests: those of the bundle, or of a folder where one is given."""
     if folder is None:
         return dict(inputs.manifests)
-    found: dict[str, ManifestFile] = {}
+    manifests: dict[str, ManifestFile] = {}
     for file in sorted(folder.rglob("*.yaml")):
         path = str(file.relative_to(folder))
-        found[path] = ManifestFile(path, files.read_text(file, "a Kubernetes manifest", error=UsageError))
-    if not found:
+        manifests[path] = ManifestFile(path, files.read_text(file, "a Kubernetes manifest", error=UsageError))
+    if not manifests:
         raise UsageError(
             f"{folder} holds no manifest (*.yaml).", remedy="Name the folder of the manifests with --manifests."
         )
-    if version is None and _INSTALL not in found:
-        found |= {path: file for path, file in inputs.manifests.items() if path == _INSTALL}
-    return found
+    if version is None and _INSTALL not in manifests:
+        manifests |= {path: file for path, file in inputs.manifests.items() if path == _INSTALL}
+    return manifests
 
 
 def interpret(
@@ -76,20 +76,20 @@ def interpret(
         for document in manifests[path].documents
         if isinstance(document, dict)
     ]
-    found = [document for document in documents if document.get("kind") == "FeatureStore"]
-    if not found:
+    stores = [document for document in documents if document.get("kind") == "FeatureStore"]
+    if not stores:
         raise SpecError(
             "The manifests have no FeatureStore.", remedy="Name a folder whose manifests include a FeatureStore."
         )
     # A shared registry must serve before its clients start.
-    resources = tuple(sorted(found, key=lambda one: "remote:" in yaml.safe_dump(one)))
+    resources = tuple(sorted(stores, key=lambda store: "remote:" in yaml.safe_dump(store)))
     return FilledManifests(resources, _objects(documents, resources, capabilities, values, authority), capabilities)
 
 
 def place_of(document: Mapping[str, Json]) -> tuple[str, str]:
     """Return namespace and name of an object."""
-    found = document.get("metadata")
-    metadata = found if isinstance(found, dict) else {}
+    metadata = document.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
     return str(metadata.get("namespace") or "default"), str(metadata.get("name"))
 
 
@@ -105,7 +105,9 @@ def _objects(
     A variable without a value gets a random one, the same wherever its name occurs: the store servers are new and take
     any credentials. Certificates come from an authority that is made for the rehearsal.
     """
-    hosts = tuple(dict.fromkeys(one.host for resource in resources for one in pods.services(resource, capabilities)))
+    hosts = tuple(
+        dict.fromkeys(service.host for resource in resources for service in pods.services(resource, capabilities))
+    )
     made: dict[str, str] = {}
 
     def fill(texts: Texts) -> Texts:
@@ -114,7 +116,7 @@ def _objects(
             return {**texts, "tls.crt": certificate, "tls.key": key}
         return {key: text or values.get(key) or made.setdefault(key, _random_value(key)) for key, text in texts.items()}
 
-    objects: dict[str, ClusterObjects] = {place_of(one)[0]: ClusterObjects() for one in resources}
+    objects: dict[str, ClusterObjects] = {place_of(service)[0]: ClusterObjects() for service in resources}
     for document in documents:
         namespace, name = place_of(document)
         held = objects.get(namespace, ClusterObjects())
@@ -132,8 +134,8 @@ def _objects(
 
 
 def _texts(document: Mapping[str, Json], key: str) -> Texts:
-    found = document.get(key)
-    return {name: str(text) for name, text in found.items()} if isinstance(found, dict) else {}
+    texts = document.get(key)
+    return {name: str(text) for name, text in texts.items()} if isinstance(texts, dict) else {}
 
 
 def _authorities(resource: Json) -> Iterator[tuple[str, str]]:

@@ -96,8 +96,8 @@ def _differences(rows: list[dict[str, Json]], names: list[str], text: str) -> tu
     """Return how an answer of Feast's ``/get-online-features`` differs from the materialized rows, a line each."""
     try:
         answer = json.loads(text)
-        found = zip(answer["metadata"]["feature_names"], answer["results"], strict=True)
-        columns: dict[str, list[Json]] = {name: result["values"] for name, result in found}
+        results = zip(answer["metadata"]["feature_names"], answer["results"], strict=True)
+        columns: dict[str, list[Json]] = {name: result["values"] for name, result in results}
     except (ValueError, KeyError, TypeError):
         return (f"this is not an answer of an online server: {text[:200]}",)
     lacking = [f"{name} is not in the answer" for name in names if len(columns.get(name, ())) != len(rows)]

@@ -36,7 +36,7 @@ class Route:
 def routes(services: Mapping[str, Sequence[EmulatedService]], servers: Sequence[StoreServer]) -> tuple[Route, ...]:
     """Return a route to every Service (by the key of its pod) and store, each at a loopback address of its own."""
     targets = [(pod, service) for pod, offered in services.items() for service in offered]
-    found = [
+    to_pods = [
         Route(
             pod=pod,
             namespace=service.namespace,
@@ -49,10 +49,10 @@ def routes(services: Mapping[str, Sequence[EmulatedService]], servers: Sequence[
         )
         for number, (pod, service) in enumerate(targets)
     ]
-    for number, store in enumerate(servers, len(found)):
+    for number, store in enumerate(servers, len(to_pods)):
         address, socket = _address(number), f"{SOCKETS}/{number}"
-        found.append(Route(store_pod(store), "", (store.host,), "", address, store.port, store.port, socket))
-    return tuple(found)
+        to_pods.append(Route(store_pod(store), "", (store.host,), "", address, store.port, store.port, socket))
+    return tuple(to_pods)
 
 
 def key(pod: Pod) -> str:

@@ -97,11 +97,11 @@ class _Rehearsal:
         unknown = [line for need in needs for line in need.unknown]
         in_files = bool(missing or unknown)
         gaps = [*images.gaps, *_gaps(emulated, missing, unknown)]
-        emulated = [feature_stores.with_local_config(found, file_stores=in_files) for found in emulated]
+        emulated = [feature_stores.with_local_config(store, file_stores=in_files) for store in emulated]
         cluster = self._cluster(images, emulated, [] if in_files else servers)
         runner = PodRunner(cluster, images, self.authority.pem, self.progress)
         sections += [outcome for outcome in outcomes if isinstance(outcome, Section)]
-        sections += [Section(f"{found.pod.namespace}/{found.pod.name}", tuple(runner.run(found))) for found in emulated]
+        sections += [Section(f"{store.pod.namespace}/{store.pod.name}", tuple(runner.run(store))) for store in emulated]
         sections.append(Section("What was not covered", tuple(_uncovered(gaps))))
         return Report(title, tuple(sections))
 
@@ -119,9 +119,9 @@ class _Rehearsal:
         emulated: Sequence[EmulatedFeatureStore],
         servers: Sequence[store_servers.StoreServer],
     ) -> EmulatedCluster:
-        found = routes.routes({routes.key(one.pod): one.services for one in emulated}, servers)
+        open_routes = routes.routes({routes.key(store.pod): store.services for store in emulated}, servers)
         tools = next(iter(images.names.values()))
-        network = PodNetwork(self.engine, tools, found)
+        network = PodNetwork(self.engine, tools, open_routes)
         security = ContainerSecurity(self.options.user, self.options.read_only_root)
         cluster = EmulatedCluster(self.engine, network, security)
         for server in servers:
@@ -166,7 +166,7 @@ def _without_secrets(report: Report, manifests: FilledManifests) -> Report:
     sections = tuple(
         Section(
             section.title,
-            tuple(replace(one, evidence=tuple(map(cleaned, one.evidence))) for one in section.findings),
+            tuple(replace(finding, evidence=tuple(map(cleaned, finding.evidence))) for finding in section.findings),
         )
         for section in report.sections
     )

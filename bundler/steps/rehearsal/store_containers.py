@@ -44,12 +44,12 @@ def container(store: StoreServer, name: str, image: str, network: EngineContaine
 def _account(store: StoreServer) -> dict[str, str]:
     """Return the variables of a store's script: the first account, and SQL that makes the others."""
     first, *others = store.accounts
-    sql = [f"CREATE ROLE {_quoted(one.user)} LOGIN PASSWORD {_literal(one.password)}" for one in others]
+    sql = [f"CREATE ROLE {_quoted(account.user)} LOGIN PASSWORD {_literal(account.password)}" for account in others]
     made = {"postgres"}
-    for one in store.accounts:
-        if one.database not in made:
-            made.add(one.database)
-            sql.append(f"CREATE DATABASE {_quoted(one.database)} OWNER {_quoted(one.user)}")
+    for account in store.accounts:
+        if account.database not in made:
+            made.add(account.database)
+            sql.append(f"CREATE DATABASE {_quoted(account.database)} OWNER {_quoted(account.user)}")
     return {"STORE_USER": first.user, "STORE_PASSWORD": first.password, "STORE_SQL": "\n".join(sql)}
 
 

@@ -103,13 +103,13 @@ class Gathering:
         missing = [str(platform) for platform in platforms if platform not in images]
         if missing:
             raise SpecError(f"The base has no image for {', '.join(missing)}.", remedy="Change platforms or the base.")
-        found = {
+        by_platform = {
             platform: UnpackedBase(image, base_image.contents(image, self.store, progress=self.progress))
             for platform, image in images.items()
         }
         # A base of another transport lies elsewhere on the next machine: the platform's own entry pins its digest.
         in_lock = (image for image in pulled if in_registry(image.reference))
-        return GatheredBases(found, tuple(replace(image, role=BASE).locked() for image in in_lock))
+        return GatheredBases(by_platform, tuple(replace(image, role=BASE).locked() for image in in_lock))
 
     def others(self, operator_images: Sequence[str]) -> tuple[GatheredImage, ...]:
         """Return kubectl's image for the CronJob, the operator's images and the extra ones, each reference once."""
@@ -165,7 +165,7 @@ class Gathering:
         platforms = self.spec.target_platforms
         made = [self._debian(debian.kubectl, suite, platform) for platform in platforms]
         tag = _NO_TAG.sub("-", made[0].packages["kubernetes-client"])
-        root = stored_root([one.image for one in made], self.store)
+        root = stored_root([base.image for base in made], self.store)
         return GatheredImage(f"kubectl:{tag}", KUBECTL, root, root.digest, baked=True)
 
     def _pulled(self, references: Sequence[str]) -> tuple[GatheredImage, ...]:
@@ -175,14 +175,14 @@ class Gathering:
         """
         exact = [self._exact(reference) for reference in references]
         pulled = self._all_at_once(exact) if self.reader != "skopeo" else [self._one(source) for source in exact]
-        found: list[GatheredImage] = []
+        gathered: list[GatheredImage] = []
         for reference, image in zip(references, pulled, strict=True):
-            found.append(GatheredImage(reference, "", image.root, image.source_digest))
-            found += (
+            gathered.append(GatheredImage(reference, "", image.root, image.source_digest))
+            gathered += (
                 GatheredImage(companion.reference, COMPANION, companion.root, companion.source_digest)
                 for companion in image.companions
             )
-        return tuple(found)
+        return tuple(gathered)
 
     def _all_at_once(self, sources: Sequence[str]) -> tuple[mirror.MirroredImage, ...]:
         if not all(in_registry(source) for source in sources):

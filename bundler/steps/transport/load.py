@@ -120,8 +120,8 @@ class _Engine:
             self._run(["rmi", served], "removing a name")
 
     def _check(self, image: NamedImage, served: str) -> None:
-        said = self._run(["image", "inspect", served], "looking at an image").stdout
-        digests = json.loads(said)[0].get("RepoDigests") or []
+        output = self._run(["image", "inspect", served], "looking at an image").stdout
+        digests = json.loads(output)[0].get("RepoDigests") or []
         expected = image.opened.image.root.digest
         if not any(str(text).endswith(f"@{expected}") for text in digests):
             raise ToolFailedError(

@@ -114,12 +114,12 @@ class _Push:
             meter = Meter(task)
 
             def ask(question: Question) -> bool:
-                found = self._is_there(question, own=question.repository in own)
+                present = self._is_there(question, own=question.repository in own)
                 meter.reached(repr(question), 1)
-                return found
+                return present
 
             answers = self._each(questions, ask)
-        there = frozenset(question for question, found in zip(questions, answers, strict=True) if found)
+        there = frozenset(question for question, present in zip(questions, answers, strict=True) if present)
         made = push_plan.make(named, there, destination, elsewhere)
         self._check_base(made, elsewhere)
         return made
@@ -159,10 +159,10 @@ class _Push:
         left_out, missing = self._bundle.manifest.left_out, [blob for blob in plan.blobs if blob.missing]
         # What is not in the bundle comes first: where that fails, nothing was sent.
         taken = self._each([blob for blob in missing if blob.descriptor.digest in left_out], self._taken_over)
-        if todo := [blob for blob in missing if blob.descriptor.digest not in left_out]:
+        if to_upload := [blob for blob in missing if blob.descriptor.digest not in left_out]:
             with self._progress.task("Pushing", total=plan.bytes_to_send, unit="bytes") as task:
                 meter = Meter(task)
-                outcomes = self._each(todo, lambda blob: self._blob(blob, meter), at_first=_UPLOADS_AT_FIRST)
+                outcomes = self._each(to_upload, lambda blob: self._blob(blob, meter), at_first=_UPLOADS_AT_FIRST)
         self._each(plan.images, self._below_the_root)
         self._each(plan.images, self._root)
         return Receipt(

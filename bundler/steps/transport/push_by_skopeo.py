@@ -51,11 +51,11 @@ def run(path: Path, options: PushOptions, progress: Progress) -> Receipt:
             skopeo_access.arguments(options.access, "dest-") as arguments,
             progress.task("Pushing by skopeo", total=len(named)) as task,
         ):
-            for one in named:
-                task.note(one.target.repository)
-                _copy(one, server.address, (skopeo_access.retries(options.access, _RETRIES), *arguments))
+            for image in named:
+                task.note(image.target.repository)
+                _copy(image, server.address, (skopeo_access.retries(options.access, _RETRIES), *arguments))
                 task.advance(1)
-    receipt = Receipt(str(options.destination), tuple(_pushed(one) for one in named))
+    receipt = Receipt(str(options.destination), tuple(_pushed(image) for image in named))
     if options.receipt_file:
         files.write(options.receipt_file, receipt.to_bytes())
     return receipt

@@ -234,7 +234,7 @@ def _blob_plans(images: tuple[NamedImage, ...], there: Collection[Question], els
     plans = (
         BlobPlan(
             blob,
-            tuple(one for one in everywhere(blob.digest, repositories) if has(one, blob.digest)),
+            tuple(place for place in everywhere(blob.digest, repositories) if has(place, blob.digest)),
             tuple(repository for repository in repositories if not has(repository, blob.digest)),
         )
         for blob, repositories in wanted.values()

@@ -71,7 +71,9 @@ def under_names(images: Iterable[NamedImage]) -> Iterator[Listening]:
 def names(served: Catalog, address: str) -> tuple[str, ...]:
     """Return every tag as a reference that can be pulled from ``address``."""
     return tuple(
-        f"{address}/{name}:{tag}" for name, found in sorted(served.repositories.items()) for tag in sorted(found.tags)
+        f"{address}/{name}:{tag}"
+        for name, repository in sorted(served.repositories.items())
+        for tag in sorted(repository.tags)
     )
 
 

@@ -102,7 +102,9 @@ def check_metrics(scope: PreflightScope) -> Iterator[Finding]:
 
 
 def _unset(store: KubeObject, counted: set[str], ranges: tuple[KubeObject, ...]) -> Iterator[str]:
-    rows = [row for one in ranges for row in one.rows("spec", "limits") if row.text("type") == "Container"]
+    rows = [
+        row for limit_range in ranges for row in limit_range.rows("spec", "limits") if row.text("type") == "Container"
+    ]
     for path in _CONTAINERS:
         container = store.inner("spec", *path)
         if not container.content:

@@ -36,10 +36,10 @@ def check_operator(scope: PreflightScope) -> Iterator[Finding]:
     """Yield whether exactly one operator will manage the feature stores."""
     title = "One Feast operator manages the feature stores"
     deployments = scope.kubectl.listed("deployments.apps", None)
-    running = [one for one in deployments if _OPERATOR_MARK in _variables(one)]
-    ours = {one.identity for one in scope.plan.operator}
-    others = [one for one in running if one.identity not in ours]
-    evidence = tuple(_described(one) for one in running)
+    running = [deployment for deployment in deployments if _OPERATOR_MARK in _variables(deployment)]
+    installed = {deployment.identity for deployment in scope.plan.operator}
+    others = [deployment for deployment in running if deployment.identity not in installed]
+    evidence = tuple(_described(deployment) for deployment in running)
     if scope.brings_operator:
         if others:
             remedy = "Two operators overwrite each other's changes: use --part tenant, or remove the other one first."
@@ -50,7 +50,7 @@ def check_operator(scope: PreflightScope) -> Iterator[Finding]:
     if not running:
         remedy = "Ask an administrator to install it; where the bundle contains it: bundler install --part admin."
         yield Finding("operator", title, Status.FAIL, ("no Deployment of the cluster is a Feast operator",), remedy)
-    elif not any(one.number("status", "availableReplicas") for one in running):
+    elif not any(deployment.number("status", "availableReplicas") for deployment in running):
         yield Finding("operator", title, Status.FAIL, evidence, "Its pods are not available: see kubectl describe.")
     else:
         yield Finding("operator", title, Status.PASS, evidence)
@@ -87,8 +87,14 @@ def check_objects(scope: PreflightScope) -> Iterator[Finding]:
     """Yield whether the server accepts every object, as far as it can tell before any is there."""
     title = "The server accepts every object"
     there = {namespace.name for namespace in scope.kubectl.existing(_namespaces(scope))}
-    served = {version: scope.kubectl.resources(version) for version in {one.api_version for one in scope.applied}}
-    ready = [one for one in scope.applied if one.namespace in {"", *there} and one.kind in served[one.api_version]]
+    served = {
+        version: scope.kubectl.resources(version) for version in {applied.api_version for applied in scope.applied}
+    }
+    ready = [
+        applied
+        for applied in scope.applied
+        if applied.namespace in {"", *there} and applied.kind in served[applied.api_version]
+    ]
     left = len(scope.applied) - len(ready)
     rest = (f"{left} could not be tried: their namespace or definition comes with the install",) if left else ()
     if not ready:
@@ -125,8 +131,13 @@ def check_storage(scope: PreflightScope) -> Iterator[Finding]:
     if not asked:
         yield Finding("storage", title, Status.NOT_APPLICABLE, ("no volume is asked for",))
         return
-    classes = {one.name: one for one in scope.kubectl.listed("storageclasses.storage.k8s.io", None)}
-    default = [name for name, one in classes.items() if one.annotations.get(_DEFAULT_CLASS) == "true"]
+    classes = {
+        storage_class.name: storage_class
+        for storage_class in scope.kubectl.listed("storageclasses.storage.k8s.io", None)
+    }
+    default = [
+        name for name, storage_class in classes.items() if storage_class.annotations.get(_DEFAULT_CLASS) == "true"
+    ]
     lacking = [f"there is no StorageClass {name}" for name in asked if name and name not in classes]
     if "" in asked and not default:
         lacking.append("no StorageClass is the default, and a volume names none")
@@ -161,7 +172,7 @@ def check_quota(scope: PreflightScope) -> Iterator[Finding]:
 
 
 def _namespaces(scope: PreflightScope) -> list[KubeObject]:
-    names = sorted({one.namespace for one in scope.applied} - {""})
+    names = sorted({applied.namespace for applied in scope.applied} - {""})
     return [KubeObject.named("v1", "Namespace", "", name) for name in names]
 
 

@@ -53,18 +53,18 @@ def check(scope: PreflightScope) -> Iterator[Finding]:
     known = _resources(scope)
     wanted: set[Right] = set()
     unknown: set[str] = set()
-    for one in scope.applied:
-        resource = known.get((one.api_version, one.kind))
+    for applied in scope.applied:
+        resource = known.get((applied.api_version, applied.kind))
         if resource is None:
-            unknown.add(f"{one.kind} of {one.api_version}")
+            unknown.add(f"{applied.kind} of {applied.api_version}")
             continue
-        wanted |= {Right(one.namespace, one.group, resource, verb) for verb in _APPLY}
+        wanted |= {Right(applied.namespace, applied.group, resource, verb) for verb in _APPLY}
     if unknown:
         yield Finding(
             "kinds",
             "The cluster serves every kind of object of the bundle",
             Status.FAIL,
-            tuple(f"it does not serve {one}" for one in sorted(unknown)),
+            tuple(f"it does not serve {kind}" for kind in sorted(unknown)),
             "Ask an administrator to install what defines them (FeatureStores: the operator), or build without them.",
             "kubectl api-resources",
         )
@@ -75,9 +75,11 @@ def check(scope: PreflightScope) -> Iterator[Finding]:
             Right(secret.namespace, "", "secrets", "get") for secret in scope.secrets if secret not in scope.filled
         }
     asked = sorted(wanted)
-    allowed = dict(zip(asked, scope.kubectl.reviewed([one.to_attributes() for one in asked]), strict=True))
-    for namespace in sorted({one.namespace for one in asked}):
-        yield _of_namespace(namespace, {one: may for one, may in allowed.items() if one.namespace == namespace})
+    allowed = dict(zip(asked, scope.kubectl.reviewed([applied.to_attributes() for applied in asked]), strict=True))
+    for namespace in sorted({applied.namespace for applied in asked}):
+        yield _of_namespace(
+            namespace, {applied: may for applied, may in allowed.items() if applied.namespace == namespace}
+        )
 
 
 def _followed() -> Iterator[tuple[str, str, str]]:
@@ -88,7 +90,7 @@ def _followed() -> Iterator[tuple[str, str, str]]:
 def _of_namespace(namespace: str, allowed: Mapping[Right, bool]) -> Finding:
     place = f"in namespace {namespace}" if namespace else "in the whole cluster"
     check, title = f"rights-{namespace or 'cluster'}", f"You may do what an install does {place}"
-    refused = tuple(f"you may not {one}" for one, may in allowed.items() if not may)
+    refused = tuple(f"you may not {right}" for right, may in allowed.items() if not may)
     if not refused:
         return Finding(check, title, Status.PASS, (f"{len(allowed)} rights",))
     remedy = "Ask an administrator to grant them"
@@ -100,7 +102,7 @@ def _of_namespace(namespace: str, allowed: Mapping[Right, bool]) -> Finding:
 def _resources(scope: PreflightScope) -> Mapping[tuple[str, str], str]:
     """Return (API version, kind) -> resource: what the cluster serves, and what the bundle's CRDs will add."""
     names: dict[tuple[str, str], str] = {}
-    for version in sorted({one.api_version for one in scope.applied}):
+    for version in sorted({kube_object.api_version for kube_object in scope.applied}):
         names |= {(version, kind): name for kind, name in scope.kubectl.resources(version).items()}
     for definition in scope.plan.definitions if scope.admin else ():
         group, kind = definition.text("spec", "group"), definition.text("spec", "names", "kind")
