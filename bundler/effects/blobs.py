@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -17,37 +16,21 @@ from bundler.effects import files
 from bundler.errors import VerificationError
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
+from bundler.oci.hashing import HashingWriter
 
 
-class BlobWriter:
-    """A blob being written: hashes what passes through, and refuses what is not what was announced."""
+class BlobWriter(HashingWriter):
+    """A blob being written: what passes through is hashed."""
 
     def __init__(self, stream: BinaryIO) -> None:
+        super().__init__(stream)
         self._stream = stream
-        self._state = hashlib.sha256()
-        self.size = 0
-
-    def write(self, chunk: bytes | memoryview) -> int:
-        """Append to the blob."""
-        self._state.update(chunk)
-        self.size += len(chunk)
-        return self._stream.write(chunk)
 
     def restart(self) -> None:
         """Forget what was written: the blob begins again."""
         self._stream.seek(0)
         self._stream.truncate()
-        self._state = hashlib.sha256()
-        self.size = 0
-
-    def flush(self) -> None:
-        """Hand what is buffered to the operating system."""
-        self._stream.flush()
-
-    @property
-    def digest(self) -> Digest:
-        """The digest of what was written so far."""
-        return Digest(self._state.hexdigest())
+        self.reset()
 
 
 class BlobStore:

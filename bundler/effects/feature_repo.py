@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import stat
@@ -17,7 +16,7 @@ from bundler.errors import SpecError
 from bundler.feast.rules import repository
 from bundler.feast.stores import feature_store_yaml as feature_store
 from bundler.feast.stores.feature_store_yaml import FeatureStoreConfig
-from bundler.model.digest import Digest
+from bundler.model.digest import Digest, Hasher
 from bundler.model.spec import FeatureRepoSpec
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ class _Unchanged(io.RawIOBase):
 
     def __init__(self, stream: io.FileIO, file: RepoFile) -> None:
         self._stream, self._file = stream, file
-        self._state, self._left = hashlib.sha256(), file.size
+        self._hasher, self._left = Hasher(), file.size
 
     def readable(self) -> bool:
         return True
@@ -116,10 +115,10 @@ class _Unchanged(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         view = memoryview(buffer).cast("B")[: self._left]
         count = self._stream.readinto(view) or 0
-        self._state.update(view[:count])
+        self._hasher.update(view[:count])
         self._left -= count
         ended = not count or not self._left
-        if ended and (self._left or self._state.hexdigest() != self._file.digest.hex):
+        if ended and (self._left or self._hasher.digest != self._file.digest):
             raise SpecError(f"{self._file.source} was changed while the bundle was built.", remedy=_AGAIN)
         return count
 
@@ -275,7 +274,5 @@ def _target(folder: Path, path: Path, exclude: GitIgnoreSpec) -> Path:
 
 
 def _fingerprint(files: tuple[RepoFile, ...]) -> Digest:
-    state = hashlib.sha256()
-    for file in files:
-        state.update(f"{file.path}\0{int(file.executable)}\0{file.digest.hex}\n".encode())
-    return Digest(state.hexdigest())
+    lines = (f"{file.path}\0{int(file.executable)}\0{file.digest.hex}\n" for file in files)
+    return Digest.of("".join(lines).encode())

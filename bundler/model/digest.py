@@ -33,10 +33,10 @@ class Digest:
     @classmethod
     def of_stream(cls, stream: BinaryIO) -> Digest:
         """Hash the rest of a stream, a mebibyte at a time."""
-        state = hashlib.sha256()
+        hasher = Hasher()
         while chunk := stream.read(_CHUNK):
-            state.update(chunk)
-        return cls(state.hexdigest())
+            hasher.update(chunk)
+        return hasher.digest
 
     def __str__(self) -> str:
         return f"sha256:{self.hex}"
@@ -45,3 +45,25 @@ class Digest:
     def short(self) -> str:
         """The first twelve hexadecimal digits, for people."""
         return self.hex[:12]
+
+
+class Hasher:
+    """Hashes and counts bytes that come piece by piece."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all bytes."""
+        self._state = hashlib.sha256()
+        self.size = 0
+
+    def update(self, chunk: bytes | memoryview) -> None:
+        """Take the next bytes."""
+        self._state.update(chunk)
+        self.size += len(chunk)
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of all bytes so far."""
+        return Digest(self._state.hexdigest())

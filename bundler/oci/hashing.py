@@ -1,29 +1,33 @@
-"""A stream that is hashed while somebody reads it."""
+"""Streams that are hashed while somebody reads or writes them."""
 
 from __future__ import annotations
 
-import hashlib
-from typing import Final
+from typing import Final, Protocol
 
-from bundler.model.digest import Digest
+from bundler.model.digest import Hasher
 from bundler.oci.layer_format import Readable
 
 _CHUNK: Final = 1 << 20
 
 
-class HashingReader:
+class Sink(Protocol):
+    """Where bytes go."""
+
+    def write(self, chunk: bytes | memoryview, /) -> object:
+        """Take the next bytes, all of them."""
+
+
+class HashingReader(Hasher):
     """Hashes and counts what is read of a stream."""
 
     def __init__(self, stream: Readable) -> None:
+        super().__init__()
         self._stream = stream
-        self._state = hashlib.sha256()
-        self.size = 0
 
     def read(self, size: int) -> bytes:
         """Return at most ``size`` bytes."""
         chunk = self._stream.read(size)
-        self._state.update(chunk)
-        self.size += len(chunk)
+        self.update(chunk)
         return chunk
 
     def drain(self) -> None:
@@ -31,7 +35,19 @@ class HashingReader:
         while self.read(_CHUNK):
             pass
 
-    @property
-    def digest(self) -> Digest:
-        """The digest of what was read so far."""
-        return Digest(self._state.hexdigest())
+
+class HashingWriter(Hasher):
+    """Hashes and counts what passes through to a sink."""
+
+    def __init__(self, sink: Sink) -> None:
+        super().__init__()
+        self._sink = sink
+
+    def write(self, chunk: bytes | memoryview) -> int:
+        """Pass the next bytes on."""
+        self._sink.write(chunk)
+        self.update(chunk)
+        return len(chunk)
+
+    def flush(self) -> None:
+        """Do nothing: the owner of the sink flushes it."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, Final, Protocol
+from typing import Final
 
 import isal
 from isal import igzip_threaded
@@ -16,6 +15,7 @@ from bundler.model.descriptor import Descriptor, Json
 from bundler.model.digest import Digest
 from bundler.oci import tar
 from bundler.oci.filetree import Directory, Entry, File, FileTree, Symlink
+from bundler.oci.hashing import HashingWriter, Sink
 from bundler.oci.layer_format import Readable
 
 _LEVEL: Final = 2
@@ -48,35 +48,6 @@ class Layer:
         raise ValueError(f"not the record of a layer: {value!r:.200}")
 
 
-class Sink(Protocol):
-    """Where the compressed bytes go."""
-
-    def write(self, chunk: bytes, /) -> object:
-        """Take the next bytes, all of them."""
-
-
-class _Hashing:
-    """Hashes and counts what passes through to a sink."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._state = hashlib.sha256()
-        self.size = 0
-
-    def write(self, chunk: bytes) -> int:
-        self._sink.write(chunk)
-        self._state.update(chunk)
-        self.size += len(chunk)
-        return len(chunk)
-
-    def flush(self) -> None:
-        """Do nothing: the owner of the sink flushes it."""
-
-    @property
-    def digest(self) -> Digest:
-        return Digest(self._state.hexdigest())
-
-
 class _Blocks:
     """Passes bytes on in blocks of one size, however they come.
 
@@ -84,26 +55,21 @@ class _Blocks:
     on how many bytes a file yielded at a time.
     """
 
-    def __init__(self, sink: BinaryIO) -> None:
-        self._sink = sink
-        self._state = hashlib.sha256()
+    def __init__(self, sink: Sink) -> None:
+        self._sink = HashingWriter(sink)
         self._pending = bytearray()
 
     def write(self, chunk: bytes) -> None:
         self._pending += chunk
         while len(self._pending) >= _CHUNK:
-            self._pass_on(bytes(self._pending[:_CHUNK]))
+            self._sink.write(bytes(self._pending[:_CHUNK]))
             del self._pending[:_CHUNK]
 
     def finish(self) -> Digest:
         if self._pending:
-            self._pass_on(bytes(self._pending))
+            self._sink.write(bytes(self._pending))
             self._pending.clear()
-        return Digest(self._state.hexdigest())
-
-    def _pass_on(self, block: bytes) -> None:
-        self._state.update(block)
-        self._sink.write(block)
+        return self._sink.digest
 
 
 class LayerWriter:
@@ -129,7 +95,7 @@ class LayerWriter:
 @contextmanager
 def writing(sink: Sink, *, created_by: str) -> Iterator[LayerWriter]:
     """Write one layer; compression runs in a thread of its own, beside the reading and hashing of what follows."""
-    compressed = _Hashing(sink)
+    compressed = HashingWriter(sink)
     # The thread ends with the block, also where that fails.
     with igzip_threaded.open(  # type: ignore[no-untyped-call]  # isal leaves this function unannotated
         compressed, "wb", compresslevel=_LEVEL, threads=1, block_size=_CHUNK

@@ -10,9 +10,9 @@ from typing import BinaryIO, Final
 
 from bundler.model.digest import Digest
 from bundler.oci import layer_format, tar, tar_reader
-from bundler.oci.hashing import HashingReader
+from bundler.oci.hashing import HashingReader, Sink
 from bundler.oci.image import Image
-from bundler.oci.layer import Layer, Sink, writing
+from bundler.oci.layer import Layer, writing
 from bundler.oci.layer_format import Readable
 
 _CHUNK: Final = 1 << 20

@@ -8,7 +8,8 @@ from typing import Final
 
 from bundler.oci import tar
 from bundler.oci.filetree import FileTree
-from bundler.oci.layer import Layer, LayerWriter, Sink, add_tree, writing
+from bundler.oci.hashing import Sink
+from bundler.oci.layer import Layer, LayerWriter, add_tree, writing
 from bundler.oci.layer_format import Readable
 from bundler.oci.tar_reader import members
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from bundler.model import media_types
 from bundler.model.descriptor import Descriptor
-from bundler.model.digest import Digest
+from bundler.model.digest import Digest, Hasher
 from bundler.oci import document, index, layer_format, manifest
 from bundler.oci.config import ImageConfig
 from bundler.oci.hashing import HashingReader
@@ -181,11 +180,9 @@ class _Examiner:
 
 
 def _hash_unpacked(pieces: Iterator[bytes]) -> Digest:
-    state = hashlib.sha256()
-    size = 0
+    hasher = Hasher()
     for piece in pieces:
-        state.update(piece)
-        size += len(piece)
-        if size > _MOST_UNPACKED:
+        hasher.update(piece)
+        if hasher.size > _MOST_UNPACKED:
             raise ValueError(f"it unpacks to more than {_MOST_UNPACKED >> 30} GiB")
-    return Digest(state.hexdigest())
+    return hasher.digest

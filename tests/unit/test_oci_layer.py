@@ -128,7 +128,7 @@ def test_a_file_of_another_size_than_announced_is_refused(size: int) -> None:
 
 def test_a_sink_that_is_full_raises_its_own_error() -> None:
     class Full:
-        def write(self, chunk: bytes) -> int:
+        def write(self, chunk: bytes | memoryview) -> int:
             raise OSError(28, f"No space left on device for {len(chunk)} bytes")
 
     with pytest.raises(OSError, match="No space left"):
@@ -140,7 +140,7 @@ def test_a_sink_that_fills_up_half_way_raises_its_own_error() -> None:
         def __init__(self) -> None:
             self.left = 3 << 20
 
-        def write(self, chunk: bytes) -> int:
+        def write(self, chunk: bytes | memoryview) -> int:
             self.left -= len(chunk)
             if self.left < 0:
                 raise OSError(28, "No space left on device")
@@ -169,7 +169,7 @@ def test_memory_stays_bounded_however_large_a_file_is() -> None:
     class Counter:
         size = 0
 
-        def write(self, chunk: bytes) -> int:
+        def write(self, chunk: bytes | memoryview) -> int:
             self.size += len(chunk)
             return len(chunk)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ from typing import Final
 from bundler.effects.archive.reader import Bundle, BundleFile
 from bundler.effects.archive.volumes import BundleVolume
 from bundler.errors import VerificationError
-from bundler.model.digest import Digest
+from bundler.model.digest import Digest, Hasher
 from bundler.model.progress import Progress
 
 # hashlib lets go of the interpreter's lock; two threads keep a disk and a processor busy, and leave others some.
@@ -37,15 +36,14 @@ def of_volumes(bundle: Bundle) -> tuple[Digest, ...]:
 
 
 def _of_volume(volume: BundleVolume) -> Digest:
-    state, offset = hashlib.sha256(), 0
+    hasher = Hasher()
     buffer = memoryview(bytearray(_CHUNK))
-    while offset < volume.size:
-        count = os.preadv(volume.descriptor, [buffer], offset)
+    while hasher.size < volume.size:
+        count = os.preadv(volume.descriptor, [buffer], hasher.size)
         if not count:
             raise OSError(errno.EIO, "it became shorter while it was read")
-        state.update(buffer[:count])
-        offset += count
-    return Digest(state.hexdigest())
+        hasher.update(buffer[:count])
+    return hasher.digest
 
 
 def compute(bundle: Bundle, members: Mapping[str, BundleFile], progress: Progress) -> Mapping[str, Hashed]:
@@ -72,17 +70,17 @@ def compute(bundle: Bundle, members: Mapping[str, BundleFile], progress: Progres
 
 def of_member(bundle: Bundle, member: BundleFile, advance: Callable[[int], None], stop: threading.Event) -> Hashed:
     """Hash one file of a bundle, telling how many bytes each step took, until ``stop`` is set."""
-    state = hashlib.sha256()
+    hasher = Hasher()
     buffer = memoryview(bytearray(min(_CHUNK, member.size)))
     try:
         with bundle.open_member(member.path) as stream:
             while not stop.is_set() and (count := stream.readinto(buffer)):
-                state.update(buffer[:count])
+                hasher.update(buffer[:count])
                 advance(count)
         if any(bundle.padding(member)):
-            return Hashed(Digest(state.hexdigest()), "the padding behind it is not empty")
+            return Hashed(hasher.digest, "the padding behind it is not empty")
     except VerificationError as error:  # a failing disk or stick
         return Hashed(None, error.problem)
     except OSError as error:
         return Hashed(None, f"it cannot be read: {error.strerror}")
-    return Hashed(Digest(state.hexdigest()))
+    return Hashed(hasher.digest)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from bundler.effects.archive.blob_content import BlobContent
 from bundler.errors import VerificationError
+from bundler.model.digest import Digest, Hasher
 
 CHUNK = 1 << 20  # bytes read, hashed and handed to the socket at a time
 
@@ -15,31 +14,28 @@ class UploadHasher:
 
     def __init__(self, content: BlobContent) -> None:
         self._content = content
-        self._state = hashlib.sha256()
-        self._position = 0
+        self._hasher = Hasher()
 
     def take(self, offset: int, chunk: memoryview) -> None:
         """Hash what is new in ``chunk``; raise ``VerificationError`` when the end is reached with another digest."""
-        if offset > self._position:
+        if offset > self._hasher.size:
             self._catch_up(offset)
-        fresh = chunk[self._position - offset :]
+        fresh = chunk[self._hasher.size - offset :]
         if not fresh:
             return
-        self._state.update(fresh)
-        self._position += len(fresh)
-        if self._position == self._content.size and self._state.hexdigest() != self._content.digest.hex:
-            raise _damaged(self._content, f"sha256:{self._state.hexdigest()}")
+        self._hasher.update(fresh)
+        if self._hasher.size == self._content.size and self._hasher.digest != self._content.digest:
+            raise _damaged(self._content, self._hasher.digest)
 
     def _catch_up(self, offset: int) -> None:
         """Hash what the registry has already, without sending it."""
         buffer = memoryview(bytearray(CHUNK))
-        while self._position < offset:
-            chunk = read_chunk(self._content, self._position, buffer[: offset - self._position])
-            self._state.update(chunk)
-            self._position += len(chunk)
+        while self._hasher.size < offset:
+            position = self._hasher.size
+            self._hasher.update(read_chunk(self._content, position, buffer[: offset - position]))
 
 
-def _damaged(content: BlobContent, seen: str) -> VerificationError:
+def _damaged(content: BlobContent, seen: Digest) -> VerificationError:
     """Make the error for bytes that are not what their name says."""
     return VerificationError(
         f"{content.name} is damaged: its digest should be {content.digest}, and is {seen}.",
