@@ -142,3 +142,47 @@ def test_a_login_is_not_sent_to_a_token_server_in_plain_text(tmp_path: Path) -> 
                 session.check()
     assert asked == []
     assert "secret" not in str(caught.value)
+
+
+def test_a_host_that_we_are_sent_to_gives_a_token_to_anybody(tmp_path: Path) -> None:
+    seen: list[str | None] = []
+
+    def guarded(method: str, target: str, headers: Mapping[str, str]) -> Reply | None:
+        seen.append(headers.get("authorization"))
+        return harbor(method, target, headers)
+
+    elsewhere = MemoryRegistry(before=guarded)
+    elsewhere.add("mirror/app", "1.0", IMAGE)
+    with memory_registry.running(elsewhere, host="127.0.0.2") as other:
+
+        def redirect(_method: str, target: str, headers: Mapping[str, str]) -> Reply | None:
+            if "authorization" not in headers:
+                return error(401, "UNAUTHORIZED", WWW_Authenticate="Basic realm=x")
+            moved = target.replace("/public/", "/mirror/")
+            return Reply(307, {"Location": f"http://{other}{moved}"}) if moved != target else None
+
+        with memory_registry.running(MemoryRegistry(before=redirect)) as address:
+            logins = registries.auth_file(tmp_path / "auth.json", {address: ("robot", "secret")})
+            connection = Connection(auth_file=logins, environment={})
+            assert pull(address, BlobStore(tmp_path / "cache"), connection) == IMAGE.root.digest
+    assert set(seen) == {None, "Bearer anonymous"}
+    assert seen.count(None) <= 2  # the first request, and that for the token
+
+
+def test_a_host_that_we_are_sent_to_is_named_in_errors(tmp_path: Path) -> None:
+    def redirect(_method: str, target: str, _headers: Mapping[str, str]) -> Reply | None:
+        return Reply(307, {"Location": f"http://{other}{target}?signature=1"}) if "/blobs/" in target else None
+
+    refusing = MemoryRegistry(before=lambda _, __, ___: error(403, "AccessDenied", "Request has expired"))
+    registry = MemoryRegistry(before=redirect)
+    registry.add("public/app", "1.0", IMAGE)
+    with (
+        memory_registry.running(refusing, host="127.0.0.2") as other,
+        memory_registry.running(registry) as address,
+        pytest.raises(RegistryError, match="403") as caught,
+    ):
+        pull(address, BlobStore(tmp_path / "cache"))
+    assert caught.value.problem.startswith(f"{other}, where the registry {address} sends us,")
+    assert "clocks" in caught.value.remedy
+    assert "signature" not in str(caught.value)
+    assert "Request has expired" in str(caught.value.details)

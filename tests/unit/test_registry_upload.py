@@ -24,8 +24,9 @@ from bundler.effects.registry.journal import Journal
 from bundler.effects.registry.meter import Meter
 from bundler.effects.registry.repository import Repository
 from bundler.effects.registry.retry import Cancellation
-from bundler.effects.registry.session import Request, Session
+from bundler.effects.registry.session import Session
 from bundler.effects.registry.upload import upload
+from bundler.effects.registry.wire import Request
 from bundler.errors import RegistryError, VerificationError
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest

@@ -19,7 +19,7 @@ import pytest
 from bundler.effects.registry import credentials, faults, mirrors, tls
 from bundler.effects.registry.challenge import choose, parse
 from bundler.effects.registry.endpoint import Connection, Destination, Endpoint, TlsSettings
-from bundler.effects.registry.faults import HttpAnswer
+from bundler.effects.registry.faults import Elsewhere, HttpAnswer
 from bundler.effects.registry.http import NotConnectedError
 from bundler.effects.registry.mirrors import Location, Rule
 from bundler.effects.registry.proxies import proxy_for
@@ -321,6 +321,26 @@ def _refused(status: int, body: bytes = b"", login: str | None = None, **headers
         status, {name.replace("_", "-"): value for name, value in headers.items()}, body, "http://r/v2/"
     )
     return faults.refused(answer, doing="pushing", host="r.example", login=login)
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "who"),
+    [
+        (None, "registry r.example"),
+        (Elsewhere("cdn.example"), "cdn.example, where the registry r.example sends us,"),
+        (Elsewhere("a.example", is_token_server=True), "a.example, the token server of the registry r.example,"),
+    ],
+)
+def test_an_error_names_the_host_that_answered(elsewhere: Elsewhere | None, who: str) -> None:
+    found = faults.refused(
+        HttpAnswer(403, {}, b"", "http://x/"), doing="pulling", host="r.example", login=None, elsewhere=elsewhere
+    )
+    assert f"{who} answered 403 while pulling" in found.problem
+    assert ("Log in" in found.remedy) is (elsewhere is None or elsewhere.is_token_server)
+    lost = faults.unreachable(TimeoutError(), doing="pulling", host="r.example", elsewhere=elsewhere)
+    assert who in lost.problem
+    absent = NotConnectedError(TimeoutError("timed out"))
+    assert who in faults.unreachable(absent, doing="pulling", host="r.example", elsewhere=elsewhere).problem
 
 
 def _body(code: str) -> bytes:

@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit
 from bundler.effects.registry import faults
 from bundler.effects.registry.challenge import Challenge, choose
 from bundler.effects.registry.credentials import Credential
-from bundler.effects.registry.faults import HttpAnswer
+from bundler.effects.registry.faults import Elsewhere, HttpAnswer
 from bundler.effects.registry.http import origin
 from bundler.errors import RegistryError
 
@@ -145,7 +145,13 @@ class Authenticator:
             answer = self._fetch("GET", f"{realm}{'&' if parts.query else '?'}{urlencode(query)}", headers, None)
         if answer.status != HTTPStatus.OK:
             login = _said(credential) if credential else None
-            raise faults.refused(answer, doing=f"asking {parts.netloc} for a token", host=self._host, login=login)
+            raise faults.refused(
+                answer,
+                doing=f"asking {parts.netloc} for a token",
+                host=self._host,
+                login=login,
+                elsewhere=Elsewhere(parts.netloc, is_token_server=True),
+            )
         return self._read_token(answer, asked_at, parts.netloc)
 
     def _check_realm(self, realm: str, credential: Credential | None) -> None:

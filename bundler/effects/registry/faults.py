@@ -108,7 +108,25 @@ def _errors(body: bytes) -> tuple[tuple[str, str], ...]:
     )
 
 
-def refused(answer: HttpAnswer, *, doing: str, host: str, login: str | None) -> RefusedError:
+@dataclass(frozen=True)
+class Elsewhere:
+    """A host that answers in the place of a registry, which sent us there."""
+
+    host: str
+    is_token_server: bool = False
+
+
+def _who(registry: str, elsewhere: Elsewhere | None) -> str:
+    if elsewhere is None:
+        return f"the registry {registry}"
+    if elsewhere.is_token_server:
+        return f"{elsewhere.host}, the token server of the registry {registry},"
+    return f"{elsewhere.host}, where the registry {registry} sends us,"
+
+
+def refused(
+    answer: HttpAnswer, *, doing: str, host: str, login: str | None, elsewhere: Elsewhere | None = None
+) -> RefusedError:
     """Make the error for an answer; ``login`` says as whom we came (None: as anybody)."""
     errors = _errors(answer.body)
     details = tuple(f"{code}: {message}" for code, message in errors)
@@ -117,10 +135,12 @@ def refused(answer: HttpAnswer, *, doing: str, host: str, login: str | None) -> 
     codes = frozenset(code for code, _ in errors)
     # A proxy that is asked for plain HTTP answers in the registry's place.
     by_proxy = answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
-    who = f"The proxy before the registry {host}" if by_proxy else f"The registry {host}"
+    who = ("the proxy before " if by_proxy else "") + _who(host, elsewhere)
     return RefusedError(
-        f"{who} answered {answer.status} while {doing}.",
-        remedy=_remedy(answer, codes, host, login),
+        f"{_capital(who)} answered {answer.status} while {doing}.",
+        remedy=_REDIRECTED.format(host=elsewhere.host)
+        if elsewhere and not elsewhere.is_token_server and not by_proxy
+        else _remedy(answer, codes, host, login),
         details=details,
         status=answer.status,
         codes=codes,
@@ -128,6 +148,11 @@ def refused(answer: HttpAnswer, *, doing: str, host: str, login: str | None) -> 
     )
 
 
+_REDIRECTED = (
+    "Compare the clocks, or let the registry's administrator see why {host} refuses what the registry sends there; it "
+    "may also send content itself (docker-registry: storage.redirect.disable)."
+)
+_LET_THROUGH = "Let this machine reach {host}, or let the registry send content itself instead of redirecting."
 _REMEDIES = {
     401: "The login ({login}) is wrong or has expired: log in again, e.g. podman login {host}.",
     403: "Ask for the right to do this as {login}, or choose another path in the registry.",
@@ -160,11 +185,21 @@ def _remedy(answer: HttpAnswer, codes: frozenset[str], host: str, login: str | N
     return text.format(host=host, login=login or "anybody")
 
 
+def _capital(sentence: str) -> str:
+    return sentence[0].upper() + sentence[1:] if sentence.startswith("the ") else sentence
+
+
 def unreachable(
-    error: Exception, *, doing: str, host: str, authorities: Sequence[Path] = ()
+    error: Exception,
+    *,
+    doing: str,
+    host: str,
+    authorities: Sequence[Path] = (),
+    elsewhere: Elsewhere | None = None,
 ) -> RegistryUnreachableError:
     """Make the error for an exchange without an answer; ``authorities`` are trusted besides the system's."""
-    where = f"the registry {host} while {doing}"
+    where = f"{_who(host, elsewhere)} while {doing}"
+    host = elsewhere.host if elsewhere else host
     match error:
         case ssl.SSLError():
             return _tls_failed(str(error), where, host, authorities)
@@ -174,6 +209,7 @@ def unreachable(
             return _proxy_failed(error.reason, proxy, where, host)
         case NotConnectedError():
             problem, remedy = _not_connected(error.reason, where)
+            remedy = _LET_THROUGH.format(host=host) if elsewhere else remedy
         case TimeoutError():
             problem, remedy = f"Waited in vain for {where}.", "Run the same command again, or give more time."
         case _:

@@ -2,51 +2,26 @@
 
 from __future__ import annotations
 
-import logging
-import ssl
 import threading
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from http import HTTPStatus
-from http.client import HTTPException, InvalidURL
-from typing import TypeAlias
+from http.client import HTTPException
 from urllib.parse import urljoin, urlsplit
 
-from bundler import __version__
-from bundler.effects.registry import credentials, faults, tls
+from bundler.effects.registry import credentials, faults
 from bundler.effects.registry.auth import Authenticator, Scope
 from bundler.effects.registry.endpoint import Connection, Endpoint
-from bundler.effects.registry.faults import HttpAnswer, RefusedError, RegistryUnreachableError
-from bundler.effects.registry.http import Connections, Response, origin
-from bundler.effects.registry.proxies import proxy_for
+from bundler.effects.registry.faults import Elsewhere, HttpAnswer, RefusedError
+from bundler.effects.registry.http import Response
 from bundler.effects.registry.retry import Cancellation, Retries
+from bundler.effects.registry.wire import Body, Request, Wire, same_origin
 from bundler.errors import RegistryError
 
-_LOG = logging.getLogger(__name__)
 _MOST_REDIRECTS = 5
-_CONNECT_TIMEOUT = 15.0  # seconds
 # What `GET /v2/` may answer where a registry is; 404 and others come from something else.
 _A_REGISTRY_SAYS = (HTTPStatus.OK, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _SMALL_BODY = 16 << 20  # bytes; manifests are at most 4 MiB, lists of tags may be longer
-
-Body: TypeAlias = "bytes | Callable[[], Iterable[memoryview]]"
-"""A small body, or what makes the parts of a big one, anew for every attempt."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked of a server; ``completes`` says that it may have much to do before it answers."""
-
-    method: str
-    headers: Mapping[str, str]
-    body: Body | None = None
-    completes: bool = False
-
-
-def _with_login(headers: Mapping[str, str], authorization: str | None) -> Mapping[str, str]:
-    return {**headers, "Authorization": authorization} if authorization else headers
 
 
 class Session:
@@ -59,26 +34,19 @@ class Session:
         self.endpoint = endpoint
         self.connection = connection
         self.cancellation = cancellation or Cancellation()
+        self._wire = Wire(endpoint, connection)
         self._auth = Authenticator(
             endpoint.host,
             lambda repository: credentials.find(endpoint.host, repository, connection),
-            lambda method, url, headers, body: self._read(self._once(Request(method, headers, body), url), url),
+            self._fetch_token,
             base_url=endpoint.base_url,
         )
-        own = tls.with_host_folders(endpoint.tls, endpoint.host, connection.environment)
-        self._tls = {True: own, False: replace(own, client_certificate=None, client_key=None)}
+        self._guest_of: dict[str, Authenticator] = {}
         self._lock = threading.Lock()
-        self._contexts: dict[bool, ssl.SSLContext] = {}
-        self._connections = Connections(
-            kept=connection.parallel,
-            connecting=min(_CONNECT_TIMEOUT, connection.timeout),
-            waiting=connection.timeout,
-            completing=max(connection.completing, connection.timeout),
-        )
 
     def close(self) -> None:
         """Give the connections back."""
-        self._connections.close()
+        self._wire.close()
 
     def retries(self) -> Retries:
         """Begin to count the failures of one task."""
@@ -169,11 +137,10 @@ class Session:
 
         ``completes`` says that the registry may take long to answer, as where it stores a whole blob.
         """
+        self.cancellation.check()
         request = Request(method, headers or {}, body, completes=completes)
-        url = self.url(location)
-        with self._explained(doing):
-            response, url = self._authenticated(request, url, scopes)
-            return self._read(response, url)
+        response, url = self._authenticated(request, self.url(location), doing, scopes)
+        return self._read(response, url, doing)
 
     @contextmanager
     def stream(
@@ -184,15 +151,14 @@ class Session:
         Raises:
             RefusedError, RegistryUnreachableError: also inside the block, where the connection breaks.
         """
-        with self._explained(doing):
-            response, url = self._authenticated(Request("GET", headers or {}), self.url(location), scopes)
-            if response.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
-                raise self.refusal(self._read(response, url), doing=doing, scopes=scopes)
+        self.cancellation.check()
+        request = Request("GET", headers or {})
+        response, url = self._authenticated(request, self.url(location), doing, scopes)
+        if response.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+            raise self.refusal(self._read(response, url, doing), doing=doing, scopes=scopes)
         try:
-            yield response
-        except (HTTPException, OSError) as error:
-            response.close()
-            raise self._unreachable(error, doing) from error
+            with self._explained(doing, url):
+                yield response
         except BaseException:
             response.close()  # what is left of the body must not be taken for the next answer
             raise
@@ -200,98 +166,105 @@ class Session:
 
     def refusal(self, answer: HttpAnswer, *, doing: str, scopes: tuple[Scope, ...] = ()) -> RefusedError:
         """Make the error for an answer that says no."""
-        login = self._auth.login(scopes)
-        return faults.refused(answer, doing=doing, host=self.endpoint.host, login=login)
+        elsewhere = self._elsewhere(answer.url)
+        login = None if elsewhere else self._auth.login(scopes)
+        return faults.refused(answer, doing=doing, host=self.endpoint.host, login=login, elsewhere=elsewhere)
 
-    def _unreachable(self, error: Exception, doing: str) -> RegistryUnreachableError:
-        authorities = self._tls[True].ca_certificates
-        return faults.unreachable(error, doing=doing, host=self.endpoint.host, authorities=authorities)
+    def _elsewhere(self, url: str) -> Elsewhere | None:
+        """Return the host that a URL leads to, where that is not the registry itself."""
+        return None if self.is_own(url) else Elsewhere(urlsplit(url).netloc.rpartition("@")[2])
 
     @contextmanager
-    def _explained(self, doing: str) -> Iterator[None]:
-        self.cancellation.check()
+    def _explained(self, doing: str, url: str, *, elsewhere: Elsewhere | None = None) -> Iterator[None]:
         try:
             yield
         except (HTTPException, OSError) as error:
-            raise self._unreachable(error, doing) from error
+            raise faults.unreachable(
+                error,
+                doing=doing,
+                host=self.endpoint.host,
+                authorities=self._wire.authorities,
+                elsewhere=elsewhere or self._elsewhere(url),
+            ) from error
 
-    def _authenticated(self, request: Request, url: str, scopes: tuple[Scope, ...]) -> tuple[Response, str]:
-        sent = self._auth.header(scopes) if self.is_own(url) else None
-        response, end = self._following(request, url, sent)
-        if response.status != HTTPStatus.UNAUTHORIZED or not self.is_own(end):
-            return response, end
-        asked = ", ".join(response.headers.get_all("WWW-Authenticate", []))
-        try:
-            retry = self._auth.answer(asked, scopes, sent)
-        except BaseException:
-            response.close()
-            raise
-        if retry is None:
-            return response, end
-        self._read(response, end)
-        return self._following(request, url, retry)
+    def _authenticated(self, request: Request, url: str, doing: str, scopes: tuple[Scope, ...]) -> tuple[Response, str]:
+        """Make an exchange; answer the registry that asks for a login, and other hosts as anybody, once each."""
+        begin, authorization = url, self._auth.header(scopes) if self.is_own(url) else None
+        answered: set[bool] = set()
+        while True:
+            response, end, sent = self._following(request, begin, doing, authorization)
+            own = self.is_own(end)
+            if response.status != HTTPStatus.UNAUTHORIZED or own in answered or not (own or request.reads):
+                return response, end
+            answered.add(own)
+            asked = ", ".join(response.headers.get_all("WWW-Authenticate", []))
+            try:
+                authorization = (self._auth if own else self._guest(end)).answer(asked, scopes if own else (), sent)
+            except BaseException:
+                response.close()
+                raise
+            if authorization is None:
+                return response, end
+            self._read(response, end, doing)
+            begin = url if own else end
 
-    def _following(self, request: Request, url: str, authorization: str | None) -> tuple[Response, str]:
-        """Make an exchange and follow redirects of reading ones; only the registry itself sees our login."""
+    def _following(
+        self, request: Request, url: str, doing: str, authorization: str | None
+    ) -> tuple[Response, str, str | None]:
+        """Make an exchange and follow redirects of reading ones; return what came, from where, and what was sent there.
+
+        ``authorization`` is for the host of ``url`` alone.
+        """
+        first = url
         for _ in range(_MOST_REDIRECTS):
-            own = authorization if self.is_own(url) else None
-            response = self._once(replace(request, headers=_with_login(request.headers, own)), url)
+            sent = authorization if same_origin(url, first) else self._as_guest(url)
+            with self._explained(doing, url):
+                response = self._once(request.with_login(sent), url)
             location = response.headers.get("Location")
-            if request.method not in ("GET", "HEAD") or response.status not in faults.REDIRECTS or not location:
-                return response, url
-            self._read(response, url)
+            if not request.reads or response.status not in faults.REDIRECTS or not location:
+                return response, url, sent
+            self._read(response, url, doing)
             url = self.sent_to(location, at=url)
         raise RegistryError(f"The registry {self.endpoint.host} redirects in circles at {url.partition('?')[0]}.")
 
+    def _guest(self, url: str) -> Authenticator:
+        """Return what gets tokens for another host, as anybody: it may be a registry, too (registry.k8s.io's are)."""
+        host = urlsplit(url).netloc
+        with self._lock:
+            if host not in self._guest_of:
+                base_url = f"{urlsplit(url).scheme}://{host}"
+                self._guest_of[host] = Authenticator(host, lambda _: None, self._fetch_token, base_url=base_url)
+            return self._guest_of[host]
+
+    def _as_guest(self, url: str) -> str | None:
+        """Return the token for another host that has asked for one before."""
+        return self._guest(url).header(()) if urlsplit(url).netloc in self._guest_of else None
+
+    def _fetch_token(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> HttpAnswer:
+        server = urlsplit(url).netloc
+        doing, elsewhere = f"asking {server} for a token", Elsewhere(server, is_token_server=True)
+        with self._explained(doing, url, elsewhere=elsewhere):
+            return self._read(self._once(Request(method, headers, body), url), url, doing)
+
     def is_own(self, url: str) -> bool:
         """Tell whether a URL is of this registry, which alone gets our login."""
-        try:
-            return origin(url) == origin(self.endpoint.base_url)
-        except InvalidURL:
-            return False
+        return self._wire.is_own(url)
 
     def _once(self, request: Request, url: str) -> Response:
-        begin = time.monotonic()
-        sent = {
-            "User-Agent": f"bundler/{__version__}",
-            "Accept-Encoding": "identity",  # blobs are taken as they are
-            **request.headers,
-        }
-        response = self._connections.send(
-            request.method,
-            url,
-            sent,
-            request.body() if callable(request.body) else request.body,
-            proxy=proxy_for(url, self.connection.environment),
-            context=self._context(url),
-            completes=request.completes,
-        )
-        # Queries may hold secrets of object stores and upload sessions.
-        shown = url.partition("?")[0]
-        _LOG.debug("%s %s -> %d (%.0f ms)", request.method, shown, response.status, (time.monotonic() - begin) * 1000)
-        return response
+        return self._wire.send(request, url)
 
-    def _context(self, url: str) -> ssl.SSLContext | None:
-        """Return whom to trust; reading the system's authorities takes longer than a push that has nothing to send."""
-        if not url.startswith("https:"):
-            return None
-        own = self.is_own(url)
-        with self._lock:
-            if own not in self._contexts:
-                self._contexts[own] = tls.context(self._tls[own])
-            return self._contexts[own]
-
-    def _read(self, response: Response, url: str) -> HttpAnswer:
+    def _read(self, response: Response, url: str, doing: str) -> HttpAnswer:
         """Take a small body whole and give the connection back."""
         try:
-            body = response.read(_SMALL_BODY + 1)
+            with self._explained(doing, url):
+                body = response.read(_SMALL_BODY + 1)
         except BaseException:
             response.close()
             raise
         if len(body) > _SMALL_BODY:
             response.close()
             raise RegistryError(
-                f"The registry {self.endpoint.host} answers with more than {_SMALL_BODY} bytes where few are due.",
+                f"{urlsplit(url).netloc} answers with more than {_SMALL_BODY} bytes while {doing}, where few are due.",
                 remedy="What answers there may not be a registry.",
             )
         response.release()
