@@ -221,7 +221,7 @@ import os, sys, time
 from pathlib import Path
 from bundler.effects.engine import connection as engine_connection
 from bundler.effects.engine import runs as engine_runs
-from bundler.effects.engine.api import ContainerPlan
+from bundler.effects.engine.container import ContainerPlan
 from bundler.effects.engine.connection import EngineChoice
 from tests.integration.test_engine_build import BASE
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from bundler.effects.engine import podman_leftovers
-from bundler.effects.engine.api import FREE_SPACE, Engine, plain_lines
+from bundler.effects.engine import faults, podman_leftovers
+from bundler.effects.engine.api import Engine
+from bundler.effects.engine.container import plain_lines
 from bundler.errors import ToolFailedError
 from bundler.model.digest import Digest
 from bundler.model.progress import Task
@@ -25,7 +26,7 @@ _TAIL: Final = 20
 _CHUNK: Final = 1 << 20
 # What the last lines of a step say -> what to do; the first that fits counts.
 _REMEDIES: Final = (
-    (re.compile(r"no space left on device", re.IGNORECASE), FREE_SPACE),
+    (re.compile(r"no space left on device", re.IGNORECASE), faults.FREE_SPACE),
     (
         re.compile(
             r"could not resolve|temporary failure|unable to connect|connection (refused|timed out)|unreachable"
@@ -87,7 +88,7 @@ def run(engine: Engine, build: Build, task: Task) -> None:
     story = _Story(engine, task)
     try:
         with (
-            engine.explained(f"building {build.name}"),
+            faults.explained(f"building {build.name}"),
             podman_leftovers.removed(engine) if engine.podman else nullcontext(),
             _isolating(engine, build) as network,
             _closing(_said(engine, build, network)) as output,
@@ -101,7 +102,7 @@ def run(engine: Engine, build: Build, task: Task) -> None:
 
 def save(engine: Engine, name: str, target: Path) -> None:
     """Write an image as the engine saves it (``docker save``) into a file."""
-    with engine.explained(f"saving {name}"), target.open("wb") as stream:
+    with faults.explained(f"saving {name}"), target.open("wb") as stream:
         for piece in engine.api.get_image(name, chunk_size=_CHUNK):
             stream.write(piece)
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bundler.effects.engine.api import ContainerPlan, Engine, EngineContainer, Ran
+from bundler.effects.engine.api import Engine
+from bundler.effects.engine.container import ContainerPlan, EngineContainer, Ran
 from bundler.feast.emulation import kubelet
 from bundler.feast.emulation.container import Container, Probe
 from bundler.feast.emulation.kubelet import ClusterObjects

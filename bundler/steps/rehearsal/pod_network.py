@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from bundler import resources
-from bundler.effects.engine.api import ContainerPlan, Engine, EngineContainer
+from bundler.effects.engine.api import Engine
+from bundler.effects.engine.container import ContainerPlan, EngineContainer
 from bundler.errors import ToolFailedError
 from bundler.feast.emulation.container import Probe
 from bundler.steps.rehearsal.routes import SOCKETS, Route

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from bundler.effects.engine.api import Ran
+from bundler.effects.engine.container import Ran
 from bundler.errors import SpecError
 from bundler.feast.emulation import kubelet
 from bundler.model.findings import Finding, Status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bundler.effects.engine.api import ContainerPlan, EngineContainer
+from bundler.effects.engine.container import ContainerPlan, EngineContainer
 from bundler.feast.emulation.store_servers import StoreServer
 
 # Both work with the projects' own images and with Debian's packages; the servers are new and empty.
