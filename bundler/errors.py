@@ -17,6 +17,7 @@ class ExitCode(IntEnum):
     VERIFICATION = 6
     REGISTRY = 7
     CLUSTER = 8
+    ARTIFACTS = 9
 
 
 class BundlerError(Exception):

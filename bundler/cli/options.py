@@ -6,10 +6,8 @@ import functools
 import logging
 import os
 import re
-import stat
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -331,15 +329,13 @@ def _cache_without_home() -> Path:
     """Return a folder that nobody else can have filled: layers and package files are taken from there."""
     import tempfile  # noqa: PLC0415  (it brings half a dozen modules)
 
+    from bundler.effects import files  # noqa: PLC0415  (help stays quick)
+
     folder = Path(tempfile.gettempdir(), f"bundler-{os.getuid()}")
-    with suppress(OSError):
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-        if not (stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022):
-            raise UsageError(
-                f"This user has no home, and {folder} belongs to somebody else.",
-                remedy="Give --cache-dir, or set HOME.",
-            )
+    if not files.make_own_folder(folder):
+        raise UsageError(
+            f"This user has no home, and {folder} belongs to somebody else.", remedy="Give --cache-dir, or set HOME."
+        )
     return folder
 
 

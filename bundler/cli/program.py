@@ -74,7 +74,8 @@ Disconnected:  bundler verify BUNDLE;  bundler push BUNDLE --registry HOST[:PORT
 
 Results go to stdout, progress and errors to stderr; --output json is for scripts. Exit codes: 0 done,
 1 bug or interrupt, 2 usage, 3 spec or lock unusable, 4 tool missing, 5 tool failed, 6 verification failed,
-7 registry refused or unreachable, 8 cluster not ready.
+7 registry refused or unreachable, 8 cluster not ready, 9 images pushed without
+artifacts that the registry refuses.
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,8 @@ def _renamed(_context: click.Context, _option: click.Parameter, value: str | Non
 )
 @click.option("--engine", hidden=True, callback=_renamed, expose_value=False)
 @click.option("--dry-run", is_flag=True, help="Show what would be sent; send nothing.")
+@click.option("--force", is_flag=True, help="Send everything anew, also what the registry says that it has.")
+@click.option("--keep-going", is_flag=True, help="Push the other images where one fails; the exit code says so.")
 @click.option("--receipt", type=_FILE, help="File that also gets the receipt (JSON).")
 @options.registry_access
 @options.uploads_dir
@@ -59,21 +62,24 @@ def command(
     parallel: int,
     client: str,
     dry_run: bool,
+    force: bool,
+    keep_going: bool,
     receipt: Path | None,
     access: Access,
     cache_dir: Path,
     output: str,
     verbose: bool,
     quiet: bool,
-) -> None:
+) -> int:
     """Push the images of BUNDLE to a registry, straight from the file.
 
     Needs no disk space, reads every byte once, and never stores a damaged blob at the registry. Does not send blobs
-    that the registry has. Run an interrupted push again: it goes on where the registry stopped.
+    that the registry has, and at the end confirms that it gives them back. Run an interrupted push again: it goes on
+    where the registry stopped.
     """
     from bundler.effects.registry import journal  # noqa: PLC0415  (help stays quick)
     from bundler.effects.registry.endpoint import Destination  # noqa: PLC0415
-    from bundler.steps.transport import push  # noqa: PLC0415
+    from bundler.steps.transport import push, push_failures  # noqa: PLC0415
 
     asked = push.PushOptions(
         destination=Destination.parse(registry),
@@ -81,6 +87,8 @@ def command(
         only=only,
         journal_folder=journal.folder(cache_dir),
         receipt_file=receipt,
+        force=force,
+        keep_going=keep_going,
     )
     progress = options.progress(quiet=quiet, verbose=verbose)
     done: PushPlan | Receipt
@@ -96,6 +104,10 @@ def command(
         console.show_json(done.to_json())
     else:
         _show(done)
+    for failed in done.failed:
+        console.show_error(failed.error, as_json=False)
+        sys.stderr.write(f"  {failed.image} was not pushed\n")
+    return push_failures.exit_code(done.failed)
 
 
 def _show(done: PushPlan | Receipt) -> None:

@@ -125,6 +125,16 @@ def _try(folder: Path) -> None:
     trial.unlink()
 
 
+def make_own_folder(folder: Path) -> bool:
+    """Make a folder that only this user can write to; tell whether it is one, also where it was there before."""
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return True  # nothing is there that could be taken for ours; writing to it says what is wrong
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+
+
 def is_there(path: Path) -> bool:
     """Tell whether a name is taken, by whatever it is."""
     return os.path.lexists(path)

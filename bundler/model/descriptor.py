@@ -24,6 +24,7 @@ class Descriptor:
     size: int
     platform: Platform | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
+    artifact_type: str = ""
 
     @classmethod
     def from_json(cls, value: Json) -> Descriptor:
@@ -37,6 +38,7 @@ class Descriptor:
                         size,
                         _platform(value.get("platform")),
                         _annotations(value.get("annotations")),
+                        _artifact_type(value.get("artifactType")),
                     )
         msg = f"not a descriptor: {value!r:.200}"
         raise ValueError(msg)
@@ -44,6 +46,8 @@ class Descriptor:
     def to_json(self) -> dict[str, Json]:
         """Return the descriptor as the specification spells it, without empty properties."""
         value: dict[str, Json] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
+        if self.artifact_type:
+            value["artifactType"] = self.artifact_type
         if self.platform:
             platform: dict[str, Json] = {"architecture": self.platform.architecture, "os": self.platform.os}
             if self.platform.variant:
@@ -63,6 +67,15 @@ def _platform(value: Json) -> Platform | None:
             return Platform(system, architecture, variant)
     msg = f"not a platform: {value!r:.200}"
     raise ValueError(msg)
+
+
+def _artifact_type(value: Json) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        msg = f"not an artifact type: {value!r:.200}"
+        raise ValueError(msg)  # noqa: TRY004  (a malformed document, not a wrong argument)
+    return value
 
 
 def _annotations(value: Json) -> dict[str, str]:

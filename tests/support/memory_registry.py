@@ -57,6 +57,10 @@ class MemoryRegistry:
     """Bodies that are longer are refused, as by a proxy (413)."""
     before: Callable[[str, str, Mapping[str, str]], Reply | None] = lambda method, target, headers: None  # noqa: ARG005
     """Asked first with each request (method, target, headers in lower case); a reply of its own is the answer."""
+    refuses: Callable[[str, bytes], bool] = lambda _reference, _content: False
+    """Which manifests are answered with MANIFEST_INVALID, by tag or digest and content."""
+    claims: set[str] = field(default_factory=set)
+    """Digests of blobs that HEAD says are there (a cache that outlived a garbage collection)."""
     blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
     manifests: dict[tuple[str, str], tuple[str, bytes]] = field(default_factory=dict)
     uploads: dict[str, Upload] = field(default_factory=dict)
@@ -71,6 +75,8 @@ class MemoryRegistry:
             for _ in body:  # the connection is used again
                 pass
             return own
+        if method == "HEAD" and (digest := target.rpartition("/blobs/")[2]) in self.claims:
+            return Reply(200, self._told(digest))
         return self._answer(method, target, headers, body)
 
     def _answer(self, method: str, target: str, headers: Mapping[str, str], body: Iterable[bytes]) -> Reply:
@@ -115,6 +121,8 @@ class MemoryRegistry:
         if method == "PUT":
             content = b"".join(body)
             digest = str(Digest.of(content))
+            if self.refuses(reference, content):
+                return error(400, "MANIFEST_INVALID")
             named = json.loads(content)
             for row in (*named.get("layers", ()), *filter(None, [named.get("config")])):
                 if (name, row["digest"]) not in self.blobs:

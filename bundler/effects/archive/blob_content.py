@@ -31,6 +31,34 @@ class BlobContent(Protocol):
 
 
 @dataclass(frozen=True)
+class MemoryBlob:
+    """A small blob that was made here."""
+
+    content: bytes
+
+    @property
+    def digest(self) -> Digest:
+        """The digest that it has."""
+        return Digest.of(self.content)
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+        return len(self.content)
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"a document of {self.size} bytes that was made here"
+
+    def read_into(self, offset: int, view: memoryview) -> int:
+        """Fill ``view`` from ``offset`` on."""
+        piece = self.content[offset : offset + len(view)]
+        view[: len(piece)] = piece
+        return len(piece)
+
+
+@dataclass(frozen=True)
 class BundledBlob:
     """A blob of a bundle: in one run of bytes, or in several where it was cut between volumes."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from bundler.effects.archive.reader import Bundle
@@ -93,6 +94,17 @@ def open_images(bundle: Bundle) -> tuple[OpenedImage, ...]:
         VerificationError: a manifest or a blob is missing, a manifest is damaged, or sizes differ.
     """
     return tuple(_open(bundle, image) for image in bundle.manifest.images)
+
+
+def open_each(
+    bundle: Bundle, noting: Callable[[tuple[BundledImage]], AbstractContextManager[None]]
+) -> tuple[OpenedImage, ...]:
+    """Read the manifests of every image, each within ``noting``, which may go on without one that is damaged."""
+    opened: list[OpenedImage] = []
+    for image in bundle.manifest.images:
+        with noting((image,)):
+            opened.append(_open(bundle, image))
+    return tuple(opened)
 
 
 def _open(bundle: Bundle, image: BundledImage) -> OpenedImage:

@@ -2,54 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from bundler.effects import files
-from bundler.effects.archive.blob_content import BundledBlob
 from bundler.effects.archive.reader import Bundle
-from bundler.effects.registry import parallel
-from bundler.effects.registry.endpoint import Access, Destination
 from bundler.effects.registry.faults import RefusedError
 from bundler.effects.registry.journal import Journal
 from bundler.effects.registry.meter import Meter
-from bundler.effects.registry.repository import Mounted, MountOutcome, Repository, UploadBegun
+from bundler.effects.registry.repository import Repository
 from bundler.effects.registry.session import Session
-from bundler.effects.registry.upload import CHUNK_SIZE, upload
 from bundler.errors import RegistryError
 from bundler.model import layout
 from bundler.model.digest import Digest
 from bundler.model.progress import Progress
-from bundler.oci.manifest import RawManifest
-from bundler.steps.bundle.images import check_metadata, choose, name, open_images
-from bundler.steps.transport import push_plan
-from bundler.steps.transport.push_plan import BlobPlan, ContentKind, ImagePlan, PushedImage, PushPlan, Question, Receipt
+from bundler.steps.bundle.images import (
+    NamedImage,
+    check_metadata,
+    choose,
+    name,
+    open_each,
+)
+from bundler.steps.transport import companions, push_plan
+from bundler.steps.transport.push_blobs import BlobSender
+from bundler.steps.transport.push_confirm import Confirmation
+from bundler.steps.transport.push_failures import Failures
+from bundler.steps.transport.push_manifests import ManifestPutter
+from bundler.steps.transport.push_options import PushOptions as PushOptions  # noqa: PLC0414  (callers take it from here)
+from bundler.steps.transport.push_plan import ContentKind, ImagePlan, PushedImage, PushPlan, Question, Receipt
+from bundler.steps.transport.push_work import PushWork
 
 # As many as keep a registry near by busy. Where all begin together, all end together too, and the registry then brings
 # everything to disk while nobody sends.
 _UPLOADS_AT_FIRST = 3
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True)
-class PushOptions:
-    """What ``bundler push`` was asked.
-
-    ``only`` names images by their reference in the bundle or by the name they get; empty means all.
-    ``journal_folder`` is where unfinished uploads are noted, so that a killed push goes on; None: they are not.
-    ``chunk_size`` is the most bytes in one request.
-    """
-
-    destination: Destination
-    access: Access = field(default_factory=Access)
-    only: tuple[str, ...] = ()
-    chunk_size: int = CHUNK_SIZE
-    journal_folder: Path | None = None
-    receipt_file: Path | None = None
+_SMALL_BLOB = 4 << 20  # bytes; configs of signatures have hundreds
 
 
 def plan(path: Path, options: PushOptions, progress: Progress) -> PushPlan:
@@ -86,43 +73,49 @@ def _session(options: PushOptions) -> Session:
     return Session(options.access.endpoint(options.destination.host), options.access.connection)
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    sent: int = 0
-    mounted: int = 0
-    bytes_sent: int = 0
-
-
 class _Push:
     def __init__(self, bundle: Bundle, options: PushOptions, session: Session, progress: Progress) -> None:
         self._bundle = bundle
         self._options = options
         self._session = session
         self._progress = progress
-        self._journal = Journal(options.journal_folder)
+        self._failures = Failures(keep_going=options.keep_going)
+        journal = Journal(options.journal_folder)
+        self._work = PushWork(bundle, options, session, progress, journal, self._failures)
 
     def plan(self) -> PushPlan:
         check_metadata(self._bundle)
         destination = self._options.destination
-        images = choose(open_images(self._bundle), self._options.only)
+        images = choose(open_each(self._bundle, self._failures.noting), self._options.only)
         named = tuple(name(image, self._bundle.manifest.registry, destination) for image in images)
-        self._session.check(*(self._repository(image.target.repository).scope for image in named[:1]))
+        self._session.check(*(self._work.repository(image.target.repository).scope for image in named[:1]))
         elsewhere = self._elsewhere()
+        made = push_plan.make(named, self._there(named, elsewhere), destination, elsewhere)
+        self._check_base(made, elsewhere)
+        planned = self._work.each(made.images, self._with_those_of_the_site)
+        return replace(made, images=planned, failed=self._failures.all())
+
+    def _there(self, named: tuple[NamedImage, ...], elsewhere: push_plan.Places) -> frozenset[Question]:
+        """Return what the registry has; with ``--force`` only what this bundle does not hold is asked for."""
         questions = push_plan.questions(named, elsewhere)
+        if self._options.force:
+            questions = tuple(one for one in questions if one.kind is ContentKind.BLOB and one.digest in elsewhere)
         own = {image.target.repository for image in named}
         with self._progress.task("Looking what is there", total=len(questions)) as task:
             meter = Meter(task)
 
             def ask(question: Question) -> bool:
-                present = self._is_there(question, own=question.repository in own)
+                try:
+                    found = self._is_there(question, own=question.repository in own)
+                except RegistryError as error:
+                    asking = push_plan.askers(named, question)
+                    self._failures.note((image.opened.image for image in asking), error)
+                    found = False
                 meter.reached(repr(question), 1)
-                return present
+                return found
 
-            answers = self._each(questions, ask)
-        there = frozenset(question for question, present in zip(questions, answers, strict=True) if present)
-        made = push_plan.make(named, there, destination, elsewhere)
-        self._check_base(made, elsewhere)
-        return made
+            answers = self._work.each(questions, ask)
+        return frozenset(question for question, found in zip(questions, answers, strict=True) if found)
 
     def _elsewhere(self) -> push_plan.Places:
         """Return the repositories that the base of a delta brought to this destination what the delta leaves out."""
@@ -146,106 +139,72 @@ class _Push:
             with suppress(RefusedError):
                 return Repository(self._session, question.repository).has_blob(question.digest)
             return False
-        repository = self._repository(question.repository)
+        repository = self._work.repository(question.repository)
         if question.kind is ContentKind.BLOB:
             return repository.has_blob(question.digest)
         reference = question.tag if question.kind is ContentKind.TAG else question.digest
         return repository.find_manifest(reference) == question.digest
 
+    def _with_those_of_the_site(self, image: ImagePlan) -> ImagePlan:
+        """Return what to put where others may have added signatures under the same tag."""
+        target, bundled = image.named.target, image.named.opened.image
+        if image.tagged or not companions.may_be_shared(image.named) or self._failures.of(bundled):
+            return image
+        repository = self._work.repository(target.repository)
+        try:
+            if repository.find_manifest(target.tag or "") in (None, image.root.descriptor.digest):
+                return image
+            theirs = repository.manifest(target.tag or "")
+            merged = companions.merge(image.named, theirs, lambda digest: _small_blob(repository, digest))
+        except ValueError as error:
+            self._failures.note(
+                (bundled,),
+                RegistryError(
+                    f"The registry has something else than signatures under {target.tagged}: {error}.",
+                    remedy="It was left as it is. Remove that tag, then run the same command again.",
+                ),
+            )
+        except RegistryError as error:
+            self._failures.note((bundled,), error)
+        else:
+            unchanged = merged.root.descriptor.digest == theirs.descriptor.digest
+            return replace(image, merged=merged, tagged=unchanged and not self._options.force)
+        return image
+
     def run(self) -> Receipt:
         plan = self.plan()
-        self._journal.tidy()
-        outcomes: tuple[_Outcome, ...] = ()
+        self._work.journal.tidy()
+        sender = BlobSender(self._work, plan.images)
         left_out, missing = self._bundle.manifest.left_out, [blob for blob in plan.blobs if blob.missing]
         # What is not in the bundle comes first: where that fails, nothing was sent.
-        taken = self._each([blob for blob in missing if blob.descriptor.digest in left_out], self._taken_over)
-        if to_upload := [blob for blob in missing if blob.descriptor.digest not in left_out]:
+        self._work.each([blob for blob in missing if blob.descriptor.digest in left_out], sender.take_over)
+        if to_send := [blob for blob in missing if blob.descriptor.digest not in left_out]:
             with self._progress.task("Pushing", total=plan.bytes_to_send, unit="bytes") as task:
                 meter = Meter(task)
-                outcomes = self._each(to_upload, lambda blob: self._blob(blob, meter), at_first=_UPLOADS_AT_FIRST)
-        self._each(plan.images, self._below_the_root)
-        self._each(plan.images, self._root)
+                self._work.each(to_send, lambda blob: sender.bring(blob, meter), at_first=_UPLOADS_AT_FIRST)
+        ManifestPutter(self._work, sender).put(plan.images)
+        if missing or any(image.manifests for image in plan.images):  # else the plan has just asked for all of it
+            Confirmation(self._work, sender).run(plan.images)
+        pushed = [image for image in plan.images if not self._failures.of(image.named.opened.image)]
         return Receipt(
             registry=str(plan.destination),
-            images=tuple(_pushed(image) for image in plan.images),
-            bytes_sent=sum(outcome.bytes_sent for outcome in outcomes),
-            blobs_sent=sum(outcome.sent for outcome in outcomes),
-            blobs_mounted=sum(outcome.mounted for outcome in (*taken, *outcomes)),
+            images=tuple(map(_pushed, pushed)),
+            bytes_sent=sender.sent.size,
+            blobs_sent=sender.sent.count,
+            blobs_mounted=sender.sent.mounted,
             bytes_present=plan.bytes_present,
-            manifests_put=sum(len(image.manifests) for image in plan.images),
+            manifests_put=sum(len(image.manifests) for image in pushed),
+            failed=self._failures.all(),
         )
 
-    def _blob(self, blob: BlobPlan, meter: Meter) -> _Outcome:
-        """Bring one blob to every repository that lacks it: sent once, then mounted from the first that has it."""
-        content = BundledBlob.of(self._bundle, blob.descriptor.digest)
-        source = blob.present[0] if blob.present else None
-        sent = 0
-        for target in blob.missing:
-            repository = self._repository(target)
-            outcome = _mount(repository, content.digest, source) if source else None
-            if isinstance(outcome, Mounted):
-                continue
-            meter.note(f"{content.digest.short} to {target}")
-            upload(
-                repository,
-                content,
-                journal=self._journal,
-                meter=meter,
-                begun=outcome.url if isinstance(outcome, UploadBegun) else None,
-                chunk_size=self._options.chunk_size,
-            )
-            sent += 1
-            source = source or target
-        return _Outcome(sent, len(blob.missing) - sent, sent * content.size)
 
-    def _taken_over(self, blob: BlobPlan) -> _Outcome:
-        """Bring a blob that the bundle does not hold to where it lacks, from a repository that has it."""
-        digest, source = blob.descriptor.digest, blob.present[0]
-        for target in blob.missing:
-            repository = self._repository(target)
-            outcome = _mount(repository, digest, source)
-            if isinstance(outcome, Mounted):
-                continue
-            if isinstance(outcome, UploadBegun):
-                with suppress(RegistryError):
-                    repository.cancel_upload(outcome.url)
-            raise RegistryError(
-                f"The registry has {digest} in {source}, and does not mount it to {target}; nothing was sent.",
-                remedy="Push a full bundle instead of the delta: build it without --base.",
-            )
-        return _Outcome(mounted=len(blob.missing))
-
-    def _below_the_root(self, image: ImagePlan) -> None:
-        for manifest in image.missing:
-            self._put(image, manifest, manifest.descriptor.digest)
-
-    def _root(self, image: ImagePlan) -> None:
-        if not image.tagged:
-            self._put(image, image.root, image.named.target.tag or image.root.descriptor.digest)
-
-    def _put(self, image: ImagePlan, manifest: RawManifest, reference: str | Digest) -> None:
-        repository = self._repository(image.named.target.repository)
-        repository.put_manifest(reference, manifest.content, manifest.descriptor.media_type)
-
-    def _repository(self, repository: str) -> Repository:
-        return Repository(self._session, repository, write=True)
-
-    def _each(
-        self, items: Iterable[_Item], work: Callable[[_Item], _Result], *, at_first: int | None = None
-    ) -> tuple[_Result, ...]:
-        workers = self._options.access.connection.parallel
-        return parallel.each(items, work, workers=workers, cancellation=self._session.cancellation, at_first=at_first)
-
-
-def _mount(repository: Repository, digest: Digest, source: str) -> MountOutcome:
-    """Try to take a blob over; an upload that the registry began for a blob that is there all the same is cancelled."""
-    outcome = repository.mount(digest, source)
-    # Somebody else may have put it there, or the registry mounted it and answered as if it had not.
-    if isinstance(outcome, UploadBegun) and repository.has_blob(digest):
-        with suppress(RegistryError):
-            repository.cancel_upload(outcome.url)
-        return Mounted()
-    return outcome
+def _small_blob(repository: Repository, digest: Digest) -> bytes:
+    """Return the config of a signature; raise ``ValueError`` where it is too large to be one."""
+    with repository.open_blob(digest) as response:
+        content = response.read(_SMALL_BLOB + 1)
+    if len(content) > _SMALL_BLOB or Digest.of(content) != digest:
+        raise ValueError(f"its config {digest} has other bytes, or too many")
+    return content
 
 
 def _pushed(image: ImagePlan) -> PushedImage:

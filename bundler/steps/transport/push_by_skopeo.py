@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from bundler.effects import files, process
 from bundler.effects.archive.reader import Bundle
 from bundler.effects.skopeo import access as skopeo_access
-from bundler.errors import RegistryError, ToolFailedError
+from bundler.errors import RegistryError, ToolFailedError, UsageError
+from bundler.model.digest import Digest
 from bundler.model.progress import Progress
 from bundler.steps.bundle import verify
 from bundler.steps.bundle.images import NamedImage, choose, name, open_images, require_whole
-from bundler.steps.transport import serve
-from bundler.steps.transport.push import PushOptions
+from bundler.steps.transport import companions, serve
+from bundler.steps.transport.push_failures import Failures, is_artifact
+from bundler.steps.transport.push_options import PushOptions
 from bundler.steps.transport.push_plan import PushedImage, Receipt
 
 _INSTALL = "Install skopeo, or push without --client skopeo."
@@ -38,27 +41,51 @@ def run(path: Path, options: PushOptions, progress: Progress) -> Receipt:
         ToolMissingError, ToolFailedError: there is no skopeo, or it failed; its output is in the details.
         RegistryError: the registry refused, or cannot be reached.
     """
+    if options.force:
+        raise UsageError("skopeo cannot send what the registry has.", remedy="Leave out --client skopeo, or --force.")
     process.find("skopeo", remedy=_INSTALL)
     if options.receipt_file:
         files.require_writable(options.receipt_file)
     with Bundle.open(path) as bundle:
         require_whole(bundle)
         verify.require(bundle, progress=progress)
+        failures = Failures(keep_going=options.keep_going)
         images = choose(open_images(bundle), options.only)
         named = tuple(name(image, bundle.manifest.registry, options.destination) for image in images)
         with (
             serve.under_names(named) as server,
             skopeo_access.arguments(options.access, "dest-") as arguments,
+            skopeo_access.arguments(options.access, "") as looking,
             progress.task("Pushing by skopeo", total=len(named)) as task,
         ):
-            for image in named:
-                task.note(image.target.repository)
-                _copy(image, server.address, (skopeo_access.retries(options.access, _RETRIES), *arguments))
+            for one in sorted(named, key=lambda one: is_artifact(one.opened.image)):
+                task.note(one.target.repository)
+                with failures.noting((one.opened.image,)):
+                    _leave_those_of_the_site(one, looking)
+                    _copy(one, server.address, (skopeo_access.retries(options.access, _RETRIES), *arguments))
                 task.advance(1)
-    receipt = Receipt(str(options.destination), tuple(_pushed(image) for image in named))
+    pushed = tuple(_pushed(one) for one in named if not failures.of(one.opened.image))
+    receipt = Receipt(str(options.destination), pushed, failed=failures.all())
     if options.receipt_file:
         files.write(options.receipt_file, receipt.to_bytes())
     return receipt
+
+
+def _leave_those_of_the_site(image: NamedImage, arguments: Sequence[str]) -> None:
+    """Refuse to overwrite signatures that the site may have added; skopeo cannot merge them."""
+    if not companions.may_be_shared(image):
+        return
+    target = image.target
+    command = ["skopeo", "inspect", "--raw", *arguments, f"docker://{target.tagged}"]
+    try:
+        held = process.run(command, purpose=f"looking for {target.tagged}").stdout
+    except ToolFailedError:  # not there; where the registry cannot be reached, copying says so
+        return
+    if Digest.of(held.encode()) != image.opened.image.root.digest:
+        raise RegistryError(
+            f"The registry has other signatures under {target.tagged}.",
+            remedy="They were left as they are. Push without --client skopeo: that merges them.",
+        )
 
 
 def _copy(image: NamedImage, address: str, arguments: tuple[str, ...]) -> None:
@@ -72,7 +99,7 @@ def _copy(image: NamedImage, address: str, arguments: tuple[str, ...]) -> None:
     try:
         process.run(command, purpose=f"pushing {target.tagged}", remedy="Correct what it says, then push again.")
     except ToolFailedError as error:
-        if BY_REGISTRY.search("\n".join(error.details)):
+        if is_artifact(image.opened.image) or BY_REGISTRY.search("\n".join(error.details)):
             raise RegistryError(error.problem, remedy=error.remedy, details=error.details) from error
         raise
 

@@ -14,6 +14,8 @@ from bundler.model.descriptor import Descriptor, Json
 from bundler.model.digest import Digest
 from bundler.oci.manifest import RawManifest
 from bundler.steps.bundle.images import NamedImage
+from bundler.steps.transport.companions import Merged
+from bundler.steps.transport.push_failures import FailedImage
 
 
 class ContentKind(Enum):
@@ -50,16 +52,20 @@ class BlobPlan:
 
 @dataclass(frozen=True)
 class ImagePlan:
-    """One image: ``missing`` are manifests below the root, ``tagged`` tells whether the tag names the root already."""
+    """One image: ``missing`` are manifests below the root, ``tagged`` tells whether the tag names the root already.
+
+    ``merged`` is what signatures become together with those that the registry has.
+    """
 
     named: NamedImage
     missing: tuple[RawManifest, ...]
     tagged: bool
+    merged: Merged | None = None
 
     @property
     def root(self) -> RawManifest:
         """The manifest or index that the tag names."""
-        return self.named.opened.manifests[-1]
+        return self.merged.root if self.merged else self.named.opened.manifests[-1]
 
     @property
     def manifests(self) -> tuple[RawManifest, ...]:
@@ -69,11 +75,15 @@ class ImagePlan:
 
 @dataclass(frozen=True)
 class PushPlan:
-    """The whole push; blobs with the biggest first, so that the last ones to run are short."""
+    """The whole push; blobs with the biggest first, so that the last ones to run are short.
+
+    ``failed`` are images of which is known already that they cannot be pushed.
+    """
 
     destination: Destination
     blobs: tuple[BlobPlan, ...]
     images: tuple[ImagePlan, ...]
+    failed: tuple[FailedImage, ...] = ()
 
     @property
     def bytes_to_send(self) -> int:
@@ -109,6 +119,7 @@ class PushPlan:
                 }
                 for image in self.images
             ],
+            "failed": [failed.to_json() for failed in self.failed],
         }
 
 
@@ -135,9 +146,9 @@ class PushedImage:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a push did; sizes in bytes. Every image in it is complete at the registry.
+    """What a push did; sizes in bytes. Every one of ``images`` is complete at the registry, none of ``failed``.
 
-    What another engine does not tell is None.
+    What skopeo does not tell is None.
     """
 
     registry: str
@@ -147,11 +158,12 @@ class Receipt:
     blobs_mounted: int | None = None
     bytes_present: int | None = None
     manifests_put: int | None = None
+    failed: tuple[FailedImage, ...] = ()
 
     @property
     def unchanged(self) -> bool:
         """Whether everything is known to have been there before."""
-        return (self.blobs_sent, self.blobs_mounted, self.manifests_put) == (0, 0, 0)
+        return (self.blobs_sent, self.blobs_mounted, self.manifests_put) == (0, 0, 0) and not self.failed
 
     def to_json(self) -> dict[str, Json]:
         """Return the receipt for ``--output json``."""
@@ -164,6 +176,7 @@ class Receipt:
             "blobsMounted": self.blobs_mounted,
             "manifestsPut": self.manifests_put,
             "images": [image.to_json() for image in self.images],
+            "failed": [failed.to_json() for failed in self.failed],
         }
 
     def to_bytes(self) -> bytes:
@@ -189,6 +202,24 @@ def questions(images: tuple[NamedImage, ...], elsewhere: Places = _NOWHERE) -> t
             asked[Question(ContentKind.MANIFEST, repository, manifest.descriptor.digest)] = None
         asked[Question(ContentKind.TAG, repository, root, named.target.tag or "")] = None
     return tuple(asked)
+
+
+def askers(images: tuple[NamedImage, ...], question: Question) -> tuple[NamedImage, ...]:
+    """Return the images that a question is about."""
+    in_repository = (named for named in images if named.target.repository == question.repository)
+    match question.kind:
+        case ContentKind.TAG:
+            return tuple(named for named in in_repository if named.target.tag == question.tag)
+        case ContentKind.MANIFEST:
+            return tuple(
+                named
+                for named in in_repository
+                if any(manifest.descriptor.digest == question.digest for manifest in named.opened.manifests)
+            )
+        case ContentKind.BLOB:
+            return tuple(
+                named for named in in_repository if any(blob.digest == question.digest for blob in named.opened.blobs)
+            )
 
 
 def make(
@@ -234,7 +265,7 @@ def _blob_plans(images: tuple[NamedImage, ...], there: Collection[Question], els
     plans = (
         BlobPlan(
             blob,
-            tuple(place for place in everywhere(blob.digest, repositories) if has(place, blob.digest)),
+            tuple(one for one in everywhere(blob.digest, repositories) if has(one, blob.digest)),
             tuple(repository for repository in repositories if not has(repository, blob.digest)),
         )
         for blob, repositories in wanted.values()
