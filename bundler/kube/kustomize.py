@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping
 from bundler.errors import VerificationError
 from bundler.kube import yaml_text
 from bundler.kube.objects import KubeObject
+from bundler.model import limits
 from bundler.model.descriptor import Json
 
 _FILE = "kustomization.yaml"
+_REMEDY = "The bundle was altered or damaged: get it again, and run bundler verify."
 
 
 def objects(manifests: Mapping[str, str], folder: str = "") -> Iterator[KubeObject]:
@@ -22,28 +24,47 @@ def objects(manifests: Mapping[str, str], folder: str = "") -> Iterator[KubeObje
         SpecError: a file is not YAML.
         VerificationError: a file is missing or not a Kubernetes object, or a kustomization has another field or patch.
     """
-    for document in yaml_text.documents(_text(manifests, posixpath.join(folder, _FILE)), _FILE):
-        kustomization = _object(document, posixpath.join(folder, _FILE))
-        if unknown := kustomization.content.keys() - {"apiVersion", "kind", "resources", "patches"}:
+    yield from _Walk(manifests).folder(folder, 1)
+
+
+class _Walk:
+    """One kustomization and what it leads to; each file is read once, as kubectl refuses an object that comes twice."""
+
+    def __init__(self, manifests: Mapping[str, str]) -> None:
+        self._manifests = manifests
+        self._seen: set[str] = set()
+
+    def folder(self, folder: str, depth: int) -> Iterator[KubeObject]:
+        file = posixpath.join(folder, _FILE)
+        if depth > limits.KUSTOMIZE_DEPTH:
             raise VerificationError(
-                f"{posixpath.join(folder, _FILE)}: unsupported fields: {', '.join(sorted(unknown))}.",
-                remedy="The bundle was altered or damaged: get it again, and run bundler verify.",
+                f"{file}: kustomizations are nested deeper than {limits.KUSTOMIZE_DEPTH} levels.", remedy=_REMEDY
             )
-        patches = [_Patch.read(entry, folder) for entry in kustomization.items("patches")]
-        for name in kustomization.items("resources"):
-            for resource in _of(manifests, posixpath.join(folder, str(name))):
-                patched = resource
-                for patch in patches:
-                    patched = patch.applied(patched)
-                yield patched
+        for document in yaml_text.documents(_text(self._manifests, file), file):
+            kustomization = _object(document, file)
+            if unknown := kustomization.content.keys() - {"apiVersion", "kind", "resources", "patches"}:
+                raise VerificationError(f"{file}: unsupported fields: {', '.join(sorted(unknown))}.", remedy=_REMEDY)
+            rows = kustomization.items("patches")
+            if len(rows) > limits.KUSTOMIZE_PATCHES:
+                raise VerificationError(f"{file}: more than {limits.KUSTOMIZE_PATCHES} patches.", remedy=_REMEDY)
+            patches = [_Patch.read(entry, folder) for entry in rows]
+            for name in kustomization.items("resources"):
+                for resource in self._of(posixpath.join(folder, str(name)), file, depth):
+                    patched = resource
+                    for patch in patches:
+                        patched = patch.applied(patched)
+                    yield patched
 
-
-def _of(manifests: Mapping[str, str], path: str) -> Iterator[KubeObject]:
-    if posixpath.join(path, _FILE) in manifests:
-        yield from objects(manifests, path)
-        return
-    for document in yaml_text.documents(_text(manifests, path), path):
-        yield _object(document, path)
+    def _of(self, path: str, named_by: str, depth: int) -> Iterator[KubeObject]:
+        place = posixpath.normpath(path)
+        if place in self._seen:
+            raise VerificationError(f"{named_by}: {place} is named twice.", remedy=_REMEDY)
+        self._seen.add(place)
+        if posixpath.join(path, _FILE) in self._manifests:
+            yield from self.folder(path, depth + 1)
+            return
+        for document in yaml_text.documents(_text(self._manifests, path), path):
+            yield _object(document, path)
 
 
 class _Patch:
@@ -65,14 +86,11 @@ class _Patch:
         raise _unsupported_patch(folder)
 
     def applied(self, resource: KubeObject) -> KubeObject:
-        return resource.replaced(**{self._key: self._value}) if resource.kind == self._kind else resource
+        return KubeObject({**resource.content, self._key: self._value}) if resource.kind == self._kind else resource
 
 
 def _unsupported_patch(folder: str) -> VerificationError:
-    return VerificationError(
-        f"{posixpath.join(folder, _FILE)}: an unsupported patch.",
-        remedy="The bundle was altered or damaged: get it again, and run bundler verify.",
-    )
+    return VerificationError(f"{posixpath.join(folder, _FILE)}: an unsupported patch.", remedy=_REMEDY)
 
 
 def _text(manifests: Mapping[str, str], path: str) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 import yaml
 
 from bundler.errors import SpecError
+from bundler.kube import yaml_values
 from bundler.model.descriptor import Json
 
 # A text that is itself without quotes in YAML 1.1 (PyYAML) and 1.2 (what Kubernetes reads with): it begins with a
@@ -16,8 +17,6 @@ _PLAIN: Final = re.compile(r"[A-Za-z/][A-Za-z0-9/_.@-]*(?:[:=+,][A-Za-z0-9/_.@-]
 _WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 _WIDTH: Final = 1 << 20
 # libyaml where PyYAML was built with it: the operator's CRD has tens of thousands of lines, which take pure Python ten
-# seconds.
-_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -89,6 +88,6 @@ def comment(text: str, indent: int = 0) -> str:
 def documents(text: str, file: str, *, remedy: str = "") -> tuple[Json, ...]:
     """Parse every document of a file but the empty ones; raise ``SpecError`` naming the file where it is not YAML."""
     try:
-        return tuple(document for document in yaml.load_all(text, Loader=_LOADER) if document is not None)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise SpecError(f"{file}: not YAML: {error}.", remedy=remedy) from error
+        return tuple(document for document in yaml_values.documents(text) if document is not None)
+    except ValueError as error:
+        raise SpecError(f"{file}: not YAML that can be used: {error}.", remedy=remedy) from error

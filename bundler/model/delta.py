@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bundler.model.descriptor import NO_SIZE, Json
+from bundler.model import limits
+from bundler.model.descriptor import Json, is_size
 from bundler.model.digest import Digest
 from bundler.model.reference import ImageRef
 
@@ -69,6 +70,8 @@ class BaseBundle:
         """Read a base; raise ``ValueError`` where it is malformed, or its blobs are not in order, each once."""
         match value:
             case {"name": str(name), "version": str(version), "digest": str(digest), "blobs": list(blobs)}:
+                if len(blobs) > limits.BUNDLE_FILES:
+                    raise ValueError(f"it leaves {len(blobs)} blobs to its base, more than {limits.BUNDLE_FILES}")
                 rows = [_blob(blob) for blob in blobs]
                 names = [row[0] for row in rows]
                 if names != sorted(set(names)):
@@ -81,9 +84,9 @@ class BaseBundle:
 
 def _blob(value: Json) -> tuple[Digest, LeftOut]:
     match value:
-        case {"digest": str(digest), "size": int(size), "repository": str(repository)} if (
-            0 <= size < NO_SIZE and _is_repository(repository)
-        ):
+        case {"digest": str(digest), "size": int(size), "repository": str(repository)} if is_size(
+            size
+        ) and _is_repository(repository):
             return Digest.parse(digest), LeftOut(size, repository)
     raise ValueError(f"not a blob of the base: {value!r:.200}")
 

@@ -15,6 +15,11 @@ NO_SIZE: Final = 1 << 63
 """Nothing has as many bytes, or more."""
 
 
+def is_size(value: int) -> bool:
+    """Tell whether a number out of a document is a size in bytes, which ``true`` is not."""
+    return not isinstance(value, bool) and 0 <= value < NO_SIZE
+
+
 @dataclass(frozen=True)
 class Descriptor:
     """A pointer to a blob (OCI image specification, ``descriptor.md``); ``size`` is in bytes."""
@@ -31,7 +36,7 @@ class Descriptor:
         """Read a descriptor; raise ``ValueError`` where a required property is missing or of another type."""
         if isinstance(value, dict):
             match value:
-                case {"mediaType": str(media_type), "digest": str(digest), "size": int(size)} if size >= 0:
+                case {"mediaType": str(media_type), "digest": str(digest), "size": int(size)} if is_size(size):
                     return cls(
                         media_type,
                         Digest.parse(digest),

@@ -21,7 +21,7 @@ class Digest:
     def parse(cls, text: str) -> Digest:
         """Read ``sha256:HEX``; raise ``ValueError`` on anything else."""
         if not _DIGEST.fullmatch(text):
-            msg = f"not a sha256 digest: {text!r}"
+            msg = f"not a sha256 digest: {text!r:.120}"
             raise ValueError(msg)
         return cls(text.removeprefix("sha256:"))
 

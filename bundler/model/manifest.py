@@ -5,22 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from bundler.errors import VerificationError
-from bundler.model import layout
+from bundler.model import json_document, layout, limits
 from bundler.model.delta import BaseBundle, LeftOut
-from bundler.model.descriptor import NO_SIZE, Descriptor, Json
+from bundler.model.descriptor import Descriptor, Json, is_size
 from bundler.model.digest import Digest
 from bundler.model.platform import Platform
 
 FORMAT: Final = 1
 DELTA_FORMAT: Final = 2
 """Of a bundle that leaves blobs to another one, which programs that know format 1 alone must not take for whole."""
-LIMIT: Final = 16 << 20
-"""Largest ``bundle.json`` in bytes that is read; a hundred thousand files have less."""
 
 # What containers/image (skopeo, podman) takes as a name in a layout; image names may be a little freer.
 _LAYOUT_NAME = re.compile(
@@ -87,7 +85,7 @@ class BundledImage:
                 "platforms": list(platforms),
                 "size": int(size),
                 "internal": str(internal),
-            }:
+            } if is_size(size):
                 return cls(
                     reference,
                     role,
@@ -117,9 +115,7 @@ class FileEntry:
     def from_json(cls, value: Json) -> FileEntry:
         """Read a file; raise ``ValueError`` where it is malformed."""
         match value:
-            case {"path": str(path), "role": str(role), "size": int(size), "digest": str(digest)} if (
-                0 <= size < NO_SIZE
-            ):
+            case {"path": str(path), "role": str(role), "size": int(size), "digest": str(digest)} if is_size(size):
                 layout.check_path(path)
                 return cls(path, role, size, Digest.parse(digest))
         raise ValueError(f"not a file: {value!r:.200}")
@@ -179,10 +175,8 @@ class BundleManifest:
                 is not in its canonical form, in which alone it can mean only one thing.
         """
         try:
-            if len(content) > LIMIT:
-                raise ValueError(f"it has more than {LIMIT} bytes")  # noqa: TRY301  (one sentence for all of them)
-            return cls._from_json(json.loads(content), content)
-        except (ValueError, RecursionError) as error:  # also bytes that are no text
+            return cls._from_json(json_document.parse(content, "it", size=limits.BUNDLE_MANIFEST_SIZE), content)
+        except ValueError as error:
             raise VerificationError(
                 f"{layout.MANIFEST} cannot be read: {error}.", remedy="Take the bundle anew from where it was built."
             ) from error
@@ -205,6 +199,12 @@ class BundleManifest:
                 "images": list(images),
                 "files": list(files),
             }:
+                if isinstance(created, bool) or not 0 <= created <= limits.LATEST_TIME:
+                    raise ValueError(f"'created' is {created}, which no header of a tar can say")
+                if len(images) > limits.BUNDLE_IMAGES:
+                    raise ValueError(f"it lists {len(images)} images, more than {limits.BUNDLE_IMAGES}")
+                if len(files) > limits.BUNDLE_FILES:
+                    raise ValueError(f"it lists {len(files)} files, more than {limits.BUNDLE_FILES}")
                 manifest = cls(
                     name,
                     version,
@@ -232,9 +232,14 @@ class BundleManifest:
             raise ValueError(f"it lists {min(unlistable)}, which it cannot know")
         if both := {layout.blob(digest) for digest in self.left_out}.intersection(paths):
             raise ValueError(f"it lists {min(both)}, and leaves it to its base")
+        _check_names((*layout.UNLISTED, *paths))
         texts = [self.name, self.version, self.tool, self.registry, *(entry.role for entry in self.files)]
         for image in self.images:
-            texts += [image.reference, image.role, image.internal, image.root.media_type]
+            if image.root.annotations:
+                raise ValueError(
+                    f"the image {image.reference!r:.200} has annotations, which belong into {layout.INDEX}"
+                )
+            texts += [image.reference, image.role, image.internal, image.root.media_type, *_parts(image.root.platform)]
         if unprintable := [text for text in texts if not _TEXT.fullmatch(text)]:
             raise ValueError(f"it has a text that is too long or could steer a terminal: {unprintable[0]!r:.100}")
         names = [image.layout_name for image in self.images]
@@ -256,6 +261,29 @@ def _utc(epoch: int) -> str:
     import datetime as dt  # noqa: PLC0415  (start-up time of the offline program)
 
     return dt.datetime.fromtimestamp(epoch, dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _check_names(paths: Iterable[str]) -> None:
+    """Raise ``ValueError`` for two names that are one on a disk, also on one that ignores case, or file and folder."""
+    files: dict[str, str] = {}
+    folders: dict[str, str] = {}
+    for path in paths:
+        known = files.setdefault(path.lower(), path)
+        folder = path.rpartition("/")[0]
+        if known != path:
+            raise ValueError(f"{known} and {path} are one file on some disks")
+        # Where a folder is known, those that it lies in are, too.
+        while folder and folder.lower() not in folders:
+            folders[folder.lower()] = folder
+            folder = folder.rpartition("/")[0]
+        if folder and folders[folder.lower()] != folder:
+            raise ValueError(f"{folders[folder.lower()]} and {folder} are one folder on some disks")
+    if both := files.keys() & folders.keys():
+        raise ValueError(f"{files[min(both)]} is both a file and a folder")
+
+
+def _parts(platform: Platform | None) -> tuple[str, ...]:
+    return (platform.os, platform.architecture, platform.variant) if platform else ()
 
 
 def _platform(text: Json) -> Platform:

@@ -21,12 +21,12 @@ class Platform:
         """Read ``OS/ARCH[/VARIANT]``; raise ``ValueError`` on anything that Feast's images cannot be built for."""
         parts = text.split("/")
         if len(parts) not in (2, 3) or not all(parts):
-            msg = f"not a platform: {text!r} (expected e.g. linux/amd64)"
+            msg = f"not a platform: {text!r:.120} (expected e.g. linux/amd64)"
             raise ValueError(msg)
         platform = cls(*parts)
         if platform.os != "linux" or platform.architecture not in _MACHINE:
             known = ", ".join(f"linux/{architecture}" for architecture in _MACHINE)
-            msg = f"unsupported platform: {text!r} (supported: {known})"
+            msg = f"unsupported platform: {text!r:.120} (supported: {known})"
             raise ValueError(msg)
         return platform
 

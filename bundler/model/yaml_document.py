@@ -10,13 +10,14 @@ from typing import Final, TypeAlias
 import yaml
 
 from bundler.errors import SpecError
+from bundler.model import limits
 from bundler.model.descriptor import Json
 
 Path: TypeAlias = tuple[str | int, ...]
-_LONGEST: Final = 1 << 17  # characters; the files that people write have a few thousand
-_DEEPEST: Final = 32
 # Aliases let a short text stand for a huge value ("billion laughs"): values are counted as often as they are used.
-_MOST_VALUES: Final = 50_000
+_LONGEST: Final = limits.SPEC_SIZE
+_DEEPEST: Final = limits.SPEC_DEPTH
+_MOST_VALUES: Final = limits.SPEC_VALUES
 _WIDEST_NUMBER: Final = 1 << 63
 _STANDARD: Final = "tag:yaml.org,2002:"
 # What a scalar may be; a date stays the text that was written, as JSON has none.

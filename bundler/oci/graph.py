@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
 
-from bundler.model import media_types
+from bundler.model import limits, media_types
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 from bundler.model.platform import Platform
 from bundler.oci import index, manifest
 from bundler.oci.config import ImageConfig
 from bundler.oci.manifest import RawManifest
-
-_DEPTH: Final = 3
 
 Read = Callable[[Descriptor], bytes]
 """Returns a small blob whole; raises ``ValueError`` or ``FileNotFoundError`` with a sentence where it cannot."""
@@ -54,7 +51,7 @@ def below(root: Descriptor, read: Read, *, configs: bool = True) -> Graph:
     Without ``configs`` only manifests are read, because a registry's configs are not here yet; platforms are unknown.
     """
     walk = _Walk(read, configs=configs)
-    walk.node(root, _DEPTH)
+    walk.node(root, limits.INDEX_DEPTH)
     return Graph(
         tuple(walk.blobs.values()),
         tuple(walk.manifests.values()),
@@ -67,8 +64,12 @@ def below(root: Descriptor, read: Read, *, configs: bool = True) -> Graph:
 class _Walk:
     def __init__(self, read: Read, *, configs: bool) -> None:
         self._read = read
-        self._configs = configs
+        self._reads_configs = configs
         self._seen: set[tuple[object, ...]] = set()
+        # Several entries of an index may share a manifest, each for another platform: it is read once.
+        self._parsed: dict[tuple[Digest, str, int], index.Index | manifest.ImageManifest | None] = {}
+        self._contents: dict[Digest, bytes] = {}
+        self._configs: dict[tuple[Digest, int, bool], ImageConfig | None] = {}
         self.blobs: dict[Digest, Descriptor] = {}
         self.manifests: dict[Digest, RawManifest] = {}
         self.documents: set[Digest] = set()
@@ -76,22 +77,36 @@ class _Walk:
         self.problems: list[str] = []
 
     def node(self, descriptor: Descriptor, depth: int) -> None:
-        # Indexes that list one another many times would take forever.
-        key = (descriptor.digest, descriptor.media_type, descriptor.size, descriptor.platform, depth)
+        # Indexes that list one another many times would take forever. An index is for no platform.
+        platform = None if descriptor.media_type in media_types.INDEXES else descriptor.platform
+        key = (descriptor.digest, descriptor.media_type, descriptor.size, platform, depth)
         if key in self._seen:
             return
         self._seen.add(key)
-        content = self._document(descriptor)
-        if content is None:
+        if len(self._seen) > limits.IMAGE_NODES:
+            self.problems.append(f"its indexes have more than {limits.IMAGE_NODES} entries")
             return
         try:
-            if descriptor.media_type in media_types.INDEXES:
-                self._index(index.parse(content, descriptor.media_type), depth)
-            else:
-                self._image(descriptor, manifest.parse(content, descriptor.media_type))
+            image_or_index = self._parse(descriptor)
+            if isinstance(image_or_index, manifest.ImageManifest):
+                self._image(descriptor, image_or_index)
+            elif image_or_index is not None:
+                self._index(image_or_index, depth)
         except ValueError as error:
             self.problems.append(f"{descriptor.digest}: {error}")
-        self.manifests.setdefault(descriptor.digest, RawManifest(descriptor, content))
+        if (content := self._contents.get(descriptor.digest)) is not None:
+            self.manifests.setdefault(descriptor.digest, RawManifest(descriptor, content))
+
+    def _parse(self, descriptor: Descriptor) -> index.Index | manifest.ImageManifest | None:
+        key = (descriptor.digest, descriptor.media_type, descriptor.size)
+        if key not in self._parsed:
+            self._parsed[key] = None
+            content = self._document(descriptor)
+            if content is not None:
+                self._contents[descriptor.digest] = content
+                parse = index.parse if descriptor.media_type in media_types.INDEXES else manifest.parse
+                self._parsed[key] = parse(content, descriptor.media_type)
+        return self._parsed[key]
 
     def _index(self, image_index: index.Index, depth: int) -> None:
         if not image_index.manifests or not depth:
@@ -104,15 +119,26 @@ class _Walk:
         self.documents.add(image.config.digest)
         for layer in image.layers:
             self._add(layer)
-        content = self._document(image.config) if self._configs else None
-        if content is None or image.is_artifact:
+        if not self._reads_configs:
             return
-        config = ImageConfig.parse(content)
+        config = self._config(image.config, artifact=image.is_artifact)
+        if config is None:
+            return
         if descriptor.platform and not index.same_platform(descriptor.platform, config.platform):
             raise ValueError(f"announced for {descriptor.platform}, its config says {config.platform}")
         if len(config.diff_ids) != len(image.layers):
             raise ValueError(f"{len(image.layers)} layers, its config knows {len(config.diff_ids)}")
         self.platforms.append(config.platform)
+
+    def _config(self, descriptor: Descriptor, *, artifact: bool) -> ImageConfig | None:
+        """Read a config; of an artifact, whose config says nothing of what runs, only its bytes are checked."""
+        key = (descriptor.digest, descriptor.size, artifact)
+        if key not in self._configs:
+            self._configs[key] = None
+            content = self._document(descriptor)
+            if content is not None and not artifact:
+                self._configs[key] = ImageConfig.parse(content)
+        return self._configs[key]
 
     def _document(self, descriptor: Descriptor) -> bytes | None:
         self._add(descriptor)

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from bundler.model import media_types
+from bundler.model import limits, media_types
 from bundler.model.descriptor import Descriptor, Json
 from bundler.oci import document
 
 _SCHEMA: Final = 2
-# An index of more entries than this, or an image of more layers (overlayfs gives up at 128), is no honest one.
-_MOST: Final = 512
 
 
 @dataclass(frozen=True)
@@ -96,6 +94,6 @@ def descriptors(value: Mapping[str, Json], key: str) -> tuple[Descriptor, ...]:
     items = value.get(key)
     if not isinstance(items, list):
         raise ValueError(f"{key!r} is not a list")  # noqa: TRY004  (a malformed document)
-    if len(items) > _MOST:
-        raise ValueError(f"{key!r} has {len(items)} entries, more than {_MOST}")
+    if len(items) > limits.DESCRIPTORS:
+        raise ValueError(f"{key!r} has {len(items)} entries, more than {limits.DESCRIPTORS}")
     return tuple(Descriptor.from_json(item) for item in items)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from bundler.model import media_types
+from bundler.model import limits, media_types
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest, Hasher
 from bundler.oci import document, index, layer_format, manifest
@@ -16,7 +16,6 @@ from bundler.oci.hashing import HashingReader
 _CHUNK: Final = 1 << 20
 # A gigabyte of gzip can unpack to a terabyte; no layer of a feature server does.
 _MOST_UNPACKED: Final = 64 << 30
-_DEPTH: Final = 3
 
 OpenBlob = Callable[[Digest], BinaryIO]
 
@@ -41,7 +40,7 @@ def validate(root: Descriptor, open_blob: OpenBlob) -> tuple[str, ...]:
 def examine(root: Descriptor, open_blob: OpenBlob) -> Examination:
     """Validate, and say what could not be computed."""
     examiner = _Examiner(open_blob)
-    examiner.node(root, _DEPTH)
+    examiner.node(root, limits.INDEX_DEPTH)
     return Examination(tuple(dict.fromkeys(examiner.problems)), tuple(dict.fromkeys(examiner.not_recomputed)))
 
 
@@ -52,25 +51,41 @@ class _Examiner:
         self._open = open_blob
         self._seen: set[tuple[Digest, str, int, Digest | None]] = set()
         self._visited: set[tuple[object, ...]] = set()
+        self._parsed: dict[tuple[Digest, str, int], index.Index | manifest.ImageManifest | None] = {}
+        self._configs: dict[tuple[Digest, int], ImageConfig | None] = {}
         self.problems: list[str] = []
         self.not_recomputed: list[str] = []
 
     def node(self, descriptor: Descriptor, depth: int) -> None:
         """Examine a manifest or an index and what it points to, once however often indexes list it."""
-        key = (descriptor.digest, descriptor.media_type, descriptor.size, descriptor.platform, depth)
+        platform = None if descriptor.media_type in media_types.INDEXES else descriptor.platform  # as graph.below does
+        key = (descriptor.digest, descriptor.media_type, descriptor.size, platform, depth)
         if key in self._visited:
             return
         self._visited.add(key)
-        content = self._document(descriptor)
-        if content is None:
+        if len(self._visited) > limits.IMAGE_NODES:
+            self._report(descriptor, f"is one of more than {limits.IMAGE_NODES} entries of indexes")
             return
         try:
-            if descriptor.media_type in media_types.INDEXES:
-                self._index(descriptor, index.parse(content, descriptor.media_type), depth)
-            else:
-                self._image(descriptor, manifest.parse(content, descriptor.media_type))
+            found = self._parse(descriptor)
         except ValueError as error:
             self._report(descriptor, f"cannot be used: {error}")
+            return
+        if isinstance(found, manifest.ImageManifest):
+            self._image(descriptor, found)
+        elif found is not None:
+            self._index(descriptor, found, depth)
+
+    def _parse(self, descriptor: Descriptor) -> index.Index | manifest.ImageManifest | None:
+        """Read a manifest or an index, once however many entries of indexes share it."""
+        key = (descriptor.digest, descriptor.media_type, descriptor.size)
+        if key not in self._parsed:
+            self._parsed[key] = None
+            content = self._document(descriptor)
+            if content is not None:
+                parse = index.parse if descriptor.media_type in media_types.INDEXES else manifest.parse
+                self._parsed[key] = parse(content, descriptor.media_type)
+        return self._parsed[key]
 
     def _index(self, descriptor: Descriptor, image_index: index.Index, depth: int) -> None:
         if not image_index.manifests:
@@ -114,13 +129,12 @@ class _Examiner:
 
     def _diff_ids(self, descriptor: Descriptor, image: manifest.ImageManifest) -> tuple[Digest, ...]:
         """Return the diff id of each layer, or none where the config does not say."""
-        content = self._document(image.config)
-        if content is None:
-            return ()
         try:
-            config = ImageConfig.parse(content)
+            config = self._config(image.config)
         except ValueError as error:
             self._report(descriptor, f"has a config that cannot be used: {error}")
+            return ()
+        if config is None:
             return ()
         if descriptor.platform and not index.same_platform(descriptor.platform, config.platform):
             self._report(descriptor, f"is announced for {descriptor.platform}, its config says {config.platform}")
@@ -128,6 +142,14 @@ class _Examiner:
             self._report(descriptor, f"has {len(image.layers)} layers, its config {len(config.diff_ids)}")
             return ()
         return config.diff_ids
+
+    def _config(self, descriptor: Descriptor) -> ImageConfig | None:
+        key = (descriptor.digest, descriptor.size)
+        if key not in self._configs:
+            self._configs[key] = None
+            content = self._document(descriptor)
+            self._configs[key] = None if content is None else ImageConfig.parse(content)
+        return self._configs[key]
 
     def _layer(self, image: Descriptor, layer: Descriptor, diff_id: Digest | None) -> None:
         key = (layer.digest, layer.media_type, layer.size, diff_id)

@@ -15,9 +15,9 @@ from bundler.effects.archive import header as archive_header
 from bundler.effects.archive.header import Header
 from bundler.effects.archive.volumes import BundleVolumes, Extent
 from bundler.errors import VerificationError
-from bundler.model import layout
+from bundler.model import layout, limits
 from bundler.model.digest import Digest
-from bundler.model.manifest import LIMIT, BundleManifest
+from bundler.model.manifest import BundleManifest
 from bundler.oci import tar
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _AGAIN: Final = "It was cut off or altered on its way: copy it again, and compare its size with the original."
 _BUFFER: Final = 1 << 16
-_READ_LIMIT: Final = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ class Bundle:
     def manifest(self) -> BundleManifest:
         """What ``bundle.json`` says; its own bytes are as trustworthy as its signature."""
         if self._manifest is None:
-            self._manifest = BundleManifest.parse(self.read(layout.MANIFEST, limit=LIMIT))
+            self._manifest = BundleManifest.parse(self.read(layout.MANIFEST, limit=limits.BUNDLE_MANIFEST_SIZE))
         return self._manifest
 
     @property
@@ -122,7 +121,7 @@ class Bundle:
         """Return where a blob lies."""
         return self.member(layout.blob(digest))
 
-    def read(self, path: str, limit: int = _READ_LIMIT) -> bytes:
+    def read(self, path: str, limit: int = limits.DOCUMENT_SIZE) -> bytes:
         """Return a small file whole; raise ``VerificationError`` where it has more than ``limit`` bytes."""
         member = self.member(path)
         if member.size > limit:
@@ -171,6 +170,8 @@ class Bundle:
                 self._check_end()
             elif layout.order(header.path) <= self._last:
                 raise ValueError(f"{header.path} occurs twice or out of order")  # noqa: TRY301
+            elif len(self._members) == limits.BUNDLE_FILES + len(layout.UNLISTED):
+                raise ValueError(f"it has more than {limits.BUNDLE_FILES} files")  # noqa: TRY301
             elif self._next + header.length + header.size > self.size:
                 raise ValueError(f"{header.path} has {header.size} bytes, more than the file: it was cut off")  # noqa: TRY301
             else:

@@ -121,7 +121,8 @@ class BundleVolumes:
 
 def _opened(path: Path) -> BinaryIO:
     try:
-        stream = path.open("rb", buffering=0)
+        # Without O_NONBLOCK, opening a pipe would wait for somebody to write into it.
+        stream = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0)
     except OSError as error:
         raise UsageError(f"Cannot read the bundle {path}: {os.strerror(error.errno or 0)}.") from error
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
