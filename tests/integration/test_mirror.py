@@ -224,6 +224,34 @@ def test_signatures_and_referrers_come_along(registry: RunningRegistry, store: B
         assert target.manifest("team/single", f"sha256-{AMD.root.digest.hex}.sig") == signature
 
 
+@pytest.mark.parametrize("status", [500, 503])
+def test_what_a_registry_does_not_say_of_companions_is_said_and_asked_again(
+    status: int, registry: RunningRegistry, store: BlobStore
+) -> None:
+    said: list[str] = []
+
+    class Telling(SilentProgress):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    connection = replace(ALONE, attempts=2)
+    with fault_proxy.running(registry.address) as proxy:
+        reference = f"quay.example/team/single@{AMD.root.digest}"
+        asked = options(proxy.address, connection=connection)
+        proxy.faults = [
+            Fault(Kind.ANSWER, "GET", "/referrers/", times=2, status=status),
+            Fault(Kind.ANSWER, "GET", "/manifests/sha256-[0-9a-f]{64}$", status=404),
+        ]
+        (found,) = mirror.run([reference], asked, store, Telling())
+        assert found.root.digest == AMD.root.digest
+        assert "is not known" in said[0]
+        assert str(status) in said[0]
+        proxy.faults.clear()
+        said.clear()
+        mirror.run([reference], asked, store, Telling())
+        assert said == []
+
+
 @pytest.mark.parametrize("reader", ["bundler", "skopeo"])
 def test_one_call_reads_registries_and_every_other_transport(
     reader: str, registry: RunningRegistry, store: BlobStore, tmp_path: Path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -19,6 +20,7 @@ from bundler.effects.archive.volumes import Extent
 from bundler.effects.blobs import BlobStore
 from bundler.effects.registry import download
 from bundler.effects.registry.endpoint import Connection, Endpoint
+from bundler.effects.registry.faults import RefusedError
 from bundler.effects.registry.http import Response
 from bundler.effects.registry.journal import Journal
 from bundler.effects.registry.meter import Meter
@@ -522,6 +524,62 @@ def test_a_blob_of_another_digest_in_an_answer_is_refused() -> None:
 def test_a_registry_is_known_by_its_origin_however_it_writes_it(given: str, location: str, own: bool) -> None:  # noqa: FBT001
     session = Session(Endpoint(given), Connection(environment={}))
     assert session.is_own(location) is own
+
+
+def _listing(*numbers: int, following: str = "") -> Response:
+    rows = [
+        {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": f"sha256:{number:064x}", "size": 2}
+        for number in numbers
+    ]
+    headers = {"Link": f'<{following}>; rel="next"'} if following else {}
+    return answer(200, headers, json.dumps({"schemaVersion": 2, "manifests": rows}).encode())
+
+
+def test_referrers_are_read_to_the_last_page() -> None:
+    session = MemorySession(MemoryRegistry())
+    pages = [
+        _listing(1, 2, following=f"/v2/team/app/referrers/{DIGEST}?last=2"),
+        _listing(3, following="?last=3&n=1"),
+        _listing(3, 4),
+    ]
+    session.answer = lambda _method, _url: pages.pop(0)
+    found = Repository(session, "team/app").referrers(DIGEST)
+    assert [int(row.digest.hex, 16) for row in found] == [1, 2, 3, 4]
+    assert [url.partition("?")[2] for _, url, _ in session.urls] == ["", "last=2", "last=3&n=1"]
+
+
+def test_pages_that_lead_in_circles_end() -> None:
+    session = MemorySession(MemoryRegistry())
+    session.answer = lambda _method, _url: _listing(1, following="?page=1")
+    with pytest.raises(RegistryError, match="more than 100 pages"):
+        Repository(session, "team/app").referrers(DIGEST)
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_referrers_api_that_fails_leaves_the_tag_scheme(status: int) -> None:
+    session = MemorySession(MemoryRegistry(), attempts=2)
+    session.answer = lambda _, url: answer(status, {}) if "/referrers/" in url else _listing(7)
+    assert len(Repository(session, "team/app").referrers(DIGEST)) == 1
+    session.answer = lambda _, url: answer(status if "/referrers/" in url else 404, {})
+    with pytest.raises(RefusedError, match=str(status)):  # nobody knows
+        Repository(session, "team/app").referrers(DIGEST)
+
+
+def test_a_head_that_is_filtered_says_nothing_about_what_is_there() -> None:
+    registry = MemoryRegistry()
+    _stored(registry)
+    registry.manifests["team/app", "1.0"] = ("application/vnd.oci.image.manifest.v1+json", b'{"schemaVersion": 2}')
+    session = MemorySession(registry)
+    session.answer = lambda method, _url: answer(405, {}) if method == "HEAD" else None
+    repository = Repository(session, "team/app")
+    assert repository.find_manifest("1.0") == Digest.of(b'{"schemaVersion": 2}')
+    assert repository.find_manifest("2.0") is None
+    assert repository.has_blob(DIGEST)
+    assert not repository.has_blob(Digest("0" * 64))
+    session.answer = lambda _method, _url: answer(403, {})
+    for ask in (lambda: repository.find_manifest("1.0"), lambda: repository.has_blob(DIGEST)):
+        with pytest.raises(RefusedError, match="403"):
+            ask()
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 406, 501])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 
 from bundler.effects.blobs import BlobStore
 from bundler.effects.registry import download, mirrors, parallel
@@ -32,7 +33,6 @@ from bundler.oci.index import Index
 
 # What cosign puts beside an image, by tag: signatures, attestations, bills of materials.
 _COSIGN = ("sig", "att", "sbom")
-_ABSENT = frozenset({400, 401, 403, 405})  # how some registries say that there is no such tag
 
 
 @dataclass(frozen=True)
@@ -137,11 +137,15 @@ class Puller:
         home, root = self._find(reference)
         self._homes[reference] = home
         image = self._remote_image(reference, home, root, platforms)
+        failures: list[RefusedError] = []
         if self._settings.companions:
-            image = replace(image, companions=tuple(self._companions(image, home)))
-        self._store.remember(
-            "remote-image", self._key(reference.pinned(image.source_digest), platforms), image.to_json()
-        )
+            image = replace(image, companions=tuple(self._companions(image, home, failures)))
+        if failures:
+            what = "signatures, attestations and bills of materials"
+            self._progress.say(f"Whether {reference} has other {what} is not known: {failures[0].problem}")
+        if not any(failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR for failure in failures):  # else ask again
+            pinned = self._key(reference.pinned(image.source_digest), platforms)
+            self._store.remember("remote-image", pinned, image.to_json())
         return image
 
     def fetch(self, images: Iterable[RemoteImage]) -> None:
@@ -293,16 +297,21 @@ class Puller:
         if missing:
             raise ValueError(f"it is for {own} alone, not for {', '.join(missing)}")
 
-    def _companions(self, image: RemoteImage, home: Repository) -> Iterator[RemoteImage]:
-        """Find what belongs to the manifests that were kept: cosign's tags, and referrers as an index of their own."""
+    def _companions(self, image: RemoteImage, home: Repository, failures: list[RefusedError]) -> Iterator[RemoteImage]:
+        """Find what belongs to the manifests that were kept: cosign's tags, and referrers as an index of their own.
+
+        ``failures`` gets what the registry says where it does not tell.
+        """
         for manifest in image.manifests:
             for suffix in _COSIGN:
                 tag = f"sha256-{manifest.digest.hex}.{suffix}"
-                if _is_there(home, tag):
-                    yield self._companion(image, home, tag, self._stored(home, tag))
-            if rows := tuple(
-                row for row in home.referrers(manifest.digest) if row.media_type in media_types.MANIFESTS_AND_INDEXES
-            ):
+                with _collecting(failures):
+                    if home.find_manifest(tag):
+                        yield self._companion(image, home, tag, self._stored(home, tag))
+            rows: tuple[Descriptor, ...] = ()
+            with _collecting(failures):
+                rows = home.referrers(manifest.digest)
+            if rows := tuple(row for row in rows if row.media_type in media_types.MANIFESTS_AND_INDEXES):
                 content = Index(rows).to_bytes()
                 self._store.put(content)
                 yield self._companion(image, home, f"sha256-{manifest.digest.hex}", Index(rows).descriptor)
@@ -327,13 +336,12 @@ def _image(reference: ImageRef, root: Descriptor, source: Digest, graph: Graph) 
     return RemoteImage(reference, root, source, manifests, graph.contents)
 
 
-def _is_there(home: Repository, tag: str) -> bool:
+@contextmanager
+def _collecting(failures: list[RefusedError]) -> Iterator[None]:
     try:
-        return home.find_manifest(tag) is not None
+        yield
     except RefusedError as error:
-        if error.status in _ABSENT:
-            return False
-        raise
+        failures.append(error)
 
 
 @contextmanager

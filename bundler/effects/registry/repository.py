@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import re
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeAlias
@@ -21,6 +22,10 @@ from bundler.oci.manifest import RawManifest
 
 _ACCEPT = {"Accept": ", ".join(sorted(media_types.MANIFESTS_AND_INDEXES))}
 
+# How registries and proxies say that HEAD is not for us, or not for anybody: GET may say more.
+_HEAD_FILTERED = (400, 401, 403, 405, 501)
+_NEXT_PAGE = re.compile(r"<([^>]*)>\s*;[^,]*\brel=\"?next\b")
+_MOST_PAGES = 100
 # Registries that do not know the API answer 404, as they should, or one of the others (Artifactory 406, Harbor 401).
 _NO_REFERRERS = (400, 401, 403, 404, 405, 406, 501)
 
@@ -67,10 +72,25 @@ class Repository:
     def has_blob(self, digest: Digest) -> bool:
         """Tell whether the blob is there (end-2)."""
         doing = f"looking for the blob {digest} in {self.name}"
-        answer = self._ask("HEAD", self.blob_path(digest), doing, (HTTPStatus.OK, HTTPStatus.NOT_FOUND))
+        answer = self._ask(
+            "HEAD", self.blob_path(digest), doing, (HTTPStatus.OK, HTTPStatus.NOT_FOUND, *_HEAD_FILTERED)
+        )
+        if answer.status in _HEAD_FILTERED:
+            return self._sends_blob(digest, doing)
         if answer.status == HTTPStatus.OK:
             self.compare(answer, digest, doing)
         return answer.status == HTTPStatus.OK
+
+    def _sends_blob(self, digest: Digest, doing: str) -> bool:
+        """Ask by GET, for the first byte alone, where HEAD was refused."""
+        headers = {"Range": "bytes=0-0"}
+        try:
+            with self.session.stream(self.blob_path(digest), doing=doing, scopes=(self.scope,), headers=headers):
+                return True
+        except RefusedError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return False
+            raise
 
     def open_blob(self, digest: Digest, offset: int = 0) -> AbstractContextManager[Response]:
         """Open a blob for reading from ``offset`` on; the registry may answer with all of it (status 200)."""
@@ -103,7 +123,9 @@ class Repository:
         """Return the digest of a manifest, or None where there is none (end-3)."""
         doing = f"looking for the manifest {self.name}:{reference}"
         path = f"/v2/{self.name}/manifests/{reference}"
-        answer = self._ask("HEAD", path, doing, (HTTPStatus.OK, HTTPStatus.NOT_FOUND), accept=True)
+        answer = self._ask("HEAD", path, doing, (HTTPStatus.OK, HTTPStatus.NOT_FOUND, *_HEAD_FILTERED), accept=True)
+        if answer.status in _HEAD_FILTERED:
+            answer = self._ask("GET", path, doing, (HTTPStatus.OK, HTTPStatus.NOT_FOUND), accept=True)
         if answer.status == HTTPStatus.NOT_FOUND:
             return None
         if digest := _digest_of(answer):
@@ -161,16 +183,52 @@ class Repository:
         self.session.exchange("DELETE", url, doing="cancelling an upload", scopes=(self.scope,))
 
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
-        """Return what refers to a manifest: signatures, bills of materials, ... (end-12a, else the tag scheme)."""
+        """Return what refers to a manifest: signatures, bills of materials, ... (end-12a, else the tag scheme).
+
+        Raises:
+            RefusedError: the API failed, and the tag scheme has nothing: nobody knows.
+        """
         doing = f"looking for what refers to {digest} in {self.name}"
-        for path in (f"/v2/{self.name}/referrers/{digest}", f"/v2/{self.name}/manifests/sha256-{digest.hex}"):
-            answer = self._ask("GET", path, doing, (HTTPStatus.OK, *_NO_REFERRERS), accept=True)
-            if answer.status == HTTPStatus.OK:
-                try:
-                    return _listed(answer.body)
-                except ValueError:
-                    continue
+        failure: RefusedError | None = None
+        try:
+            if (listed := self._pages(f"/v2/{self.name}/referrers/{digest}", doing)) is not None:
+                return listed
+        except RefusedError as error:
+            if error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            failure = error
+        path = f"/v2/{self.name}/manifests/sha256-{digest.hex}"
+        answer = self._ask("GET", path, doing, (HTTPStatus.OK, *_NO_REFERRERS), accept=True)
+        if answer.status == HTTPStatus.OK:
+            with suppress(ValueError):
+                return _listed(answer.body)
+        if failure:
+            raise failure
         return ()
+
+    def _pages(self, path: str, doing: str) -> tuple[Descriptor, ...] | None:
+        """Return all pages of a list of referrers; None where the registry does not know the API."""
+        rows: dict[Digest, Descriptor] = {}
+        for page in range(_MOST_PAGES):
+            # 500 is how some say that they do not know the API: repeating the question does not change that.
+            expect = (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR, *(() if page else _NO_REFERRERS))
+            answer = self._ask("GET", path, doing, expect, accept=True)
+            if answer.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise self.session.refusal(answer, doing=doing, scopes=(self.scope,))
+            if answer.status != HTTPStatus.OK:
+                return None
+            try:
+                rows.update((row.digest, row) for row in _listed(answer.body))
+            except ValueError:
+                return None
+            following = _NEXT_PAGE.search(answer.headers.get("link", ""))
+            if following is None:
+                return tuple(rows.values())
+            path = self.session.sent_to(following[1], at=answer.url)
+        raise RegistryError(
+            f"{self.full_name} has more than {_MOST_PAGES} pages of what refers to a manifest.",
+            remedy="See what fills them, or leave companions out.",
+        )
 
     def compare(self, answer: HttpAnswer, digest: Digest, doing: str) -> None:
         """Raise ``RegistryError`` where the answer names another digest than the one that is due."""
