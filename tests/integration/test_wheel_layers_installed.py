@@ -13,6 +13,7 @@ from uv import find_uv_bin
 
 from bundler.effects import process
 from bundler.effects.blobs import BlobStore
+from bundler.effects.packages import bytecode
 from bundler.model.digest import Digest
 from bundler.model.lock import LockedWheel
 from bundler.model.progress import SilentProgress
@@ -47,7 +48,13 @@ def layer_unpacked(folder: Path, prefix: Path) -> Path:
     site = f"{prefix}/lib/python{THIS[0]}.{THIS[1]}/site-packages"
     target = InstallTarget(THIS, sys.executable, site, f"{prefix}/bin")
     (layer,) = wheel_layers.build(
-        [locked], target, store, epoch=0, requested=frozenset({"demo"}), progress=SilentProgress()
+        [locked],
+        target,
+        store,
+        epoch=0,
+        requested=frozenset({"demo"}),
+        compiler=bytecode.interpreter(THIS),
+        progress=SilentProgress(),
     )
     root = folder / "root"
     with tarfile.open(store.path(layer.descriptor.digest)) as archive:

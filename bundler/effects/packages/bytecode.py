@@ -8,10 +8,10 @@ import os
 import struct
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
 from uv import find_uv_bin
 
@@ -24,6 +24,7 @@ from bundler.errors import ToolFailedError, ToolMissingError
 # Sources are hostile: one that keeps the compiler busy for long, or eats its memory, ends the child. Nothing of them is
 # run; for faults in the compiler itself the kernel allows no call any more but reading, answering and taking memory.
 # A source may name any encoding, so all of them are loaded before. (The text before it is that of the module seccomp.)
+# The names in this text decide which strings marshal shares: with another text the same sources become other bytes.
 _CHILD: Final = """
 import encodings, importlib, importlib._bootstrap_external as machinery, importlib.util, pkgutil, resource, signal, sys
 import unicodedata
@@ -60,19 +61,16 @@ _NOBODY: Final = 65534
 _MOST_MEMORY: Final = 2 << 30  # bytes of address space
 _MOST_SECONDS: Final = 60.0  # of processor time for one source; the biggest real ones need a few
 _MOST_SOURCE: Final = 32 << 20  # bytes
-_IDENTITY: Final = """
+_MOST_BYTE_CODE: Final = 256 << 20  # bytes
+# What a child runs with. Not -I: that would also ignore PYTHONHASHSEED, which fixes the order of constant sets before
+# CPython 3.11.
+OPTIONS: Final = ("-s", "-S", "-B", "-W", "ignore")
+ENVIRONMENT: Final = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
+IDENTITY: Final = """
 import sys
 print(sys.implementation.name, "%d.%d" % sys.version_info[:2], sys.implementation.cache_tag, sys.version)
 """
 _TIMEOUT: Final = 20.0  # seconds
-
-
-@dataclass(frozen=True)
-class Interpreter:
-    """An interpreter on the build host; ``identity`` says what its byte code depends on: its exact version."""
-
-    program: str
-    identity: str
 
 
 @dataclass(frozen=True)
@@ -83,13 +81,69 @@ class SourceFile:
     content: bytes
 
 
+class CompilerSession(Protocol):
+    """A compiler that is ready."""
+
+    def compiled(self, sources: Iterable[SourceFile]) -> Iterator[tuple[str, bytes]]:
+        """Yield path and ``.pyc`` of each source that compiles, in order; as with pip, the others stay sources only.
+
+        Which constants ``marshal`` shares depends on what the interpreter has seen before: give it the sources of one
+        wheel in order, then the same wheel becomes the same bytes.
+        """
+
+
+class Compiler(Protocol):
+    """Compiles for an image."""
+
+    @property
+    def identity(self) -> str:
+        """What the byte code depends on: the interpreter's exact version."""
+
+    def session(self) -> AbstractContextManager[CompilerSession]:
+        """Start the compiler; the block ends it. Threads may each have a session of their own."""
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """An interpreter on the build host, which compiles; ``identity`` says its exact version."""
+
+    program: str
+    identity: str
+
+    @property
+    def version(self) -> str:
+        """The full version, e.g. ``3.11.2``."""
+        return next(iter(self.identity.split(" ")[3:4]), "")
+
+    def session(self) -> AbstractContextManager[CompilerSession]:
+        """Return the compiler; each wheel starts a process of its own."""
+        return nullcontext(self)
+
+    def compiled(self, sources: Iterable[SourceFile]) -> Iterator[tuple[str, bytes]]:
+        """Compile the sources of one wheel."""
+        yield from compiled(self, sources)
+
+
+def child_program() -> str:
+    """Return the text of the program that compiles: it reads frames and answers them."""
+    limits = {"memory": _MOST_MEMORY, "seconds": _MOST_SECONDS, "nobody": _NOBODY}
+    return inspect.getsource(seccomp) + _CHILD % limits
+
+
 @functools.cache
-def interpreter(version: tuple[int, int]) -> Interpreter | None:
+def interpreter(version: tuple[int, int], exact: str = "") -> Interpreter | None:
     """Return a CPython of this minor version on the build host, or None: byte code of another would be ignored.
 
-    A name on PATH is not enough: version managers put programs there that only say that the version is missing.
+    One of exactly the version ``exact`` is preferred. A name on PATH is not enough: version managers put programs there
+    that only say that the version is missing.
     """
-    return next((python for program in _candidates(version) if (python := _asked(program, version)) is not None), None)
+    first: Interpreter | None = None
+    for program in _candidates(version):
+        python = _asked(program, version)
+        if python is not None and exact in ("", python.version):
+            return python
+        first = first or python
+    return first
 
 
 def _candidates(version: tuple[int, int]) -> Iterator[str]:
@@ -122,63 +176,71 @@ def _known_to_uv(version: tuple[int, int]) -> Iterator[str]:
 def _asked(program: str, version: tuple[int, int]) -> Interpreter | None:
     try:
         answer = process.run(
-            [program, "-I", "-S", "-c", _IDENTITY], purpose="telling its version", timeout=_TIMEOUT
+            [program, "-I", "-S", "-c", IDENTITY], purpose="telling its version", timeout=_TIMEOUT
         ).stdout.strip()
     except (ToolFailedError, ToolMissingError, OSError):
         return None
     python = Interpreter(program, answer)
-    if answer.split(" ")[:2] != ["cpython", f"{version[0]}.{version[1]}"]:
+    if not is_of(answer, version):
         return None
     # Asked as it is used: a shim may answer here, by this folder or environment, and be another where it compiles.
     return python if [*compiled(python, [SourceFile("/trial.py", b"")])] else None
 
 
-def compiled(by: Interpreter, sources: Iterable[SourceFile]) -> Iterator[tuple[str, bytes]]:
-    """Yield path and ``.pyc`` of each source that compiles, in order; as with pip, the others stay sources only.
+def is_of(identity: str, version: tuple[int, int]) -> bool:
+    """Tell whether an identity is that of a CPython of a minor version."""
+    return identity.split(" ")[:2] == ["cpython", f"{version[0]}.{version[1]}"]
 
-    Which constants ``marshal`` shares depends on what the interpreter has seen before: give it the sources of one
-    wheel in order, then the same wheel becomes the same bytes.
-    """
+
+def compiled(by: Interpreter, sources: Iterable[SourceFile]) -> Iterator[tuple[str, bytes]]:
+    """Compile the sources of one wheel, see ``CompilerSession``."""
     with ExitStack() as running:
-        child: _Child | None = None
-        for source in sources:
-            if len(source.content) > _MOST_SOURCE:
-                continue
-            if child is None:
-                child = _Child(*running.enter_context(_conversation(by)))
+        frames: Frames | None = None
+        for source in fitting(sources):
+            if frames is None:
+                frames = Frames(*running.enter_context(_conversation(by)))
             try:
-                answer = child.ask(source)
+                answer = frames.ask(source)
             except (EOFError, BrokenPipeError):
                 # This source ended the child (some nest too deeply for the C stack): go on with another.
                 running.close()
-                child = None
+                frames = None
                 continue
             if answer:
                 yield source.path, answer
 
 
+def fitting(sources: Iterable[SourceFile]) -> Iterator[SourceFile]:
+    """Yield the sources that are small enough to be compiled."""
+    yield from (source for source in sources if len(source.content) <= _MOST_SOURCE)
+
+
 def _conversation(by: Interpreter) -> process.Conversation:
-    # Not -I: that would also ignore PYTHONHASHSEED, which fixes the order of constant sets before CPython 3.11.
-    limits = {"memory": _MOST_MEMORY, "seconds": _MOST_SECONDS, "nobody": _NOBODY}
-    return process.conversing(
-        [by.program, "-s", "-S", "-B", "-W", "ignore", "-c", inspect.getsource(seccomp) + _CHILD % limits],
-        environment={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},
-        cwd=Path("/"),
-    )
+    command = [by.program, *OPTIONS, "-c", child_program()]
+    return process.conversing(command, environment=ENVIRONMENT, cwd=Path("/"))
 
 
-class _Child:
-    """A running interpreter; compiles one source at a time."""
+class Frames:
+    """A running program that compiles one source at a time: a frame for each source, a frame for each answer."""
 
     def __init__(self, requests: BinaryIO, answers: BinaryIO) -> None:
         self._requests, self._answers = requests, answers
 
     def ask(self, source: SourceFile) -> bytes:
-        """Return the ``.pyc`` or nothing; raise ``EOFError`` or ``BrokenPipeError`` where the child has ended."""
-        name = source.path.encode()
-        self._requests.write(struct.pack(">II", len(name), len(source.content)) + name + source.content)
+        """Return the ``.pyc`` or nothing; raise ``EOFError`` or ``BrokenPipeError`` where the program has ended."""
+        self.send(source.path.encode(), source.content)
+        return self.answer()
+
+    def send(self, name: bytes, content: bytes) -> None:
+        """Send a frame; raise ``BrokenPipeError`` where the program has ended."""
+        self._requests.write(struct.pack(">II", len(name), len(content)) + name + content)
         self._requests.flush()
+
+    def answer(self) -> bytes:
+        """Return an answer; raise ``EOFError`` where the program has ended, or answers more than byte code can be."""
         (length,) = struct.unpack(">I", self._read(4))
+        if length > _MOST_BYTE_CODE:
+            raise EOFError
         return self._read(length)
 
     def _read(self, size: int) -> bytes:

@@ -233,7 +233,14 @@ class _Work:
     def _bake(self) -> None:
         engine = engine_of(self.project.spec, self.request.engine)
         self.builder = self.stack.enter_context(
-            builders.chosen(engine, self.project, self.request.environment, self.store, self.progress)
+            builders.chosen(
+                engine,
+                self.project,
+                self.gathered.bases,
+                self.request.environment,
+                store=self.store,
+                progress=self.progress,
+            )
         )
         self.servers = servers.bake(self.project, self.gathered.bases, self.lock, self.builder)
         self.stack.close()  # the engine is not needed any more

@@ -12,8 +12,7 @@ from threading import Event
 from typing import Final
 
 from bundler.effects.blobs import BlobStore
-from bundler.effects.packages import bytecode
-from bundler.effects.packages.bytecode import Interpreter, SourceFile
+from bundler.effects.packages.bytecode import Compiler, CompilerSession, SourceFile
 from bundler.errors import VerificationError
 from bundler.model.digest import Digest
 from bundler.model.lock import LockedWheel
@@ -25,7 +24,7 @@ from bundler.wheels.groups import WheelGroup, group
 from bundler.wheels.install import InstalledFile, InstallTarget, OpenWheel
 
 # Part of the cache key: raise it when the same wheels become other bytes.
-_RECIPE: Final = 4
+_RECIPE: Final = 5
 _RECORD: Final = "wheel-layer"
 # Feast's UI server before 0.66 writes this file of its own package when it starts; servers run in group 0.
 WRITTEN_AT_START: Final = "feast/ui/build/projects-list.json"
@@ -44,13 +43,13 @@ class _Job:
     target: InstallTarget
     epoch: int
     requested: frozenset[str]
-    interpreter: Interpreter | None  # compiles; None where the host has none of the image's version
+    compiler: Compiler | None  # None where nothing can compile for the image's version
     stop: Event
 
     @property
     def key(self) -> str:
         wheels = " ".join(f"{wheel.sha256}{'!' if wheel.name in self.requested else ''}" for wheel in self.group.wheels)
-        compiled = self.interpreter.identity if self.interpreter else "no byte code"
+        compiled = self.compiler.identity if self.compiler else "no byte code"
         target = f"{self.target.interpreter} {self.target.site_packages} {self.target.scripts}"
         return f"{_RECIPE} {COMPRESSOR} {self.epoch} {target} {compiled} {wheels}"
 
@@ -67,24 +66,19 @@ def build(
     *,
     epoch: int,
     requested: frozenset[str],
+    compiler: Compiler | None,
     progress: Progress,
 ) -> tuple[Layer, ...]:
     """Return the layers of wheels that are in the store, from rarely to often changing.
 
-    ``requested`` names the distributions that somebody asked for (the others came as dependencies).
+    ``requested`` names the distributions that somebody asked for (the others came as dependencies). ``compiler`` makes
+    their byte code; without one they have none.
 
     Raises:
         VerificationError: a wheel is damaged, or holds what a wheel must not.
     """
-    interpreter = bytecode.interpreter(target.version)
-    if interpreter is None and wheels:
-        version = f"{target.version[0]}.{target.version[1]}"
-        progress.say(
-            f"No byte code: this machine has no Python {version} to compile it, so `feast` starts slower. "
-            f"Install python{version} to have it."
-        )
     stop = Event()
-    jobs = [_Job(wheel_group, target, epoch, requested, interpreter, stop) for wheel_group in group(wheels, requested)]
+    jobs = [_Job(wheel_group, target, epoch, requested, compiler, stop) for wheel_group in group(wheels, requested)]
     with (
         progress.task("Baking Python packages into layers", total=sum(len(job.group.wheels) for job in jobs)) as task,
         ThreadPoolExecutor(_THREADS) as threads,
@@ -123,10 +117,14 @@ def _write(job: _Job, store: BlobStore, writer: LayerWriter, task: Task) -> None
         owner = {file.path: name for name, files in installed.items() for file in files}
         _check_folders(owner)
         folders = _of_the_base(job.target)
+        session = opened.enter_context(job.compiler.session()) if job.compiler else None
         for name, files in installed.items():
             task.note(name)
             # Two wheels may hold the same path (a stray tests/__init__.py); as with pip, the later one stays.
-            _write_wheel([file for file in files if owner[file.path] == name], job, writer, folders)
+            own = [file for file in files if owner[file.path] == name]
+            _write_wheel(own, job, writer, folders)
+            if session is not None:
+                _write_byte_code(session, own, job, writer, folders)
             task.advance(1)
 
 
@@ -150,10 +148,13 @@ def _write_wheel(files: Sequence[InstalledFile], job: _Job, writer: LayerWriter,
             mode |= 0o020
         with file.open() as content:
             writer.add(tar.TarEntry(file.path, tar.EntryKind.FILE, mode, 0, 0, file.size, job.epoch), content)
-    if job.interpreter is None:
-        return
+
+
+def _write_byte_code(
+    session: CompilerSession, files: Sequence[InstalledFile], job: _Job, writer: LayerWriter, folders: set[str]
+) -> None:
     sources = (_source(file) for file in files if _is_compiled(file.path, job.target))
-    for name, code in bytecode.compiled(job.interpreter, sources):
+    for name, code in session.compiled(sources):
         if job.stop.is_set():
             raise _StoppedError
         path = _cached(name, job.target)
