@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from bundler.errors import UsageError, VerificationError
-from bundler.model import layout, volumes
+from bundler.model import checksums, layout, volumes
 from bundler.model.digest import Digest
 
 _SUMS_LIMIT: Final = 1 << 20
-_SUM: Final = re.compile(r"([0-9a-f]{64})  ([^/\n]+)")
 _APPLE_DOUBLE: Final = "._"
 """What macOS leaves beside every file on a medium that is not its own: attributes, never a part of a bundle."""
 _TOGETHER: Final = "Put all volumes into one folder; links to them will do."
@@ -204,17 +202,12 @@ def _compare(whole: Path) -> str:
 def _checksums(path: Path) -> Mapping[str, Digest]:
     try:
         with path.open("rb") as stream:
-            text = stream.read(_SUMS_LIMIT).decode("ascii", "backslashreplace")
+            content = stream.read(_SUMS_LIMIT)
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {os.strerror(error.errno or 0)}.") from error
-    return dict(_sums(path, text))
-
-
-def _sums(path: Path, text: str) -> Iterator[tuple[str, Digest]]:
-    for number, line in enumerate(text.splitlines(), 1):
-        match = _SUM.fullmatch(line)
-        if not match:
-            raise VerificationError(f"{path}, line {number}: not as sha256sum writes it.", remedy="Copy it again.")
-        yield match[2], Digest(match[1])
+    try:
+        return checksums.parse(content, folders=False)
+    except ValueError as error:
+        raise VerificationError(f"{path}, {error}.", remedy="Copy it again.") from error

@@ -25,7 +25,7 @@ from bundler.effects.archive.follower import Follower
 from bundler.effects.archive.reader import Bundle
 from bundler.effects.archive.volumes import BundleVolumes
 from bundler.errors import ToolFailedError, VerificationError
-from bundler.model import layout, volumes
+from bundler.model import checksums, layout, volumes
 from bundler.model.progress import Progress, Task
 from bundler.oci import tar
 
@@ -114,7 +114,7 @@ def write(
             follower.settle()
         if sums:
             rows = zip(archive_digests.of_volumes(bundle), paths, strict=True)
-            sums.write("".join(f"{digest.hex}  {volume.name}\n" for digest, volume in rows).encode())
+            sums.write(checksums.text({volume.name: digest for digest, volume in rows}))
         _forget_earlier(path, paths)
         named += [*paths[1:], *([_sums(path)] if sums else [])]
     return Written(paths, total)

@@ -16,6 +16,7 @@ from bundler.effects.archive.reader import Bundle
 from bundler.effects.archive.writer import NewFile
 from bundler.effects.blobs import BlobStore
 from bundler.errors import VerificationError
+from bundler.model import checksums as sha256sums
 from bundler.model import layout
 from bundler.model.delta import BaseBundle
 from bundler.model.descriptor import Descriptor
@@ -239,7 +240,7 @@ def checksums(manifest: BundleManifest) -> bytes:
     """
     sums = {entry.path: entry.digest for entry in manifest.files}
     sums[layout.MANIFEST] = Digest.of(manifest.to_bytes())
-    return "".join(f"{sums[path].hex}  {path}\n" for path in sorted(sums, key=layout.order)).encode()
+    return sha256sums.text({path: sums[path] for path in sorted(sums, key=layout.order)})
 
 
 def image_list(images: tuple[BundledImage, ...], registry: str) -> str:

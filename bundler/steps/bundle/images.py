@@ -10,7 +10,7 @@ from bundler.effects.archive.reader import Bundle
 from bundler.effects.archive.volumes import Extent
 from bundler.effects.registry.endpoint import Destination
 from bundler.errors import UsageError, VerificationError
-from bundler.model import layout
+from bundler.model import checksums, layout
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 from bundler.model.manifest import BundledImage
@@ -76,10 +76,13 @@ def _checksums(bundle: Bundle) -> list[str]:
     """Compare SHA256SUMS, which covers ``bundle.json`` besides what that lists, line by line."""
     digests = {entry.path: entry.digest for entry in bundle.manifest.files}
     digests[layout.MANIFEST] = _digest(bundle, layout.MANIFEST)
-    expected = {f"{digest.hex}  {path}" for path, digest in digests.items()}
-    lines = bundle.read(layout.CHECKSUMS).decode("ascii", "backslashreplace").removesuffix("\n").split("\n")
-    problems = [f"{layout.CHECKSUMS}: not true: {line[:200]}" for line in lines if line not in expected]
-    return problems + [f"{layout.CHECKSUMS}: lacks the line: {line}" for line in expected.difference(lines)]
+    try:
+        sums = checksums.parse(bundle.read(layout.CHECKSUMS))
+    except ValueError as error:
+        return [f"{layout.CHECKSUMS}, {error}"]
+    said, expected = sums.items(), digests.items()
+    problems = [f"{layout.CHECKSUMS}: not true: {checksums.line(*wrong)[:200]}" for wrong in said - expected]
+    return problems + [f"{layout.CHECKSUMS}: lacks the line: {checksums.line(*lack)}" for lack in expected - said]
 
 
 def _digest(bundle: Bundle, path: str) -> Digest:

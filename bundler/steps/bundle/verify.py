@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from bundler.effects.archive import digests as archive_digests
 from bundler.effects.archive.digests import Hashed
 from bundler.effects.archive.reader import Bundle, BundleFile
 from bundler.errors import VerificationError
-from bundler.model import layout
+from bundler.model import checksums, layout
 from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Report, Section, Status, plain
 from bundler.model.manifest import BundleManifest, FileEntry
@@ -20,7 +19,6 @@ from bundler.model.progress import Progress
 from bundler.steps.bundle import verify_images
 
 _COPY: Final = "Copy the bundle again from where it was built, and verify it again."
-_SUM = re.compile(r"([0-9a-f]{64})  ([^\n]+)")
 
 
 @dataclass(frozen=True)
@@ -200,7 +198,7 @@ def _misnamed(seen: _Seen) -> Iterator[Finding]:
 def _checksums(seen: _Seen) -> Iterator[Finding]:
     """Compare ``SHA256SUMS`` with the files themselves, line by line."""
     try:
-        sums = parse_checksums(seen.bundle.read(layout.CHECKSUMS))
+        sums = checksums.parse(seen.bundle.read(layout.CHECKSUMS))
     except (VerificationError, ValueError) as error:
         problem = error.problem if isinstance(error, VerificationError) else str(error)
         yield _fault("checksums", f"{layout.CHECKSUMS} cannot be used", problem)
@@ -217,21 +215,6 @@ def _checksums(seen: _Seen) -> Iterator[Finding]:
     if not faults:
         evidence = f"{len(sums)} lines, each fits; it covers every file but itself and the signature"
         yield Finding("checksums", f"{layout.CHECKSUMS} fits the files", Status.PASS, (evidence,))
-
-
-def parse_checksums(content: bytes) -> Mapping[str, Digest]:
-    """Read the output of ``sha256sum``; raise ``ValueError`` for a malformed line or a path twice."""
-    text = content.decode("ascii")
-    lines = text.split("\n")
-    if lines.pop():
-        raise ValueError("its last line does not end")
-    sums: dict[str, Digest] = {}
-    for number, line in enumerate(lines, 1):
-        match = _SUM.fullmatch(line)
-        if not match or match[2] in sums:
-            raise ValueError(f"line {number} is malformed or repeats a path: {line[:120]!r}")
-        sums[match[2]] = Digest(match[1])
-    return sums
 
 
 def _signature(seen: _Seen, public_key: Path | None) -> Iterator[Finding]:
