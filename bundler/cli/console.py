@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
+
+import click
 
 from bundler.errors import BundlerError
 from bundler.model.descriptor import Json
+from bundler.model.plain_text import plain
 from bundler.model.size import size
 
 if TYPE_CHECKING:
     from bundler.model.delta import BaseBundle
+
+_TAB = "\t"
 
 
 def delta(base: BaseBundle) -> str:
@@ -29,9 +36,9 @@ def show_error(error: BundlerError, *, as_json: bool) -> None:
     """Print an error for people on stderr, and for scripts on stdout where they asked for JSON."""
     paint = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     label = "\x1b[1;31merror:\x1b[0m" if paint else "error:"
-    lines = [f"{label} {error.problem}", *(f"  {line}" for line in error.details)]
+    lines = [f"{label} {plain(error.problem)}", *(f"  {plain(line, keep=_TAB)}" for line in error.details)]
     if error.remedy:
-        lines.append(f"  -> {error.remedy}")
+        lines.append(f"  -> {plain(error.remedy)}")
     sys.stderr.write("\n".join(lines) + "\n")
     if as_json:
         show_json(
@@ -47,10 +54,48 @@ def show_error(error: BundlerError, *, as_json: bool) -> None:
 
 
 def show_json(value: Json) -> None:
-    """Print a result for scripts."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Print a result for scripts; in ASCII, so that nothing in it steers a terminal."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
-def show(text: str) -> None:
-    """Print a result for people."""
-    sys.stdout.write(text.rstrip("\n") + "\n")
+def show(line: str, *, keep: str = "") -> None:
+    """Print a line of a result for people; what could make it more than one line, or invisible, is escaped."""
+    sys.stdout.write(plain(line, keep=keep) + "\n")
+
+
+def show_document(text: str) -> None:
+    """Print a text of several lines."""
+    sys.stdout.write(plain(text.rstrip("\n"), keep="\n\t") + "\n")
+
+
+def tell(line: str) -> None:
+    """Print a line of the story on stderr."""
+    sys.stderr.write(plain(line) + "\n")
+
+
+def confirm(lines: Iterable[str]) -> None:
+    """Show what is about to happen, a line each, and ask whether to continue; raise ``click.Abort`` where not."""
+    for line in lines:
+        tell(line)
+    click.confirm("Continue?", abort=True, err=True)
+
+
+def show_usage_error(error: click.ClickException) -> None:
+    """Print what click found wrong with the command line; arguments may come out of somebody else's file names."""
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        sys.stderr.write(f"{error.ctx.get_usage()}\nTry '{error.ctx.command_path} --help' for help.\n\n")
+    # Choices are listed with a tab before each; nothing else may begin a line.
+    tell(f"Error: {usage_text(error)}")
+
+
+def usage_text(error: click.ClickException) -> str:
+    """Return click's message on one line."""
+    return " ".join(error.format_message().split())
+
+
+class PlainFormatter(logging.Formatter):
+    """Log records as lines that steer no terminal: with ``--verbose``, what programs and servers say."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's text."""
+        return plain(super().format(record), keep="\n\t")

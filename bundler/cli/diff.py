@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from bundler.cli import console, options
-from bundler.model.findings import plain
 from bundler.model.size import size
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def command(*, old: Path, new: Path, patch: bool, output: str) -> None:
         console.show_json(difference.to_json())
         return
     for line in _lines(difference, patch=patch):
-        console.show(plain(line, instead="\N{REPLACEMENT CHARACTER}", keep="\t"))
+        console.show(line, keep="\t")
 
 
 def _lines(difference: Difference, *, patch: bool) -> Iterator[str]:

@@ -35,7 +35,7 @@ def command(repo: Path, name: str | None, output_file: Path | None) -> None:
         files.require_writable(output_file)
     text = init.propose(repo, name=name, folder=output_file.parent if output_file else Path.cwd())
     if output_file is None:
-        console.show(text)
+        console.show_document(text)
         return
     files.write(output_file, text.encode())
     console.show(str(output_file))

@@ -39,12 +39,14 @@ def _show(contents: Contents) -> None:
     console.show(f"  for the registry {manifest.registry}")
     if base := manifest.base:
         console.show(f"  {console.delta(base)}")
-    console.show("\nimages")
+    console.show("")
+    console.show("images")
     for image in manifest.images:
         platforms = ", ".join(map(str, image.platforms)) or "artifact"
         console.show(f"  {image.role:<15} {size(image.size):>9}  {platforms}  {image.internal}")
         console.show(f"  {'':<15} {'':>9}  {image.root.digest}")
-    console.show("\nfiles")
+    console.show("")
+    console.show("files")
     blobs = 0
     for entry in manifest.files:
         if entry.role == "blob":

@@ -147,6 +147,5 @@ def _show_outline(outline: Outline, *, as_json: bool) -> None:
 
 
 def _confirm(outline: Outline, kubectl: Kubectl) -> None:
-    click.echo("\n".join((f"{outline.bundle} applies:", *(f"  {line}" for line in outline.lines()))), err=True)
-    click.echo(f"to the cluster {kubectl.server()}, with images of {outline.registry}.", err=True)
-    click.confirm("Continue?", abort=True, err=True)
+    where = f"to the cluster {kubectl.server()}, with images of {outline.registry}."
+    console.confirm((f"{outline.bundle} applies:", *(f"  {line}" for line in outline.lines()), where))

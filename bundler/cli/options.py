@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import click
 
+from bundler.cli import console
 from bundler.cli.progress import progress_for
 from bundler.errors import UsageError
 from bundler.model.progress import Progress, SilentProgress
@@ -342,7 +343,9 @@ def _cache_without_home() -> Path:
 def progress(*, quiet: bool, verbose: bool) -> Progress:
     """Choose how the story is told, and turn on the log of external programs where it is wanted."""
     if verbose:
-        logging.basicConfig(stream=sys.stderr, format="%(message)s")
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(console.PlainFormatter("%(message)s"))
+        logging.basicConfig(handlers=[handler])
         logging.getLogger("bundler").setLevel(logging.DEBUG)
     return SilentProgress() if quiet else progress_for(sys.stderr, os.environ)
 

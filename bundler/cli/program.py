@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from itertools import pairwise
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import NoReturn
 
 import click
@@ -93,6 +93,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     arguments = sys.argv[1:] if arguments is None else arguments
     as_json = "--output=json" in arguments or ("--output", "json") in pairwise(arguments)
     logging.captureWarnings(capture=True)
+    sys.excepthook = _show_bug
     if isinstance(sys.stdout, io.TextIOWrapper):  # names out of bundles may be more than a terminal's encoding knows
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -103,9 +104,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(error.exit_code)
     except click.ClickException as error:
         if as_json:
-            console.show_error(UsageError(error.format_message(), remedy="bundler COMMAND --help"), as_json=True)
+            console.show_error(UsageError(console.usage_text(error), remedy="bundler COMMAND --help"), as_json=True)
         else:
-            error.show()
+            console.show_usage_error(error)
         sys.exit(ExitCode.USAGE)
     except (KeyboardInterrupt, click.Abort):
         sys.stderr.write("interrupted: no incomplete file is left; run the same command again to continue\n")
@@ -116,6 +117,14 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except BrokenPipeError:  # `bundler inspect ... | head`
         sys.stderr.close()
         sys.exit(ExitCode.BUG)
+
+
+def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print a traceback, which is a bug of ours; its message may hold text from outside."""
+    import traceback  # noqa: PLC0415  (start-up time)
+
+    for line in "".join(traceback.format_exception(kind, error, trace)).splitlines():
+        console.tell(line)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final, TextIO
 
-from bundler.model.findings import plain
+from bundler.model.plain_text import plain
 from bundler.model.progress import Task
 from bundler.model.size import size
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,7 +105,7 @@ def command(
         _show(done)
     for failed in done.failed:
         console.show_error(failed.error, as_json=False)
-        sys.stderr.write(f"  {failed.image} was not pushed\n")
+        console.tell(f"  {failed.image} was not pushed")
     return push_failures.exit_code(done.failed)
 
 

@@ -46,10 +46,10 @@ def command(
 
     asked = uninstall.plan(Release.of(bundle))
     if not yes:
-        click.echo("\n".join(("These objects will be deleted:", *(f"  {line}" for line in asked.lines()))), err=True)
-        if delete_volumes:
-            click.echo("and the volumes of the feature stores, with their data.", err=True)
-        click.confirm("Continue?", abort=True, err=True)
+        lines = ["These objects will be deleted:", *(f"  {line}" for line in asked.lines())]
+        console.confirm(
+            [*lines, "and the volumes of the feature stores, with their data."] if delete_volumes else lines
+        )
     progress = options.progress(quiet=quiet, verbose=verbose)
     done = uninstall.run(asked, kubectl, progress, timeout=timeout, delete_volumes=delete_volumes)
     if output == "json":

@@ -17,14 +17,6 @@ class Status(str, Enum):
     NOT_APPLICABLE = "not applicable"
 
 
-def plain(text: str, *, instead: str = "?", keep: str = "") -> str:
-    """Return text without what could steer a terminal: names in a hostile bundle are chosen by its maker.
-
-    ``instead`` stands for each letter that is taken out; those of ``keep`` stay all the same.
-    """
-    return "".join(letter if letter.isprintable() or letter in keep else instead for letter in text)
-
-
 @dataclass(frozen=True)
 class Finding:
     """One checked fact. A pass without evidence is a contradiction and refused.

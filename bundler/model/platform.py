@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
+_WORD = re.compile(r"[A-Za-z0-9._-]{0,64}")
 _DEBIAN = {"amd64": "amd64", "arm64": "arm64"}
 _MACHINE = {"amd64": "x86_64", "arm64": "aarch64"}
 
@@ -15,6 +17,10 @@ class Platform:
     os: str
     architecture: str
     variant: str = ""
+
+    def __post_init__(self) -> None:
+        if not all(_WORD.fullmatch(word) for word in (self.os, self.architecture, self.variant)):
+            raise ValueError(f"not a platform: {self.os!r:.80}, {self.architecture!r:.80}, {self.variant!r:.80}")
 
     @classmethod
     def parse(cls, text: str) -> Platform:

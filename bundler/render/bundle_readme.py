@@ -10,6 +10,7 @@ from bundler import resources
 from bundler.model import layout
 from bundler.model.delta import BaseBundle
 from bundler.model.manifest import BundledImage
+from bundler.render import checklist
 
 
 def render(
@@ -22,6 +23,7 @@ def render(
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701  (Markdown, and names that are references and digests)
     )
+    environment.filters["code"] = checklist.code
     template = environment.from_string(resources.read("README.md.j2").decode())
     return template.render(
         name=name,

@@ -13,6 +13,7 @@ from bundler.errors import VerificationError
 from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Report, Status
 from bundler.model.manifest import BundledImage
+from bundler.model.plain_text import plain
 from bundler.render import checklist_html
 
 FORMAT: Final = 1
@@ -44,7 +45,7 @@ def to_json(report: Report, cover: Cover) -> str:
         "counts": counts,
         "report": report.to_json(),
     }
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(value, indent=2) + "\n"
 
 
 def parse(content: bytes) -> tuple[Report, Cover]:
@@ -82,8 +83,8 @@ def count_of(report: Report) -> dict[str, int]:
 def to_markdown(report: Report, cover: Cover) -> str:
     """Return the checklist for a merge request or a wiki page."""
     counts = ", ".join(f"{count} {status}" for status, count in count_of(report).items())
-    lines = [f"# {_cell(report.title)}", "", f"{counts}.", "", "| | |", "|---|---|"]
-    lines += [f"| {_cell(name)} | {_code(value)} |" for name, value in cover.facts]
+    lines = [f"# {_cell(report.title)}", "", _cell(checklist_html.TRUST), "", f"{counts}.", "", "| | |", "|---|---|"]
+    lines += [f"| {_cell(name)} | {code(value)} |" for name, value in cover.facts]
     lines += ["", "| image | platforms | MB | digest |", "|---|---|---:|---|"]
     lines += [_image_row(image) for image in cover.images]
     for section in report.sections:
@@ -98,8 +99,8 @@ def to_markdown(report: Report, cover: Cover) -> str:
 
 
 def _image_row(image: BundledImage) -> str:
-    platforms = ", ".join(map(str, image.platforms)) or "artifact"
-    return f"| {_code(image.reference)} | {platforms} | {image.size / 1e6:.1f} | {_code(str(image.root.digest))} |"
+    platforms = _cell(", ".join(map(str, image.platforms))) or "artifact"
+    return f"| {code(image.reference)} | {platforms} | {image.size / 1e6:.1f} | {code(str(image.root.digest))} |"
 
 
 def _markdown(finding: Finding) -> Iterable[str]:
@@ -107,20 +108,20 @@ def _markdown(finding: Finding) -> Iterable[str]:
     box = "- [ ] " if finding.status in (Status.MANUAL, Status.FAIL) else "- "
     yield f"{box}**{finding.status.value.upper()}** {_cell(finding.title)}"
     for line in finding.evidence:
-        yield f"  - {_code(line)}"
+        yield f"  - {code(line)}"
     if finding.remedy:
         yield f"  - {_cell(finding.remedy)}"
     if finding.command:
         yield ""
         fence = _fence(finding.command, 3)
         yield f"  {fence}sh"
-        yield from (f"  {line}" for line in finding.command.splitlines())
+        yield from (f"  {plain(line)}" for line in finding.command.split("\n"))
         yield f"  {fence}"
 
 
-def _code(text: str) -> str:
-    """Return a code span: longer quotes than any inside, bars escaped as tables want them, one line."""
-    text = " ".join(text.split())
+def code(text: str) -> str:
+    """Return text as a code span of Markdown, on one line and with bars as tables want them."""
+    text = plain(" ".join(text.split()))
     fence = _fence(text, 1)
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{fence}{pad}{text}{pad}{fence}".replace("|", "\\|")
@@ -132,7 +133,7 @@ def _fence(text: str, least: int) -> str:
 
 
 def _cell(text: str) -> str:
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_\[\]<>|#&~!$@])", r"\\\1", plain(" ".join(text.split())))
 
 
 def to_html(report: Report, cover: Cover) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Final
@@ -9,6 +11,7 @@ from typing import Final
 from bundler import resources
 from bundler.model.findings import Finding, Report, Section, Status
 from bundler.model.manifest import BundledImage
+from bundler.model.plain_text import plain
 
 SIGN_OFF: Final = (
     "SHA-256 of the bundle's file, as received",
@@ -17,6 +20,11 @@ SIGN_OFF: Final = (
     "Date",
     "Decision: accept / refuse",
     "Signature",
+)
+TRUST: Final = (
+    "This page came with the bundle: whoever alters a bundle can alter it, too. Trust it only after bundler verify or "
+    "verify.py, taken from a place that you trust, has accepted the bundle with the signer's key (--key) or with a "
+    "digest that you got over another channel."
 )
 _WORDS: Final = {
     Status.PASS: "pass",
@@ -42,8 +50,9 @@ def page(
     body = [
         *_filters(counts),
         "<header>",
-        f"<h1>{escape(report.title)}</h1>",
-        f'<p class="subtitle">{escape(subtitle)}</p>',
+        f"<h1>{_text(report.title)}</h1>",
+        f'<p class="subtitle">{_text(subtitle)}</p>',
+        f'<p class="trust">{_text(TRUST)}</p>',
         _verdict(counts),
         "</header>",
         '<div class="filters" role="group" aria-label="Show">',
@@ -57,12 +66,16 @@ def page(
         *_sign_off(),
         "</main>",
     ]
-    # The policy makes the browser refuse what this page must not have: scripts, and anything from elsewhere.
+    # The policy makes the browser refuse what this page must not have: scripts, forms, other styles, and anything from
+    # elsewhere.
+    allowed = base64.b64encode(hashlib.sha256(f"\n{style}".encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'"
     head = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="referrer" content="no-referrer">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(report.title)}: {escape(subtitle)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        f"<title>{_text(report.title)}: {_text(subtitle)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
     )
     return head + "\n".join(body) + "\n</body>\n</html>\n"
 
@@ -94,7 +107,7 @@ def _verdict(counts: Mapping[str, int]) -> str:
 def _facts(facts: Sequence[tuple[str, str]]) -> Iterator[str]:
     yield '<section><h2>This bundle</h2><dl class="facts">'
     for name, value in facts:
-        yield f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
+        yield f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>"
     yield "</dl></section>"
 
 
@@ -102,20 +115,24 @@ def _images(images: Sequence[BundledImage]) -> Iterator[str]:
     yield '<section><h2>Images</h2><table class="images"><thead><tr>'
     yield "<th>Image</th><th>Platforms</th><th>Size</th></tr></thead><tbody>"
     for image in images:
-        platforms = "<br>".join(escape(str(platform)) for platform in image.platforms) or "artifact"
-        source = f"<span>source digest</span> <code>{image.source_digest}</code><br>" if image.source_digest else ""
+        platforms = "<br>".join(_text(str(platform)) for platform in image.platforms) or "artifact"
+        source = (
+            f"<span>source digest</span> <code>{_text(str(image.source_digest))}</code><br>"
+            if image.source_digest
+            else ""
+        )
         moved = image.internal if image.internal != image.reference else ""
-        internal = f"<span>becomes</span> <code>{escape(moved)}</code><br>" if moved else ""
+        internal = f"<span>becomes</span> <code>{_text(moved)}</code><br>" if moved else ""
         yield (
-            f"<tr><td><b>{escape(image.reference)}</b> <em>{escape(image.role)}</em><br>{internal}{source}"
-            f"<span>digest</span> <code>{image.root.digest}</code></td>"
+            f"<tr><td><b>{_text(image.reference)}</b> <em>{_text(image.role)}</em><br>{internal}{source}"
+            f"<span>digest</span> <code>{_text(str(image.root.digest))}</code></td>"
             f'<td>{platforms}</td><td class="number">{image.size / 1e6:.1f} MB</td></tr>'
         )
     yield "</tbody></table></section>"
 
 
 def _section(section: Section) -> Iterator[str]:
-    yield f"<section><h2>{escape(section.title)}</h2>"
+    yield f"<section><h2>{_text(section.title)}</h2>"
     for finding in section.findings:
         yield from _finding(finding)
     yield "</section>"
@@ -123,12 +140,12 @@ def _section(section: Section) -> Iterator[str]:
 
 def _finding(finding: Finding) -> Iterator[str]:
     status = finding.status
-    yield f'<article class="{_CLASSES[status]}" id="{escape(finding.check)}">'
-    yield f'<p class="status">{_WORDS[status]}</p><div class="finding"><h3>{escape(finding.title)}</h3>'
+    yield f'<article class="{_CLASSES[status]}" id="{_text(finding.check)}">'
+    yield f'<p class="status">{_WORDS[status]}</p><div class="finding"><h3>{_text(finding.title)}</h3>'
     if finding.remedy:
-        yield f'<p class="remedy">{escape(finding.remedy)}</p>'
+        yield f'<p class="remedy">{_text(finding.remedy)}</p>'
     if finding.command:
-        yield f"<pre><code>{escape(finding.command)}</code></pre>"
+        yield f"<pre><code>{_lines(finding.command)}</code></pre>"
     if finding.evidence:
         yield f'<ul class="evidence">{_items(finding.evidence)}</ul>'
     if status in (Status.MANUAL, Status.FAIL):
@@ -137,7 +154,7 @@ def _finding(finding: Finding) -> Iterator[str]:
 
 
 def _items(lines: Iterable[str]) -> str:
-    return "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return "".join(f"<li>{_text(line)}</li>" for line in lines)
 
 
 def _notes(notes: Sequence[str]) -> Iterator[str]:
@@ -148,5 +165,14 @@ def _notes(notes: Sequence[str]) -> Iterator[str]:
 def _sign_off() -> Iterator[str]:
     yield '<section class="sign-off"><h2>Sign-off</h2><table>'
     for field in SIGN_OFF:
-        yield f"<tr><th>{escape(field)}</th><td></td></tr>"
+        yield f"<tr><th>{_text(field)}</th><td></td></tr>"
     yield "</table></section>"
+
+
+def _text(text: str) -> str:
+    """Return text as HTML, in which nothing is invisible and nothing turns the direction of writing."""
+    return escape(plain(text))
+
+
+def _lines(text: str) -> str:
+    return escape(plain(text, keep="\n"))

@@ -66,9 +66,9 @@ def main() -> int:
     if any(path.name[:-3] != place.name[:-3] and path.suffix != ".SHA256SUMS" for path in arguments.bundle):
         parser.error("these are several bundles: name one")
     if not place.exists():
-        parser.error(f"there is no {place}")
+        parser.error(f"there is no {plain(str(place))}")
     if arguments.key and not arguments.key.is_file():
-        parser.error(f"there is no key {arguments.key}")
+        parser.error(f"there is no key {plain(str(arguments.key))}")
     if arguments.key and not shutil.which("openssl"):
         sys.stderr.write("openssl is not on PATH: install it, or leave out --key\n")
         return OPENSSL_MISSING
@@ -306,9 +306,17 @@ def check_signature(bundle: FoundBundle, key: Path) -> list[str]:
     return [f"the signature does not fit the key {key}: {said}"] if done.returncode else []
 
 
+def plain(text: str) -> str:
+    """Return text in visible ASCII: a hostile bundle may choose anything for its file names."""
+    return "".join(
+        letter if letter.isascii() and letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
 def say(mark: str, text: str) -> None:
-    """Print a line without control characters: a hostile bundle may put them into its file names."""
-    sys.stdout.write(f"{mark:<6} {''.join(letter if letter.isprintable() else '?' for letter in text)}\n")
+    """Print a line."""
+    sys.stdout.write(f"{mark:<6} {plain(text)}\n")
 
 
 if __name__ == "__main__":

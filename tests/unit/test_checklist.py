@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 import html.parser
 import json
 import re
@@ -286,6 +288,38 @@ def test_hostile_names_stay_text_in_every_form() -> None:
     assert "# <script>" not in markdown
     assert "`` a\\|b `c` ``" in markdown
     assert "````sh" in markdown
+
+
+FORMS = (render.to_html, render.to_markdown, render.to_json)
+EVIL = "a\u202eb\x1b[2J\x85\u2028\u3164<script>alert(1)</script>"
+
+
+def test_nothing_is_invisible_or_turned_round_in_any_form() -> None:
+    report, cover = assemble(FACTS)
+    finding = Finding("evil", EVIL, Status.MANUAL, (EVIL,), EVIL, f"{EVIL}\n{EVIL}")
+    evil = replace(report, title=EVIL, sections=(Section(EVIL, (finding,)),))
+    forms = [form(evil, replace(cover, facts=((EVIL, EVIL),), notes=(EVIL,))) for form in FORMS]
+    for text in forms:
+        assert not set("\u202e\x1b\x85\u2028\u3164") & set(text)
+    assert "<script>" not in forms[0]
+    outside_code = re.sub(r"```+sh.*?```+|`[^`]*`", "", forms[1], flags=re.DOTALL)
+    assert not re.search(r"(?<!\\)<script", outside_code)
+
+
+def test_the_page_allows_its_own_style_alone() -> None:
+    text = render.to_html(*assemble(FACTS))
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', text)
+    style = re.search(r"<style>(.*)</style>", text, re.DOTALL)
+    assert policy
+    assert style
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    assert policy[1] == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    assert " style=" not in text
+
+
+def test_the_reader_is_told_when_to_trust_it() -> None:
+    for form in FORMS[:2]:
+        assert "Trust it only after bundler verify" in form(*assemble(FACTS))
 
 
 def test_the_status_is_said_by_word_and_not_by_colour_alone() -> None:

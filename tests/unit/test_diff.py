@@ -181,7 +181,7 @@ def test_people_get_lines_that_steer_no_terminal(pair: tuple[Path, Path], capsys
     assert "  ~ manifests/featurestore.yaml  +1 -1 lines\n" in text
     assert "image: a" not in text
     patched = said(capsys, *pair, "--patch")
-    assert "      -image: a\n      +image: \N{REPLACEMENT CHARACTER}[31mb\n" in patched
+    assert "      -image: a\n      +image: \\x1b[31mb\n" in patched
     assert "\x1b" not in patched
 
 

@@ -71,7 +71,7 @@ def test_a_note_cannot_steer_the_terminal() -> None:
 def test_a_finished_fact_cannot_steer_the_terminal(display: type[PlainProgress | TerminalProgress]) -> None:
     out = Terminal()
     display(out).say("pod: evil\x1b[2J\nVerified.")
-    assert out.getvalue().removeprefix("\r\x1b[K") == "pod: evil?[2J?Verified.\n"
+    assert out.getvalue().removeprefix("\r\x1b[K") == "pod: evil\\x1b[2J\\nVerified.\n"
 
 
 def test_the_line_left_behind_does_not_wrap_and_still_says_how_long_it_took() -> None:

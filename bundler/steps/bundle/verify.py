@@ -13,8 +13,9 @@ from bundler.effects.archive.reader import Bundle, BundleFile
 from bundler.errors import VerificationError
 from bundler.model import checksums, layout
 from bundler.model.digest import Digest
-from bundler.model.findings import Finding, Report, Section, Status, plain
+from bundler.model.findings import Finding, Report, Section, Status
 from bundler.model.manifest import BundleManifest, FileEntry
+from bundler.model.plain_text import plain
 from bundler.model.progress import Progress
 from bundler.steps.bundle import verify_images
 

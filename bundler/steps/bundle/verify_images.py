@@ -11,8 +11,9 @@ from bundler.model import layout
 from bundler.model.delta import BaseBundle, LeftOut
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
-from bundler.model.findings import Finding, Status, plain
+from bundler.model.findings import Finding, Status
 from bundler.model.manifest import BundledImage, BundleManifest
+from bundler.model.plain_text import plain
 from bundler.oci import bundle_index, document, graph
 
 _BUILD_AGAIN: Final = "Copy the bundle again from where it was built; if that one has the same fault, build it again."
