@@ -263,6 +263,19 @@ def test_a_disk_that_fails_is_not_taken_for_the_registry(blob: BundledBlob, monk
         send(MemorySession(MemoryRegistry()), blob)
 
 
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [(412, "will exceed the configured upper limit of 10.0 GiB"), (413, "quota exceeded"), (400, "read-only")],
+)
+def test_an_upload_that_a_quota_ends_is_sent_once(status: int, message: str, blob: BundledBlob) -> None:
+    session = MemorySession(MemoryRegistry())
+    body = json.dumps({"errors": [{"code": "DENIED", "message": message}]}).encode()
+    session.answer = lambda method, _url: answer(status, {}, body) if method == "PUT" else None
+    with pytest.raises(RefusedError, match=str(status)):
+        send(session, blob)
+    assert sum(method == "PUT" for method, _, _ in session.urls) == 1
+
+
 def test_a_registry_that_breaks_every_time_is_given_up(blob: BundledBlob) -> None:
     session = MemorySession(MemoryRegistry(resumes=False))
     session.breaks_after = [100] * 100

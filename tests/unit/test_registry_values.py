@@ -373,6 +373,56 @@ def test_each_refusal_says_what_to_do(error: faults.RefusedError, remedy: str) -
     assert "secret" not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "message", "said", "remedy"),
+    [
+        (
+            412,
+            "DENIED",
+            "adding 31.4 MiB of storage resource, which will exceed the configured upper limit of 10.0 GiB.",
+            "quota",
+            "Raise the quota",
+        ),
+        (403, "DENIED", "Quota has been exceeded on namespace", "quota", "Raise the quota"),
+        (403, "DENIED", "registry contains 5 repositories, limit is 5", "quota", "Raise the quota"),
+        (500, "UNKNOWN", "write /var/lib/registry/x: no space left on device", "no space", "make some"),
+        (413, "UNKNOWN", "Datastore disk usage is too high", "no space", "make some"),
+        (412, "PRECONDITION", "'app:1.0' configured as immutable", "overwritten", "another path"),
+        (400, "TAG_INVALID", "The image tag '1.0' already exists and cannot be overwritten", "overwritten", "another"),
+        (400, "ImageTagAlreadyExistsException", "exists", "overwritten", "another path"),
+        (405, "DENIED", "The operation is disallowed on this registry, repository or image", "overwritten", "another"),
+        (400, "UNKNOWN", "Repository does not allow updating assets: docker", "overwritten", "another path"),
+        (403, "DENIED", "The system is in read only mode. Any modification is prohibited.", "no pushes", "maintenance"),
+        (403, "DENIED", "can not push artifact to a proxy project: cache", "no pushes", "proxy caches"),
+    ],
+)
+def test_a_refusal_in_words_of_a_registry_is_understood(
+    status: int, code: str, message: str, said: str, remedy: str
+) -> None:
+    body = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
+    for login in (None, "robot"):
+        error = _refused(status, body, login=login)
+        assert said in error.problem
+        assert str(status) in error.problem
+        assert remedy in error.remedy
+        assert error.details
+        assert not faults.transient(error)
+
+
+def test_a_rate_limit_is_not_taken_for_a_quota() -> None:
+    body = json.dumps({"errors": [{"code": "TOOMANYREQUESTS", "message": "Quota exceeded for requests per minute"}]})
+    error = _refused(429, body.encode())
+    assert error.refusal is None
+    assert faults.transient(error)
+
+
+def test_what_a_registry_says_is_shown_in_short_lines() -> None:
+    rows = [{"code": "A\nB", "message": "x\r\n" * 9999, "detail": {"a": "y" * 9999}}] * 5000
+    error = _refused(400, json.dumps({"errors": rows}).encode())
+    assert len(error.details) <= 10
+    assert all(len(line) < 700 and "\n" not in line and "\r" not in line for line in error.details)
+
+
 def test_errors_of_the_specification_are_shown_and_sorted() -> None:
     error = _refused(403, _body("DENIED"))
     assert error.codes == {"DENIED"}

@@ -14,14 +14,17 @@ from http import HTTPStatus
 from http.client import InvalidURL
 from pathlib import Path
 
+from bundler.effects.registry import refusals
 from bundler.effects.registry.http import NotConnectedError
+from bundler.effects.registry.refusals import Refusal
 from bundler.effects.registry.tunnel import ProxyRefusedError
 from bundler.errors import RegistryError
 
 # What passes by itself: request timeout, too early, too many requests, and a server's trouble.
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_SHOWN = 300  # characters of a foreign error page that are worth showing
+_SHOWN = 300  # characters of a foreign error that are worth showing
+_SHOWN_ERRORS = 10
 
 
 class RefusedError(RegistryError):
@@ -36,8 +39,10 @@ class RefusedError(RegistryError):
         status: int,
         codes: frozenset[str],
         retry_after: float | None,
+        refusal: Refusal | None = None,
     ) -> None:
         super().__init__(problem, remedy=remedy, details=details)
+        self.refusal = refusal
         self.status = status
         self.codes = codes
         self.retry_after = retry_after
@@ -88,7 +93,7 @@ def _timestamp(text: str) -> float | None:
 def transient(error: RegistryError) -> bool:
     """Tell whether trying again may help."""
     if isinstance(error, RefusedError):
-        return error.status in TRANSIENT_STATUSES
+        return error.status in TRANSIENT_STATUSES and error.refusal in (None, Refusal.READ_ONLY)
     return isinstance(error, RegistryUnreachableError) and error.transient
 
 
@@ -102,10 +107,14 @@ def _errors(body: bytes) -> tuple[tuple[str, str], ...]:
     if not isinstance(rows, list):
         return ()
     return tuple(
-        (str(row.get("code", "")), f"{row.get('message', '')} {row.get('detail') or ''}".strip())
-        for row in rows
+        (_line(str(row.get("code", ""))), _line(f"{row.get('message', '')} {row.get('detail') or ''}"))
+        for row in rows[:_SHOWN_ERRORS]
         if isinstance(row, dict)
     )
+
+
+def _line(text: str) -> str:
+    return " ".join(text[: 4 * _SHOWN].split())[:_SHOWN]
 
 
 @dataclass(frozen=True)
@@ -131,16 +140,20 @@ def refused(
     errors = _errors(answer.body)
     details = tuple(f"{code}: {message}" for code, message in errors)
     if not errors and answer.body:
-        details = (" ".join(answer.body.decode(errors="replace").split())[:_SHOWN],)
+        details = (_line(answer.body.decode(errors="replace")),)
     codes = frozenset(code for code, _ in errors)
     # A proxy that is asked for plain HTTP answers in the registry's place.
     by_proxy = answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
     who = ("the proxy before " if by_proxy else "") + _who(host, elsewhere)
+    refusal = refusals.why(answer.status, details)
+    if elsewhere and not elsewhere.is_token_server and not by_proxy:
+        remedy = _REDIRECTED.format(host=elsewhere.host)
+    else:
+        remedy = refusals.REMEDIES[refusal] if refusal else _remedy(answer, codes, host, login)
     return RefusedError(
-        f"{_capital(who)} answered {answer.status} while {doing}.",
-        remedy=_REDIRECTED.format(host=elsewhere.host)
-        if elsewhere and not elsewhere.is_token_server and not by_proxy
-        else _remedy(answer, codes, host, login),
+        f"{_capital(who)} answered {answer.status} while {doing}{f': {refusal.value}' if refusal else ''}.",
+        remedy=remedy,
+        refusal=refusal,
         details=details,
         status=answer.status,
         codes=codes,
@@ -160,7 +173,6 @@ _REMEDIES = {
     405: "This registry, or this path in it, is read-only (a mirror or cache): choose another.",
     413: "A proxy limits the size of requests: let it pass bigger ones (nginx: client_max_body_size 0).",
     429: "It limits how often it may be asked: wait, log in, or lower the number of parallel transfers.",
-    507: "The registry has no space left: make some there.",
 }
 _LOG_IN = "Log in first (podman login {host}, docker login {host}), or give --authfile."
 _NO_REPOSITORY = "Create the project or repository in the registry first, or correct the path."

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from urllib.parse import quote
 
 from bundler.effects.archive.blob_content import BlobContent
-from bundler.effects.registry.faults import HttpAnswer, RefusedError
+from bundler.effects.registry.faults import HttpAnswer, RefusedError, transient
 from bundler.effects.registry.journal import Entry, Journal
 from bundler.effects.registry.meter import Meter
 from bundler.effects.registry.repository import Repository
@@ -88,6 +88,8 @@ class _Upload:
 
     def _after(self, error: RegistryError, request: UploadRequest) -> Move:
         """Return what follows a failure, after the pause that it asks for; raise the error where nothing does."""
+        if isinstance(error, RefusedError) and error.refusal and not transient(error):
+            raise error  # Harbor says with 412 that a quota is used up
         status = error.status if isinstance(error, RefusedError) else None
         failure = classify(status, request, self._strategy)
         move, self._losses = self._losses.after(failure, request)
