@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import stat
@@ -28,12 +29,34 @@ TEXT_LIMIT: Final = 16 << 20
 """Bytes of a text that a person wrote or a tool wrote for people; the longest operator manifest has a tenth of it."""
 
 
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file; never waits for a pipe.
+
+    Raises:
+        OSError: there is no such file, it is not a file, this user may not read it, or it is larger than a text is.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is not a file")
+        content = stream.read(TEXT_LIMIT + 1)
+    if len(content) > TEXT_LIMIT:
+        raise OSError(errno.EFBIG, f"it is larger than {TEXT_LIMIT >> 20} MiB")
+    return content
+
+
 def read_text(
-    path: Path, what: str, *, error: type[BundlerError] = SpecError, missing: str = "", remedy: str = ""
+    path: Path,
+    what: str,
+    *,
+    error: type[BundlerError] = SpecError,
+    missing: str = "",
+    remedy: str = "",
+    utf16: bool = False,
 ) -> str:
     """Return the text of a file in UTF-8; ``what`` it is stands in the error, such as "the spec".
 
-    ``missing`` is the remedy where nothing is there, ``remedy`` the one for everything else. Never waits for a pipe.
+    ``missing`` is the remedy where nothing is there, ``remedy`` the one for everything else. With ``utf16`` a text in
+    UTF-16 is read, too, where its byte order mark says so. Never waits for a pipe.
 
     Raises:
         BundlerError: of the class ``error``. There is no such file, it is not a file, this user may not read it, it is
@@ -41,23 +64,20 @@ def read_text(
     """
     what = f"Cannot read {what} {path}"
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise error(f"{what}: it is not a file.", remedy=remedy or "Name a text file.")
-            content = stream.read(TEXT_LIMIT + 1)
+        content = read_bytes(path)
     except FileNotFoundError as absent:
         raise error(f"{what}: there is no such file.", remedy=missing or remedy or "Correct the path.") from absent
     except OSError as refused:
-        reason = "it is a folder" if refused.errno == errno.EISDIR else os.strerror(refused.errno or 0)
+        reason = "it is a folder" if refused.errno == errno.EISDIR else refused.strerror
         raise error(f"{what}: {reason}.", remedy=remedy or "Name a text file that you may read.") from refused
-    if len(content) > TEXT_LIMIT:
-        raise error(f"{what}: it is larger than {TEXT_LIMIT >> 20} MiB.", remedy=remedy or "Name another file.")
+    in_utf16 = utf16 and content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-16" if in_utf16 else "utf-8-sig")
     except UnicodeDecodeError as wrong:
         line = content.count(b"\n", 0, wrong.start) + 1
         seen = f"byte {wrong.start}, in line {line}, is 0x{content[wrong.start]:02x}"
-        raise error(f"{what}: it is not a text in UTF-8 ({seen}).", remedy=remedy or "Save it as UTF-8.") from wrong
+        name = "UTF-16" if in_utf16 else "UTF-8"
+        raise error(f"{what}: it is not a text in {name} ({seen}).", remedy=remedy or "Save it as UTF-8.") from wrong
 
 
 @contextmanager

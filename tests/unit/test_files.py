@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bundler.effects import files
+from bundler.effects.archive import signing
 from bundler.errors import LockError, SpecError, ToolFailedError, UsageError
 from tests.unit.test_cli import run
 
@@ -99,3 +100,9 @@ def test_a_path_to_write_to_is_tried_before_the_work(tmp_path: Path) -> None:
     ):
         with pytest.raises(ToolFailedError, match=said):
             files.require_writable(path)
+
+
+def test_a_pipe_is_not_waited_for_where_a_key_is_expected(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "key.pem")
+    with pytest.raises(UsageError, match=r"Cannot read the signing key .*key\.pem: it is not a file"):
+        signing.load_key(tmp_path / "key.pem")

@@ -128,3 +128,39 @@ def test_a_changed_constraint_file_makes_the_lock_stale(tmp_path: Path) -> None:
 
 def test_a_mark_of_byte_order_is_no_part_of_a_name(tmp_path: Path) -> None:
     assert "first" in read(tmp_path, "\ufefffirst==1\n").names
+
+
+def read_bytes(folder: Path, content: bytes) -> Requirements:
+    (folder / "requirements.txt").write_bytes(content)
+    return requirements.read(spec_reader.read(SPEC, "bundle.yaml"), folder, ())
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_is_read_where_its_mark_says_so(tmp_path: Path, encoding: str) -> None:
+    # PowerShell 5 writes `pip freeze > requirements.txt` like this; pip and uv read it.
+    found = read_bytes(tmp_path, "\ufefffirst==1\r\nsecond==2\r\n".encode(encoding))
+    assert {line.name: line.place for line in found.asked}["second"] == "requirements.txt:2"
+
+
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        ("first==1\n# caf\u00e9\n".encode("latin-1"), "byte 14, in line 2, is 0xe9"),
+        ("first==1\nsecond==2\n".encode("utf-16-le"), "line 1 has the byte 0x00"),
+        ("first==1\n".encode("utf-32"), "line 1 has the byte 0x00"),
+        (b"\xff\xfef\0i", "not a text in UTF-16"),
+        (b"first==1\n\0", "line 2 has the byte 0x00"),
+    ],
+)
+def test_a_requirement_file_that_is_not_a_text_is_refused_with_its_line(
+    tmp_path: Path, content: bytes, where: str
+) -> None:
+    with pytest.raises(SpecError, match=f"requirement file .*requirements.txt: .*{where}") as caught:
+        read_bytes(tmp_path, content)
+    assert "-Encoding utf8" in caught.value.remedy
+
+
+def test_an_included_file_that_is_not_a_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_bytes(b"\xe9\n")
+    with pytest.raises(SpecError, match=r"more\.txt: it is not a text in UTF-8"):
+        read(tmp_path, "-r more.txt\n")

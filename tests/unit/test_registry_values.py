@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import email.utils
 import json
+import os
 import re
 import socket
 import ssl
@@ -185,6 +186,9 @@ def test_unusable_files_of_logins_are_named(tmp_path: Path) -> None:
     broken = _file(tmp_path / "broken.json", {"auths": {"registry.internal": {"auth": "%%%"}}})
     with pytest.raises(UsageError, match="base64"):
         _found(Connection(auth_file=broken, environment={}))
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="it is not a file"):
+        _found(Connection(auth_file=tmp_path / "pipe", environment={}))
 
 
 PROXY = "http://proxy.internal:3128"
@@ -306,6 +310,9 @@ def test_a_broken_registries_conf_is_named(tmp_path: Path) -> None:
     (tmp_path / "r.conf").write_text("= 1")
     with pytest.raises(UsageError, match=r"r\.conf"):
         mirrors.of_host({"CONTAINERS_REGISTRIES_CONF": str(tmp_path / "r.conf")})
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="it is not a file"):
+        mirrors.of_host({"CONTAINERS_REGISTRIES_CONF": str(tmp_path / "pipe")})
 
 
 def test_the_longest_rule_wins() -> None:

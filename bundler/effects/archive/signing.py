@@ -9,6 +9,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from bundler.effects import files
 from bundler.errors import UsageError
 
 _MAKE_ONE: Final = (
@@ -20,7 +21,7 @@ _MAKE_ONE: Final = (
 def load_key(path: Path, password: bytes | None = None) -> ec.EllipticCurvePrivateKey:
     """Read a private key (PEM, PKCS#8 or SEC 1); raise ``UsageError`` where it is not a P-256 key that opens."""
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password)
+        key = serialization.load_pem_private_key(files.read_bytes(path), password)
     except OSError as error:
         raise UsageError(f"Cannot read the signing key {path}: {error.strerror}.", remedy=_MAKE_ONE) from error
     except TypeError as error:  # a password is missing, or one too many

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bundler.effects import files
 from bundler.effects.registry.endpoint import Connection
 from bundler.errors import ToolFailedError, UsageError
 from bundler.model.descriptor import Json
@@ -76,7 +77,7 @@ def _files(connection: Connection) -> Iterator[tuple[Path, bool]]:
 
 def _read(path: Path, *, required: bool) -> dict[str, Json]:
     try:
-        value = json.loads(path.read_bytes() or b"{}")
+        value = json.loads(files.read_bytes(path) or b"{}")
     except (FileNotFoundError, NotADirectoryError) as error:
         if required:
             raise UsageError(f"There is no file of logins {path}.", remedy="Correct --authfile.") from error

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bundler.effects import files
 from bundler.errors import UsageError
 from bundler.model.descriptor import Json
 from bundler.model.reference import ImageRef
@@ -118,11 +119,12 @@ def _read(path: Path) -> Iterator[Rule]:
     import tomllib  # noqa: PLC0415  (most machines have no such file)
 
     try:
-        value = tomllib.loads(path.read_text(encoding="utf-8"))
+        value = tomllib.loads(files.read_bytes(path).decode())
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
-        raise UsageError(f"Cannot read the registries configuration {path}: {error}.") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"Cannot read the registries configuration {path}: {reason}.") from error
     rows = value.get("registry")
     for row in rows if isinstance(rows, list) else ():
         if isinstance(row, dict):

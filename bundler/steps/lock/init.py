@@ -14,7 +14,7 @@ import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
-from bundler.effects import feature_repo
+from bundler.effects import feature_repo, files
 from bundler.errors import SpecError
 from bundler.feast.stores.extras import extras_for
 from bundler.feast.stores.feature_store_yaml import FILE_NAME, FeatureStoreConfig, literal_credentials
@@ -181,8 +181,8 @@ def _installed(environment: Path) -> str | None:
 def _read(file: Path) -> str:
     """Return a text that may help; what cannot be read does not."""
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        return files.read_text(file, "what the repo was developed with", utf16=True)
+    except SpecError:
         return ""
 
 

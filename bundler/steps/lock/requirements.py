@@ -13,6 +13,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from bundler.effects import files
 from bundler.effects.packages.feast_release import ReleaseLock
 from bundler.effects.packages.index import index_options, masked
 from bundler.errors import LockError, SpecError
@@ -25,6 +26,7 @@ _OPTION_OF_LINE = re.compile(r"\s--.*$")
 _INCLUDED = re.compile(r"(?:-r|--requirement)(?:\s+|=)(\S+)$")
 
 _CONSTRAINTS = re.compile(r"(?:-c|--constraints?)(?:\s+|=)(\S+)$")
+_SAVE_AS_UTF8: Final = "Save it as UTF-8. In PowerShell: pip freeze | Out-File -Encoding utf8 requirements.txt"
 _HASH = re.compile(r"--hash[=\s]sha256:([0-9a-f]{64})")
 
 
@@ -127,7 +129,7 @@ def read(spec: BundleSpec, folder: Path, extras: Sequence[str]) -> Requirements:
     """Return what a spec in ``folder`` asks for, Feast with its extras included.
 
     Raises:
-        SpecError: a requirement file is not there.
+        SpecError: a requirement file is not there, or it is not a text.
     """
     feast = Requirement(f"feast[{','.join(sorted(extras))}]=={spec.feast.version}")
     asked = [Asked(feast, "feast.version of the spec")]
@@ -163,7 +165,7 @@ def file(folder: Path, name: str) -> Path:
 def _lines(path: Path, name: str, above: frozenset[Path]) -> Iterator[_Line]:
     """Yield each line that says something, those of included files too."""
     pending = ""
-    for number, raw in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+    for number, raw in enumerate(_text(path).splitlines(), start=1):
         text = pending + raw
         pending = text[:-1] if text.endswith("\\") else ""
         line = "" if pending else _COMMENT.sub("", text).strip()
@@ -174,6 +176,18 @@ def _lines(path: Path, name: str, above: frozenset[Path]) -> Iterator[_Line]:
         other = path.parent / included[1]
         if other.is_file() and other.resolve() not in above:  # uv says what is wrong with it where it is not
             yield from _lines(other, included[1], above | {path.resolve()})
+
+
+def _text(path: Path) -> str:
+    """Return the text of a requirement file: pip and uv take UTF-8, and UTF-16 where its byte order mark says so."""
+    text = files.read_text(path, "the requirement file", remedy=_SAVE_AS_UTF8, utf16=True)
+    if "\0" in text:  # UTF-16 without its mark: every second byte is zero
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise SpecError(
+            f"Cannot read the requirement file {path}: it is not a text in UTF-8 (line {line} has the byte 0x00).",
+            remedy=_SAVE_AS_UTF8,
+        )
+    return text
 
 
 def _constraints(line: _Line) -> Iterator[str]:
