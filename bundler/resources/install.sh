@@ -34,7 +34,10 @@ work=''
 trap 'test -z "$work" || rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 
-say() { printf '%s\n' "$*" >&2; }
+# What a bundle or a server says steers no terminal: everything but visible ASCII becomes a question mark.
+shown() { LC_ALL=C sed "s/[^$tab -~]/?/g"; }
+
+say() { printf '%s\n' "$*" | shown >&2; }
 
 fail() { # CODE TEXT...
     code=$1
@@ -47,6 +50,25 @@ need() { # PROGRAM...
     for program in "$@"; do
         command -v "$program" >/dev/null 2>&1 || fail 4 "the program $program is not on PATH: install it"
     done
+}
+
+# The texts of a bundle are data. Whatever is made of one is an operand of its own behind "--", or a line that a fixed
+# pattern has accepted; none becomes part of a program for sed, awk or find.
+part='[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*'
+label='[a-z0-9]([a-z0-9-]*[a-z0-9])?'
+
+# Exit where a file of the bundle has a line that is not of the form given.
+each_line() { # FILE PATTERN
+    test -f "$1" || fail 6 "${1##*/} is missing: get the bundle again"
+    bad=$(LC_ALL=C grep -Evn -- "^($2)\$" "$1" | sed 's/:.*//' | paste -s -d ' ' -)
+    test -z "$bad" || fail 6 "${1##*/} has lines that no bundle has: $bad. Do not use this bundle, get it again"
+}
+
+# Exit where a file has a name, or is of a kind, that no bundle has.
+plain_names() {
+    need find paste
+    odd=$(LC_ALL=C find . \( ! -type f ! -type d \) -o -name '*[!A-Za-z0-9_+@.-]*' -o -name '-*' -o -name '.?*' | paste -s -d ' ' -)
+    test -z "$odd" || fail 6 "links, devices or file names that a bundle never contains: $odd"
 }
 
 # Name and version of the bundle that a delta leaves layers to; nothing where the bundle is whole.
@@ -62,8 +84,8 @@ base_of_delta() {
 verify() {
     need sha256sum find sort
     test -f SHA256SUMS || fail 2 "no SHA256SUMS in $here: run this from the folder that the bundle was unpacked to"
-    odd=$(find . \( ! -type f ! -type d \) -o -name '*[!A-Za-z0-9_+@.-]*')
-    test -z "$odd" || fail 6 "links, devices or file names that a bundle never contains: $odd"
+    plain_names
+    each_line SHA256SUMS '[0-9a-f]{64}  [A-Za-z0-9_+@][A-Za-z0-9_+@.-]*(/[A-Za-z0-9_+@][A-Za-z0-9_+@.-]*)*'
     sha256sum --strict --quiet -c SHA256SUMS >&2 || fail 6 "files are missing or altered: do not use this bundle, get it again"
     # A line that occurs once is either a file that nobody listed or a listed path outside of this folder.
     extra=$({
@@ -96,13 +118,18 @@ verify() {
 
 push() { # REGISTRY
     need skopeo
+    plain_names
+    each_line images.txt "# .*|[ -~]+${tab}sha256:[0-9a-f]{64}${tab}$part(/$part)*:[A-Za-z0-9_][A-Za-z0-9_.-]*"
     base=$(base_of_delta)
     grep -v '^#' images.txt | while IFS=$tab read -r name digest target; do
         say "pushing $1/$target"
         # shellcheck disable=SC2086  # options are words
-        skopeo copy --quiet --all --preserve-digests $skopeo_options "oci:.:$name" "docker://$1/$target" ||
+        said=$(skopeo copy --quiet --all --preserve-digests $skopeo_options -- "oci:.:$name" "docker://$1/$target" 2>&1 </dev/null) || {
+            say "$said"
             fail 7 "$1/$target was not pushed; run this again, what is there already is not sent twice${base:+
   (this is a delta: push the bundle $base before it; skopeo finds its layers only below the same image name)}"
+        }
+        test -z "$said" || say "$said"
         say "pushed  $1/$target@$digest"
     done
 }
@@ -114,22 +141,34 @@ relocate() { # REGISTRY
     work=$(mktemp -d)
     cp -R manifests "$work/manifests"
     built_for=$(sed -n '1s/^# //p' images.txt)
+    case $built_for in
+    '' | *[!][A-Za-z0-9._:/-]*) fail 6 "images.txt does not begin with a registry: do not use this bundle, get it again" ;;
+    esac
     test "$built_for" = "$1" && return
     say "relocating the manifests from $built_for to $1"
-    # Dots of the old name must match dots only; neither name can hold a bar.
-    pattern=$(printf '%s' "$built_for" | sed 's/[.[\*^$]/\\&/g')
     find manifests -name '*.yaml' | while read -r file; do
-        sed "s|$pattern/|$1/|g" "$file" >"$work/$file"
+        OLD="$built_for/" NEW="$1/" LC_ALL=C awk '
+            BEGIN { old = ENVIRON["OLD"]; new = ENVIRON["NEW"] }
+            {
+                done = ""
+                while ((place = index($0, old)) > 0) {
+                    done = done substr($0, 1, place - 1) new
+                    $0 = substr($0, place + length(old))
+                }
+                print done $0
+            }' "$file" >"$work/$file"
     done
 }
 
 on_cluster() { # ARGUMENT...
     # shellcheck disable=SC2086  # KUBECTL may hold options
-    $kubectl "$@" || fail 8 "$kubectl $* failed"
+    { $kubectl "$@" 2>&1 || : >"$work/failed"; } | shown
+    test ! -e "$work/failed" || fail 8 "$kubectl $* failed"
 }
 
 apply() { # REGISTRY
     need "${kubectl%% *}" mktemp awk find sort
+    plain_names
     relocate "$1"
     # Without a home kubectl would keep its cache here, beside files that are all listed.
     export HOME="${HOME:-$work}"
@@ -137,7 +176,7 @@ apply() { # REGISTRY
     # Servers before 1.25 leave it to kubectl to check objects, which misses fields there that have a default.
     checked=true
     # shellcheck disable=SC2086
-    case $($kubectl get --raw /version | sed -n 's/.*"gitVersion": *"v1\.\([0-9]*\).*/\1/p') in
+    case $($kubectl get --raw /version 2>/dev/null | sed -n 's/.*"gitVersion": *"v1\.\([0-9]*\).*/\1/p') in
     1? | 2[0-4]) checked=false ;;
     esac
     if test -f "$manifests/operator/install.yaml"; then
@@ -150,11 +189,13 @@ apply() { # REGISTRY
     find "$manifests" -name serviceaccounts.yaml -exec awk '
         /^[^ -]/ { listed = /^imagePullSecrets:/ }
         /^  namespace: / { namespace = $2 }
-        listed && /- name: / { print namespace, $3 }' {} + | sort -u | while read -r namespace name; do
+        listed && /- name: / { print namespace, $3 }' {} + | sort -u >"$work/imagePullSecrets"
+    each_line "$work/imagePullSecrets" "$label $label(\.$label)*"
+    while read -r namespace name; do
         # shellcheck disable=SC2086
-        $kubectl -n "$namespace" get secret "$name" -o name >/dev/null 2>&1 ||
+        $kubectl -n "$namespace" get secret -o name -- "$name" >/dev/null 2>&1 </dev/null ||
             say "not there: $kubectl -n $namespace create secret docker-registry $name --docker-server=..."
-    done 2>"$work/lacking"
+    done <"$work/imagePullSecrets" 2>"$work/lacking"
     # A bundle of several feature stores has a folder for each.
     find "$manifests" -path "$manifests/secrets/*" -name '*.yaml' | sort | while read -r file; do
         # shellcheck disable=SC2086

@@ -241,12 +241,113 @@ def test_a_bundle_of_several_waits_for_each_and_asks_for_the_secrets_of_each(
     assert status == 0, said
     calls = (tmp_path / "calls").read_text().splitlines()
     assert [line.split()[0] for line in calls] == ["get", "apply", "-n", "-n", "get", "get", "apply", "wait", "wait"]
-    assert calls[2:4] == [f"-n feast get secret {name}-credentials -o name" for name in ("mirror", "registry")]
+    assert calls[2:4] == [f"-n feast get secret -o name -- {name}-credentials" for name in ("mirror", "registry")]
     assert [line.rpartition("/manifests/")[2] for line in calls[-2:]] == [
         "team-a/featurestore.yaml",
         "team-b/featurestore.yaml",
     ]
     assert (tmp_path / "applied").read_text().count("kind: FeatureStore") == 2
+
+
+# A program that would show that a text of the bundle was run, and what a terminal would do with one.
+EVIL = "$(touch pwned)`touch pwned`;touch pwned"
+
+
+def changed(folder: Path, name: str, old: str, new: str) -> None:
+    path = folder / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("images.txt", "driver-stats:0.1.0", "--dest-tls-verify=false"),
+        ("images.txt", "driver-stats:0.1.0", "../../library/evil:1"),
+        ("images.txt", "driver-stats:0.1.0", f"driver-stats:0.1.0{EVIL}"),
+        ("images.txt", "driver-stats:0.1.0", "driver-stats:0.1.0\x1b[2J"),
+        ("images.txt", "\tsha256:", "\t--authfile="),
+    ],
+)
+def test_a_list_of_images_that_is_not_one_is_refused_before_anything_is_pushed(
+    folder: Path, tmp_path: Path, name: str, old: str, new: str
+) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "skopeo").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    (tools / "skopeo").chmod(0o755)
+    changed(folder, name, old, new)
+    status, said = install(folder, "push", "registry.example", PATH=f"{tools}:{os.environ['PATH']}")
+    assert status == 6, said
+    assert "images.txt has lines that no bundle has: " in said
+    assert not (tmp_path / "ran").exists()
+    assert not list(folder.parent.rglob("pwned"))
+    assert "\x1b" not in said
+
+
+@pytest.mark.parametrize("registry", [EVIL, "-e s/x/y/", "a|b", "a\x1b[2J", "a/$1", "a\\1&"])
+def test_the_registry_that_a_bundle_was_built_for_is_never_a_program(
+    folder: Path, cluster: dict[str, str], registry: str
+) -> None:
+    changed(folder, "images.txt", f"# {packed.REGISTRY}\n", f"# {registry}\n")
+    status, said = install(folder, "apply", "other.example", **cluster)
+    assert status == 6, said
+    assert "images.txt does not begin with a registry" in said
+    assert not list(folder.parent.rglob("pwned"))
+
+
+@pytest.mark.parametrize("name", ["--kubeconfig=evil", "a;touch pwned", "$(touch pwned)", "-A", "x\x1b[2J", "A"])
+def test_the_name_of_a_pull_secret_is_never_an_option(tmp_path: Path, cluster: dict[str, str], name: str) -> None:
+    manifests = {
+        f"manifests/{path}": text.replace(b"name: mirror-credentials", f"name: {name}".encode())
+        for path, text in ((path.removeprefix("manifests/"), text) for path, text in SEVERAL.items())
+    }
+    (tmp_path / "made").mkdir()
+    folder = unpack(make(tmp_path / "made", manifests), tmp_path / "several")
+    status, said = install(folder, "apply", packed.REGISTRY, **cluster)
+    assert status == 6, said
+    assert "imagePullSecrets has lines that no bundle has: 1. " in said or " 2. " in said
+    calls = (tmp_path / "calls").read_text()
+    assert "secret" not in calls
+    assert not list(tmp_path.rglob("pwned"))
+
+
+@pytest.mark.parametrize(
+    "name", ["-e evil.yaml", "a\nverified: 9 files", "x\x1b[2J.yaml", ".hidden", "$(touch pwned).yaml"]
+)
+def test_a_file_name_that_no_bundle_has_stops_every_command(folder: Path, cluster: dict[str, str], name: str) -> None:
+    (folder / "manifests" / name).write_text("kind: x\n")
+    for arguments in (("verify",), ("push", "registry.example"), ("apply", packed.REGISTRY)):
+        status, said = install(folder, *arguments, **cluster)
+        assert status == 6, said
+        assert "file names that a bundle never contains" in said
+        assert "\x1b" not in said
+        assert len(said.splitlines()) == 1
+    assert not list(folder.parent.rglob("pwned"))
+
+
+@pytest.mark.parametrize("path", ["../outside", "/etc/hostname", "-c", "a b", "x\x1b[2J", "./README.md"])
+def test_names_in_the_checksums_are_looked_at_before_any_is_opened(folder: Path, path: str) -> None:
+    with (folder / layout.CHECKSUMS).open("a") as stream:
+        stream.write(f"{'0' * 64}  {path}\n")
+    status, said = install(folder, "verify")
+    assert status == 6
+    assert "SHA256SUMS has lines that no bundle has: " in said
+    assert len(said.splitlines()) == 1
+
+
+def test_what_programs_say_steers_no_terminal(folder: Path, tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "skopeo").write_text("#!/bin/sh\nprintf 'denied \\033[2J\\302\\233 \\342\\200\\256' >&2\nexit 1\n")
+    (tools / "kubectl").write_text("#!/bin/sh\nprintf 'no \\033[2J\\n'\nprintf 'no \\007' >&2\nexit 1\n")
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    for command, code in (("push", 7), ("apply", 8)):
+        status, said = install(folder, command, packed.REGISTRY, PATH=f"{tools}:{os.environ['PATH']}")
+        assert status == code, said
+        assert all(" " <= letter <= "~" or letter in "\t\n" for letter in said), said
 
 
 def test_nothing_is_left_in_the_temporary_folder(folder: Path, tmp_path: Path, cluster: dict[str, str]) -> None:
