@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_OTHER = re.compile(r"(?!sha256:)[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+")
 _CHUNK = 1 << 20
+
+
+class OtherDigestError(ValueError):
+    """A digest is of another algorithm, which OCI allows and this program does not read."""
 
 
 @dataclass(frozen=True, order=True)
@@ -22,6 +27,8 @@ class Digest:
         """Read ``sha256:HEX``; raise ``ValueError`` on anything else."""
         if not _DIGEST.fullmatch(text):
             msg = f"not a sha256 digest: {text!r:.120}"
+            if _OTHER.fullmatch(text):
+                raise OtherDigestError(msg)
             raise ValueError(msg)
         return cls(text.removeprefix("sha256:"))
 

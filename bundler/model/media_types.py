@@ -24,6 +24,11 @@ CONFIGS: Final = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 _LAYERS: Final = ("application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.")
 
 
+def is_foreign(media_type: str) -> bool:
+    """Tell whether a layer may lie elsewhere because its maker does not let it be passed on (Windows base images)."""
+    return ".foreign." in media_type or ".nondistributable." in media_type
+
+
 def is_layer(media_type: str) -> bool:
     """Tell whether this is the media type of a layer of an image, also of one that must not be passed on."""
     return media_type.startswith(_LAYERS)

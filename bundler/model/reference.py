@@ -44,7 +44,9 @@ class ImageRef:
         if host and not _names_a_host(host):
             host, repository = None, f"{host}/{repository}"
         if not match or not re.fullmatch(rf"{_COMPONENT}(?:/{_COMPONENT})*", repository):
-            msg = f"not an image reference: {text!r} (expected e.g. registry.example/team/app:1.0)"
+            pinned = "@" in text and not re.search(r"@sha256:[0-9a-f]{64}\Z", text)
+            expected = "a digest as sha256: and 64 digits of 0-9a-f" if pinned else "e.g. registry.example/team/app:1.0"
+            msg = f"not an image reference: {text!r:.300} (expected {expected})"
             raise ValueError(msg)
         digest = Digest.parse(match["digest"]) if match["digest"] else None
         tag = match["tag"] or (None if digest else "latest")

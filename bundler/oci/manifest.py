@@ -89,6 +89,19 @@ def check_type(value: Mapping[str, Json], media_type: str) -> None:
         raise ValueError(f"a document of type {media_type} must not have {other!r}")
 
 
+def foreign_layers(content: bytes) -> dict[str, str]:
+    """Return digest -> where it lies, of each layer of a manifest that may not be at its registry."""
+    layers = document.parse(content, "the image manifest").get("layers")
+    found: dict[str, str] = {}
+    for layer in layers if isinstance(layers, list) else ():
+        match layer:
+            case {"digest": str(digest), "urls": [str(url), *_]}:
+                found[digest] = url
+            case {"digest": str(digest), "mediaType": str(media_type)} if media_types.is_foreign(media_type):
+                found[digest] = ""
+    return found
+
+
 def descriptors(value: Mapping[str, Json], key: str) -> tuple[Descriptor, ...]:
     """Read a list of descriptors."""
     items = value.get(key)

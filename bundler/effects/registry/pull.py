@@ -14,85 +14,30 @@ from bundler.effects.registry.endpoint import Connection, Endpoint, TlsSettings
 from bundler.effects.registry.faults import RefusedError, RegistryUnreachableError
 from bundler.effects.registry.meter import Meter
 from bundler.effects.registry.mirrors import PullLocation, Rule
+from bundler.effects.registry.remote_image import RemoteImage
 from bundler.effects.registry.repository import Repository
 from bundler.effects.registry.retry import Cancellation
 from bundler.effects.registry.session import Session
 from bundler.errors import RegistryError, SpecError
 from bundler.model import media_types
-from bundler.model.descriptor import Descriptor, Json
-from bundler.model.digest import Digest
+from bundler.model.descriptor import Descriptor
+from bundler.model.digest import Digest, OtherDigestError
 from bundler.model.platform import Platform
 from bundler.model.progress import Progress, SilentProgress
 from bundler.model.reference import ImageRef
 from bundler.oci import graph as oci_graph
 from bundler.oci import index as oci_index
 from bundler.oci import manifest as oci_manifest
+from bundler.oci import selection
 from bundler.oci.config import ImageConfig
 from bundler.oci.graph import Graph
 from bundler.oci.index import Index
+from bundler.oci.selection import Lookup
 
 # What cosign puts beside an image, by tag: signatures, attestations, bills of materials.
 _COSIGN = ("sig", "att", "sbom")
-
-
-@dataclass(frozen=True)
-class RemoteImage:
-    """An image whose manifests are in the cache; ``blobs`` are all that it needs.
-
-    ``source_digest`` is what its registry calls it; ``root`` is another where platforms were left out. ``companions``
-    are signatures and what else refers to it, each as an image of its own, found by its tag.
-    """
-
-    reference: ImageRef
-    root: Descriptor
-    source_digest: Digest
-    manifests: tuple[Descriptor, ...]
-    blobs: tuple[Descriptor, ...]
-    companions: tuple[RemoteImage, ...] = ()
-
-    @property
-    def size(self) -> int:
-        """Bytes of all its blobs, manifests included."""
-        return sum(descriptor.size for descriptor in (*self.manifests, *self.blobs))
-
-    @property
-    def all_blobs(self) -> tuple[Descriptor, ...]:
-        """Blobs of the image and its companions, each once."""
-        by_digest = {blob.digest: blob for image in (self, *self.companions) for blob in image.blobs}
-        return tuple(by_digest.values())
-
-    def to_json(self) -> dict[str, Json]:
-        """Return the image as a record of the cache."""
-        return {
-            "reference": str(self.reference),
-            "root": self.root.to_json(),
-            "source": str(self.source_digest),
-            "manifests": [entry.to_json() for entry in self.manifests],
-            "blobs": [entry.to_json() for entry in self.blobs],
-            "companions": [entry.to_json() for entry in self.companions],
-        }
-
-    @classmethod
-    def from_json(cls, value: Json) -> RemoteImage:
-        """Read a record of the cache; raise ``ValueError`` where it is none."""
-        match value:
-            case {
-                "reference": str(reference),
-                "root": root,
-                "source": str(source),
-                "manifests": list(manifests),
-                "blobs": list(blobs),
-                "companions": list(companions),
-            }:
-                return cls(
-                    ImageRef.parse(reference),
-                    Descriptor.from_json(root),
-                    Digest.parse(source),
-                    tuple(map(Descriptor.from_json, manifests)),
-                    tuple(map(Descriptor.from_json, blobs)),
-                    tuple(map(cls.from_json, companions)),
-                )
-        raise ValueError(f"not the record of an image: {value!r:.200}")
+_OTHER_PLATFORMS = "Change 'platforms' in the spec, or the image."
+_PUSH_WITH_SHA256 = "Push the image again with a current tool, which names every part by SHA-256."
 
 
 @dataclass(frozen=True)
@@ -261,7 +206,9 @@ class Puller:
         self, reference: ImageRef, home: Repository, root: Descriptor, platforms: Sequence[Platform]
     ) -> RemoteImage:
         kept = self._chosen(reference, home, root, platforms)
-        return _image(reference, kept, root.digest, self._below(home, kept))
+        graph = self._below(home, kept)
+        self._check_foreign(home, graph)
+        return _image(reference, kept, root.digest, graph)
 
     def _chosen(
         self, reference: ImageRef, home: Repository, root: Descriptor, platforms: Sequence[Platform]
@@ -271,31 +218,46 @@ class Puller:
         try:
             if root.media_type in media_types.INDEXES:
                 whole = oci_index.parse(content, root.media_type)
-                kept = whole.only(platforms)
+                lookup = Lookup(lambda entry: self._read(home, entry), lambda entry: self._platform(home, entry))
+                kept = selection.select(whole, platforms, lookup)
                 if kept is whole:
                     return root
                 self._store.put(kept.to_bytes())
                 return kept.descriptor
-            self._check_platform(home, root, content, platforms)
+            own = self._platform(home, root)
+            missing = [str(platform) for platform in platforms if own and not oci_index.same_platform(own, platform)]
+        except OtherDigestError as error:
+            raise SpecError(f"The image {reference} cannot be used: {error}.", remedy=_PUSH_WITH_SHA256) from error
         except ValueError as error:
+            raise SpecError(f"The image {reference} does not fit: {error}.", remedy=_OTHER_PLATFORMS) from error
+        if missing:
             raise SpecError(
-                f"The image {reference} does not fit: {error}.", remedy="Change 'platforms' in the spec, or the image."
-            ) from error
+                f"The image {reference} does not fit: it is for {own} alone, not for {', '.join(missing)}.",
+                remedy=_OTHER_PLATFORMS,
+            )
         return root
 
-    def _check_platform(
-        self, home: Repository, root: Descriptor, content: bytes, platforms: Sequence[Platform]
-    ) -> None:
-        manifest = oci_manifest.parse(content, root.media_type)
-        if manifest.is_artifact:  # it runs nowhere, and so is for every platform
-            return
+    def _platform(self, home: Repository, image: Descriptor) -> Platform | None:
+        """Return what an image is for, from its config; None for an artifact: it runs nowhere, so is for all."""
+        manifest = oci_manifest.parse(self._read(home, image), image.media_type)
+        if manifest.is_artifact:
+            return None
         config = manifest.config
         with SilentProgress().task("config") as task:
             download.fetch(home, config, self._store, Meter(task))
-        own = ImageConfig.parse(self._store.read(config.digest)).platform
-        missing = [str(platform) for platform in platforms if not oci_index.same_platform(own, platform)]
-        if missing:
-            raise ValueError(f"it is for {own} alone, not for {', '.join(missing)}")
+        return ImageConfig.parse(self._store.read(config.digest)).platform
+
+    def _check_foreign(self, home: Repository, graph: Graph) -> None:
+        """See that layers which need not be at their registry are there all the same, before anything is fetched."""
+        for manifest in graph.manifests:
+            for text, url in oci_manifest.foreign_layers(manifest.content).items():
+                if not self._store.has(Digest.parse(text)) and not home.has_blob(Digest.parse(text)):
+                    where = f"lies at {url}" if url else "lies with its maker"
+                    raise SpecError(
+                        f"{home.full_name} has a foreign layer, {text}, which {where} and not in the registry.",
+                        remedy="Mirror an image without such layers (Windows' base images have them), or from a "
+                        "registry that holds them.",
+                    )
 
     def _companions(self, image: RemoteImage, home: Repository, failures: list[RefusedError]) -> Iterator[RemoteImage]:
         """Find what belongs to the manifests that were kept: cosign's tags, and referrers as an index of their own.
@@ -325,7 +287,7 @@ class Puller:
         if graph.problems:
             raise RegistryError(
                 f"{home.full_name} has a manifest that cannot be used.",
-                remedy="Push the image again with a current tool.",
+                remedy=_PUSH_WITH_SHA256,
                 details=graph.problems,
             )
         return graph

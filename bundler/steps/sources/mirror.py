@@ -11,7 +11,8 @@ from bundler.effects.blobs import BlobStore
 from bundler.effects.registry import mirrors
 from bundler.effects.registry.endpoint import Access
 from bundler.effects.registry.mirrors import Rule
-from bundler.effects.registry.pull import PullSettings, RemoteImage, pulling
+from bundler.effects.registry.pull import PullSettings, pulling
+from bundler.effects.registry.remote_image import RemoteImage
 from bundler.errors import SpecError
 from bundler.model.descriptor import Descriptor, Json
 from bundler.model.digest import Digest
