@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from bundler.model.companions import CompanionPolicy, ImageWish
 from bundler.model.deployment_spec import Deployment
 from bundler.model.platform import Platform
+from bundler.model.reference import ImageRef
 from bundler.model.spec_parts import (
     PROJECT,
     TAG,
@@ -125,6 +127,36 @@ class Mirror(Part):
     """The mirror speaks plain HTTP, or TLS that is not verified."""
 
 
+class ExtraImage(Part):
+    """A further image to mirror, with what comes along; by its reference alone where nothing else is said."""
+
+    image: Reference
+    """Image reference."""
+    companions: Literal[True, False, "required"] = True
+    """Signatures, attestations and bills of materials beside it: true where there are any, false, or required."""
+    platforms: Literal["all"] | None = None
+    """all: keep an index with all its platforms, byte for byte, so that its signature holds."""
+
+    @property
+    def wish(self) -> ImageWish:
+        """The same, as the mirror understands it."""
+        policy = CompanionPolicy(self.companions if isinstance(self.companions, str) else str(self.companions).lower())
+        return ImageWish(policy, all_platforms=self.platforms == "all")
+
+    @model_serializer(mode="wrap")
+    def _short(self, serialize: SerializerFunctionWrapHandler) -> object:
+        """Return the reference alone where that is all: it means the same, and locks compare what the spec means."""
+        value = serialize(self)
+        return value["image"] if value.keys() == {"image"} else value
+
+
+def _extra_image(value: object) -> object:
+    if isinstance(value, str):
+        ImageRef.parse(value)
+        return {"image": value}
+    return value
+
+
 class TenantSpec(Deployment):
     """One of several FeatureStores: what it says itself, and the rest from the deployment."""
 
@@ -169,8 +201,10 @@ class BundleSpec(Part):
     deployment: Deployment
     tenants: tuple[TenantSpec, ...] = Field(default=(), strict=False)
     """Several FeatureStores of one kind: each takes from 'deployment' what it does not say itself."""
-    images: tuple[Reference, ...] = Field(default=(), strict=False)
-    """Further images to mirror."""
+    images: tuple[
+        Annotated[ExtraImage, BeforeValidator(_extra_image, json_schema_input_type=Reference | ExtraImage)], ...
+    ] = Field(default=(), strict=False)
+    """Further images to mirror: a reference each, or a mapping with 'image', 'companions' and 'platforms'."""
     mirrors: tuple[Mirror, ...] = Field(default=(), strict=False)
     """Mirrors to read source images from."""
 

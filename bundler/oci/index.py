@@ -12,6 +12,7 @@ from bundler.model.digest import Digest
 from bundler.model.platform import Platform
 from bundler.oci import document, manifest
 
+_ATTESTS: Final = "vnd.docker.reference.digest"
 # Variants that every processor of the architecture runs; an image may name them or not.
 _BASELINE: Final = {"arm64": "v8", "amd64": "v1"}
 
@@ -49,7 +50,8 @@ class Index:
     def only(self, platforms: Sequence[Platform]) -> Index:
         """Return the index with the entries for these platforms alone, in the order in which it has them.
 
-        Registries check that every child of an index is there, so an index must shrink with what is mirrored.
+        Registries check that every child of an index is there, so an index must shrink with what is mirrored. What
+        attests an image that stays (buildx keeps provenance and bills of materials in the index) stays, too.
 
         Raises:
             ValueError: the index lacks one of the platforms; the error lists those it has.
@@ -59,7 +61,13 @@ class Index:
         if missing:
             there = ", ".join(str(entry.platform) for entry in self.manifests if entry.platform) or "none"
             raise ValueError(f"there is no image for {', '.join(missing)}; there are: {there}")
-        kept = tuple(entry for entry in self.manifests if entry in selected.values())
+        digests = {str(entry.digest) for entry in selected.values() if entry}
+        kept = tuple(
+            entry
+            for entry in self.manifests
+            # buildx attests an image by an entry for no platform that names it.
+            if entry in selected.values() or entry.annotations.get(_ATTESTS) in digests
+        )
         return self if kept == self.manifests else replace(self, manifests=kept)
 
 

@@ -14,69 +14,24 @@ import pytest
 import urllib3
 
 from bundler.errors import ExitCode, RegistryError, VerificationError
-from bundler.model import media_types
-from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 from bundler.model.progress import SilentProgress
 from bundler.steps.transport import push, push_by_skopeo
 from bundler.steps.transport.push_failures import exit_code
 from bundler.steps.transport.push_plan import Receipt
-from tests.support import memory_registry, pushing, registries, sample_bundles
+from tests.support import artifacts, memory_registry, pushing, registries, sample_bundles
 from tests.support.memory_registry import MemoryRegistry
 from tests.support.registries import RunningRegistry
-from tests.support.sample_bundles import SampleImage, SampleLayer
+from tests.support.sample_bundles import SampleLayer
 
 pytestmark = pytest.mark.integration
 
 LAYERS = [SampleLayer.of(seed, 4000) for seed in (51, 52, 53)]
 APP, OTHER = sample_bundles.image(LAYERS[:2]), sample_bundles.image(LAYERS[1:])
 SUBJECT = f"sha256-{APP.root.digest.hex}"
-EMPTY = b"{}"
-NO_PLATFORM = b'{"architecture":"","os":"","config":{},"rootfs":{"type":"layers","diff_ids":[]}}'
-
-
-def row(media_type: str, content: bytes, **more: object) -> dict[str, object]:
-    return {"mediaType": media_type, "digest": str(Digest.of(content)), "size": len(content), **more}
-
-
-def artifact(media_type: str, *contents: bytes) -> SampleImage:
-    """An index of artifacts, or a manifest of blobs that are none of an image."""
-    index = media_type == media_types.OCI_INDEX
-    value: dict[str, object] = {"schemaVersion": 2, "mediaType": media_type}
-    if index:
-        kind = {"artifactType": "application/vnd.example.signature"}
-        value["manifests"] = [row(media_types.OCI_MANIFEST, one, **kind) for one in contents if b"subject" in one]
-    else:
-        value["config"] = row(media_types.OCI_CONFIG, NO_PLATFORM)
-        value["layers"] = [
-            row("application/vnd.dev.cosign.simplesigning.v1+json", one, annotations={"signature": one.decode()})
-            for one in contents
-        ]
-    root = json.dumps(value).encode()
-    blobs = {Digest.of(one): one for one in (root, *contents, *(() if index else (NO_PLATFORM,)))}
-    return SampleImage(Descriptor(media_type, Digest.of(root), len(root)), blobs, ())
-
-
-def signature(*names: bytes) -> SampleImage:
-    """What cosign puts under ``sha256-HEX.sig``."""
-    return artifact(media_types.OCI_MANIFEST, *(b'{"critical":"' + name + b'"}' for name in names))
-
-
-def referrer(name: bytes) -> bytes:
-    value = {
-        "schemaVersion": 2,
-        "mediaType": media_types.OCI_MANIFEST,
-        "artifactType": "application/vnd.example.signature",
-        "config": row("application/vnd.oci.empty.v1+json", EMPTY),
-        "layers": [row("application/vnd.example.signature", EMPTY, annotations={"by": name.decode()})],
-        "subject": row(APP.root.media_type, APP.blobs[APP.root.digest]),
-    }
-    return json.dumps(value).encode()
-
-
 IMAGES = {
-    f"team/app:{SUBJECT}.sig": signature(b"ours"),
-    f"team/app:{SUBJECT}": artifact(media_types.OCI_INDEX, referrer(b"ours"), EMPTY),
+    f"team/app:{SUBJECT}.sig": artifacts.signature("ours"),
+    f"team/app:{SUBJECT}": artifacts.referrers(artifacts.referrer(APP, "ours")),
     "team/app:1.0": APP,
     "team/other:1.0": OTHER,
 }
@@ -198,8 +153,8 @@ def test_a_registry_that_refuses_artifacts_gets_every_image(bundle: Path, tmp_pa
 
 def test_signatures_of_the_site_stay_beside_ours(bundle: Path, tmp_path: Path) -> None:
     site = {
-        f"team/app:{SUBJECT}.sig": signature(b"site", b"other"),
-        f"team/app:{SUBJECT}": artifact(media_types.OCI_INDEX, referrer(b"site"), EMPTY),
+        f"team/app:{SUBJECT}.sig": artifacts.signature("site", "other"),
+        f"team/app:{SUBJECT}": artifacts.referrers(artifacts.referrer(APP, "site")),
         "team/app:1.0": APP,
     }
     theirs = sample_bundles.write(tmp_path / "site.bundle.tar", site)
@@ -208,15 +163,17 @@ def test_signatures_of_the_site_stay_beside_ours(bundle: Path, tmp_path: Path) -
         receipt = run(bundle, registry.address)
         held = json.loads(registry.manifest("team/app", f"{SUBJECT}.sig"))
         assert [layer["annotations"]["signature"] for layer in held["layers"]] == [
-            '{"critical":"site"}',
-            '{"critical":"other"}',
-            '{"critical":"ours"}',
+            "site",
+            "other",
+            "ours",
         ]
         config = urllib3.request("GET", f"http://{registry.address}/v2/team/app/blobs/{held['config']['digest']}")
         assert config.json()["rootfs"]["diff_ids"] == [held["layers"][2]["digest"]]
         listed = json.loads(registry.manifest("team/app", SUBJECT))["manifests"]
-        assert [one["digest"] for one in listed] == [str(Digest.of(referrer(name))) for name in (b"site", b"ours")]
-        assert all(one["artifactType"] == "application/vnd.example.signature" for one in listed)
+        assert [one["digest"] for one in listed] == [
+            str(artifacts.referrer(APP, name).root.digest) for name in ("site", "ours")
+        ]
+        assert all(one["artifactType"] == artifacts.KIND for one in listed)
         digests = {image.reference.rpartition(":")[2]: image.digest for image in receipt.images}
         assert digests[SUBJECT] == Digest.of(registry.manifest("team/app", SUBJECT))
 

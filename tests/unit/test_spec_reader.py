@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bundler.errors import SpecError
 from bundler.model import spec_reader
+from bundler.model.companions import CompanionPolicy, ImageWish
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = (ROOT / "examples/driver-stats/bundle.yaml").read_text()
@@ -168,3 +169,22 @@ def test_a_wrong_value_is_shown_as_written_with_what_is_wanted(before: str, afte
 
 def test_the_small_spec_of_these_tests_is_one() -> None:
     assert spec_reader.read(SMALL, "x").name == "a"
+
+
+def test_an_image_is_a_reference_or_says_what_comes_along() -> None:
+    plain = spec_reader.read(GOOD + "images: [quay.example/a:1]\n", "bundle.yaml")
+    same = spec_reader.read(GOOD + "images: [{image: quay.example/a:1, companions: true}]\n", "bundle.yaml")
+    assert plain.images == same.images
+    assert spec_reader.fingerprint(plain) == spec_reader.fingerprint(same)
+    assert plain.model_dump(mode="json", exclude_defaults=True)["images"] == ["quay.example/a:1"]
+    for said, wish in (
+        ("companions: required", ImageWish(CompanionPolicy.REQUIRED)),
+        ("companions: false", ImageWish(CompanionPolicy.UNWANTED)),
+        ("platforms: all", ImageWish(all_platforms=True)),
+    ):
+        spec = spec_reader.read(GOOD + f"images: [{{image: quay.example/a:1, {said}}}]\n", "bundle.yaml")
+        assert spec.images[0].wish == wish
+        assert spec_reader.fingerprint(spec) != spec_reader.fingerprint(plain)
+    assert (
+        "images[0].companions: 'maybe' is none of" in problems(GOOD + "images: [{image: a/b, companions: maybe}]\n")[0]
+    )

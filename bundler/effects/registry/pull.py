@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from http import HTTPStatus
 
 from bundler.effects.blobs import BlobStore
-from bundler.effects.registry import download, mirrors, parallel
+from bundler.effects.registry import companions, download, mirrors, parallel
 from bundler.effects.registry.auth import Scope
+from bundler.effects.registry.companions import FoundCompanion, UnknownCompanions
 from bundler.effects.registry.endpoint import Connection, Endpoint, TlsSettings
 from bundler.effects.registry.faults import RefusedError, RegistryUnreachableError
 from bundler.effects.registry.meter import Meter
@@ -20,6 +20,7 @@ from bundler.effects.registry.retry import Cancellation
 from bundler.effects.registry.session import Session
 from bundler.errors import RegistryError, SpecError
 from bundler.model import media_types
+from bundler.model.companions import CompanionPolicy, ImageWish
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest, OtherDigestError
 from bundler.model.platform import Platform
@@ -31,13 +32,16 @@ from bundler.oci import manifest as oci_manifest
 from bundler.oci import selection
 from bundler.oci.config import ImageConfig
 from bundler.oci.graph import Graph
-from bundler.oci.index import Index
 from bundler.oci.selection import Lookup
 
-# What cosign puts beside an image, by tag: signatures, attestations, bills of materials.
-_COSIGN = ("sig", "att", "sbom")
 _OTHER_PLATFORMS = "Change 'platforms' in the spec, or the image."
 _PUSH_WITH_SHA256 = "Push the image again with a current tool, which names every part by SHA-256."
+_AS_USUAL = ImageWish()
+_NOT_KNOWN = "it is not known whether something is beside it"
+_FILTERED = (
+    "it belongs to the index of all platforms, which the bundle has only some of, so that no signature of it can hold; "
+    "'platforms: all' at the image keeps the index whole"
+)
 
 
 @dataclass(frozen=True)
@@ -67,30 +71,41 @@ class Puller:
         for session in self._sessions.values():
             session.close()
 
-    def resolve(self, reference: ImageRef, platforms: Sequence[Platform]) -> RemoteImage:
+    def resolve(self, reference: ImageRef, platforms: Sequence[Platform], wish: ImageWish = _AS_USUAL) -> RemoteImage:
         """Find an image and read its manifests; of an index only the chosen platforms are kept.
 
         What is pinned by digest and was resolved before is answered from the cache alone.
 
         Raises:
-            SpecError: there is no image for a platform.
+            SpecError: there is no image for a platform, or none of the signatures that the wish requires.
             RegistryError: no source has it or lets us read it.
         """
-        recorded = self._recorded(reference, platforms)
-        if recorded:
-            return recorded
+        if wish.all_platforms:
+            platforms = ()
+        if not self._settings.companions:
+            wish = replace(wish, companions=CompanionPolicy.UNWANTED)
+        image = self._recorded(reference, platforms, wish) or self._resolved(reference, platforms, wish)
+        for note in image.notes:
+            self._progress.say(f"{reference.tagged}: {note}")
+        if wish.companions is CompanionPolicy.REQUIRED and not image.companions:
+            raise SpecError(
+                f"{reference.tagged} has no signature or other artifact beside it that could be bundled.",
+                remedy="Correct the image, or write 'companions: true' instead of 'required'.",
+                details=image.notes,
+            )
+        return image
+
+    def _resolved(self, reference: ImageRef, platforms: Sequence[Platform], wish: ImageWish) -> RemoteImage:
         home, root = self._find(reference)
         self._homes[reference] = home
         image = self._remote_image(reference, home, root, platforms)
-        failures: list[RefusedError] = []
-        if self._settings.companions:
-            image = replace(image, companions=tuple(self._companions(image, home, failures)))
-        if failures:
-            what = "signatures, attestations and bills of materials"
-            self._progress.say(f"Whether {reference} has other {what} is not known: {failures[0].problem}")
-        if not any(failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR for failure in failures):  # else ask again
-            pinned = self._key(reference.pinned(image.source_digest), platforms)
-            self._store.remember("remote-image", pinned, image.to_json())
+        outcomes: tuple[FoundCompanion | UnknownCompanions, ...] = ()
+        if wish.companions is not CompanionPolicy.UNWANTED:
+            outcomes = tuple(self._companions(image, home))
+            image = self._with_companions(image, home, outcomes)
+        if not any(isinstance(outcome, UnknownCompanions) and outcome.passes for outcome in outcomes):  # else ask again
+            key = self._key(reference.pinned(image.source_digest), platforms, wish)
+            self._store.remember("remote-image", key, image.to_json())
         return image
 
     def fetch(self, images: Iterable[RemoteImage]) -> None:
@@ -128,11 +143,11 @@ class Puller:
             self._homes[reference] = self._find(reference)[0]
         return self._homes[reference]
 
-    def _recorded(self, reference: ImageRef, platforms: Sequence[Platform]) -> RemoteImage | None:
+    def _recorded(self, reference: ImageRef, platforms: Sequence[Platform], wish: ImageWish) -> RemoteImage | None:
         if not reference.digest:
             return None
         try:
-            image = RemoteImage.from_json(self._store.recall("remote-image", self._key(reference, platforms)))
+            image = RemoteImage.from_json(self._store.recall("remote-image", self._key(reference, platforms, wish)))
         except ValueError:
             return None
         descriptors = [descriptor for recorded in (image, *image.companions) for descriptor in recorded.manifests]
@@ -142,9 +157,11 @@ class Puller:
             else None
         )
 
-    def _key(self, reference: ImageRef, platforms: Sequence[Platform]) -> str:
-        chosen = ",".join(sorted(map(str, platforms)))
-        return f"{reference.name}@{reference.digest} {chosen} {'with' if self._settings.companions else 'without'}"
+    @staticmethod
+    def _key(reference: ImageRef, platforms: Sequence[Platform], wish: ImageWish) -> str:
+        chosen = ",".join(sorted(map(str, platforms))) or "all"
+        companions = "without" if wish.companions is CompanionPolicy.UNWANTED else "with"
+        return f"{reference.name}@{reference.digest} {chosen} {companions}"
 
     def _find(self, reference: ImageRef) -> tuple[Repository, Descriptor]:
         """Return the first source that has the image, and its root, which is then in the store."""
@@ -213,7 +230,12 @@ class Puller:
     def _chosen(
         self, reference: ImageRef, home: Repository, root: Descriptor, platforms: Sequence[Platform]
     ) -> Descriptor:
-        """Return the root with only the chosen platforms, put into the store; unchanged where that is all it has."""
+        """Return the root with only the chosen platforms, put into the store; unchanged where that is all it has.
+
+        No platforms are all of them.
+        """
+        if not platforms:
+            return root
         content = self._read(home, root)
         try:
             if root.media_type in media_types.INDEXES:
@@ -259,24 +281,31 @@ class Puller:
                         "registry that holds them.",
                     )
 
-    def _companions(self, image: RemoteImage, home: Repository, failures: list[RefusedError]) -> Iterator[RemoteImage]:
-        """Find what belongs to the manifests that were kept: cosign's tags, and referrers as an index of their own.
-
-        ``failures`` gets what the registry says where it does not tell.
-        """
+    def _companions(self, image: RemoteImage, home: Repository) -> Iterator[FoundCompanion | UnknownCompanions]:
+        """Find what belongs to the manifests that were kept, as their registry has them."""
         for manifest in image.manifests:
-            for suffix in _COSIGN:
-                tag = f"sha256-{manifest.digest.hex}.{suffix}"
-                with _collecting(failures):
-                    if home.find_manifest(tag):
-                        yield self._companion(image, home, tag, self._stored(home, tag))
-            rows: tuple[Descriptor, ...] = ()
-            with _collecting(failures):
-                rows = home.referrers(manifest.digest)
-            if rows := tuple(row for row in rows if row.media_type in media_types.MANIFESTS_AND_INDEXES):
-                content = Index(rows).to_bytes()
-                self._store.put(content)
-                yield self._companion(image, home, f"sha256-{manifest.digest.hex}", Index(rows).descriptor)
+            if not (_is_filtered(image) and manifest == image.root):
+                yield from companions.find(home, manifest.digest)
+
+    def _with_companions(
+        self, image: RemoteImage, home: Repository, outcomes: Sequence[FoundCompanion | UnknownCompanions]
+    ) -> RemoteImage:
+        """Add what was found; say what is not known, and what belongs to an index that is not kept whole."""
+        found = [outcome for outcome in outcomes if isinstance(outcome, FoundCompanion)]
+        notes = [f"{_NOT_KNOWN}: {reason}" for reason in companions.reasons(outcomes)]
+        brought: list[RemoteImage] = []
+        for companion in found:
+            self._store.put(companion.root.content)
+            for child in companion.children:
+                self._store.put(child.content)
+            try:
+                brought.append(self._companion(image, home, companion.tag, companion.root.descriptor))
+            except RegistryError as error:
+                notes.append(f"{companion.tag} is left out: {'; '.join(error.details) or error.problem}")
+        if _is_filtered(image):
+            lost = [one for one in companions.find(home, image.source_digest) if isinstance(one, FoundCompanion)]
+            notes += (f"{companion.tag} is left out: {_FILTERED}" for companion in lost)
+        return replace(image, companions=tuple(brought), notes=tuple(notes))
 
     def _companion(self, image: RemoteImage, home: Repository, tag: str, root: Descriptor) -> RemoteImage:
         reference = replace(image.reference, tag=tag, digest=None)
@@ -293,17 +322,13 @@ class Puller:
         return graph
 
 
+def _is_filtered(image: RemoteImage) -> bool:
+    return image.source_digest != image.root.digest
+
+
 def _image(reference: ImageRef, root: Descriptor, source: Digest, graph: Graph) -> RemoteImage:
     manifests = tuple(manifest.descriptor for manifest in graph.manifests)
     return RemoteImage(reference, root, source, manifests, graph.contents)
-
-
-@contextmanager
-def _collecting(failures: list[RefusedError]) -> Iterator[None]:
-    try:
-        yield
-    except RefusedError as error:
-        failures.append(error)
 
 
 @contextmanager

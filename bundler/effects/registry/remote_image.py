@@ -14,7 +14,8 @@ class RemoteImage:
     """An image whose manifests are in the cache; ``blobs`` are all that it needs.
 
     ``source_digest`` is what its registry calls it; ``root`` is another where platforms were left out. ``companions``
-    are signatures and what else refers to it, each as an image of its own, found by its tag.
+    are signatures and what else refers to it, each as an image of its own, found by its tag. ``notes`` say which of
+    them are left out, or not known, and why.
     """
 
     reference: ImageRef
@@ -23,6 +24,7 @@ class RemoteImage:
     manifests: tuple[Descriptor, ...]
     blobs: tuple[Descriptor, ...]
     companions: tuple[RemoteImage, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -44,11 +46,14 @@ class RemoteImage:
             "manifests": [entry.to_json() for entry in self.manifests],
             "blobs": [entry.to_json() for entry in self.blobs],
             "companions": [entry.to_json() for entry in self.companions],
+            "notes": list(self.notes),
         }
 
     @classmethod
     def from_json(cls, value: Json) -> RemoteImage:
         """Read a record of the cache; raise ``ValueError`` where it is none."""
+        if isinstance(value, dict):
+            value = {"notes": [], **value}  # records of earlier releases have none
         match value:
             case {
                 "reference": str(reference),
@@ -57,6 +62,7 @@ class RemoteImage:
                 "manifests": list(manifests),
                 "blobs": list(blobs),
                 "companions": list(companions),
+                "notes": list(notes),
             }:
                 return cls(
                     ImageRef.parse(reference),
@@ -65,5 +71,6 @@ class RemoteImage:
                     tuple(map(Descriptor.from_json, manifests)),
                     tuple(map(Descriptor.from_json, blobs)),
                     tuple(map(cls.from_json, companions)),
+                    tuple(map(str, notes)),
                 )
         raise ValueError(f"not the record of an image: {value!r:.200}")

@@ -15,6 +15,7 @@ from bundler.effects.registry.endpoint import Access
 from bundler.effects.skopeo import source as skopeo_source
 from bundler.errors import SpecError
 from bundler.model import media_types
+from bundler.model.companions import ImageWish
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 from bundler.model.lock import LockedImage
@@ -129,7 +130,7 @@ class Gathering:
         base = self.spec.base.image
         wanted = dict.fromkeys([*([base] if base and in_registry(base) else []), *self._roles(operator_images)])
         exact = [self._exact(reference) for reference in wanted]
-        asked = mirror.options(self.spec.target_platforms, self.spec.mirrors, self.access)
+        asked = mirror.options(self.spec.target_platforms, self.spec.mirrors, self.access, self._wishes())
         return mirror.plan(exact, asked, self.store, self.progress)
 
     def references(self, operator_images: Sequence[str]) -> tuple[str, ...]:
@@ -142,7 +143,7 @@ class Gathering:
         wanted = [
             *([(kubectl, KUBECTL)] if kubectl is not None else []),
             *((name, OPERATOR) for name in operator_images),
-            *((name, EXTRA) for name in self.spec.images),
+            *((extra.image, EXTRA) for extra in self.spec.images),
         ]
         first: dict[str, str] = {}
         for reference, role in wanted:
@@ -174,6 +175,8 @@ class Gathering:
         Our own client fetches the blobs of all of them in one queue.
         """
         exact = [self._exact(reference) for reference in references]
+        if self.reader == "skopeo" and any(map(in_registry, references)):
+            self.progress.say("skopeo reads no signatures beside images, so none are bundled: --reader bundler does.")
         pulled = self._all_at_once(exact) if self.reader != "skopeo" else [self._one(source) for source in exact]
         gathered: list[GatheredImage] = []
         for reference, image in zip(references, pulled, strict=True):
@@ -187,7 +190,7 @@ class Gathering:
     def _all_at_once(self, sources: Sequence[str]) -> tuple[mirror.MirroredImage, ...]:
         if not all(in_registry(source) for source in sources):
             return tuple(self._one(source) for source in sources)
-        asked = mirror.options(self.spec.target_platforms, self.spec.mirrors, self.access)
+        asked = mirror.options(self.spec.target_platforms, self.spec.mirrors, self.access, self._wishes())
         return mirror.run(sources, asked, self.store, self.progress) if sources else ()
 
     def _one(self, source: str) -> mirror.MirroredImage:
@@ -199,7 +202,12 @@ class Gathering:
             mirrors=self.spec.mirrors,
             reader=self.reader,
             access=self.access,
+            wish=self._wishes().get(source),
         )
+
+    def _wishes(self) -> Mapping[str, ImageWish]:
+        """Return what the spec says of single images, by the exact reference."""
+        return {self._exact(extra.image): extra.wish for extra in self.spec.images}
 
     def _exact(self, reference: str) -> str:
         """Return the reference by the digest that the lock has for it; what else moved is then noticed, not built."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from bundler.effects.registry.mirrors import Rule
 from bundler.effects.registry.pull import PullSettings, pulling
 from bundler.effects.registry.remote_image import RemoteImage
 from bundler.errors import SpecError
+from bundler.model.companions import CompanionPolicy, ImageWish
 from bundler.model.descriptor import Descriptor, Json
 from bundler.model.digest import Digest
 from bundler.model.platform import Platform
@@ -40,13 +41,18 @@ class MirroredImage:
 
 @dataclass(frozen=True)
 class PlannedImage:
-    """An image that is to be mirrored; sizes in bytes, ``missing`` those that the cache lacks."""
+    """An image that is to be mirrored; sizes in bytes, ``missing`` those that the cache lacks.
+
+    ``companions`` are signatures and other artifacts beside it; ``notes`` say which of them are left out, and why.
+    """
 
     reference: str
     root: Digest
     source_digest: Digest
     size: int
     missing: int
+    companions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Json]:
         """Return a row of the plan."""
@@ -56,6 +62,8 @@ class PlannedImage:
             "sourceDigest": str(self.source_digest),
             "size": self.size,
             "bytesToFetch": self.missing,
+            "companions": list(self.companions),
+            "notes": list(self.notes),
         }
 
 
@@ -73,14 +81,22 @@ class MirrorPlan:
 
 @dataclass(frozen=True)
 class MirrorOptions:
-    """How images are read: for which platforms, and through which mirrors."""
+    """How images are read: for which platforms, through which mirrors, and which of them otherwise than usual."""
 
     platforms: tuple[Platform, ...]
     settings: PullSettings = field(default_factory=PullSettings)
+    wishes: Mapping[str, ImageWish] = field(default_factory=dict)
+
+    def wish(self, reference: str) -> ImageWish:
+        """Return how one image is read."""
+        return self.wishes.get(reference, ImageWish())
 
 
 def options(
-    platforms: Sequence[Platform], spec_mirrors: Sequence[Mirror] = (), access: Access | None = None
+    platforms: Sequence[Platform],
+    spec_mirrors: Sequence[Mirror] = (),
+    access: Access | None = None,
+    wishes: Mapping[str, ImageWish] | None = None,
 ) -> MirrorOptions:
     """Return the options of a spec; its mirrors come before those of the host's ``registries.conf``."""
     of_spec = mirrors.of_spec((mirror.source, mirror.location, mirror.insecure) for mirror in spec_mirrors)
@@ -90,7 +106,7 @@ def options(
     settings = PullSettings(
         (*of_spec, *of_host), tls=reached.tls, connection=reached.connection, plain_http=reached.plain_http
     )
-    return MirrorOptions(tuple(platforms), settings)
+    return MirrorOptions(tuple(platforms), settings, wishes or {})
 
 
 def plan(references: Sequence[str], asked: MirrorOptions, store: BlobStore, progress: Progress) -> MirrorPlan:
@@ -101,10 +117,18 @@ def plan(references: Sequence[str], asked: MirrorOptions, store: BlobStore, prog
         RegistryError: no source has an image.
     """
     with pulling(store, asked.settings, progress) as puller:
-        images = [puller.resolve(_reference(text), asked.platforms) for text in references]
+        images = [puller.resolve(_reference(text), asked.platforms, asked.wish(text)) for text in references]
         wanted = {blob.digest: blob for image in images for blob in image.all_blobs}
         rows = tuple(
-            PlannedImage(text, image.root.digest, image.source_digest, image.size, puller.missing(image))
+            PlannedImage(
+                text,
+                image.root.digest,
+                image.source_digest,
+                image.size,
+                puller.missing(image),
+                tuple(companion.reference.tagged for companion in image.companions),
+                image.notes,
+            )
             for text, image in zip(references, images, strict=True)
         )
     total = sum(blob.size for blob in wanted.values() if not store.has(blob.digest, blob.size))
@@ -119,7 +143,7 @@ def run(
     Raises what ``plan`` raises, and ``VerificationError`` where a registry serves damaged bytes.
     """
     with pulling(store, asked.settings, progress) as puller:
-        images = [puller.resolve(_reference(text), asked.platforms) for text in references]
+        images = [puller.resolve(_reference(text), asked.platforms, asked.wish(text)) for text in references]
         puller.fetch(images)
     return tuple(_mirrored(text, image) for text, image in zip(references, images, strict=True))
 
@@ -133,6 +157,7 @@ def pull(
     mirrors: Sequence[Mirror] = (),
     reader: str = "bundler",
     access: Access | None = None,
+    wish: ImageWish | None = None,
 ) -> MirroredImage:
     """Bring one image of any transport into the store: registries by our own client, everything else by skopeo.
 
@@ -143,7 +168,13 @@ def pull(
 
     reference = skopeo_source.parse(source).reference
     if reference is not None and reader != "skopeo":
-        return replace(run([str(reference)], options(platforms, mirrors, access), store, progress)[0], reference=source)
+        asked = options(platforms, mirrors, access, {str(reference): wish} if wish else {})
+        return replace(run([str(reference)], asked, store, progress)[0], reference=source)
+    if wish and (wish.all_platforms or wish.companions is CompanionPolicy.REQUIRED):
+        raise SpecError(
+            f"skopeo, which reads {source}, brings no signatures and no platforms that were not asked for.",
+            remedy="Leave out --reader skopeo; or 'companions: required' and 'platforms: all' at the image.",
+        )
     pulled = skopeo.pull(source, platforms, store, progress=progress, mirrors=mirrors, access=access)
     return MirroredImage(source, pulled.root, pulled.source_digest)
 
