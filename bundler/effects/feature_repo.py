@@ -6,6 +6,7 @@ import io
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from pathspec import GitIgnoreSpec
 
 from bundler.errors import SpecError
-from bundler.feast.rules import repository
 from bundler.feast.stores import feature_store_yaml as feature_store
 from bundler.feast.stores.feature_store_yaml import FeatureStoreConfig
 from bundler.model.digest import Digest, Hasher
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _AGAIN: Final = "Build again."
 IGNORE_FILE: Final = ".bundlerignore"
+FEAST_IGNORE_FILE: Final = ".feastignore"
 # Never part of a feature repo, unless a "!pattern" of the site says so: version control, caches, environments, what
 # editors leave, files that hold secrets, and what this program reads and writes itself (the lock would else make itself
 # stale where spec and repo share a folder). Feast's own .feastignore is not here: `feast apply` reads it in the image.
@@ -135,9 +136,20 @@ class RepoContents:
     fingerprint: Digest
     config: FeatureStoreConfig
 
+    @property
+    def folder(self) -> Path:
+        """Where the repo lies on this machine."""
+        return Path(self.config.file).parent
+
     def sources(self) -> Mapping[str, bytes]:
-        """Return path -> content of its Python files."""
-        return {file.path: file.source.read_bytes() for file in self.files if file.path.endswith(".py")}
+        """Return path -> content of the Python files that ``feast apply`` imports: not those of .feastignore.
+
+        Raises:
+            SpecError: one is larger than any that people write.
+        """
+        ignored = _feast_ignores(self.folder)
+        found = (file for file in self.files if file.path.endswith(".py"))
+        return {file.path: _source(file) for file in found if self.folder / file.path not in ignored}
 
 
 def read(folder: Path, repo: FeatureRepoSpec) -> RepoContents:
@@ -147,8 +159,7 @@ def read(folder: Path, repo: FeatureRepoSpec) -> RepoContents:
     what is left out would bake what nobody reviewed, and is refused.
 
     Raises:
-        SpecError: the folder or its feature_store.yaml is missing, a file may not be baked or cannot be read, or
-            Python does not compile.
+        SpecError: the folder or its feature_store.yaml is missing, or a file may not be baked or cannot be read.
     """
     if not folder.is_dir():
         raise SpecError(f"The feature repo {folder} is not a folder.", remedy="Set repo.path, relative to the spec.")
@@ -171,7 +182,6 @@ def _read(folder: Path, repo: FeatureRepoSpec) -> RepoContents:
         )
     config_file = named[feature_store.FILE_NAME].source
     config = feature_store.parse(_text(config_file), str(config_file))
-    repository.check_sources({str(folder / file.path): _source(file) for file in files if file.path.endswith(".py")})
     return RepoContents(files, _fingerprint(files), config)
 
 
@@ -185,6 +195,18 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise SpecError(f"{path}:{line}: is not UTF-8: {error.reason}.", remedy="Save it as UTF-8.") from error
+
+
+def _feast_ignores(folder: Path) -> frozenset[Path]:
+    """Return what .feastignore leaves out, by Feast's own rule: patterns of glob, and the Python files of folders."""
+    file = folder / FEAST_IGNORE_FILE
+    lines = [line.partition("#")[0].strip() for line in _text(file).splitlines()] if file.is_file() else []
+    found: set[Path] = set()
+    for line in filter(None, lines):
+        with suppress(ValueError, NotImplementedError, OSError):  # not a pattern; Feast says so in the image
+            for path in folder.glob(line):
+                found |= {path} if path.is_file() else set(path.glob("**/*.py"))
+    return frozenset(found)
 
 
 def _source(file: RepoFile) -> bytes:

@@ -178,11 +178,20 @@ def test_a_pattern_that_cannot_be_read_is_refused_by_its_place(repo: Path, place
         names(repo, **rules)
 
 
-def test_every_python_file_that_does_not_compile_is_named_with_its_line(repo: Path) -> None:
+def test_python_that_does_not_compile_is_read_all_the_same_as_only_the_image_can_judge_it(repo: Path) -> None:
     (repo / "a.py").write_text("ok = 1\ndef (:\n")
-    (repo / "b.py").write_bytes(b"x = '\0'\n")
-    error = refusal(repo)
-    assert [detail.rpartition("/")[2].split(": ")[0] for detail in error.details] == ["a.py:2", "b.py:1"]
+    assert feature_repo.read(repo, FeatureRepoSpec()).sources()["a.py"] == b"ok = 1\ndef (:\n"
+
+
+def test_sources_are_the_files_that_feast_apply_imports(repo: Path) -> None:
+    (repo / ".feastignore").write_text("# drafts\ndrafts\n*_old.py  # replaced\n/absolute\n")
+    (repo / "drafts" / "inner").mkdir(parents=True)
+    for name in ("drafts/inner/a.py", "b_old.py", "c.py"):
+        (repo / name).write_text("def (:\n")
+    contents = feature_repo.read(repo, FeatureRepoSpec())
+    assert "c.py" in contents.sources()
+    assert not {"drafts/inner/a.py", "b_old.py"} & set(contents.sources())
+    assert {"drafts/inner/a.py", "b_old.py", "c.py"} <= {file.path for file in contents.files}
 
 
 @pytest.mark.parametrize("change", ["other", "longer than before", "", None])

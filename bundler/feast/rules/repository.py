@@ -10,22 +10,24 @@ from bundler.errors import SpecError
 
 
 def check_sources(sources: Mapping[str, bytes]) -> None:
-    """Compile every Python file (path -> content) of a feature repo, without running any.
+    """Compile every Python file (path -> content) of a feature repo by this program's Python, without running any.
 
     Raises:
         SpecError: naming file, line and what Python says, for every file that does not compile.
     """
-    problems = [problem for path in sorted(sources) if (problem := _problem(path, sources[path]))]
-    if problems:
-        count = (
-            f"{len(problems)} files of the feature repo do" if len(problems) > 1 else "A file of the feature repo does"
-        )
+    if found := problems(sources):
+        count = f"{len(found)} files of the feature repo do" if len(found) > 1 else "A file of the feature repo does"
         running = f"{sys.version_info.major}.{sys.version_info.minor}"
         raise SpecError(
             f"{count} not compile, as Python {running} reads it.",
             remedy="Correct it: `feast apply` would fail too. For newer Python code, run bundler with that Python.",
-            details=tuple(problems),
+            details=found,
         )
+
+
+def problems(sources: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Return what this program's Python says of every file (path -> content) that it does not compile."""
+    return tuple(problem for path in sorted(sources) if (problem := _problem(path, sources[path])))
 
 
 def _problem(path: str, content: bytes) -> str | None:

@@ -213,6 +213,7 @@ class _Work:
 
     def _gather_bases(self) -> None:
         self.bases = self.job.bases()
+        import_check.compile_early(self.project, self.bases.platforms)
 
     def _mirror_images(self) -> None:
         self.gathered = self.job.gathered(self.bases, self.job.images())

@@ -77,7 +77,7 @@ def steps(
         (StepKind.LOCK, "check bundle.lock against what was found" if has_lock else "resolve and write bundle.lock"),
         (StepKind.PACKAGES, f"fetch wheels{sources}"),
         (StepKind.BAKE, f"bake {images} {f'with {engine}' if engine else 'without a container engine'}"),
-        (StepKind.IMPORTS, "check imports in the image"),
+        (StepKind.IMPORTS, "check imports and the feature repo in the image"),
         (StepKind.MANIFESTS, "render and check the manifests"),
         *([(StepKind.REHEARSE, "rehearse the pods without a network")] if rehearse else []),
         (StepKind.DOCUMENTS, "write the checklist and the bills of materials"),

@@ -1,0 +1,212 @@
+"""Repo check: what the image's own Feast says of a feature repo, tried in the unpacked image."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bundler import resources
+from bundler.effects import files, image_root
+from bundler.effects.feature_repo import RepoContents
+from bundler.errors import ToolFailedError
+from bundler.feast.deployment import topology
+from bundler.feast.deployment.wiring import DATA_FOLDER, REPO_FOLDER
+from bundler.feast.rules import missing_parts
+from bundler.feast.stores.feature_store_yaml import FILE_NAME
+from bundler.model import yaml_document
+from bundler.model.descriptor import Json
+from bundler.model.digest import Digest
+from bundler.model.findings import Finding, Status
+from bundler.model.platform import Platform
+from bundler.model.spec import BundleSpec
+from bundler.oci.image import Image
+from bundler.steps.lock.project import Project
+from bundler.steps.sources.unpacked_base import UnpackedBase
+
+_CHECK: Final = "image-repo"
+_TITLE: Final = "The image's own Feast loads feature_store.yaml and the definitions"
+_PROBE: Final = "rehearsal/repo.py"
+_TIMEOUT: Final = 600.0  # seconds
+_LEAVE_OUT: Final = "Leave out what is not a definition: repo.exclude, or .feastignore."
+_REMEDIES: Final[Mapping[str, str]] = {
+    "syntax": f"Correct it for the Python of the image. {_LEAVE_OUT}",
+    "exit": f"Definitions must only define. {_LEAVE_OUT}",
+    "network": f"Definitions must not need a network. Move it into a function. {_LEAVE_OUT}",
+    "import": f"`feast apply` imports every Python file of the repo. {_LEAVE_OUT}",
+    "file": (
+        "Put the file into the feature repo and write its path relative to the repo, or write a path on a volume of "
+        "the deployment."
+    ),
+    "data": "Correct the definition, or the file.",
+    "apply": "`feast apply` would end with this at the site.",
+}
+_REMEDY_OF_KEYS: Final = "Feast {release} forbids this key. Remove it, or correct its name."
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something that the probe said: ``place`` is a file with its line, or a path in feature_store.yaml."""
+
+    kind: str
+    place: str
+    what: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What Feast said of one repo: problems end the build, notes go into the checklist."""
+
+    problems: tuple[Remark, ...]
+    notes: tuple[Remark, ...]
+    views: int
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the verdict as a record of the cache."""
+        return {
+            "problems": [vars(remark) for remark in self.problems],
+            "notes": [vars(remark) for remark in self.notes],
+            "views": self.views,
+        }
+
+    @classmethod
+    def from_json(cls, value: Json) -> Verdict:
+        """Read a verdict; raise ``ValueError`` where it is none."""
+        match value:
+            case {"problems": list(problems), "notes": list(notes), "views": int(views)}:
+                return cls(tuple(map(_remark, problems)), tuple(map(_remark, notes)), views)
+        raise ValueError(f"not a verdict: {value!r:.100}")
+
+
+def _remark(value: Json) -> Remark:
+    match value:
+        case {"kind": str(kind), "place": str(place), "what": str(what), "name": str(name)}:
+            return Remark(kind, place, what, name)
+    raise ValueError(f"not a remark: {value!r:.100}")
+
+
+@dataclass(frozen=True)
+class RepoTrial:
+    """A feature repo in its image."""
+
+    project: Project
+    platform: Platform
+    image: Image
+    base: UnpackedBase
+    repo: RepoContents
+
+    @property
+    def _question(self) -> str:
+        asked = {
+            "folder": REPO_FOLDER,
+            "variables": list(self.repo.config.variables),
+            "mounts": sorted({DATA_FOLDER, *mounts(self.project.spec)}),
+        }
+        return json.dumps(asked)
+
+    @property
+    def key(self) -> str:
+        """What the outcome depends on."""
+        environment = Digest.of(json.dumps(dict(self.image.config.env), sort_keys=True).encode())
+        layers = (str(layer.diff_id) for layer in self.image.layers)
+        return " ".join(("repo", *layers, str(environment), str(Digest.of(_probe().encode())), self._question))
+
+    def tried(self, root: Path) -> Verdict:
+        """Ask the image's Feast.
+
+        Raises:
+            ToolFailedError: the image's Python does not run, or gave no answer.
+        """
+        python = self.base.contents.python
+        if python is None:
+            raise AssertionError("the lock was made for a base that has Python")
+        command = [python.executable, "-B", "-W", "ignore", "-c", _probe(), self._question]
+        purpose = f"loading the feature repo {self.repo.folder}"
+        output = image_root.run(root, command, self.image.config.env, purpose=purpose, timeout=_TIMEOUT)
+        try:
+            return Verdict.from_json(json.loads(output.splitlines()[-1]))
+        except (IndexError, ValueError) as error:
+            raise ToolFailedError(
+                "The image's Feast did not answer what it thinks of the feature repo.",
+                details=tuple(output.splitlines()),
+            ) from error
+
+    def lines(self, verdict: Verdict) -> Iterator[str]:
+        """Yield each problem with its place on this machine and its remedy."""
+        for problem in verdict.problems:
+            what = problem.what.rstrip(".")
+            yield f"{self.repo.folder / self._place(problem)}: {what}. {self._remedy(problem)}"
+
+    def findings(self, verdict: Verdict) -> tuple[Finding, ...]:
+        """Return what the checklist says of a repo without problems; places are those in the repo."""
+        names = ", ".join(self.repo.config.variables)
+        elsewhere = [note.what for note in verdict.notes if note.kind == "source"]
+        evidence = (
+            f"{self.platform}: {self.repo.folder.name}: {verdict.views} feature views",
+            *([f"{FILE_NAME} was read with stand-ins for {names}"] if names else []),
+            *elsewhere,
+        )
+        passed = Finding(_CHECK, _TITLE, Status.PASS, evidence)
+        told = tuple(f"{self._place(note)}: {note.what}" for note in verdict.notes if note.kind != "source")
+        if not told:
+            return (passed,)
+        remedy = "Make sure that each is there at the site, or change the definition."
+        title = "The site has what the definitions reach for"
+        return passed, Finding("image-repo.site", title, Status.MANUAL, told, remedy)
+
+    def _place(self, remark: Remark) -> str:
+        """Return the place below the repo: a file with its line, and in feature_store.yaml the key."""
+        if remark.kind not in ("key", "ignored-key"):
+            return remark.place
+        path = tuple(int(step) if step.isdigit() else step for step in remark.place.split("."))
+        return f"{FILE_NAME}:{self.repo.config.source.line(path)}: {yaml_document.dotted(path)}"
+
+    def _remedy(self, remark: Remark) -> str:
+        release = self.project.spec.feast.version
+        match remark.kind:
+            case "module":
+                return self._beside(remark.name) or missing_parts.for_module(remark.name, release)
+            case "name":
+                return missing_parts.for_name(remark.name, remark.what, release)
+            case "library":
+                return missing_parts.for_library(remark.name, self.base.contents.os_release)
+            case "key" if remark.name == "extra_forbidden":
+                return _REMEDY_OF_KEYS.format(release=release)
+            case "key":
+                return f"Feast {release} does not start with it. Correct the value."
+        return _REMEDIES.get(remark.kind, "")
+
+    def _beside(self, name: str) -> str:
+        """Say where a module of the developers' own lies, which is not in the repo."""
+        top = name.partition(".")[0]
+        if not top.isidentifier():
+            return ""
+        for folder in dict.fromkeys((self.repo.folder, self.repo.folder.parent, self.project.folder)):
+            for place in (folder / top, folder / f"{top}.py", folder / "src" / top):
+                if files.is_there(place):
+                    where = "is left out of the feature repo" if folder == self.repo.folder else "lies outside of it"
+                    return (
+                        f"{place} {where}. Move it into the feature repo, or make a package of it and name its folder "
+                        "in a requirement file: ./FOLDER."
+                    )
+        return ""
+
+
+def mounts(spec: BundleSpec) -> Iterator[str]:
+    """Yield the folders that volumes hide at the site."""
+    for member in topology.members(spec):
+        deployment = member.deployment
+        stores = (deployment.online_store, deployment.offline_store, deployment.registry)
+        yield from (store.volume.mount_path for store in stores if store.volume)
+        servers = deployment.servers
+        for server in (servers.online, servers.registry, servers.offline, servers.ui):
+            for mount in server.volume_mounts if server else ():
+                if isinstance(path := mount.get("mountPath"), str):
+                    yield path
+
+
+def _probe() -> str:
+    return resources.read(_PROBE).decode()

@@ -1,0 +1,285 @@
+"""The image's own Feast judges feature repos as people have them: in the example's image, in one start of Python."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bundler import resources
+from bundler.effects import image_root
+from bundler.effects.archive.reader import Bundle
+from bundler.effects.blobs import BlobStore
+from bundler.feast.stores import feature_store_yaml
+from bundler.model.descriptor import Descriptor
+from bundler.model.digest import Digest
+from bundler.oci.layer import Layer
+from bundler.steps.build.repo_check import Verdict
+from tests.e2e.conftest import Built
+
+pytestmark = pytest.mark.e2e
+
+# Imports Feast once, and lets a child judge each repo with the probe of the build.
+_DRIVER: Final = """
+import json, os, sys
+import feast.repo_operations, feast.infra.offline_stores.dask, pandas
+probe, cases = json.loads(sys.argv[1])
+answers = {}
+for name, question in cases.items():
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.dup2(writing, 1)
+        sys.argv = ["-c", json.dumps(question)]
+        exec(compile(probe, "probe", "exec"), {"__name__": "probe"})
+        os._exit(1)
+    os.close(writing)
+    with os.fdopen(reading) as said:
+        answers[name] = said.read().splitlines()[-1]
+    os.waitpid(child, 0)
+print("\\n" + json.dumps(answers))
+"""
+_STORE: Final = """\
+project: shop
+provider: local
+registry: {registry_type: sql, path: "postgresql+psycopg://feast:${PG_PASSWORD}@pg.stores:5432/feast"}
+online_store: {type: redis, connection_string: "redis.stores:6379,password=${REDIS_PASSWORD}"}
+offline_store: {type: dask}
+entity_key_serialization_version: 3
+"""
+_DEFINITIONS: Final = """\
+from datetime import timedelta
+from feast import Entity, FeatureService, FeatureView, Field, FileSource, PushSource, RequestSource, ValueType
+from feast.types import Float32, Float64, Int64
+customer = Entity(name="customer", join_keys=["customer_id"], value_type=ValueType.INT64)
+source = FileSource(name="orders", path="data/orders.parquet", timestamp_field="event_timestamp")
+orders = FeatureView(
+    name="orders", entities=[customer], ttl=timedelta(days=9), source=source,
+    schema=[Field(name="total", dtype=Float32)],
+)
+"""
+_ON_DEMAND: Final = """\
+import pandas as pd
+from typing import Any
+from feast import Field, RequestSource
+from feast.on_demand_feature_view import on_demand_feature_view
+from feast.types import Float64
+from definitions import orders
+asked = RequestSource(name="asked", schema=[Field(name="share", dtype=Float64)])
+@on_demand_feature_view(sources=[orders, asked], schema=[Field(name="part", dtype=Float64)])
+def part(inputs: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame({"part": (inputs["total"] * inputs["share"]).astype("float64")})
+@on_demand_feature_view(sources=[orders], schema=[Field(name="twice", dtype=Float64)], mode="python")
+def twice(inputs: dict[str, Any]) -> dict[str, Any]:
+    return {"twice": [float(one) * 2 for one in inputs["total"]]}
+"""
+_PUSH: Final = """\
+from datetime import timedelta
+from feast import FeatureService, FeatureView, Field, PushSource
+from feast.types import Float32
+from definitions import customer, source
+pushed = PushSource(name="pushed", batch_source=source)
+recent = FeatureView(
+    name="recent", entities=[customer], ttl=timedelta(days=1), source=pushed,
+    schema=[Field(name="total", dtype=Float32)],
+)
+service = FeatureService(name="shop", features=[recent])
+"""
+_STREAM: Final = """\
+from datetime import timedelta
+from feast import Field, KafkaSource
+from feast.data_format import JsonFormat
+from feast.stream_feature_view import stream_feature_view
+from feast.types import Float32
+from definitions import customer, source
+stream = KafkaSource(
+    name="stream", kafka_bootstrap_servers="kafka.stores:9092", topic="orders", timestamp_field="event_timestamp",
+    batch_source=source, message_format=JsonFormat(schema_json="customer_id integer, total double"),
+)
+@stream_feature_view(
+    entities=[customer], ttl=timedelta(days=1), mode="python", source=stream,
+    timestamp_field="event_timestamp", schema=[Field(name="total", dtype=Float32)],
+)
+def live(frame):
+    return frame
+"""
+_PERMISSIONS: Final = """\
+from feast import FeatureView
+from feast.permissions.action import AuthzedAction
+from feast.permissions.permission import Permission
+from feast.permissions.policy import RoleBasedPolicy
+readers = Permission(
+    name="readers", types=[FeatureView], policy=RoleBasedPolicy(roles=["reader"]), actions=[AuthzedAction.READ_ONLINE]
+)
+"""
+
+
+def _definitions(old: str, new: str) -> dict[str, str]:
+    assert old in _DEFINITIONS
+    return {"definitions.py": _DEFINITIONS.replace(old, new)}
+
+
+SOUND: Final[Mapping[str, dict[str, str]]] = {
+    "plain": {},
+    "on-demand": {"on_demand.py": _ON_DEMAND},
+    "push": {"push.py": _PUSH},
+    "stream": {"stream.py": _STREAM},
+    "permissions": {"access.py": _PERMISSIONS},
+    "packages": {
+        "shared/__init__.py": "",
+        "shared/names.py": "TOTAL = 'total'\n",
+        "views/__init__.py": "",
+        "views/more.py": "from shared.names import TOTAL\nfrom definitions import orders\n",
+    },
+    "ignored": {".feastignore": "legacy/\n", "legacy/old.py": "print 'python 2'\n", "legacy/gone.py": "import gone\n"},
+    "guarded": {"maybe.py": "try:\n    import gone\nexcept ImportError:\n    gone = None\n"},
+    "registry variable": {
+        "feature_store.yaml": "project: shop\nprovider: local\nregistry: ${FEAST_REGISTRY}\nonline_store: "
+        "{type: redis, connection_string: '${REDIS}'}\nentity_key_serialization_version: ${VERSION}\n"
+    },
+    "on a volume": _definitions('path="data/orders', 'path="/data/volume/orders'),
+}
+# name -> its files, and for each problem in order: its kind, its place, and something that is said of it.
+REFUSED: Final[Mapping[str, tuple[dict[str, str], tuple[tuple[str, str, str], ...]]]] = {
+    "missing modules": (
+        {"definitions.py": f"import holidays\nimport gone_too\n{_DEFINITIONS}", "other.py": "import sklearn.metrics\n"},
+        (
+            ("module", "definitions.py:1", "No module named 'holidays'"),
+            ("module", "definitions.py:2", "No module named 'gone_too'"),
+            ("module", "other.py:1", "No module named 'sklearn'"),
+        ),
+    ),
+    "tests": (
+        {"tests/test_it.py": "import pytest\n\n\ndef test_it():\n    pass\n"},
+        (("module", "tests/test_it.py:1", "'pytest'"),),
+    ),
+    "another release": (
+        {"new.py": "from feast import NoSuchView\n"},
+        (("name", "new.py:1", "cannot import name 'NoSuchView' from 'feast'"),),
+    ),
+    "syntax": ({"new.py": "x = 1\ndef (:\n"}, (("syntax", "new.py:2", "SyntaxError"),)),
+    "two keys": (
+        {
+            "feature_store.yaml": _STORE.replace(
+                "offline_store: {type: dask}", "offline_store: {type: dask, chunks: 3}"
+            ).replace("{type: redis,", "{type: redis, pool_size: 9,")
+        },
+        (
+            ("key", "online_store.pool_size", "Extra inputs are not permitted"),
+            ("key", "offline_store.chunks", "Extra inputs are not permitted"),
+        ),
+    ),
+    "wrong kind": (
+        {
+            "feature_store.yaml": _STORE.replace(
+                "entity_key_serialization_version: 3", "entity_key_serialization_version: three"
+            )
+        },
+        (("key", "entity_key_serialization_version", "valid integer"),),
+    ),
+    "outside": (
+        _definitions('path="data/orders', 'path="../elsewhere/orders'),
+        (("file", "definitions.py:5", "elsewhere/orders.parquet, which the image does not have"),),
+    ),
+    "network": (
+        {"remote.py": "import socket\ndef fetch():\n    socket.create_connection(('db.stores', 5432), 3)\nfetch()\n"},
+        (("network", "remote.py:3", "reaches for db.stores:5432 at import"),),
+    ),
+    "exit": ({"setup.py": "import sys\nsys.exit('usage: setup.py')\n"}, (("exit", "setup.py:2", "usage"),)),
+    "failing": (
+        {"more.py": "import definitions\nassert definitions is None, 'not yet'\n"},
+        (("import", "more.py:2", "not yet"),),
+    ),
+    "column": (
+        _definitions('Field(name="total"', 'Field(name="sum"'),
+        (("data", "definitions.py:7", "no column sum, which the view 'orders' reads"),),
+    ),
+    "timestamp": (
+        _definitions('timestamp_field="event_timestamp"', 'timestamp_field="at"'),
+        (("data", "definitions.py:7", "no column at"),),
+    ),
+    "no parquet": ({"data/orders.parquet": "customer_id,total\n"}, (("data", "definitions.py:5", "cannot be read"),)),
+    "twice": (
+        {
+            "more.py": _DEFINITIONS.replace('name="orders", path', 'name="others", path').replace(
+                "Float32)]", "Float64)]"
+            )
+        },
+        (("apply", "", "orders"),),
+    ),
+    "other project": (
+        {"project.py": 'from feast import Project\nproject = Project(name="bank", description="")\n'},
+        (("apply", "feature_store.yaml", "Project object name should match"),),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def verdicts(built: Built, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Verdict]:
+    """What the Feast of the example's image says of each repo, by its name."""
+    store = BlobStore(built.cache)
+    with image_root.unpacked(_layers(built), store) as root:
+        questions = {name: _case(root / "cases" / name, files) for name, files in _all().items()}
+        command = ["/usr/bin/python3", "-B", "-W", "ignore", "-c", _DRIVER]
+        argument = json.dumps([resources.read("rehearsal/repo.py").decode(), questions])
+        environment = {"PATH": "/usr/bin:/bin", "HOME": "/opt/feast", "LANG": "C.UTF-8"}
+        output = image_root.run(root, [*command, argument], environment, purpose="judging repos", timeout=300)
+    answers = json.loads(output.splitlines()[-1])
+    return {name: Verdict.from_json(json.loads(answer)) for name, answer in answers.items()}
+
+
+def _layers(built: Built) -> tuple[Layer, ...]:
+    with Bundle.open(built.bundle) as bundle:
+
+        def document(digest: str) -> Any:
+            return json.loads(bundle.read(f"blobs/sha256/{digest.removeprefix('sha256:')}"))
+
+        server = next(image for image in bundle.manifest.images if image.role == "feature-server")
+        manifest = document(str(server.root.digest))
+        manifest = document(manifest["manifests"][0]["digest"]) if "manifests" in manifest else manifest
+        diff_ids = document(manifest["config"]["digest"])["rootfs"]["diff_ids"]
+    rows = zip(manifest["layers"], diff_ids, strict=True)
+    return tuple(Layer(Descriptor.from_json(row), Digest.parse(diff)) for row, diff in rows)
+
+
+def _all() -> dict[str, dict[str, str]]:
+    return {**SOUND, **{name: files for name, (files, _) in REFUSED.items()}}
+
+
+def _case(folder: Path, files: dict[str, str]) -> dict[str, object]:
+    rows = {"customer_id": [1, 2], "total": pa.array([1.0, 2.0], pa.float32())}
+    times = pa.array([datetime(2026, 11, 1, tzinfo=timezone.utc)] * 2, pa.timestamp("us", "UTC"))
+    (folder / "data").mkdir(parents=True)
+    pq.write_table(pa.table({**rows, "event_timestamp": times}), folder / "data" / "orders.parquet")
+    for name, content in {"feature_store.yaml": _STORE, "definitions.py": _DEFINITIONS, **files}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    config = feature_store_yaml.parse((folder / "feature_store.yaml").read_text(), "feature_store.yaml")
+    return {"folder": f"/cases/{folder.name}", "variables": list(config.variables), "mounts": ["/data/volume"]}
+
+
+@pytest.mark.parametrize("name", sorted(SOUND))
+def test_feast_finds_nothing_wrong_with_a_repo_that_works(verdicts: dict[str, Verdict], name: str) -> None:
+    assert verdicts[name].problems == ()
+    assert verdicts[name].views > 0
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_feast_names_every_problem_with_its_place(verdicts: dict[str, Verdict], name: str) -> None:
+    _, expected = REFUSED[name]
+    found = verdicts[name].problems
+    assert [one.kind for one in found] == [kind for kind, _, _ in expected], found
+    for one, (_, place, what) in zip(found, expected, strict=True):
+        assert what in one.what
+        assert place in ("", one.place), one
+
+
+def test_a_file_on_a_volume_is_said_and_does_not_end_the_build(verdicts: dict[str, Verdict]) -> None:
+    (note,) = verdicts["on a volume"].notes
+    assert (note.kind, note.name) == ("mounted", "/data/volume/orders.parquet")
