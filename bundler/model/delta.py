@@ -5,15 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
 
-from bundler.model import limits
+from bundler.model import limits, names
 from bundler.model.descriptor import Json, is_size
 from bundler.model.digest import Digest
 from bundler.model.reference import ImageRef
-
-# It becomes part of commands that people copy.
-_PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,8 @@ class BaseBundle:
 
     def check(self) -> None:
         """Raise ``ValueError`` for names that no bundle has."""
-        if not _PLAIN.fullmatch(self.name) or not _PLAIN.fullmatch(self.version):
+        # They become part of commands that people copy.
+        if not re.fullmatch(names.DNS_LABEL, self.name) or not re.fullmatch(names.TAG, self.version):
             raise ValueError(f"no bundle has this name and version: {self.name!r:.100} {self.version!r:.100}")
 
     def brief(self) -> dict[str, Json]:
@@ -73,8 +70,8 @@ class BaseBundle:
                 if len(blobs) > limits.BUNDLE_FILES:
                     raise ValueError(f"it leaves {len(blobs)} blobs to its base, more than {limits.BUNDLE_FILES}")
                 rows = [_blob(blob) for blob in blobs]
-                names = [row[0] for row in rows]
-                if names != sorted(set(names)):
+                digests = [row[0] for row in rows]
+                if digests != sorted(set(digests)):
                     raise ValueError("the blobs of the base are not in order, each once")
                 base = cls(name, version, Digest.parse(digest), dict(rows))
                 base.check()

@@ -29,6 +29,7 @@ from bundler.model.spec_parts import (
     Part,
     Reference,
     Schedule,
+    require_one,
 )
 
 Topology = Literal["minimal", "standard", "enterprise-isolated", "enterprise-shared"]
@@ -78,9 +79,7 @@ class KubectlImage(Part):
 
     @model_validator(mode="after")
     def _one_of(self) -> KubectlImage:
-        if (self.debian is None) == (self.image is None):
-            msg = "exactly one of 'debian' and 'image' must be given"
-            raise ValueError(msg)
+        require_one(self.debian, self.image)
         return self
 
 

@@ -52,6 +52,16 @@ def parse_object(content: bytes, what: str, *, size: int, depth: int = limits.JS
     return value
 
 
+def mapping(value: Json) -> dict[str, Json]:
+    """Return a mapping, an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def text(value: Json) -> str:
+    """Return a text, an empty one for anything else."""
+    return value if isinstance(value, str) else ""
+
+
 def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     # Parsers differ in which of two values they believe, so such a document could mean two things.
     found = dict(pairs)

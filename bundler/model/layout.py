@@ -91,21 +91,14 @@ def containerd_folder(registry: str) -> str:
     containerd reads ``HOST_PORT_`` on every system (its ``hostDirectory``), and no bundle has a colon in a path. It has
     no such form for IPv6 addresses: theirs get a plain name here, and must be copied to ``certs_folder``.
     """
-    host, port = _host_and_port(registry)
-    if host.startswith("["):
-        host = f"ipv6_{host.strip('[]').replace(':', '-')}"
-    return f"{host}_{port}_" if port else host
+    address, bracket, rest = certs_folder(registry).rpartition("]")
+    return f"ipv6_{address.strip('[').replace(':', '-')}{rest}" if bracket else rest
 
 
 def certs_folder(registry: str) -> str:
     """Return the folder's name on the node; that of ``containerd_folder`` but for IPv6 addresses."""
-    host, port = _host_and_port(registry)
-    return f"{host}_{port}_" if port else host
-
-
-def _host_and_port(registry: str) -> tuple[str, str]:
     host, colon, port = registry.rpartition(":")
-    return (host, port) if colon and not host.endswith(":") and not port.endswith("]") else (registry, "")
+    return f"{host}_{port}_" if colon and not host.endswith(":") and not port.endswith("]") else registry
 
 
 def file_name(name: str, version: str) -> str:

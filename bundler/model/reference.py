@@ -10,9 +10,9 @@ from bundler.model.digest import Digest
 # The grammar of the distribution project's reference package: a first path component with a dot, a colon or the
 # name "localhost" is a registry host, anything else is part of the repository.
 _HOST = r"(?:localhost|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?"
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REFERENCE = re.compile(
-    rf"(?:(?P<host>{_HOST})/)?(?P<repository>{_COMPONENT}(?:/{_COMPONENT})*)"
+    rf"(?:(?P<host>{_HOST})/)?(?P<repository>{COMPONENT}(?:/{COMPONENT})*)"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
     r"(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
@@ -43,7 +43,7 @@ class ImageRef:
         host, repository = (match["host"], match["repository"]) if match else (None, "")
         if host and not _names_a_host(host):
             host, repository = None, f"{host}/{repository}"
-        if not match or not re.fullmatch(rf"{_COMPONENT}(?:/{_COMPONENT})*", repository):
+        if not match or not re.fullmatch(rf"{COMPONENT}(?:/{COMPONENT})*", repository):
             pinned = "@" in text and not re.search(r"@sha256:[0-9a-f]{64}\Z", text)
             expected = "a digest as sha256: and 64 digits of 0-9a-f" if pinned else "e.g. registry.example/team/app:1.0"
             msg = f"not an image reference: {text!r:.300} (expected {expected})"

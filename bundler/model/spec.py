@@ -11,11 +11,11 @@ from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, mode
 
 from bundler.model.companions import CompanionPolicy, ImageWish
 from bundler.model.deployment_spec import Deployment
+from bundler.model.names import TAG
 from bundler.model.platform import Platform
 from bundler.model.reference import ImageRef
 from bundler.model.spec_parts import (
     PROJECT,
-    TAG,
     DnsLabel,
     DnsSubdomain,
     Extra,
@@ -28,6 +28,7 @@ from bundler.model.spec_parts import (
     RequirementText,
     SystemPackage,
     VersionText,
+    require_one,
 )
 
 
@@ -61,9 +62,7 @@ class BaseImageSpec(Part):
 
     @model_validator(mode="after")
     def _one_of(self) -> BaseImageSpec:
-        if (self.debian is None) == (self.image is None):
-            msg = "exactly one of 'debian' and 'image' must be given"
-            raise ValueError(msg)
+        require_one(self.debian, self.image)
         return self
 
 

@@ -13,11 +13,10 @@ from packaging.version import InvalidVersion, Version
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from bundler.model import cron
+from bundler.model.names import DNS_LABEL, TAG
 from bundler.model.platform import Platform
 from bundler.model.reference import ImageRef
 
-# RFC 1123 label, which namespaces and Secrets must be.
-DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 # The operator derives "feast-NAME-registry-rest" (a Service, 63 characters, RFC 1035) and "feast-NAME" (a CronJob, 52).
 FEATURE_STORE_NAME = r"^[a-z0-9]([-a-z0-9]{0,41}[a-z0-9])?$"
@@ -31,7 +30,6 @@ PLACE = (
 )
 EXTRA = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
 CRON = r"^(@\w+|\S+( \S+){4})$"
-TAG = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
 
 # Feast's own rule for projects, and the operator's.
 PROJECT = r"^[A-Za-z0-9][A-Za-z0-9_]*$"
@@ -116,6 +114,13 @@ Place = Annotated[str, Field(pattern=PLACE)]
 Extra = Annotated[str, Field(pattern=EXTRA)]
 SystemPackage = Annotated[str, Field(pattern=SYSTEM_PACKAGE)]
 Schedule = Annotated[str, Field(pattern=CRON), AfterValidator(cron.checked)]
+
+
+def require_one(debian: str | None, image: str | None) -> None:
+    """Raise ``ValueError`` where an image is not named by exactly one of a Debian suite and a reference."""
+    if (debian is None) == (image is None):
+        msg = "exactly one of 'debian' and 'image' must be given"
+        raise ValueError(msg)
 
 
 class Part(BaseModel):

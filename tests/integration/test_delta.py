@@ -213,7 +213,7 @@ def test_what_must_read_whole_images_refuses_it(read: object, newer: Path) -> No
         (lambda value: value["base"]["blobs"][0].update(size=1), "has 1 bytes, its descriptor says"),
         (lambda value: value["base"]["blobs"][0].update(digest="sha256:x"), "sha256:x"),
         (lambda value: value["base"]["blobs"][0].update(repository="../x"), "not a blob of the base"),
-        (lambda value: value["base"]["blobs"][0].update(size=10**400), "not a blob of the base"),
+        (lambda value: value["base"]["blobs"][0].update(size=10**19), "not a blob of the base"),
         (lambda value: value["base"].pop("digest"), "not the base of a delta"),
         (lambda value: value["base"].update(version="1; rm -rf"), "no bundle has this name"),
         (lambda value: value["base"].update(name="\x1b[31m"), "no bundle has this name"),

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from docker.tls import TLSConfig
 
+from bundler.effects import docker_config, files
 from bundler.errors import ToolFailedError, ToolMissingError
 
 _DEFAULT: Final = "default"
@@ -29,8 +30,8 @@ def chosen(environment: Mapping[str, str]) -> dict[str, Any] | None:
         ToolFailedError: its file, or config.json, is not what Docker writes.
     """
     # Not Path.home(), which fails where a container's user has no home.
-    folder = Path(environment.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker"))  # noqa: PTH111
-    name = environment.get("DOCKER_CONTEXT") or _read(folder / "config.json").get("currentContext") or _DEFAULT
+    folder = docker_config.folder(environment) or Path(os.path.expanduser("~/.docker"))  # noqa: PTH111
+    name = environment.get("DOCKER_CONTEXT") or _read(folder / docker_config.FILE).get("currentContext") or _DEFAULT
     if name == _DEFAULT:
         return None
     known_as = hashlib.sha256(str(name).encode()).hexdigest()
@@ -56,7 +57,7 @@ def _tls(folder: Path, *, verify: bool) -> TLSConfig | None:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        document = json.loads(file.read_bytes())
+        document = json.loads(files.read_bytes(file))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bundler.effects import files
+from bundler.effects import docker_config, files
 from bundler.effects.registry.endpoint import Connection
 from bundler.errors import ToolFailedError, UsageError
 from bundler.model.descriptor import Json
+from bundler.model.json_document import mapping, text
 from bundler.model.reference import DOCKER_HUB
 
 _DOCKER_HUB_KEY = "index.docker.io"
@@ -71,8 +72,8 @@ def _files(connection: Connection) -> Iterator[tuple[Path, bool]]:
     home = environment.get("HOME", "")
     if config_home := environment.get("XDG_CONFIG_HOME") or (home and f"{home}/.config"):
         yield Path(config_home, "containers/auth.json"), False
-    if docker := environment.get("DOCKER_CONFIG") or (home and f"{home}/.docker"):
-        yield Path(docker, "config.json"), False
+    if docker := docker_config.folder(environment):
+        yield docker / docker_config.FILE, False
 
 
 def _read(path: Path, *, required: bool) -> dict[str, Json]:
@@ -90,14 +91,14 @@ def _read(path: Path, *, required: bool) -> dict[str, Json]:
 
 
 def _look_up(config: Mapping[str, Json], host: str, repository: str, source: str, ask: AskHelper) -> Credential | None:
-    helpers = _mapping(config.get("credHelpers"))
-    logins = _mapping(config.get("auths"))
+    helpers = mapping(config.get("credHelpers"))
+    logins = mapping(config.get("auths"))
     for key in _keys(host, repository):
         for written, helper in helpers.items():
             if _normal(written) == key and isinstance(helper, str):
                 return _from_helper(helper, written, ask)
         for written, login in logins.items():
-            if _normal(written) == key and (credential := _from_login(_mapping(login), source)):
+            if _normal(written) == key and (credential := _from_login(mapping(login), source)):
                 return credential
     store = config.get("credsStore")
     return _from_helper(store, _server_name(host), ask) if isinstance(store, str) and store else None
@@ -126,8 +127,8 @@ def _server_name(host: str) -> str:
 
 
 def _from_login(login: Mapping[str, Json], source: str) -> Credential | None:
-    username, password = _text(login.get("username")), _text(login.get("password"))
-    if encoded := _text(login.get("auth")):
+    username, password = text(login.get("username")), text(login.get("password"))
+    if encoded := text(login.get("auth")):
         try:
             username, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError) as error:
@@ -135,7 +136,7 @@ def _from_login(login: Mapping[str, Json], source: str) -> Credential | None:
                 f"A login in {source} is not base64 of USER:PASSWORD.", remedy="Log in again, e.g. podman login."
             ) from error
         password = password.rstrip("\0")  # Docker pads
-    identity = _text(login.get("identitytoken"))
+    identity = text(login.get("identitytoken"))
     return Credential(username, password, identity, source) if username or identity else None
 
 
@@ -150,8 +151,8 @@ def _from_helper(helper: str, server: str, ask: AskHelper) -> Credential | None:
         raise
     except ValueError as error:
         raise ToolFailedError(f"{source} did not answer with JSON when asked for {server}.") from error
-    fields = _mapping(answer)
-    username, secret = _text(fields.get("Username")), _text(fields.get("Secret"))
+    fields = mapping(answer)
+    username, secret = text(fields.get("Username")), text(fields.get("Secret"))
     if username == _IDENTITY_USER:
         return Credential("", "", secret, source)
     return Credential(username, secret, source=source) if username else None
@@ -167,11 +168,3 @@ def _ask_helper(helper: str, server: str) -> str:
         stdin=server.encode(),
         timeout=_HELPER_TIMEOUT,
     ).stdout
-
-
-def _mapping(value: Json) -> dict[str, Json]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: Json) -> str:
-    return value if isinstance(value, str) else ""

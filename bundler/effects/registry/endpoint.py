@@ -10,13 +10,12 @@ from pathlib import Path
 
 from bundler.errors import UsageError
 from bundler.model.descriptor import Json
-from bundler.model.reference import DOCKER_HUB
+from bundler.model.reference import COMPONENT, DOCKER_HUB
 
 # Docker Hub's references name another host than the one that answers.
 _DOCKER_HUB_SERVER = "registry-1.docker.io"
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::(?P<port>[0-9]{1,5}))?")
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_PREFIX = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_PREFIX = re.compile(rf"{COMPONENT}(?:/{COMPONENT})*")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from bundler.effects import files
 from bundler.errors import UsageError
 from bundler.model.descriptor import Json
+from bundler.model.json_document import text
 from bundler.model.reference import ImageRef
 
 
@@ -132,26 +133,22 @@ def _read(path: Path) -> Iterator[Rule]:
 
 
 def _rule(row: Mapping[str, Json]) -> Iterator[Rule]:
-    location = _text(row.get("location"))
-    prefix = _text(row.get("prefix")) or location
+    location = text(row.get("location"))
+    prefix = text(row.get("prefix")) or location
     if not prefix:
         return
     mirrors = row.get("mirror")
     digests = row.get("mirror-by-digest-only") is True
     locations = tuple(
         Location(
-            _text(mirror.get("location")),
+            text(mirror.get("location")),
             mirror.get("insecure") is True,
             digests or mirror.get("pull-from-mirror") == "digest-only",
         )
         for mirror in (mirrors if isinstance(mirrors, list) else ())
-        if isinstance(mirror, dict) and _text(mirror.get("location"))
+        if isinstance(mirror, dict) and text(mirror.get("location"))
     )
     own = Location(location or prefix, row.get("insecure") is True)
     if own.path.startswith("*."):
         own = replace(own, path=prefix)
     yield Rule(prefix, locations, None if row.get("blocked") is True else own)
-
-
-def _text(value: Json) -> str:
-    return value if isinstance(value, str) else ""

@@ -12,6 +12,7 @@ from typing import Final
 from bundler.errors import SpecError
 from bundler.kube import yaml_text
 from bundler.model.descriptor import Json
+from bundler.model.json_document import mapping
 
 NAME: Final = "featurestores.feast.dev"
 # The only version worth emitting: there is no conversion webhook, and v1alpha1 lacks most fields.
@@ -28,11 +29,11 @@ class FeatureStoreCrd:
 
     def field(self, path: str) -> Mapping[str, Json] | None:
         """Return the schema at a dotted path below ``spec``, through arrays; None where the CRD has no such field."""
-        node: Mapping[str, Json] = _mapping(_mapping(self.schema.get("properties")).get("spec"))
+        node: Mapping[str, Json] = mapping(mapping(self.schema.get("properties")).get("spec"))
         for name in path.split("."):
             while node.get("type") == "array":
-                node = _mapping(node.get("items"))
-            child = _mapping(node.get("properties")).get(name)
+                node = mapping(node.get("items"))
+            child = mapping(node.get("properties")).get(name)
             if not isinstance(child, dict):
                 return None
             node = child
@@ -79,25 +80,21 @@ def of(document: Json, file: str) -> FeatureStoreCrd | None:
 
 
 def _feature_store_crd(document: Json) -> dict[str, Json] | None:
-    value = _mapping(document)
+    value = mapping(document)
     items = value.get("items")
     if str(value.get("kind")).endswith("List") and isinstance(items, list):
         return next((definition for definition in map(_feature_store_crd, items) if definition is not None), None)
-    name = _mapping(value.get("metadata")).get("name")
+    name = mapping(value.get("metadata")).get("name")
     return value if (value.get("kind"), name) == ("CustomResourceDefinition", NAME) else None
 
 
 def _served_schema(crd: dict[str, Json], file: str) -> dict[str, Json]:
-    versions = _mapping(crd.get("spec")).get("versions")
-    for version in map(_mapping, versions if isinstance(versions, list) else []):
-        schema = _mapping(version.get("schema")).get("openAPIV3Schema")
+    versions = mapping(crd.get("spec")).get("versions")
+    for version in map(mapping, versions if isinstance(versions, list) else []):
+        schema = mapping(version.get("schema")).get("openAPIV3Schema")
         if version.get("name") == VERSION and version.get("served") is True and isinstance(schema, dict):
             return schema
     raise SpecError(
         f"{file}: the CRD {NAME} does not serve version {VERSION}.",
         remedy="Use a release of the operator that does (0.59 and newer).",
     )
-
-
-def _mapping(value: Json) -> dict[str, Json]:
-    return value if isinstance(value, dict) else {}

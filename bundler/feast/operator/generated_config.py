@@ -10,6 +10,7 @@ import yaml
 from bundler.errors import SpecError
 from bundler.feast.operator.capabilities import Capabilities
 from bundler.model.descriptor import Json
+from bundler.model.json_document import mapping
 
 DATA_FOLDER: Final = "/feast-data"
 # What the operator, or Feast where the operator is silent, takes for granted.
@@ -32,21 +33,21 @@ def generate(resource: Json, objects: Secrets, capabilities: Capabilities) -> di
     Raises:
         SpecError: the operator would refuse a Secret, in its words, or crash on it.
     """
-    spec = _mapping(_mapping(resource).get("spec"))
-    services = _mapping(spec.get("services"))
-    online, offline = _mapping(services.get("onlineStore")), services.get("offlineStore")
+    spec = mapping(mapping(resource).get("spec"))
+    services = mapping(spec.get("services"))
+    online, offline = mapping(services.get("onlineStore")), services.get("offlineStore")
     config: dict[str, Json] = {
         "project": spec.get("feastProject"),
         "provider": "local",
-        "online_store": _online(_mapping(online.get("persistence")), objects),
+        "online_store": _online(mapping(online.get("persistence")), objects),
     }
     if isinstance(offline, dict):
-        config["offline_store"] = _offline(_mapping(offline.get("persistence")), objects)
-    config["registry"] = _registry(_mapping(services.get("registry")), objects)
-    config["auth"] = _auth(_mapping(spec.get("authz")), objects, capabilities)
-    engine = _mapping(spec.get("batchEngine"))
+        config["offline_store"] = _offline(mapping(offline.get("persistence")), objects)
+    config["registry"] = _registry(mapping(services.get("registry")), objects)
+    config["auth"] = _auth(mapping(spec.get("authz")), objects, capabilities)
+    engine = mapping(spec.get("batchEngine"))
     if engine:
-        name = str(_mapping(engine.get("configMapRef")).get("name"))
+        name = str(mapping(engine.get("configMapRef")).get("name"))
         config["batch_engine"] = _parameters(objects, name, str(engine.get("configMapKey", "config")))
     config["entity_key_serialization_version"] = 3
     return config
@@ -67,13 +68,13 @@ def _normal(config: Mapping[str, Json]) -> dict[str, Json]:
     value = {**_DEFAULTS, **{key: inner for key, inner in config.items() if inner is not None}}
     registry = value.get("registry")
     registry = {"path": registry} if isinstance(registry, str) else registry
-    value["registry"] = {"registry_type": "file", **_mapping(registry)}
+    value["registry"] = {"registry_type": "file", **mapping(registry)}
     for store in ("online_store", "offline_store", "auth"):
         inner = value.get(store)
         value[store] = {"type": inner} if isinstance(inner, str) else inner
-    value["online_store"] = {"type": "sqlite", **_mapping(value.get("online_store"))}
-    if _mapping(value["offline_store"]).get("type") == "file":
-        value["offline_store"] = {**_mapping(value["offline_store"]), "type": "dask"}
+    value["online_store"] = {"type": "sqlite", **mapping(value.get("online_store"))}
+    if mapping(value["offline_store"]).get("type") == "file":
+        value["offline_store"] = {**mapping(value["offline_store"]), "type": "dask"}
     return value
 
 
@@ -81,14 +82,14 @@ def _online(persistence: dict[str, Json], objects: Secrets) -> Json:
     store = persistence.get("store")
     if isinstance(store, dict):
         return _from_secret(store, objects, "type")
-    file = _mapping(persistence.get("file"))
+    file = mapping(persistence.get("file"))
     return {"path": _path(file, "online_store.db"), "type": "sqlite"}
 
 
 def _offline(persistence: dict[str, Json], objects: Secrets) -> Json:
     store = persistence.get("store")
     if not isinstance(store, dict):
-        return {"type": _mapping(persistence.get("file")).get("type", "dask")}
+        return {"type": mapping(persistence.get("file")).get("type", "dask")}
     config = _from_secret(store, objects, "type")
     port = config.get("port")
     # Set by reflection into a typed field, without conversion.
@@ -108,17 +109,17 @@ def _registry(registry: dict[str, Json], objects: Secrets) -> Json:
         if isinstance(tls, dict):
             config["cert"] = f"/tls/registry/{tls.get('certName')}"
         return config
-    persistence = _mapping(_mapping(registry.get("local")).get("persistence"))
+    persistence = mapping(mapping(registry.get("local")).get("persistence"))
     store = persistence.get("store")
     if isinstance(store, dict):
         return _from_secret(store, objects, "registry_type")
-    file = _mapping(persistence.get("file"))
+    file = mapping(persistence.get("file"))
     lifted: dict[str, Json] = {key: file[key] for key in _LIFTED if key in file}
     return {"path": _path(file, "registry.db"), "registry_type": "file", **lifted}
 
 
 def _path(file: dict[str, Json], default: str) -> Json:
-    mount = _mapping(file.get("pvc")).get("mountPath")
+    mount = mapping(file.get("pvc")).get("mountPath")
     if mount is not None:
         return f"{mount}/{file.get('path', default)}"
     return file.get("path", f"{DATA_FOLDER}/{default}")
@@ -129,7 +130,7 @@ def _auth(authz: dict[str, Json], objects: Secrets, capabilities: Capabilities) 
         return {"type": "kubernetes"}
     oidc = authz.get("oidc")
     if isinstance(oidc, dict):
-        name = str(_mapping(oidc.get("secretRef")).get("name"))
+        name = str(mapping(oidc.get("secretRef")).get("name"))
         properties: dict[str, Json] = dict(objects.get(name, {}))
         if not capabilities.oidc_issuer:
             for needed in ("client_id", "auth_discovery_url", "client_secret", "username", "password"):
@@ -145,7 +146,7 @@ def _auth(authz: dict[str, Json], objects: Secrets, capabilities: Capabilities) 
 
 def _from_secret(store: dict[str, Json], objects: Secrets, type_key: str) -> dict[str, Json]:
     kind = str(store.get("type"))
-    name = str(_mapping(store.get("secretRef")).get("name"))
+    name = str(mapping(store.get("secretRef")).get("name"))
     key = str(store.get("secretKeyName", kind))
     parameters = _parameters(objects, name, key)
     for tag in ("type", "registry_type"):
@@ -169,7 +170,3 @@ def _parameters(objects: Secrets, name: str, key: str) -> dict[str, Json]:
     if not isinstance(value, dict):
         raise SpecError(f"secret {key} contains invalid value")
     return value
-
-
-def _mapping(value: Json) -> dict[str, Json]:
-    return value if isinstance(value, dict) else {}

@@ -12,6 +12,7 @@ from bundler.feast.deployment.topology import FeatureStoreRole
 from bundler.feast.stores.feature_store_yaml import FeatureStoreConfig
 from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Status
+from bundler.model.json_document import mapping
 
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 
@@ -57,9 +58,9 @@ def shared_registry_problems(tenant: Tenant) -> Iterator[str]:
 def offline_server(resource: Json, version: str | None) -> Finding:
     """Return whether remote reads from the offline server would fail; ``version`` is Feast's, None where unknown."""
     check, title = "feature-store.offline-server", "Every pod of the offline server can answer every read"
-    spec = _mapping(_mapping(resource).get("spec"))
-    services = _mapping(spec.get("services"))
-    if not isinstance(_mapping(services.get("offlineStore")).get("server"), dict):
+    spec = mapping(mapping(resource).get("spec"))
+    services = mapping(spec.get("services"))
+    if not isinstance(mapping(services.get("offlineStore")).get("server"), dict):
         return Finding(check, title, Status.NOT_APPLICABLE, ("the FeatureStore has no offline server",))
     if not _has_several_pods(spec, services):
         return Finding(check, title, Status.PASS, ("one pod",))
@@ -90,8 +91,4 @@ def mysql_registry(config: FeatureStoreConfig, version: str) -> Finding:
 
 def _has_several_pods(spec: Mapping[str, Json], services: Mapping[str, Json]) -> bool:
     replicas = spec.get("replicas")
-    return (isinstance(replicas, int) and replicas > 1) or bool(_mapping(services.get("scaling")).get("autoscaling"))
-
-
-def _mapping(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, dict) else {}
+    return (isinstance(replicas, int) and replicas > 1) or bool(mapping(services.get("scaling")).get("autoscaling"))

@@ -11,7 +11,7 @@ from packaging.version import Version
 
 from bundler.errors import SpecError
 from bundler.feast.stores import known_types
-from bundler.feast.stores.feature_store_yaml import FeatureStoreConfig
+from bundler.feast.stores.feature_store_yaml import FeatureStoreConfig, RegistryUrl
 from bundler.feast.stores.known_types import Kinds
 from bundler.model import yaml_document
 from bundler.model.descriptor import Json
@@ -115,28 +115,24 @@ class _Search:
 
 
 def _registry_drivers(config: FeatureStoreConfig) -> Iterator[str | None]:
-    for key in ("path", "read_path"):
-        path = config.registry.get(key)
-        if not isinstance(path, str):
-            continue
-        scheme = path.partition("://")[0] if "://" in path else ""
+    for url in config.registry_urls:
         if config.registry_type == "file":
-            yield _OBJECT_STORES.get(scheme)
+            yield _OBJECT_STORES.get(url.scheme)
         elif config.registry_type == "sql":
-            yield from _sql_drivers(config.place("registry", key), path, scheme)
+            yield from _sql_drivers(config.place("registry", url.key), url)
 
 
-def _sql_drivers(place: str, path: str, scheme: str) -> Iterator[str | None]:
-    dialect, _, driver = scheme.partition("+")
-    if scheme in _SQL_DRIVERS:
-        yield _SQL_DRIVERS[scheme]
-    elif "$" in (scheme or path):
+def _sql_drivers(place: str, url: RegistryUrl) -> Iterator[str | None]:
+    dialect, _, driver = url.scheme.partition("+")
+    if url.scheme in _SQL_DRIVERS:
+        yield _SQL_DRIVERS[url.scheme]
+    elif url.is_variable:
         yield from ("postgres", "mysql")  # which one is known on the cluster only; both are small
     elif dialect in _SQL_DIALECTS and driver:
         return  # a driver of the site's own choice is among its requirements, and so is a dialect of its own below
     elif dialect in _SQL_DIALECTS or not dialect or difflib.get_close_matches(dialect, _SQL_DIALECTS):
         # Never with the path, which may hold a password. A bare mysql:// is a driver that has no wheels.
         raise SpecError(
-            f"{place}: {scheme or 'what stands there'} is not a database with a known driver.",
+            f"{place}: {url.scheme or 'what stands there'} is not a database with a known driver.",
             remedy="Use a URL that begins with postgresql+psycopg://, mysql+pymysql:// or sqlite:///.",
         )

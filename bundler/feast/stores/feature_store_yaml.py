@@ -47,6 +47,24 @@ _SECRETS_IN_TEXT: Final = (
 
 
 @dataclass(frozen=True)
+class RegistryUrl:
+    """Where the Feast registry lies: the key that says so, and its text, which may hold a password."""
+
+    key: str
+    text: str
+
+    @property
+    def scheme(self) -> str:
+        """What stands before ``://``, such as ``s3`` or ``postgresql+psycopg``; empty for a path."""
+        return self.text.partition("://")[0] if "://" in self.text else ""
+
+    @property
+    def is_variable(self) -> bool:
+        """Whether only the cluster knows which scheme it is."""
+        return "$" in (self.scheme or self.text)
+
+
+@dataclass(frozen=True)
 class FeatureStoreConfig:
     """A parsed feature_store.yaml.
 
@@ -85,6 +103,12 @@ class FeatureStoreConfig:
     def registry_type(self) -> str:
         """Type of the registry; Feast's default is a file."""
         return _kind(self.registry, "registry")
+
+    @property
+    def registry_urls(self) -> tuple[RegistryUrl, ...]:
+        """Where the Feast registry is written, and where it is read if that is elsewhere."""
+        texts = [(key, self.registry.get(key)) for key in ("path", "read_path")]
+        return tuple(RegistryUrl(key, text) for key, text in texts if isinstance(text, str))
 
     @property
     def has_mcp(self) -> bool:

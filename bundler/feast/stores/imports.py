@@ -89,19 +89,16 @@ def _classes(config: FeatureStoreConfig, engine: str | None) -> Iterator[Import]
 
 
 def _bucket(config: FeatureStoreConfig) -> str | None:
-    path = config.registry.get("path")
-    scheme = path.partition("://")[0] if isinstance(path, str) else ""
-    return _BUCKETS.get(scheme) if config.registry_type == "file" else None
+    schemes = [url.scheme for url in config.registry_urls if url.key == "path"]
+    return _BUCKETS.get(schemes[0]) if schemes and config.registry_type == "file" else None
 
 
 def _drivers(config: FeatureStoreConfig) -> Iterator[Import]:
     """Yield the drivers of a SQL registry; both that Feast brings where only the cluster knows which it is."""
-    paths = [config.registry.get(key) for key in ("path", "read_path")] if config.registry_type == "sql" else []
-    for path in paths:
-        if isinstance(path, str):
-            scheme = path.partition("://")[0] if "://" in path else path
-            dialects = _ANY_DIALECT if "$" in scheme else (_DIALECTS.get(scheme, scheme),)
-            yield from (Import(f"{FILE_NAME}: registry sql", "driver", dialect) for dialect in dialects)
+    for url in config.registry_urls if config.registry_type == "sql" else ():
+        dialect = url.scheme or url.text
+        dialects = _ANY_DIALECT if url.is_variable else (_DIALECTS.get(dialect, dialect),)
+        yield from (Import(f"{FILE_NAME}: registry sql", "driver", dialect) for dialect in dialects)
 
 
 def _switched_on(config: FeatureStoreConfig) -> Iterator[Import]:
