@@ -10,7 +10,8 @@ BIN    := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # program=package, where they differ
-BUNDLE_PROGRAMS := skopeo mmdebstrap
+# Root makes root file systems by itself, a user by a range of subordinate ids.
+BUNDLE_PROGRAMS := skopeo mmdebstrap $(if $(filter 0,$(shell id -u)),,newuidmap=uidmap)
 TEST_PROGRAMS   := $(BUNDLE_PROGRAMS) umoci dockerd=docker.io docker=docker.io podman runc newuidmap=uidmap \
                    docker-registry redis-server psql=postgresql kubectl=kubernetes-client openssl shellcheck git
 
@@ -22,7 +23,7 @@ help:  ## Say what each target does
 
 bundle: .venv/run.stamp  ## Build the bundle of CONFIG (default: the example) into OUTPUT
 	@sh tests/setup/programs.sh $(BUNDLE_PROGRAMS)
-	@$(BIN)/bundler build --file $(CONFIG) --output-dir $(OUTPUT)
+	@$(BIN)/bundler build --file "$(CONFIG)" --output-dir "$(OUTPUT)"
 
 test: check  ## Run every check and every test, with real programs
 	@sh tests/setup/programs.sh $(TEST_PROGRAMS)
@@ -68,9 +69,9 @@ clean:  ## Remove what was built here (not the user's cache)
 	rm -rf .venv dist build
 
 .venv/run.stamp: requirements/run.txt pyproject.toml
-	@PYTHON=$(PYTHON) sh tests/setup/environment.sh requirements/run.txt
+	@PYTHON="$(PYTHON)" sh tests/setup/environment.sh requirements/run.txt
 	@touch $@
 
 .venv/dev.stamp: requirements/dev.txt pyproject.toml
-	@PYTHON=$(PYTHON) sh tests/setup/environment.sh requirements/dev.txt
+	@PYTHON="$(PYTHON)" sh tests/setup/environment.sh requirements/dev.txt
 	@touch $@ .venv/run.stamp

@@ -89,7 +89,7 @@ def registry_access(command: Callable[..., _Result]) -> Callable[..., _Result]:
                 "--ca-cert",
                 type=file,
                 multiple=True,
-                help="CA certificate (PEM) to trust beside the system's; repeatable.",
+                help="CA certificate (PEM) to trust beside the system's, also of package indexes; repeatable.",
             ),
             click.option("--client-cert", type=file, help="Certificate (PEM) to present to registries."),
             click.option("--client-key", type=file, help="Private key (PEM) of --client-cert."),

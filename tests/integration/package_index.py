@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from threading import Lock, Thread
 from urllib.parse import unquote
 
 from packaging.utils import canonicalize_name
+
+from tests.support.certificates import Pair
 
 
 @dataclass
@@ -31,13 +34,15 @@ class PackageIndex:
     served: dict[str, bytes] = field(default_factory=dict)
     """Other bytes than the index announces, by file name."""
     seen: list[tuple[str, str | None, str | None]] = field(default_factory=list)
+    pair: Pair | None = None
+    """What to speak TLS with."""
     port: int = 0
     lock: Lock = field(default_factory=Lock)
 
     @property
     def url(self) -> str:
         """The index's address, without its login."""
-        return f"http://127.0.0.1:{self.port}/simple"
+        return f"{'https' if self.pair else 'http'}://127.0.0.1:{self.port}/simple"
 
     @property
     def url_with_login(self) -> str:
@@ -49,6 +54,10 @@ class PackageIndex:
     def running(self) -> Iterator[PackageIndex]:
         """Serve while the block runs."""
         server = ThreadingHTTPServer(("127.0.0.1", 0), lambda *arguments: _Handler(self, *arguments))
+        if self.pair:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self.pair.certificate, self.pair.key)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         self.port = server.server_address[1]
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bundler.effects.packages import index
 from bundler.effects.packages.index import PackageIndexes, masked
 from bundler.errors import UsageError
 
@@ -69,6 +70,45 @@ def test_pips_files_are_not_read_where_pip_would_not(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["no section\n", "[global\n", "\xff"])
 def test_a_broken_file_of_pip_is_passed_over(tmp_path: Path, text: str) -> None:
     assert "UV_DEFAULT_INDEX" not in host(tmp_path, pip_pip_conf=text).for_uv()
+
+
+def test_pip_is_told_what_uv_is_configured_with_and_to_trust_what_the_system_trusts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = tmp_path / "ca-certificates.crt"
+    monkeypatch.setattr(index, "_SYSTEM_AUTHORITIES", (tmp_path / "absent", system))
+    told = host(tmp_path, {"UV_INDEX_URL": SITE}).for_pip()
+    assert told == {"PIP_INDEX_URL": SITE}
+    system.touch()
+    assert host(tmp_path, {"UV_DEFAULT_INDEX": f"corp={SITE}"}).for_pip() == {
+        "PIP_INDEX_URL": SITE,
+        "PIP_CERT": str(system),
+    }
+    assert host(tmp_path, {"SSL_CERT_FILE": "/etc/corp.pem"}).for_pip()["PIP_CERT"] == "/etc/corp.pem"
+    assert host(tmp_path, pip_pip_conf=f"[global]\nindex-url = {SITE}\ncert = /etc/corp.pem\n").for_pip() == {}
+
+
+def test_one_place_says_which_indexes_are_used(tmp_path: Path) -> None:
+    def described(**environment: str) -> str:
+        return host(tmp_path, environment).described
+
+    assert described() == "none configured: the default"
+    host(tmp_path, pip_pip_conf=f"[global]\nindex-url = {SITE}\n")
+    assert described() == "pip.conf"
+    host(tmp_path, uv_uv_toml='[[index]]\nurl = "https://x.example/simple"\n')
+    assert described() == "uv.toml"
+    assert described(PIP_INDEX_URL=SITE) == "PIP_INDEX_URL"
+    assert described(PIP_INDEX_URL=SITE, UV_INDEX_URL=SITE) == "UV_INDEX_URL (not PIP_INDEX_URL)"
+
+
+def test_an_authority_of_the_command_line_is_trusted_besides_the_others(tmp_path: Path) -> None:
+    named, further, folder = tmp_path / "named.pem", tmp_path / "further.pem", tmp_path / "uv"
+    named.write_text("NAMED")
+    further.write_text("FURTHER")
+    folder.mkdir()
+    found = replace(host(tmp_path, {"SSL_CERT_FILE": str(named)}), further_authorities=(further,))
+    combined = Path(found.for_uv(folder)["SSL_CERT_FILE"])
+    assert combined.read_text().split() == ["NAMED", "FURTHER"]
 
 
 def test_authorities_of_the_system_are_trusted_where_none_are_named(tmp_path: Path) -> None:

@@ -64,3 +64,11 @@ def test_our_temporary_folder_warnings_and_logins_are_not_shown() -> None:
 def test_a_fault_that_is_not_about_requirements_is_the_tools() -> None:
     error = told("error: Failed to parse: `uv.toml`", "  cause: TOML parse error at line 1, column 1")
     assert isinstance(error, ToolFailedError)
+
+
+def test_a_certificate_that_is_not_trusted_is_told_with_what_to_do() -> None:
+    error = told(
+        "error: Failed to fetch: https://x.example/simple/", "  cause: invalid peer certificate: UnknownIssuer"
+    )
+    assert "not trusted" in error.problem
+    assert "update-ca-certificates" in error.remedy

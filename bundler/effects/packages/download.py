@@ -11,7 +11,7 @@ from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
 
 from bundler.effects.blobs import BlobStore, BlobWriter
 from bundler.effects.packages import index_tls as trust
-from bundler.effects.packages.index import PackageIndexes, masked
+from bundler.effects.packages.index import TRUST, PackageIndexes, masked
 from bundler.effects.packages.uv import Candidate
 from bundler.errors import LockError, RegistryError, VerificationError
 from bundler.model.digest import Digest
@@ -106,7 +106,7 @@ class Downloads:
             if isinstance(error.reason, SSLError):
                 raise RegistryError(
                     f"{masked(candidate.url)} cannot be trusted: {error.reason}.",
-                    remedy="Name the certificate authorities of your site in SSL_CERT_FILE.",
+                    remedy=TRUST,
                 ) from error
             return error.reason or error
         except (_BrokenError, HTTPError) as error:

@@ -10,11 +10,14 @@ import netrc
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from bundler.effects import files
 from bundler.effects.packages import index_files
 from bundler.errors import UsageError
 
@@ -23,7 +26,25 @@ _LOGIN = re.compile(r"://[^\s\"'`<>]*@")
 _UV_DEFAULT = ("UV_DEFAULT_INDEX", "UV_INDEX_URL")
 _UV_FURTHER = ("UV_INDEX", "UV_EXTRA_INDEX_URL")
 _AUTHORITIES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT")
+# Where systems keep their authorities in one file: Debian and Ubuntu, Fedora and Red Hat, SUSE, Alpine.
+_SYSTEM_AUTHORITIES = tuple(
+    map(
+        Path,
+        (
+            "/etc/ssl/certs/ca-certificates.crt",
+            "/etc/pki/tls/certs/ca-bundle.crt",
+            "/etc/ssl/ca-bundle.pem",
+            "/etc/ssl/cert.pem",
+        ),
+    )
+)
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+# What to do where a server's certificate is not trusted.
+TRUST = (
+    "Put your company's authority into the system's trust store (on Debian: /usr/local/share/ca-certificates/NAME.crt, "
+    "then sudo update-ca-certificates), or name its file with --ca-cert or in SSL_CERT_FILE."
+)
+_TRUSTED: ContextVar[tuple[Path, ...]] = ContextVar("trusted", default=())
 _NAMED = re.compile(r"([A-Za-z0-9._-]+)=(.*)", re.DOTALL)
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _INDEX_OPTION = re.compile(r"(?:-i|--index-url|--extra-index-url|-f|--find-links|--trusted-host)(?:\s+|=)(\S+)$")
@@ -41,6 +62,16 @@ def index_options(lines: Iterable[str]) -> tuple[str, ...]:
     return tuple(line for line, match in named if match and ("://" in match[1] or line.startswith("--trusted-host")))
 
 
+@contextmanager
+def trusting(authorities: tuple[Path, ...]) -> Iterator[None]:
+    """Let indexes be trusted in the block whose certificates these authorities have signed, besides all others."""
+    token = _TRUSTED.set(authorities)
+    try:
+        yield
+    finally:
+        _TRUSTED.reset(token)
+
+
 @dataclass(frozen=True)
 class PackageIndexes:
     """The configuration of a host: environment variables, and the folders that configuration files lie in."""
@@ -50,18 +81,23 @@ class PackageIndexes:
     machine: Path = Path("/etc")
     options: tuple[str, ...] = field(default=(), repr=False)
     """Lines of requirement files that name indexes, e.g. --extra-index-url URL."""
+    further_authorities: tuple[Path, ...] = ()
+    """Authorities to trust besides those of ``authorities``."""
 
     @classmethod
     def of_this_host(cls, options: tuple[str, ...] = ()) -> PackageIndexes:
         """Return the configuration of this process, and of requirement files."""
         home = os.path.expanduser("~")  # noqa: PTH111  (Path.home() fails where this user has no home)
-        return cls(dict(os.environ), Path(home), options=options)
+        return cls(dict(os.environ), Path(home), options=options, further_authorities=_TRUSTED.get())
 
-    def for_uv(self) -> dict[str, str]:
+    def for_uv(self, folder: Path | None = None) -> dict[str, str]:
         """Return variables that tell uv what is configured for pip, and what to trust.
 
+        ``folder`` is where a file is put with all authorities, which uv takes only one of.
+
         Raises:
-            UsageError: a variable that holds a login is no URL; uv would print it.
+            UsageError: a variable that holds a login is not a URL, and uv would print it; a file of authorities cannot
+                be read.
         """
         for name in (*_UV_DEFAULT, *_UV_FURTHER, "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
             self._check(name)
@@ -72,7 +108,9 @@ class PackageIndexes:
             values.setdefault("UV_FIND_LINKS", self.environment.get("UV_FIND_LINKS") or ",".join(links.split()))
         if hosts := self._pip("PIP_TRUSTED_HOST", "trusted-host"):
             values["UV_INSECURE_HOST"] = self.environment.get("UV_INSECURE_HOST") or " ".join(hosts.split())
-        if self.authorities is not None:
+        if self.further_authorities and folder is not None:
+            values["SSL_CERT_FILE"] = str(self._all_authorities(folder))
+        elif self.authorities is not None:
             values["SSL_CERT_FILE"] = str(self.authorities)
         elif "SSL_CERT_DIR" not in self.environment:
             values["UV_SYSTEM_CERTS"] = self.environment.get("UV_SYSTEM_CERTS", "true")
@@ -81,11 +119,52 @@ class PackageIndexes:
         return values
 
     @property
+    def described(self) -> str:
+        """Where the indexes are configured that are used; one place alone is looked at, the first of four."""
+        variables = [name for name in (*_UV_DEFAULT, *_UV_FURTHER) if self.environment.get(name)]
+        others = [name for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL") if self.environment.get(name)]
+        if variables:
+            return ", ".join(variables) + (f" (not {', '.join(others)})" if others else "")
+        if others:
+            return ", ".join(others)
+        if self._uv_indexes:
+            return "uv.toml"
+        return "pip.conf" if {"index-url", "extra-index-url"} & set(self._pip_file) else "none configured: the default"
+
+    def for_pip(self) -> dict[str, str]:
+        """Return variables that tell pip what is configured for uv, and to trust what the system trusts.
+
+        Only releases of pip since 24.2 look at the system's trust store by themselves.
+        """
+        values = {}
+        if not self.environment.get("PIP_INDEX_URL"):
+            words = (self.environment.get(name, "").split() for name in _UV_DEFAULT)
+            if word := next((word[0] for word in words if word), None):
+                values["PIP_INDEX_URL"] = _NAMED.sub(r"\2", word) if "://" not in word.partition("=")[0] else word
+        trusted = self.authorities or self._system_authorities
+        if trusted is not None and not self.environment.get("PIP_CERT") and "cert" not in self._pip_file:
+            values["PIP_CERT"] = str(trusted)
+        return values
+
+    @property
     def authorities(self) -> Path | None:
         """The file of certificate authorities to trust, None for those of the system."""
         named = next((self.environment[name] for name in _AUTHORITIES if self.environment.get(name)), None)
         named = named or self._pip_file.get("cert")
         return Path(os.path.expanduser(named)) if named else None  # noqa: PTH111  (as above)
+
+    @property
+    def _system_authorities(self) -> Path | None:
+        return next((path for path in _SYSTEM_AUTHORITIES if path.exists()), None)
+
+    def _all_authorities(self, folder: Path) -> Path:
+        named = self.authorities or self._system_authorities
+        texts = [files.read_text(path, "certificate authority") for path in self.further_authorities]
+        combined = folder / "authorities.pem"
+        combined.write_text(
+            "\n".join([*([named.read_text(encoding="utf-8")] if named else []), *texts]), encoding="utf-8"
+        )
+        return combined
 
     @property
     def proxy(self) -> str | None:

@@ -82,12 +82,19 @@ def pool(connections: int, host: PackageIndexes | None = None) -> Pool:
 
 
 def _context(host: PackageIndexes) -> ssl.SSLContext:
-    if host.authorities is None:
-        return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    path = host.authorities
     try:
-        return as_curl_verifies(ssl.create_default_context(cafile=host.authorities))
+        context = (
+            truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            if path is None
+            else as_curl_verifies(ssl.create_default_context(cafile=path))
+        )
+        for path in host.further_authorities:
+            context.load_verify_locations(path)
     except OSError as error:  # ssl.SSLError is one
         raise UsageError(
-            f"{host.authorities} cannot be used as certificate authorities: {error}.",
-            remedy="Name a PEM file in SSL_CERT_FILE, REQUESTS_CA_BUNDLE, PIP_CERT or the 'cert' of pip.conf.",
+            f"{path} cannot be used as certificate authorities: {error}.",
+            remedy="Name a PEM file in SSL_CERT_FILE, REQUESTS_CA_BUNDLE, PIP_CERT or the 'cert' of pip.conf, or with "
+            "--ca-cert.",
         ) from error
+    return context

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,8 @@ from bundler.effects.packages.index import PackageIndexes
 from bundler.errors import LockError, ToolFailedError, ToolMissingError
 from bundler.model.lock import LockedWheel
 from bundler.wheels.compatibility import ImagePython
+
+_LOG = logging.getLogger(__name__)  # shown by --verbose
 
 
 @dataclass(frozen=True)
@@ -110,9 +113,11 @@ def resolve(wanted: Resolution) -> tuple[Candidate, ...]:
 
 def releases(resolution: Resolution) -> tuple[ResolvedPackage, ...]:
     """Return the releases that fit together, sorted by name; raises as ``resolve`` does."""
-    environment = PackageIndexes.of_this_host().for_uv()
     with tempfile.TemporaryDirectory(prefix="bundler-uv-") as name:
         folder = Path(name)
+        indexes = PackageIndexes.of_this_host()
+        _LOG.debug("Package indexes: %s", indexes.described)
+        environment = indexes.for_uv(folder)
         lock = folder / "pylock.toml"
         if pins := {**resolution.preferences, **_in_folder(resolution)}:
             lock.write_text(_preferences(pins), encoding="utf-8")

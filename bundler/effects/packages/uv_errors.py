@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from bundler.effects.packages.index import masked
+from bundler.effects.packages.index import TRUST, masked
 from bundler.errors import BundlerError, LockError, RegistryError, ToolFailedError
 from bundler.wheels.compatibility import ImagePython
 
@@ -14,6 +14,7 @@ _UNREACHABLE = re.compile(
     r"|network connectivity is disabled|status (?:client|server) error \(|\b40[13] (?:Unauthorized|Forbidden)",
     re.IGNORECASE,
 )
+_UNTRUSTED = re.compile(r"invalid peer certificate: UnknownIssuer|UnknownIssuer|self-signed certificate", re.IGNORECASE)
 _NO_WHEEL = re.compile(
     r"([A-Za-z0-9._-]+)((?:==|<|>|<=|>=)\S+)? ha(?:s|ve) no (?:usable )?wheels|Wheels are required for `([^`]+)`"
 )
@@ -43,13 +44,8 @@ def explained(error: ToolFailedError, python: ImagePython, folder: Path, pins: s
     details = tuple(line for line in lines if line.strip() and not line.startswith("warning:"))
     text = "\n".join(details)
     where = f"Python {python.full_version} on {python.platform}"
-    if _UNREACHABLE.search(text):
-        return RegistryError(
-            "The package index refused or cannot be reached.",
-            remedy="Check the index, proxy, certificates and login that uv or pip are configured with "
-            "(UV_DEFAULT_INDEX, UV_INDEX, HTTPS_PROXY, SSL_CERT_FILE, ~/.netrc).",
-            details=details,
-        )
+    if fault := _fault_of_the_index(text, details):
+        return fault
     if match := _NO_WHEEL.search(text):
         name = match[1] or match[3]
         return LockError(
@@ -73,3 +69,20 @@ def explained(error: ToolFailedError, python: ImagePython, folder: Path, pins: s
         + (f" Versions that you did not ask for are those of {pins}." if pins else ""),
         details=details,
     )
+
+
+def _fault_of_the_index(text: str, details: tuple[str, ...]) -> RegistryError | None:
+    if _UNTRUSTED.search(text):
+        return RegistryError(
+            "The package index is not trusted: nobody known here has signed its certificate.",
+            remedy=TRUST,
+            details=details,
+        )
+    if _UNREACHABLE.search(text):
+        return RegistryError(
+            "The package index refused or cannot be reached.",
+            remedy="Check the index, proxy, certificates and login that uv or pip are configured with "
+            "(UV_DEFAULT_INDEX, UV_INDEX, HTTPS_PROXY, SSL_CERT_FILE, ~/.netrc).",
+            details=details,
+        )
+    return None

@@ -10,7 +10,7 @@ from pathlib import Path
 from bundler.effects import files
 from bundler.effects.archive import signing
 from bundler.effects.blobs import BlobStore
-from bundler.effects.packages import wheelhouse
+from bundler.effects.packages import index, wheelhouse
 from bundler.effects.registry.endpoint import Access
 from bundler.errors import LockError
 from bundler.model import layout
@@ -115,7 +115,8 @@ def plan(request: BuildRequest, store: BlobStore, progress: Progress) -> BuildPl
     """
     loaded = project.load(request.spec_file)
     lock = project.read_lock(loaded)
-    return BuildPlan(_steps(request, loaded, lock), locking.plan(loaded, lock, store, progress, request.access))
+    with index.trusting(request.access.tls.ca_certificates):
+        return BuildPlan(_steps(request, loaded, lock), locking.plan(loaded, lock, store, progress, request.access))
 
 
 def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
@@ -128,7 +129,7 @@ def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
     existing = project.read_lock(loaded)
     planned = _steps(request, loaded, existing)
     files.require_folder(request.output_dir)
-    with ExitStack() as stack:
+    with index.trusting(request.access.tls.ca_certificates), ExitStack() as stack:
         work = _Work(request, loaded, store, progress, existing=existing, stack=stack)
         for number, step in enumerate(planned, start=1):
             progress.say(f"Step {number} of {len(planned)}: {step.title}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from bundler.effects import files, operator_manifest
 from bundler.effects.blobs import BlobStore
 from bundler.effects.operator_manifest import OperatorRelease
+from bundler.effects.packages import index
 from bundler.effects.registry.endpoint import Access
 from bundler.errors import LockError, ToolFailedError
 from bundler.feast.deployment import wiring
@@ -156,6 +157,11 @@ def _digests(pinned: BundleLock | None) -> Mapping[str, Digest]:
 
 def write(request: LockRequest, store: BlobStore, progress: Progress) -> WrittenLock:
     """Resolve and write the lock, keeping the pins of the one before where nobody asked for newer ones."""
+    with index.trusting(request.access.tls.ca_certificates):
+        return _write(request, store, progress)
+
+
+def _write(request: LockRequest, store: BlobStore, progress: Progress) -> WrittenLock:
     loaded = project.load(request.spec_file)
     files.require_writable(loaded.lock_file)
     old = _earlier(loaded, tolerant=request.upgrade)
