@@ -201,7 +201,6 @@ class _Work:
 
     def _check(self) -> None:
         request, spec = self.request, self.project.spec
-        _check_output(request.output_dir)
         if request.sign_key:
             signing.load_key(request.sign_key)  # what is wrong with it need not wait for the bake
         self.base = delta.base_of(request.base, spec.name, spec.version) if request.base else None
@@ -311,12 +310,3 @@ class _Work:
             volume_size=request.volume_size,
             described=self.described,
         )
-
-
-def _check_output(folder: Path) -> None:
-    """Find out before the long work whether the bundle can be written."""
-    with files.explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".bundler-write-test"
-        probe.touch()
-        probe.unlink()

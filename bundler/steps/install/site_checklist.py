@@ -35,7 +35,6 @@ def write(release: Release, folder: Path, done: Installed, when: str) -> tuple[P
         layout.CHECKLIST_MARKDOWN: checklist.to_markdown(full, cover),
         layout.CHECKLIST_JSON: checklist.to_json(full, cover),
     }
-    folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         files.write(folder / name, text.encode())
     return tuple(folder / name for name in texts)
