@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -223,8 +224,14 @@ def _made_here(plan: PackPlan, images: tuple[BundledImage, ...]) -> Mapping[str,
         layout.README: bundle_readme.render(plan.name, plan.version, plan.registry, images, plan.base).encode(),
         layout.INSTALL_SCRIPT: resources.read(layout.INSTALL_SCRIPT),
         layout.VERIFIER: resources.read(layout.VERIFIER),
-        layout.OFFLINE_PROGRAM: offline_program.build(),
+        layout.OFFLINE_PROGRAM: _offline_program(),
     }
+
+
+@functools.cache
+def _offline_program() -> bytes:
+    """Return the offline program; made once in a process, because finding its modules takes a second."""
+    return offline_program.build()
 
 
 def role(path: str) -> str:
