@@ -27,8 +27,8 @@ def command(*, old: Path, new: Path, patch: bool, output: str) -> None:
     """Show what bundle NEW has that bundle OLD does not.
 
     Compares images, Python and Debian packages, files of the feature repo and manifests, and says how many bytes a
-    push of NEW sends to a registry that has OLD. OLD and NEW are files of bundles, or one volume of each. Reads no
-    blob, so run `bundler verify` on both first where their origin is in doubt.
+    push of NEW sends to a registry that has OLD. OLD and NEW are files of bundles, or one volume of each. Checks
+    everything but the bytes of layers and the signatures, which `bundler verify` does.
     """
     from bundler.steps.bundle import diff  # noqa: PLC0415  (help must not load the program)
 

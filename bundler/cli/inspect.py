@@ -1,4 +1,4 @@
-"""``bundler inspect``: what is in a bundle, read from its first pages."""
+"""``bundler inspect``: what is in a bundle, after everything but its layers was checked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def command(*, bundle: Path, output: str) -> None:
     """Show what the manifest of BUNDLE lists: images, files, and whether it is signed.
 
-    Reads only the beginning of the file and verifies nothing: use `bundler verify` for that.
+    Checks everything but the bytes of layers and the signature, in a moment at any size. `bundler verify` checks
+    these, too.
     """
     from bundler.steps.bundle import summary as inspect  # noqa: PLC0415  (help must not load the program)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias
 
 from bundler.errors import VerificationError
 from bundler.kube import yaml_text
@@ -15,7 +16,11 @@ _FILE = "kustomization.yaml"
 _REMEDY = "The bundle was altered or damaged: get it again, and run bundler verify."
 
 
-def objects(manifests: Mapping[str, str], folder: str = "") -> Iterator[KubeObject]:
+Parse: TypeAlias = Callable[[str, str], tuple[Json, ...]]
+"""Returns the documents of a text; the second argument is its path."""
+
+
+def objects(manifests: Mapping[str, str], folder: str = "", parse: Parse = yaml_text.documents) -> Iterator[KubeObject]:
     """Yield the objects of a folder's kustomization, in its order; ``manifests`` is path -> text.
 
     Only what bundles use is supported: ``resources``, and ``patches`` that add a key to every object of a kind.
@@ -24,14 +29,14 @@ def objects(manifests: Mapping[str, str], folder: str = "") -> Iterator[KubeObje
         SpecError: a file is not YAML.
         VerificationError: a file is missing or not a Kubernetes object, or a kustomization has another field or patch.
     """
-    yield from _Walk(manifests).folder(folder, 1)
+    yield from _Walk(manifests, parse).folder(folder, 1)
 
 
 class _Walk:
     """One kustomization and what it leads to; each file is read once, as kubectl refuses an object that comes twice."""
 
-    def __init__(self, manifests: Mapping[str, str]) -> None:
-        self._manifests = manifests
+    def __init__(self, manifests: Mapping[str, str], parse: Parse) -> None:
+        self._manifests, self._parse = manifests, parse
         self._seen: set[str] = set()
 
     def folder(self, folder: str, depth: int) -> Iterator[KubeObject]:
@@ -40,7 +45,7 @@ class _Walk:
             raise VerificationError(
                 f"{file}: kustomizations are nested deeper than {limits.KUSTOMIZE_DEPTH} levels.", remedy=_REMEDY
             )
-        for document in yaml_text.documents(_text(self._manifests, file), file):
+        for document in self._parse(_text(self._manifests, file), file):
             kustomization = _object(document, file)
             if unknown := kustomization.content.keys() - {"apiVersion", "kind", "resources", "patches"}:
                 raise VerificationError(f"{file}: unsupported fields: {', '.join(sorted(unknown))}.", remedy=_REMEDY)
@@ -63,7 +68,7 @@ class _Walk:
         if posixpath.join(path, _FILE) in self._manifests:
             yield from self.folder(path, depth + 1)
             return
-        for document in yaml_text.documents(_text(self._manifests, path), path):
+        for document in self._parse(_text(self._manifests, path), path):
             yield _object(document, path)
 
 

@@ -64,3 +64,8 @@ SPEC_DEPTH: Final = 32
 """Lists and mappings inside each other there."""
 SPEC_VALUES: Final = 50_000
 """Values there, aliases counted as often as they are used."""
+
+# --- texts -----------------------------------------------------------------------------------------------------------
+
+DIFF_LINES: Final = 400_000
+"""Lines that ``bundler diff`` compares, over all texts of both bundles; the operator's manifest has 27,000."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
+from bundler.model import json_document, limits
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.platform import Platform
@@ -143,7 +144,7 @@ class Component:
     identity: str
 
 
-def components(text: str) -> Mapping[str, Component]:
+def components(content: bytes) -> Mapping[str, Component]:
     """Return what a bill of ours names: ``pypi/feast``, ``deb/debian/libc6``, the feature repo and its files.
 
     Where there are several of a name, their versions and identities stand side by side.
@@ -151,9 +152,7 @@ def components(text: str) -> Mapping[str, Component]:
     Raises:
         ValueError: it is no bill of materials.
     """
-    bill = json.loads(text)
-    if not isinstance(bill, dict):
-        raise ValueError("it is no bill of materials")  # noqa: TRY004  (a malformed document)
+    bill = json_document.parse_object(content, "it", size=limits.DOCUMENT_SIZE)
     by_name: dict[str, set[Component]] = {}
     for name, component in _components(bill):
         by_name.setdefault(name, set()).add(component)

@@ -15,12 +15,13 @@ from bundler.effects.archive import writer as archive_writer
 from bundler.effects.archive.digests import Hashed
 from bundler.effects.archive.reader import Bundle
 from bundler.effects.archive.writer import NewFile
-from bundler.model import layout, media_types
+from bundler.model import bundle_texts, layout, media_types
 from bundler.model.descriptor import Descriptor, Json
 from bundler.model.digest import Digest
 from bundler.model.manifest import BundledImage, BundleManifest, FileEntry
 from bundler.model.platform import Platform
 from bundler.model.progress import SilentProgress
+from bundler.oci import bundle_index
 
 REGISTRY = "registry.internal:5000/feast"
 AMD64 = Platform("linux", "amd64")
@@ -136,14 +137,12 @@ def pack(
 def members(images: Iterable[BundledImage], blobs: Mapping[Digest, NewFile]) -> list[NewFile]:
     """Return every file of a bundle of images whose blobs are given."""
     images = tuple(images)
-    rows: list[Json] = [
-        {**image.root.to_json(), "annotations": {"org.opencontainers.image.ref.name": image.layout_name}}
-        for image in images
-    ]
     listed = [
         NewFile.of(layout.OCI_LAYOUT, layout.LAYOUT_VERSION),
-        NewFile.of(layout.INDEX, json.dumps({"schemaVersion": 2, "manifests": rows}).encode()),
+        NewFile.of(layout.INDEX, bundle_index.of(images).to_bytes()),
+        NewFile.of(layout.IMAGES, bundle_texts.image_list(images, REGISTRY).encode()),
         NewFile.of(layout.manifest("featurestore.yaml"), b"kind: FeatureStore\n"),
+        NewFile.of(layout.manifest("kustomization.yaml"), b"kind: Kustomization\nresources: [featurestore.yaml]\n"),
         *blobs.values(),
     ]
     named = {new.path: digest for digest, new in blobs.items()}
@@ -151,10 +150,9 @@ def members(images: Iterable[BundledImage], blobs: Mapping[Digest, NewFile]) -> 
         FileEntry(new.path, "file", new.size, named.get(new.path) or _digest(new))
         for new in sorted(listed, key=lambda new: layout.order(new.path))
     )
-    manifest = BundleManifest("sample", "1.0", "test", 0, images, entries, REGISTRY).to_bytes()
-    sums = {entry.path: entry.digest for entry in entries} | {layout.MANIFEST: Digest.of(manifest)}
-    text = "".join(f"{digest.hex}  {name}\n" for name, digest in sorted(sums.items()))
-    return [*listed, NewFile.of(layout.MANIFEST, manifest), NewFile.of(layout.CHECKSUMS, text.encode())]
+    manifest = BundleManifest("sample", "1.0", "test", 0, images, entries, REGISTRY)
+    sums = bundle_texts.checksums(manifest)
+    return [*listed, NewFile.of(layout.MANIFEST, manifest.to_bytes()), NewFile.of(layout.CHECKSUMS, sums)]
 
 
 def _digest(new: NewFile) -> Digest:

@@ -74,7 +74,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     }
     new = {
         BILL: bill("0.62.0", "2.36-10", b"new", PythonPackage("haversine", "2.9.0")),
-        "manifests/featurestore.yaml": b"kind: FeatureStore\nimage: \x1b[31mb\n",
+        "manifests/featurestore.yaml": "kind: FeatureStore\nimage: \N{RIGHT-TO-LEFT OVERRIDE}b\n".encode(),
     }
     first = bundle(folder, "0.1.0", old, b"project: x\n", "quay.example/redis:7")
     return first, bundle(folder, "0.2.0", new, b"project: x # 2\n", "quay.example/valkey:8")
@@ -181,8 +181,8 @@ def test_people_get_lines_that_steer_no_terminal(pair: tuple[Path, Path], capsys
     assert "  ~ manifests/featurestore.yaml  +1 -1 lines\n" in text
     assert "image: a" not in text
     patched = said(capsys, *pair, "--patch")
-    assert "      -image: a\n      +image: \\x1b[31mb\n" in patched
-    assert "\x1b" not in patched
+    assert "      -image: a\n      +image: \\u202eb\n" in patched
+    assert "\N{RIGHT-TO-LEFT OVERRIDE}" not in patched
 
 
 def test_scripts_get_all_of_it(pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -202,14 +202,15 @@ def test_a_bundle_does_not_differ_from_itself(pair: tuple[Path, Path], capsys: p
 def test_what_was_altered_on_its_way_is_not_compared(pair: tuple[Path, Path], tmp_path: Path) -> None:
     altered = tmp_path / pair[1].name
     altered.write_bytes(pair[1].read_bytes().replace(b"0.62.0", b"0.63.0"))
-    with pytest.raises(VerificationError, match=r"sbom/driver-stats-linux-amd64\.cdx\.json .* is damaged"):
+    with pytest.raises(VerificationError, match="is damaged or was altered") as refused:
         diff.run(pair[0], altered)
+    assert any(BILL in line for line in refused.value.details)
     with pytest.raises(UsageError):
         diff.run(pair[0], tmp_path / "none")
 
 
 @pytest.mark.parametrize("text", [b"[]", b"not JSON", b"[" * 100_000])
-def test_a_bill_that_is_none_is_named(tmp_path: Path, pair: tuple[Path, Path], text: bytes) -> None:
-    odd = bundle(tmp_path, "0.3.0", {BILL: text}, b"project: x\n")
-    with pytest.raises(VerificationError, match=r"cdx\.json in the bundle .* cannot be read"):
-        diff.run(pair[0], odd)
+def test_a_bill_that_is_none_is_named_before_it_is_packed(tmp_path: Path, text: bytes) -> None:
+    with pytest.raises(VerificationError) as refused:
+        bundle(tmp_path, "0.3.0", {BILL: text}, b"project: x\n")
+    assert any(f"{BILL} cannot be read" in line for line in refused.value.details)

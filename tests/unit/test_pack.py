@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from bundler.effects.archive.reader import Bundle
 from bundler.effects.blobs import BlobStore
 from bundler.errors import UsageError, VerificationError
-from bundler.model import layout
+from bundler.model import bundle_texts, layout
 from bundler.model.digest import Digest
 from bundler.model.progress import SilentProgress
 from bundler.steps.build import pack
@@ -69,7 +69,7 @@ def test_an_image_without_a_tag_gets_one_from_its_digest(tmp_path: Path) -> None
     root = plan.images[0].root
     untagged = ImageToPack(f"quay.io/a/b@{root.digest}", "extra", root, f"{packed.REGISTRY}/a/b@{root.digest}")
     manifest, _ = pack.members_of(replace(plan, images=(untagged,)), store)
-    assert pack.image_list(manifest.images, plan.registry).endswith(f"\ta/b:sha256-{root.digest.short}\n")
+    assert bundle_texts.image_list(manifest.images, plan.registry).endswith(f"\ta/b:sha256-{root.digest.short}\n")
 
 
 def test_the_readme_shows_the_commands_of_the_other_side(tmp_path: Path) -> None:

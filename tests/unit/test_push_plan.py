@@ -15,7 +15,8 @@ from bundler.effects.registry.meter import Meter
 from bundler.effects.registry.retry import Cancellation, CancelledError
 from bundler.errors import RegistryError, UsageError, VerificationError
 from bundler.model.digest import Digest
-from bundler.steps.bundle.images import NamedImage, check_metadata, choose, name, open_images
+from bundler.steps.bundle import verify
+from bundler.steps.bundle.images import NamedImage, choose, name, open_images
 from bundler.steps.transport import push_plan
 from bundler.steps.transport.push_plan import ContentKind, PushPlan, Question
 from tests.support import sample_bundles
@@ -120,7 +121,7 @@ def test_an_image_can_be_called_by_any_of_its_names(wanted: str, tmp_path: Path)
 def test_sound_metadata_is_accepted_and_extra_files_are_not(tmp_path: Path) -> None:
     path = sample_bundles.write(tmp_path / "x.tar", {"app:1": APP})
     with Bundle.open(path) as bundle:
-        check_metadata(bundle)
+        verify.require_metadata(bundle)
 
 
 def test_altered_metadata_is_named_with_both_digests(tmp_path: Path) -> None:
@@ -128,7 +129,7 @@ def test_altered_metadata_is_named_with_both_digests(tmp_path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content.replace(b"kind: FeatureStore", b"kind: FeatureSt0re"))
     with Bundle.open(path) as bundle, pytest.raises(VerificationError) as caught:
-        check_metadata(bundle)
+        verify.require_metadata(bundle)
     assert "manifests/featurestore.yaml" in caught.value.details[0]
     assert caught.value.details[0].count("sha256:") == 2
 

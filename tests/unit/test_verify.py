@@ -13,7 +13,7 @@ import pytest
 from bundler.effects.archive import header as archive_header
 from bundler.effects.archive.reader import Bundle
 from bundler.errors import UsageError, VerificationError
-from bundler.model import checksums, layout
+from bundler.model import bundle_texts, checksums, layout
 from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Report, Status
 from bundler.model.manifest import BundleManifest, FileEntry
@@ -50,7 +50,7 @@ def test_an_untouched_bundle_is_verified_with_evidence_for_each_check(original: 
     report = run(original)
     assert not report.failed, text(report)
     passed = {finding.check for finding in report.findings if finding.status is Status.PASS}
-    assert passed == {"structure", "files", "checksums", "images"}
+    assert passed == {"structure", "files", "checksums", "images", "documents"}
     assert [finding.title for finding in report.findings if finding.check == "images"] == [
         f"The image {packed.REGISTRY}/driver-stats:0.1.0 is complete",
         "The image quay.io/feastdev/feast-operator:0.61.0 is complete",
@@ -62,7 +62,7 @@ def test_an_untouched_bundle_is_verified_with_evidence_for_each_check(original: 
 def test_the_report_says_the_same_to_scripts(original: Path) -> None:
     value = run(original).to_json()
     assert value["failed"] is False
-    assert [section["title"] for section in value["sections"]] == ["Trust", "Files", "Images"]  # type: ignore[index,union-attr,call-overload]
+    assert [section["title"] for section in value["sections"]] == ["Trust", "Files", "Images", "Documents"]  # type: ignore[index,union-attr,call-overload]
 
 
 # Each region of the file with the name that must be said when a bit of it flips.
@@ -158,7 +158,7 @@ def forged(files: dict[str, bytes]) -> None:
     )
     manifest = replace(manifest, files=entries)
     files[layout.MANIFEST] = manifest.to_bytes()
-    files[layout.CHECKSUMS] = pack.checksums(manifest)
+    files[layout.CHECKSUMS] = bundle_texts.checksums(manifest)
 
 
 def test_an_extra_file_is_named(path: Path) -> None:

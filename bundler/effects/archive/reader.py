@@ -130,9 +130,16 @@ class Bundle:
             return stream.read()
 
     def manifests(self) -> Mapping[str, str]:
-        """Return every Kubernetes manifest: path below ``manifests/`` -> text."""
+        """Return every Kubernetes manifest: path below ``manifests/`` -> text; ``VerificationError`` for no UTF-8."""
         paths = [entry.path for entry in self.manifest.files if entry.path.startswith(layout.MANIFESTS)]
-        return {path.removeprefix(layout.MANIFESTS): self.read(path).decode() for path in paths}
+        return {path.removeprefix(layout.MANIFESTS): self._text(path) for path in paths}
+
+    def _text(self, path: str) -> str:
+        try:
+            return self.read(path).decode()
+        except UnicodeDecodeError as error:
+            problem = f"{path} in the bundle {self.path} is not a text in UTF-8: byte {error.start} is wrong."
+            raise VerificationError(problem, remedy=self._remedy) from error
 
     def open_member(self, path: str) -> io.BufferedReader:
         """Open a file for reading; it has a position of its own and can be read while others are."""

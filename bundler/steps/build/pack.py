@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -17,14 +17,12 @@ from bundler.effects.archive.reader import Bundle
 from bundler.effects.archive.writer import NewFile
 from bundler.effects.blobs import BlobStore
 from bundler.errors import VerificationError
-from bundler.model import checksums as sha256sums
-from bundler.model import layout
+from bundler.model import bundle_texts, layout
 from bundler.model.delta import BaseBundle
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 from bundler.model.manifest import BundledImage, BundleManifest, FileEntry
 from bundler.model.progress import Progress
-from bundler.model.reference import ImageRef
 from bundler.oci import bundle_index, graph
 from bundler.render import bundle_readme
 from bundler.steps.bundle import verify
@@ -121,7 +119,11 @@ def run(
     key = signing.load_key(signing_key.path, signing_key.password) if signing_key else None
     manifest, members = members_of(plan, store, described)
     content = manifest.to_bytes()
-    members = [*members, NewFile.of(layout.MANIFEST, content), NewFile.of(layout.CHECKSUMS, checksums(manifest))]
+    members = [
+        *members,
+        NewFile.of(layout.MANIFEST, content),
+        NewFile.of(layout.CHECKSUMS, bundle_texts.checksums(manifest)),
+    ]
     if key:
         members.append(NewFile.of(layout.SIGNATURE, signing.sign(content, key)))
 
@@ -220,7 +222,7 @@ def _made_here(plan: PackPlan, images: tuple[BundledImage, ...]) -> Mapping[str,
     return {
         layout.OCI_LAYOUT: layout.LAYOUT_VERSION,
         layout.INDEX: bundle_index.of(images).to_bytes(),
-        layout.IMAGES: image_list(images, plan.registry).encode(),
+        layout.IMAGES: bundle_texts.image_list(images, plan.registry).encode(),
         layout.README: bundle_readme.render(plan.name, plan.version, plan.registry, images, plan.base).encode(),
         layout.INSTALL_SCRIPT: resources.read(layout.INSTALL_SCRIPT),
         layout.VERIFIER: resources.read(layout.VERIFIER),
@@ -238,28 +240,3 @@ def role(path: str) -> str:
     """Return what a file of a bundle is for."""
     folder = next((folder for folder in _FOLDER_ROLES if path.startswith(folder)), "")
     return _FOLDER_ROLES[folder] if folder else _ROLES.get(path, "document")
-
-
-def checksums(manifest: BundleManifest) -> bytes:
-    """Return ``SHA256SUMS``, which covers ``bundle.json`` and all that it lists.
-
-    The signature is left out: it covers ``bundle.json`` itself, and signing later must change no other file.
-    """
-    sums = {entry.path: entry.digest for entry in manifest.files}
-    sums[layout.MANIFEST] = Digest.of(manifest.to_bytes())
-    return sha256sums.text({path: sums[path] for path in sorted(sums, key=layout.order)})
-
-
-def image_list(images: tuple[BundledImage, ...], registry: str) -> str:
-    """Return ``images.txt``: for each image its name in the layout, its digest and its name below the registry.
-
-    The shell has no JSON, so this repeats what install.sh needs. The first line names the registry of the manifests.
-    """
-    return f"# {registry}\n" + "".join(_rows(images, registry))
-
-
-def _rows(images: tuple[BundledImage, ...], registry: str) -> Iterator[str]:
-    for image in images:
-        internal = ImageRef.parse(f"localhost/{image.internal.removeprefix(registry + '/')}")
-        tag = internal.tag or f"sha256-{image.root.digest.short}"
-        yield f"{image.layout_name}\t{image.root.digest}\t{internal.repository}:{tag}\n"

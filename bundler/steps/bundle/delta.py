@@ -12,6 +12,7 @@ from bundler.model import layout
 from bundler.model.delta import BaseBundle, LeftOut
 from bundler.model.digest import Digest
 from bundler.model.findings import Finding, manual
+from bundler.steps.bundle import verify
 from bundler.steps.bundle.images import name as name_of
 from bundler.steps.bundle.images import open_images
 
@@ -28,6 +29,7 @@ def base_of(path: Path, name: str, version: str) -> BaseBundle:
         SpecError: the delta would have its name and version.
     """
     with Bundle.open(path) as bundle:
+        verify.require_metadata(bundle)
         digest, manifest = Digest.of(bundle.read(layout.MANIFEST)), bundle.manifest
         brought = dict(_brought(bundle))
     if (manifest.name, manifest.version) == (name, version):

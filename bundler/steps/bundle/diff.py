@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -10,13 +9,14 @@ from typing import Final, TypeAlias
 
 from bundler.effects.archive.reader import Bundle
 from bundler.errors import VerificationError
-from bundler.model import layout
+from bundler.model import layout, limits
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.manifest import BundledImage, BundleManifest, FileEntry
 from bundler.model.reference import ImageRef
-from bundler.render import sbom
+from bundler.render import sbom, text_diff
 from bundler.render.sbom import Component
+from bundler.steps.bundle import verify
 
 _TEXTS: Final = (layout.MANIFESTS, layout.BUILD)
 _Pair: TypeAlias = "tuple[str, FileEntry | None, FileEntry | None]"
@@ -159,9 +159,11 @@ def run(old: Path, new: Path) -> Difference:
 
     Raises:
         UsageError: there is no such file.
-        VerificationError: one is no bundle, or a file that was read is not what its ``bundle.json`` says.
+        VerificationError: one is not a bundle, or anything but the bytes of its layers is damaged.
     """
     with Bundle.open(old) as old_bundle, Bundle.open(new) as new_bundle:
+        verify.require_metadata(old_bundle)
+        verify.require_metadata(new_bundle)
         pairs = tuple(_pairs(old_bundle.manifest, new_bundle.manifest))
         return Difference(
             _side(old_bundle),
@@ -238,17 +240,23 @@ def _bill(bundle: Bundle, entry: FileEntry | None) -> Mapping[str, Component]:
     if entry is None:
         return {}
     try:
-        return sbom.components(_text(bundle, entry))
-    except (ValueError, RecursionError) as error:
+        return sbom.components(_content(bundle, entry))
+    except ValueError as error:
         raise VerificationError(f"{entry.path} in the bundle {bundle.path} cannot be read: {error}.") from error
 
 
 def _texts(old: Bundle, new: Bundle, pairs: Sequence[_Pair]) -> Iterator[TextChange]:
+    left = limits.DIFF_LINES
     for path, before, after in pairs:
         if path.startswith(_TEXTS):
-            lines, other = _lines(_text(old, before)), _lines(_text(new, after))
-            patch = "\n".join(difflib.unified_diff(lines, other, f"a/{path}", f"b/{path}", lineterm=""))
-            yield TextChange(path, _digest(before), _digest(after), tuple(patch.split("\n")))
+            contents = [_content(bundle, entry) if entry else b"" for bundle, entry in ((old, before), (new, after))]
+            left -= sum(content.count(b"\n") for content in contents)
+            if left < 0:
+                patch = [f"--- a/{path}", f"+++ b/{path}", f" not compared: after {limits.DIFF_LINES} lines in all"]
+            else:
+                lines, other = (_lines(content.decode(errors="backslashreplace")) for content in contents)
+                patch = "\n".join(text_diff.unified(lines, other, f"a/{path}", f"b/{path}")).split("\n")
+            yield TextChange(path, _digest(before), _digest(after), tuple(patch))
 
 
 def _lines(text: str) -> list[str]:
@@ -259,16 +267,14 @@ def _lines(text: str) -> list[str]:
     return lines
 
 
-def _text(bundle: Bundle, entry: FileEntry | None) -> str:
-    if entry is None:
-        return ""
+def _content(bundle: Bundle, entry: FileEntry) -> bytes:
     content = bundle.read(entry.path)
     if Digest.of(content) != entry.digest:
         raise VerificationError(
             f"{entry.path} in the bundle {bundle.path} is damaged: its digest should be {entry.digest}.",
             remedy="Copy the bundle again: bundler verify says what else is damaged.",
         )
-    return content.decode(errors="backslashreplace")
+    return content
 
 
 def _digest(entry: FileEntry | None) -> str:

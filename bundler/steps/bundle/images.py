@@ -10,7 +10,7 @@ from bundler.effects.archive.reader import Bundle
 from bundler.effects.archive.volumes import Extent
 from bundler.effects.registry.endpoint import Destination
 from bundler.errors import UsageError, VerificationError
-from bundler.model import checksums, layout
+from bundler.model import layout
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 from bundler.model.manifest import BundledImage
@@ -41,53 +41,6 @@ class NamedImage:
 
     opened: OpenedImage
     target: ImageRef
-
-
-def check_metadata(bundle: Bundle) -> None:
-    """Compute everything in the bundle again but the blobs, which are hashed on their way.
-
-    Raises:
-        VerificationError: a header, ``bundle.json``, the checksums or a file that is no blob is damaged, missing or
-            not listed; every difference is a line of the details.
-    """
-    listed = {entry.path: entry for entry in bundle.manifest.files}
-    members = bundle.members
-    problems = [f"{path}: missing" for path in listed.keys() - members.keys()]
-    problems += [
-        f"{path}: not listed in {layout.MANIFEST}" for path in members.keys() - listed.keys() - layout.UNLISTED
-    ]
-    for path in sorted(listed.keys() & members.keys()):
-        entry, member = listed[path], members[path]
-        if member.size != entry.size:
-            problems.append(f"{path}: {entry.size} bytes expected, {member.size} seen")
-        elif (named := layout.blob_digest(path)) is not None:
-            if named != entry.digest:
-                problems.append(f"{path}: listed with the digest {entry.digest}")
-        elif (seen := _digest(bundle, path)) != entry.digest:
-            problems.append(f"{path}: {entry.digest} expected, {seen} seen")
-    problems += _checksums(bundle)
-    if problems:
-        raise VerificationError(
-            f"The bundle {bundle.path} is damaged or was altered.", remedy=_REMEDY, details=tuple(sorted(problems))
-        )
-
-
-def _checksums(bundle: Bundle) -> list[str]:
-    """Compare SHA256SUMS, which covers ``bundle.json`` besides what that lists, line by line."""
-    digests = {entry.path: entry.digest for entry in bundle.manifest.files}
-    digests[layout.MANIFEST] = _digest(bundle, layout.MANIFEST)
-    try:
-        sums = checksums.parse(bundle.read(layout.CHECKSUMS))
-    except ValueError as error:
-        return [f"{layout.CHECKSUMS}, {error}"]
-    said, expected = sums.items(), digests.items()
-    problems = [f"{layout.CHECKSUMS}: not true: {checksums.line(*wrong)[:200]}" for wrong in said - expected]
-    return problems + [f"{layout.CHECKSUMS}: lacks the line: {checksums.line(*lack)}" for lack in expected - said]
-
-
-def _digest(bundle: Bundle, path: str) -> Digest:
-    with bundle.open_member(path) as stream:
-        return Digest.of_stream(stream)
 
 
 def open_images(bundle: Bundle) -> tuple[OpenedImage, ...]:

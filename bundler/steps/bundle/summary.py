@@ -1,4 +1,4 @@
-"""Inspect: say what is in a bundle from its first pages, at any size, believing what it says of itself."""
+"""Inspect: say what is in a bundle, at any size; everything but the bytes of its layers is checked."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from bundler.model import layout
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.manifest import BundleManifest
+from bundler.steps.bundle import verify
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,14 @@ class Contents:
 
 
 def run(path: Path) -> Contents:
-    """Read what a bundle says of itself; nothing is verified.
+    """Read what a bundle says of itself; no layer is read.
 
     Raises:
         UsageError: there is no such file.
-        VerificationError: it is no bundle, or its first pages are damaged.
+        VerificationError: it is not a bundle, or anything but the bytes of its layers is damaged.
     """
     with Bundle.open(path) as bundle:
+        verify.require_metadata(bundle)
         content = bundle.read(layout.MANIFEST)
         signed, volumes = layout.SIGNATURE in bundle, len(bundle.volumes.files)
         return Contents(path, bundle.size, volumes, Digest.of(content), signed, bundle.manifest)

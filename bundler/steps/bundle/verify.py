@@ -16,10 +16,11 @@ from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Report, Section, Status
 from bundler.model.manifest import BundleManifest, FileEntry
 from bundler.model.plain_text import plain
-from bundler.model.progress import Progress
-from bundler.steps.bundle import verify_images
+from bundler.model.progress import Progress, SilentProgress
+from bundler.steps.bundle import verify_documents, verify_images
 
 _COPY: Final = "Copy the bundle again from where it was built, and verify it again."
+_REMEDY: Final = "Copy the bundle again, then run: bundler verify BUNDLE"
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class _Seen:
     hashed: Mapping[str, Hashed]
 
     def digest(self, path: str) -> Digest | None:
-        """The digest of the bytes of a file, None where it is not here or cannot be read."""
-        return self.hashed[path].digest if path in self.members else None
+        """The digest of the bytes of a file, None where it is not here, cannot be read or was not asked for."""
+        return self.hashed[path].digest if path in self.hashed else None
 
     def place(self, path: str) -> str:
         """Say where a file lies."""
@@ -52,10 +53,12 @@ def check(
     progress: Progress,
     public_key: Path | None = None,
     hashed: Mapping[str, Hashed] | None = None,
+    blobs: bool = True,
 ) -> Report:
     """Verify an open bundle; its contents are read once, its metadata a few times.
 
-    ``hashed`` is what its files hash to (by path), where they were read already.
+    ``hashed`` is what its files hash to (by path), where they were read already. Without ``blobs``, layers are not
+    hashed; all else is checked as ever, which is what every command does before it believes a bundle.
 
     Raises:
         ToolMissingError: a public key is given, and there is no openssl.
@@ -63,13 +66,15 @@ def check(
     """
     manifest, unreadable = _manifest(bundle)
     structure = list(_structure(bundle, manifest))  # reads every header: what is known is complete only after it
-    hashes = archive_digests.compute(bundle, bundle.known, progress) if hashed is None else hashed
+    wanted = {path: file for path, file in bundle.known.items() if blobs or layout.blob_digest(path) is None}
+    hashes = archive_digests.compute(bundle, wanted, progress) if hashed is None else hashed
     seen = _Seen(bundle, manifest, bundle.known, hashes)
     trust = [*unreadable, *_signature(seen, public_key)]
     files = [*structure, *_files(seen), *_checksums(seen)]
     sections = [Section("Trust", tuple(trust)), Section("Files", tuple(files))]
     if manifest:
         sections.append(Section("Images", tuple(verify_images.check(bundle, manifest))))
+        sections.append(Section("Documents", tuple(verify_documents.check(bundle, manifest))))
     report = Report(f"Verification of {bundle.path.name}", tuple(sections))
     if report.failed and (volumes := tuple(_volumes(bundle))):
         return replace(report, sections=(*report.sections, Section("Volumes", volumes)))
@@ -80,9 +85,29 @@ def require(bundle: Bundle, *, progress: Progress, hashed: Mapping[str, Hashed] 
     """Verify, and raise ``VerificationError`` with every fault as its details where there is one; see ``check``."""
     report = check(bundle, progress=progress, hashed=hashed)
     if report.failed:
-        faults = [finding for finding in report.findings if finding.status is Status.FAIL]
-        details = tuple(": ".join((finding.title, *finding.evidence)) for finding in faults)
-        raise VerificationError(f"The bundle {bundle.path} is not what it says.", details=details)
+        raise VerificationError(f"The bundle {bundle.path} is not what it says.", details=_faults(report))
+
+
+def require_metadata(bundle: Bundle) -> None:
+    """Verify everything but the bytes of layers, which are hashed on their way or by whoever pulls them.
+
+    Every command that reads a bundle begins with this, so that none accepts what another one refuses.
+
+    Raises:
+        VerificationError: every fault is a line of the details.
+    """
+    # What is at fault in bundle.json itself is the first thing to say, and nothing else can be compared without it.
+    _ = bundle.manifest
+    report = check(bundle, progress=SilentProgress(), blobs=False)
+    if report.failed:
+        raise VerificationError(
+            f"The bundle {bundle.path} is damaged or was altered.", remedy=_REMEDY, details=_faults(report)
+        )
+
+
+def _faults(report: Report) -> tuple[str, ...]:
+    faults = [finding for finding in report.findings if finding.status is Status.FAIL]
+    return tuple(": ".join((finding.title, *finding.evidence)) for finding in faults)
 
 
 def _volumes(bundle: Bundle) -> Iterator[Finding]:
@@ -172,7 +197,9 @@ def _altered(seen: _Seen, manifest: BundleManifest) -> Iterator[Finding]:
         if entry.path not in seen.members:
             yield _fault("files", f"{entry.path} is missing", f"expected {entry.digest}, {entry.size} bytes")
             continue
-        member, digest = seen.members[entry.path], seen.digest(entry.path)
+        # A layer that is not hashed counts by its name, by which it is hashed when it is pulled.
+        member = seen.members[entry.path]
+        digest = seen.digest(entry.path) if entry.path in seen.hashed else layout.blob_digest(entry.path)
         if digest and (digest, member.size) != (entry.digest, entry.size):
             yield _fault(
                 "files",

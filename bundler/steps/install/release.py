@@ -14,7 +14,7 @@ from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.manifest import BundledImage
 from bundler.oci import references
-from bundler.steps.bundle.images import check_metadata
+from bundler.steps.bundle import verify
 from bundler.steps.install import plan as install_plan
 from bundler.steps.install.plan import InstallPlan
 
@@ -65,7 +65,7 @@ class Release:
             UsageError: the registry is not of the form HOST[:PORT][/PREFIX].
         """
         with Bundle.open(path) as bundle:
-            check_metadata(bundle)
+            verify.require_metadata(bundle)
             manifest = bundle.manifest
             place = str(Destination.parse(registry)) if registry else manifest.registry
             mapping = install_plan.registry_mapping(manifest, place)

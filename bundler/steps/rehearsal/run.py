@@ -22,6 +22,7 @@ from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Report, Section, Status
 from bundler.model.progress import Progress
 from bundler.steps.bundle import images as bundled_images
+from bundler.steps.bundle import verify
 from bundler.steps.rehearsal import engine_images, feature_stores, filled_manifests, routes
 from bundler.steps.rehearsal.emulated_cluster import ContainerSecurity, EmulatedCluster
 from bundler.steps.rehearsal.engine_images import EngineImages
@@ -44,6 +45,7 @@ def run(path: Path, options: RehearseOptions, progress: Progress) -> Report:
         SpecError: the manifests cannot be read.
     """
     with Bundle.open(path) as bundle:
+        verify.require_metadata(bundle)
         bundled_images.require_whole(bundle)
         return run_input(BundleInput(bundle), options, progress)
 

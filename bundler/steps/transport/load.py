@@ -19,7 +19,8 @@ from bundler.errors import ToolFailedError, ToolMissingError, UsageError
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.progress import Progress
-from bundler.steps.bundle.images import NamedImage, OpenedImage, check_metadata, choose, open_images, require_whole
+from bundler.steps.bundle import verify
+from bundler.steps.bundle.images import NamedImage, OpenedImage, choose, open_images, require_whole
 from bundler.steps.bundle.images import name as named_image
 from bundler.steps.transport import serve
 
@@ -65,7 +66,7 @@ def run(path: Path, options: LoadOptions, progress: Progress) -> tuple[LoadedIma
     """
     engine = _Engine.find(options)
     with Bundle.open(path) as bundle:
-        check_metadata(bundle)
+        verify.require_metadata(bundle)
         require_whole(bundle)
         chosen = choose(open_images(bundle), options.only)
         images = tuple(_named(image, bundle) for image in chosen if image.image.platforms)

@@ -17,9 +17,9 @@ from bundler.errors import RegistryError
 from bundler.model import layout
 from bundler.model.digest import Digest
 from bundler.model.progress import Progress
+from bundler.steps.bundle import verify
 from bundler.steps.bundle.images import (
     NamedImage,
-    check_metadata,
     choose,
     name,
     open_each,
@@ -84,7 +84,7 @@ class _Push:
         self._work = PushWork(bundle, options, session, progress, journal, self._failures)
 
     def plan(self) -> PushPlan:
-        check_metadata(self._bundle)
+        verify.require_metadata(self._bundle)
         destination = self._options.destination
         images = choose(open_each(self._bundle, self._failures.noting), self._options.only)
         named = tuple(name(image, self._bundle.manifest.registry, destination) for image in images)

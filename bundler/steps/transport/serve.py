@@ -14,7 +14,8 @@ from bundler.errors import UsageError
 from bundler.model.manifest import BundledImage
 from bundler.model.progress import Progress
 from bundler.model.reference import ImageRef
-from bundler.steps.bundle.images import NamedImage, OpenedImage, check_metadata, open_images, require_whole
+from bundler.steps.bundle import verify
+from bundler.steps.bundle.images import NamedImage, OpenedImage, open_images, require_whole
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def run(path: Path, options: ServeOptions, progress: Progress) -> None:
         KeyboardInterrupt: the way in which it ends.
     """
     with Bundle.open(path) as bundle:
-        check_metadata(bundle)
+        verify.require_metadata(bundle)
         require_whole(bundle)
         served = catalog(open_images(bundle))
         with listening(served, options.listen, options.tls) as server:

@@ -1,0 +1,123 @@
+"""Verify the documents of a bundle: those that repeat ``bundle.json``, and those that a later command reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from bundler.effects.archive.reader import Bundle
+from bundler.errors import BundlerError, VerificationError
+from bundler.kube import kustomize, yaml_text
+from bundler.model import bundle_texts, json_document, layout, limits
+from bundler.model.descriptor import Json
+from bundler.model.findings import Finding, Status
+from bundler.model.manifest import BundleManifest
+from bundler.model.plain_text import plain
+from bundler.oci import bundle_index
+from bundler.render import sbom
+
+_REMEDY: Final = "Copy the bundle again from where it was built; if that one has the same fault, build it again."
+_BREAKS: Final = ("\n", ",", "[", "{", ":")
+
+
+def check(bundle: Bundle, manifest: BundleManifest) -> Iterator[Finding]:
+    """Yield a fault for each document that does not say what ``bundle.json`` says, or that cannot be read."""
+    faults = [
+        *_repeated(bundle, layout.INDEX, lambda: bundle_index.of(manifest.images).to_bytes()),
+        *_repeated(bundle, layout.IMAGES, lambda: bundle_texts.image_list(manifest.images, manifest.registry).encode()),
+        *_repeated(bundle, layout.CHECKSUMS, lambda: bundle_texts.checksums(manifest)),
+        *_sizes(bundle),
+        *_json(bundle),
+        *_kubernetes(bundle, manifest),
+    ]
+    for fault in dict.fromkeys(faults):
+        yield Finding("documents", "A document is not what a bundle has", Status.FAIL, (plain(fault),), _REMEDY)
+    if not faults:
+        evidence = f"{layout.INDEX}, {layout.IMAGES} and {layout.CHECKSUMS} say what {layout.MANIFEST} says"
+        yield Finding("documents", "The documents agree and can be read", Status.PASS, (evidence,))
+
+
+def _repeated(bundle: Bundle, path: str, expected: Callable[[], bytes]) -> Iterator[str]:
+    if path not in bundle.known:
+        yield f"{path} is missing"
+        return
+    try:
+        content = expected()
+    except ValueError as error:
+        yield f"{path} cannot be written from {layout.MANIFEST}: {error}"
+        return
+    if bundle.known[path].size != len(content) or bundle.read(path, limit=len(content)) != content:
+        yield f"{path} does not say, byte for byte, what {layout.MANIFEST} says"
+
+
+def _sizes(bundle: Bundle) -> Iterator[str]:
+    metadata = {path: member for path, member in bundle.known.items() if not layout.blob_digest(path)}
+    for path, member in metadata.items():
+        limit = limits.SIGNATURE_SIZE if path == layout.SIGNATURE else limits.DOCUMENT_SIZE
+        if member.size > limit:
+            yield f"{path} has {member.size} bytes, more than {limit}"
+    total = sum(member.size for member in metadata.values())
+    if total > limits.METADATA_SIZE:
+        yield f"all files that are not blobs have {total} bytes, more than {limits.METADATA_SIZE}"
+
+
+def _json(bundle: Bundle) -> Iterator[str]:
+    for path in bundle.known:
+        if path == layout.CHECKLIST_JSON or (path.startswith(layout.SBOM) and path.endswith(".json")):
+            try:
+                content = bundle.read(path)
+                if path == layout.CHECKLIST_JSON:
+                    json_document.parse_object(content, path, size=limits.DOCUMENT_SIZE)
+                else:
+                    sbom.components(content)
+            except (ValueError, VerificationError) as error:
+                yield f"{path} cannot be read: {error}"
+
+
+def _kubernetes(bundle: Bundle, manifest: BundleManifest) -> Iterator[str]:
+    """Read every Kubernetes manifest and the kustomizations as an install does, each file once."""
+    total = sum(entry.size for entry in manifest.files if entry.path.startswith(layout.MANIFESTS))
+    if total > limits.MANIFESTS_SIZE:
+        yield f"the files below {layout.MANIFESTS} have {total} bytes, more than {limits.MANIFESTS_SIZE}"
+        return
+    try:
+        texts = bundle.manifests()
+    except VerificationError as error:
+        yield error.problem
+        return
+    if sum(text.count(mark) for text in texts.values() for mark in _BREAKS) > limits.MANIFESTS_VALUES:
+        yield f"the files below {layout.MANIFESTS} have more than {limits.MANIFESTS_VALUES} values"
+        return
+    reading = _Manifests(texts)
+    for folder in ("", *(["operator"] if "operator/install.yaml" in texts else [])):
+        yield from reading.kustomization(folder)
+    for path in texts:
+        yield from reading.file(path)
+
+
+class _Manifests:
+    """Kubernetes manifests, each parsed when it is first asked for."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._texts = texts
+        self._parsed: dict[str, tuple[Json, ...]] = {}
+
+    def kustomization(self, folder: str) -> Iterator[str]:
+        """Yield what is wrong with a kustomization and what it leads to."""
+        try:
+            for _ in kustomize.objects(self._texts, folder, self._parse):
+                pass
+        except BundlerError as error:
+            yield error.problem
+
+    def file(self, path: str) -> Iterator[str]:
+        """Yield what is wrong with a file."""
+        try:
+            self._parse(self._texts[path], path)
+        except BundlerError as error:
+            yield error.problem
+
+    def _parse(self, text: str, path: str) -> tuple[Json, ...]:
+        if path not in self._parsed:
+            self._parsed[path] = yaml_text.documents(text, layout.manifest(path))
+        return self._parsed[path]
