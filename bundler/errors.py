@@ -1,4 +1,4 @@
-"""Every error that the program shows: a class per exit code, each a sentence with its remedy."""
+"""Every error that the program shows: a class for each exit code, with the problem and its remedy."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class BundlerError(Exception):
 
 
 class UsageError(BundlerError):
-    """The command line asks for something impossible."""
+    """The command line cannot be carried out as it is written."""
 
     exit_code = ExitCode.USAGE
 
@@ -62,13 +62,13 @@ class ToolMissingError(BundlerError):
 
 
 class ToolFailedError(BundlerError):
-    """An external program or the operating system refused: non-zero exit, no space, no right, timeout."""
+    """An external program or the operating system failed: non-zero exit, no space, no permission, timeout."""
 
     exit_code = ExitCode.TOOL_FAILED
 
 
 class VerificationError(BundlerError):
-    """Bytes are not what their digest, size or signature says."""
+    """Bytes do not match their digest, size or signature."""
 
     exit_code = ExitCode.VERIFICATION
 
@@ -86,8 +86,8 @@ class ClusterError(BundlerError):
 
 
 class ForbiddenError(ClusterError):
-    """The cluster is there, and does not let this person do that."""
+    """The cluster does not allow this user to do that."""
 
 
 class ClusterUnreachableError(ClusterError):
-    """The cluster does not answer, or does not know this person: nothing can be asked of it."""
+    """The cluster does not answer, or does not accept this user's login."""

@@ -106,4 +106,4 @@ def _program(text: str) -> cel.Program:
     try:
         return cel.compile(text)
     except ValueError as error:
-        raise SpecError(f"The CRD's rule {text!r} is not CEL that can be evaluated here: {error}.") from error
+        raise SpecError(f"The CRD's rule {text!r} cannot be evaluated as CEL here: {error}.") from error

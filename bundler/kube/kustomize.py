@@ -13,7 +13,7 @@ from bundler.model import limits
 from bundler.model.descriptor import Json
 
 _FILE = "kustomization.yaml"
-_REMEDY = "The bundle was altered or damaged: get it again, and run bundler verify."
+_REMEDY = "The bundle was altered or damaged: copy it again, and run bundler verify."
 
 
 Parse: TypeAlias = Callable[[str, str], tuple[Json, ...]]

@@ -1,4 +1,4 @@
-"""One typed view of a Kubernetes object: its identity, and reading that never fails on an object of any shape."""
+"""A typed view of a Kubernetes object: its identity, and readers that accept an object of any shape."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class KubeObject:
 
     @classmethod
     def named(cls, api_version: str, kind: str, namespace: str, name: str) -> KubeObject:
-        """Return an object that says nothing but what it is called."""
+        """Return an object with an identity and nothing else."""
         metadata: dict[str, Json] = {"name": name, **({"namespace": namespace} if namespace else {})}
         return cls({"apiVersion": api_version, "kind": kind, "metadata": metadata})
 
@@ -110,7 +110,7 @@ class KubeObject:
         return {condition.type: condition for condition in conditions}
 
     def get(self, *path: str) -> Json:
-        """Return what stands at a path of keys, None where nothing does."""
+        """Return the value at a path of keys, None where there is none."""
         value: Json = dict(self.content)
         for key in path:
             value = value.get(key) if isinstance(value, dict) else None
@@ -135,7 +135,7 @@ class KubeObject:
         return {key: _text(value) for key, value in self.mapping(*path).items()}
 
     def items(self, *path: str) -> tuple[Json, ...]:
-        """Return the items of a list, none where there is no list."""
+        """Return the items of a list; empty where there is no list."""
         value = self.get(*path)
         return tuple(value) if isinstance(value, list) else ()
 

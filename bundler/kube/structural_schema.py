@@ -1,7 +1,7 @@
 """Kubernetes structural schemas: what an API server with strict field validation refuses, and what it fills in.
 
 Written after the Kubernetes documentation of CustomResourceDefinitions (structural schemas, defaulting, field
-validation). Only what such schemas may hold is known; a keyword of JSON Schema that they may not is not looked for.
+validation). Only keywords that such schemas may hold are checked.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _combination_problems(value: Json, schema: Schema) -> Iterator[str]:
     if not all(fits.get("allOf", [])):
         yield "does not satisfy every schema of allOf"
     if "anyOf" in fits and not any(fits["anyOf"]):
-        yield "satisfies no schema of anyOf"
+        yield "does not satisfy any schema of anyOf"
     if "oneOf" in fits and sum(fits["oneOf"]) != 1:
         yield f"satisfies {sum(fits['oneOf'])} schemas of oneOf, must satisfy one"
     excluded = schema.get("not")
@@ -231,7 +231,7 @@ def _array_problems(value: list[Json], schema: Schema, path: str) -> Iterator[Sc
 
 
 def _identities(value: list[Json], schema: Schema) -> list[Json]:
-    """Return by what the items of a list must differ; nothing where they need not."""
+    """Return the keys in which the items of a list must differ; empty where they need not differ."""
     keys = schema.get("x-kubernetes-list-map-keys")
     match schema.get("x-kubernetes-list-type"):
         case "set":

@@ -1,4 +1,4 @@
-"""YAML text that every reader understands alike: what looks like another type is quoted, and nothing wraps."""
+"""YAML text that all readers understand alike: strings that look like another type are quoted, lines do not wrap."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from bundler.errors import SpecError
 from bundler.kube import yaml_values
 from bundler.model.descriptor import Json
 
-# A text that is itself without quotes in YAML 1.1 (PyYAML) and 1.2 (what Kubernetes reads with): it begins with a
-# letter or slash, so it is no number or date, and has no mark that means something. The rest are words of YAML 1.1.
+# A string that needs no quotes in YAML 1.1 (PyYAML) and 1.2 (Kubernetes): it begins with a
+# letter or slash, so it is not a number or date, and has no special characters. The others are words of YAML 1.1.
 _PLAIN: Final = re.compile(r"[A-Za-z/][A-Za-z0-9/_.@-]*(?:[:=+,][A-Za-z0-9/_.@-]+)*(?: [A-Za-z0-9/_.@-]+)*")
 _WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 _WIDTH: Final = 1 << 20
@@ -20,7 +20,7 @@ _WIDTH: Final = 1 << 20
 
 
 class _Dumper(yaml.SafeDumper):
-    """PyYAML's safe dumper with list items indented, our own idea of what needs quotes, and no aliases."""
+    """PyYAML's safe dumper with list items indented, the quoting rules above, and no aliases."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
         super().increase_indent(flow, indentless=False)
@@ -47,7 +47,7 @@ _Dumper.add_representer(str, _represent_text)
 
 
 def scalar(value: Json) -> str:
-    """Write a scalar on one line; raise ``TypeError`` for what is none."""
+    """Write a scalar on one line; raise ``TypeError`` for any other value."""
     if isinstance(value, (dict, list)):
         raise TypeError(f"a template writes {value!r} as a scalar")
     if isinstance(value, str) and not _is_plain(value):

@@ -1,1 +1,1 @@
-"""The nouns of the project: plain values that every other package speaks in."""
+"""The values that all other packages pass to each other: specs, locks, manifests, digests and findings."""

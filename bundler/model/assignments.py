@@ -12,13 +12,13 @@ def parse(text: str, file: Path, *, form: str, remedy: str) -> Mapping[str, str]
     """Return name -> value; empty lines and # comments are skipped, values stay as they are.
 
     Raises:
-        UsageError: a line has no ``form`` (NAME=VALUE in the words of who asked).
+        UsageError: a line is not of the form ``form`` (NAME=VALUE, as the caller calls it).
     """
     values: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.lstrip().startswith("#"):
             name, equals, value = line.partition("=")
             if not equals or not name.strip():
-                raise UsageError(f"{file}:{number}: no {form}.", remedy=remedy)
+                raise UsageError(f"{file}:{number}: not of the form {form}.", remedy=remedy)
             values[name.strip()] = value
     return values

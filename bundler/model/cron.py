@@ -1,4 +1,4 @@
-"""Cron schedules as Kubernetes reads them: a wrong one is refused by the cluster only, when nobody can rebuild."""
+"""Cron schedules as Kubernetes reads them: a wrong one must be found before it is in a bundle at a site."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _ITEM: Final = re.compile(r"(?:[*?]|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<st
 
 
 def checked(text: str) -> str:
-    """Return a schedule as it is; raise ``ValueError`` that names the field which no CronJob can have."""
+    """Return the schedule unchanged; raise ``ValueError`` naming the field that a CronJob cannot have."""
     if text.startswith("@"):
         if text not in _DESCRIPTORS:
-            msg = f"{text!r} is none of {', '.join(_DESCRIPTORS)}"
+            msg = f"{text!r} is not one of {', '.join(_DESCRIPTORS)}"
             raise ValueError(msg)
         return text
     for value, (name, least, greatest, names) in zip(text.split(" "), _FIELDS, strict=True):
         for item in value.split(","):
             if not _fits(item.lower(), least, greatest, names):
                 also = f" or {names[0]}-{names[-1]}" if names else ""
-                msg = f"{text!r}: the {name} {item!r} is no number, range or step of {least}-{greatest}{also}"
+                msg = f"{text!r}: the {name} {item!r} is not a number, range or step of {least}-{greatest}{also}"
                 raise ValueError(msg)
     return text
 

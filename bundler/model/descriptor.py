@@ -9,10 +9,10 @@ from typing import Final, TypeAlias, Union
 from bundler.model.digest import Digest
 from bundler.model.platform import Platform
 
-# PEP 695 would say this better; the offline half runs on CPython 3.10.
+# Not a type statement (PEP 695): the offline half runs on CPython 3.10.
 Json: TypeAlias = Union[bool, int, float, str, "list[Json]", "dict[str, Json]", None]
 NO_SIZE: Final = 1 << 63
-"""Nothing has as many bytes, or more."""
+"""Sizes are below this number of bytes."""
 
 
 def is_size(value: int) -> bool:

@@ -1,4 +1,4 @@
-"""What was checked, what was seen, and what a person must do: the rows of every report."""
+"""Findings, the rows of every report: what was checked, what was seen, and what a person must do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Status(str, Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One checked fact. A pass without evidence is a contradiction and refused.
+    """One checked fact; ``ValueError`` where it passes without evidence.
 
     ``evidence`` holds lines that show it (digests, counts, names); ``command`` is exactly what a person runs where
     one must act.

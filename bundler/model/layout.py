@@ -1,4 +1,4 @@
-"""Where things lie inside a bundle: the only place that spells its paths."""
+"""The paths of a bundle's files; no other module spells them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def blob(digest: Digest) -> str:
 
 
 def blob_digest(path: str) -> Digest | None:
-    """Return the digest that a blob's path names, or None where the path is no blob's."""
+    """Return the digest that a blob's path names, or None where the path is not that of a blob."""
     match = _BLOB.fullmatch(path)
     return Digest(match[1]) if match else None
 

@@ -1,4 +1,4 @@
-"""BundleLock: everything a build uses, resolved and pinned; names no package index and no host."""
+"""BundleLock: everything a build uses, resolved and pinned, without the name of a package index or host."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FORMAT: Final = 1
 _Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 _Size = Annotated[int, Field(ge=0)]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-# A wheel's file name (PEP 427) becomes part of a path: nothing else may pass.
+# A wheel's file name (PEP 427) becomes part of a path, so other characters are refused.
 _WheelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._+!-]+\.whl$")]
 _SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._+!-]+\.tar\.gz$")]
 
@@ -91,7 +91,7 @@ class LockedPlatform(_Record):
     sources: Annotated[tuple[LockedSource, ...], Field(strict=False)] = ()
     """What is built from source, because the spec says so."""
     tools: Annotated[tuple[LockedWheel, ...], Field(strict=False)] = ()
-    """What those are built with; it does not enter the image."""
+    """The wheels that those are built with; they do not enter the image."""
 
     @property
     def installed(self) -> tuple[LockedWheel | LockedSource, ...]:
@@ -114,9 +114,9 @@ class BundleLock(_Record):
     repo: _Digest
     compressor: str
     requirements: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    """What is asked for by name, by the spec and its requirement files."""
+    """The requirements of the spec and of its requirement files."""
     constraints: str
-    """Where the versions come from that nobody asked for by name."""
+    """Where the versions come from that these requirements leave open."""
     platforms: Annotated[tuple[LockedPlatform, ...], Field(strict=False)]
     images: Annotated[tuple[LockedImage, ...], Field(strict=False)]
 
@@ -137,7 +137,7 @@ class BundleLock(_Record):
         return {Platform.parse(row.platform): row for row in self.platforms}
 
     def to_text(self) -> str:
-        """Return the lock as JSON with one wheel, package or image a line, so that a diff shows what moved."""
+        """Return the lock as JSON with one wheel, package or image a line, so that a diff shows what changed."""
         value = self.model_dump(mode="json", exclude={"requirements", "platforms", "images"})
         lines = [f"  {json.dumps(key)}: {json.dumps(item)}" for key, item in value.items()]
         lines.append(f'  "requirements": {_rows([json.dumps(line) for line in self.requirements], 2)}')
@@ -168,7 +168,7 @@ def _rows(rows: list[str], indent: int, brackets: str = "[]") -> str:
 
 def read(text: str, file: str) -> BundleLock:
     """Read a lock; raise ``LockError`` naming ``file`` and what is wrong."""
-    remedy = "Write it anew: bundler lock --upgrade -f SPEC"
+    remedy = "Write a new lock: bundler lock --upgrade -f SPEC"
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
@@ -206,7 +206,7 @@ def _line(text: str, place: tuple[str | int, ...]) -> int:
 
 
 def differences(old: BundleLock, new: BundleLock) -> tuple[str, ...]:
-    """Return what moved between two locks, a line a fact, ``-`` before and ``+`` after; empty where nothing did."""
+    """Return the differences between two locks, a line for each fact, ``-`` for the old and ``+`` for the new one."""
     before, after = (_facts(lock) for lock in (old, new))
     return tuple(line for line in difflib.ndiff(before, after) if line.startswith(("-", "+")))
 

@@ -1,4 +1,4 @@
-"""BundleManifest: what a bundle says of itself in ``bundle.json``, the one document that is signed."""
+"""BundleManifest: the description of a bundle in ``bundle.json``, the only file that is signed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bundler.model.platform import Platform
 
 FORMAT: Final = 1
 DELTA_FORMAT: Final = 2
-"""Of a bundle that leaves blobs to another one, which programs that know format 1 alone must not take for whole."""
+"""Format of a delta; programs that know only format 1 must not take a delta for a full bundle."""
 
 # What containers/image (skopeo, podman) takes as a name in a layout; image names may be a little freer.
 _LAYOUT_NAME = re.compile(
@@ -178,7 +178,7 @@ class BundleManifest:
             return cls._from_json(json_document.parse(content, "it", size=limits.BUNDLE_MANIFEST_SIZE), content)
         except ValueError as error:
             raise VerificationError(
-                f"{layout.MANIFEST} cannot be read: {error}.", remedy="Take the bundle anew from where it was built."
+                f"{layout.MANIFEST} cannot be read: {error}.", remedy="Copy the bundle again from where it was built."
             ) from error
 
     @classmethod
@@ -216,22 +216,24 @@ class BundleManifest:
                     BaseBundle.from_json(base) if base is not None else None,
                 )
                 manifest.check()
-                # One form for one meaning: no second value for a name, nothing this program would overlook.
+                # Each meaning has one form: a second value for a name or an unknown property must not pass.
                 if manifest.to_bytes() != content:
-                    raise ValueError("it is not in its canonical form, or holds what its format does not know")
+                    raise ValueError(
+                        "it is not in its canonical form, or has a property that its format does not define"
+                    )
                 return manifest
         raise ValueError("it lacks a property, or one has the wrong type")
 
     def check(self) -> None:
-        """Raise ``ValueError`` for what no bundle can be: a file or name twice, files out of order, odd texts."""
+        """Raise ``ValueError`` for a file or name that occurs twice, files out of order, or unsafe texts."""
         paths = [entry.path for entry in self.files]
         for before, after in itertools.pairwise(paths):
             if layout.order(before) >= layout.order(after):
                 raise ValueError(f"the file {after} is listed twice or out of order")
         if unlistable := layout.UNLISTED.intersection(paths):
-            raise ValueError(f"it lists {min(unlistable)}, which it cannot know")
+            raise ValueError(f"it lists {min(unlistable)}, which is written after it")
         if both := {layout.blob(digest) for digest in self.left_out}.intersection(paths):
-            raise ValueError(f"it lists {min(both)}, and leaves it to its base")
+            raise ValueError(f"it lists {min(both)} as a file, and as a blob that the base bundle brings")
         _check_names((*layout.UNLISTED, *paths))
         texts = [self.name, self.version, self.tool, self.registry, *(entry.role for entry in self.files)]
         for image in self.images:
@@ -241,10 +243,10 @@ class BundleManifest:
                 )
             texts += [image.reference, image.role, image.internal, image.root.media_type, *_parts(image.root.platform)]
         if unprintable := [text for text in texts if not _TEXT.fullmatch(text)]:
-            raise ValueError(f"it has a text that is too long or could steer a terminal: {unprintable[0]!r:.100}")
+            raise ValueError(f"it has a text that is too long or has control characters: {unprintable[0]!r:.100}")
         names = [image.layout_name for image in self.images]
         if len(set(names)) != len(names):
-            raise ValueError(f"two images have one name: {', '.join(sorted(names))}")
+            raise ValueError(f"two images have the same name: {', '.join(sorted(names))}")
 
     @property
     def file_name(self) -> str:
@@ -253,7 +255,7 @@ class BundleManifest:
 
     @property
     def created_text(self) -> str:
-        """When it was made, as people and JSON write it (RFC 3339, UTC)."""
+        """The time at which the bundle was made (RFC 3339, UTC)."""
         return _utc(self.created)
 
 

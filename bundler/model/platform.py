@@ -1,4 +1,4 @@
-"""Platforms that an image can run on, in the words of each tool that needs them."""
+"""Platforms that an image can run on, with the names that OCI, Debian and wheels give them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long work reports itself: an interface, and its silent twin."""
+"""Reporting the progress of long tasks: an interface, and an implementation that shows nothing."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Protocol
 
 
 class Task(Protocol):
-    """One piece of long work under way."""
+    """A long task that is running."""
 
     def advance(self, amount: int) -> None:
-        """Say that ``amount`` more (bytes or items) is done; never negative."""
+        """Report that ``amount`` more bytes or items are done; never negative."""
 
     def note(self, text: str) -> None:
-        """Say what is being worked on just now."""
+        """Report what is being worked on at the moment."""
 
 
 class Progress(Protocol):
-    """Where steps tell their story; implemented by the command line."""
+    """Where steps report their progress; the command line implements it."""
 
     def task(self, title: str, *, total: int | None = None, unit: str = "items") -> AbstractContextManager[Task]:
-        """Begin a piece of work; ``unit`` is ``bytes`` or ``items``. Use as a context manager."""
+        """Begin a task; ``unit`` is ``bytes`` or ``items``. Use as a context manager."""
 
     def say(self, text: str) -> None:
-        """Tell one finished fact in a line."""
+        """Show one line about something that is finished."""
 
 
 class _SilentTask:
@@ -36,14 +36,14 @@ class _SilentTask:
 
 
 class SilentProgress:
-    """Progress that nobody watches: for tests and for ``--quiet``."""
+    """Progress that shows nothing, for tests and ``--quiet``."""
 
     @contextmanager
     def _scope(self) -> Iterator[Task]:
         yield _SilentTask()
 
     def task(self, title: str, *, total: int | None = None, unit: str = "items") -> AbstractContextManager[Task]:  # noqa: ARG002
-        """Begin work that is not shown."""
+        """Begin a task that is not shown."""
         return self._scope()
 
     def say(self, text: str) -> None:

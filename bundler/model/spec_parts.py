@@ -39,10 +39,10 @@ QUANTITY = r"^[0-9]+(\.[0-9]+)?([KMGTPE]i?|[numk]|[eE][0-9]+)?$"
 KEY = r"^[-._a-zA-Z0-9]{1,253}$"
 VIEW = r"^\w+$"
 
-# Of apt, dnf or microdnf, with a version where one is wanted; it becomes a word of a shell's command.
+# A package of apt, dnf or microdnf, optionally with a version; it becomes a word of a shell command.
 SYSTEM_PACKAGE = r"^[A-Za-z0-9][A-Za-z0-9+._:~=-]*$"
 
-# Pattern -> what it asks for, in words that finish the sentence "VALUE is not ...".
+# Pattern -> what it asks for, which completes the sentence "VALUE is not ...".
 PATTERNS: Final = {
     DNS_LABEL: "a DNS label (at most 63 of a-z, 0-9 and '-', not at an end)",
     DNS_SUBDOMAIN: "a Kubernetes object name (at most 253 of a-z, 0-9, '-' and '.')",

@@ -21,17 +21,17 @@ from bundler.model.spec import BundleSpec
 from bundler.model.spec_parts import PATTERNS
 from bundler.model.yaml_document import Document, DocumentProblem, Path, dotted
 
-# pydantic's name of a mistake -> what is wanted instead, in words that finish the sentence "..., but".
+# pydantic's name of an error -> what is expected instead, which completes the sentence "..., but".
 _WANTED: Final = {
-    "bool_type": "true or false is wanted",
-    "int_type": "a whole number is wanted",
-    "float_type": "a number is wanted",
-    "tuple_type": "a list is wanted: lines that begin with '- '",
-    "list_type": "a list is wanted: lines that begin with '- '",
-    "dict_type": "a mapping is wanted: lines of 'key: value'",
-    "mapping_type": "a mapping is wanted: lines of 'key: value'",
-    "model_type": "a mapping is wanted: lines of 'key: value'",
-    "string_type": "a text is wanted",
+    "bool_type": "true or false is expected",
+    "int_type": "a whole number is expected",
+    "float_type": "a number is expected",
+    "tuple_type": "a list is expected: lines that begin with '- '",
+    "list_type": "a list is expected: lines that begin with '- '",
+    "dict_type": "a mapping is expected: lines of 'key: value'",
+    "mapping_type": "a mapping is expected: lines of 'key: value'",
+    "model_type": "a mapping is expected: lines of 'key: value'",
+    "string_type": "a string is expected",
 }
 
 
@@ -46,7 +46,7 @@ def read(text: str, file: str) -> BundleSpec:
     spec = None
     if isinstance(document.value, dict):
         try:
-            # Only the spelling of the schema: one way to write a key, and an editor's help that is never wrong.
+            # Keys only as the schema spells them: then editors that use the schema never mislead.
             spec = BundleSpec.model_validate(document.value, by_alias=True, by_name=False)
         except ValidationError as error:
             problems += _told(error.errors(), document)
@@ -99,7 +99,7 @@ def _sentence(row: ErrorDetails, document: Document) -> str:  # noqa: PLR0911  (
             pattern = row["ctx"]["pattern"]
             return f"{name}: {row['input']!r:.80} is not {PATTERNS.get(pattern, f'of the form {pattern}')}."
         case "literal_error":
-            return f"{name}: {row['input']!r:.80} is none of {row['ctx']['expected']}."
+            return f"{name}: {row['input']!r:.80} is not one of {row['ctx']['expected']}."
         case kind if kind in _WANTED:
             return f"{name}: {_mistaken(kind, row['input'], document.texts.get(path))}"
     seen = "" if isinstance(row["input"], (dict, list)) else f", got {row['input']!r:.80}"
@@ -107,7 +107,7 @@ def _sentence(row: ErrorDetails, document: Document) -> str:  # noqa: PLR0911  (
 
 
 def _mistaken(kind: str, value: object, written: str | None) -> str:
-    """Say that a value is of another type than is wanted, and how YAML came to that type."""
+    """Describe a value of an unexpected type, and how YAML came to that type."""
     if written is None:
         return f"here is a {'mapping' if isinstance(value, dict) else 'list'}, but {_WANTED[kind]}."
     if not written:

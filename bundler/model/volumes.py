@@ -34,7 +34,7 @@ def checksums(whole: str) -> str:
 
 
 def parse_name(text: str) -> tuple[str, int] | None:
-    """Return the tar's name and the volume's number, or None where the name is no volume's."""
+    """Return the tar's name and the volume's number, or None where the name is not that of a volume."""
     match = _NAME.fullmatch(text)
     return (match["whole"], int(match["number"])) if match else None
 
@@ -50,14 +50,14 @@ def parse_size(text: str) -> int:
     """Read the size of a volume, e.g. ``4GB`` (decimal), ``4.7GB``, ``650MiB`` or a number of bytes.
 
     Raises:
-        UsageError: it is no size, or none of a file.
+        UsageError: the text is not a size, or the size is zero or too large for a file.
     """
     match = _SIZE.fullmatch(text.strip())
     factor = _UNITS.get(match["unit"].lower()) if match else None
     size = int(float(match["amount"]) * factor) if match and factor else 0
     if size < 1:
         raise UsageError(
-            f"{text!r} is no size of a volume.",
+            f"{text!r} is not the size of a bundle volume.",
             remedy="Write e.g. 4GB (FAT32, DVD), 650MB (CD), 2GiB, or a number of bytes.",
         )
     return size

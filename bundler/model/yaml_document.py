@@ -1,4 +1,4 @@
-"""YAML as plain values that know their lines; hostile text ends in a sentence, not in a traceback or a full memory."""
+"""YAML as plain values with their lines; hostile text ends in an error, never in a traceback or out of memory."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from bundler.model import limits
 from bundler.model.descriptor import Json
 
 Path: TypeAlias = tuple[str | int, ...]
-# Aliases let a short text stand for a huge value ("billion laughs"): values are counted as often as they are used.
+# Aliases let a short text expand to a huge value ("billion laughs"): a value counts once for each use.
 _LONGEST: Final = limits.SPEC_SIZE
 _DEEPEST: Final = limits.SPEC_DEPTH
 _MOST_VALUES: Final = limits.SPEC_VALUES
 _WIDEST_NUMBER: Final = 1 << 63
 _STANDARD: Final = "tag:yaml.org,2002:"
-# What a scalar may be; a date stays the text that was written, as JSON has none.
+# The types of scalars; a date stays the text that was written, because JSON has no dates.
 _SCALARS: Final = frozenset(_STANDARD + kind for kind in ("null", "bool", "int", "float", "str"))
 _DATE: Final = _STANDARD + "timestamp"
 _MERGE: Final = _STANDARD + "merge"
@@ -51,7 +51,7 @@ class Document:
 
 
 def load(text: str) -> Document:
-    """Read one document; what is wrong with its text is among its problems, where its value is then None."""
+    """Read one document; where its text is not YAML, the problems say why and the value is None."""
     reading = _Reading()
     try:
         value = reading.document(text)
@@ -65,13 +65,13 @@ def load(text: str) -> Document:
         reading.problem(line, f"not YAML: the character U+{code:04X} is not allowed.")
         value = None
     except (_TooMuchError, RecursionError) as error:
-        reading.problem(1, str(error) if isinstance(error, _TooMuchError) else "nested too deeply.")
+        reading.problem(1, str(error) if isinstance(error, _TooMuchError) else "nested too deeply. Use fewer levels.")
         value = None
     return Document(value, reading.lines, reading.texts, tuple(reading.problems))
 
 
 def refusal(what: str, file: str, problems: Sequence[DocumentProblem]) -> SpecError:
-    """Return the error that tells every problem, as ``FILE:LINE: sentence`` in the order of lines."""
+    """Return an error with all problems in the order of lines, each as ``FILE:LINE: sentence``."""
     ordered = sorted(problems, key=lambda problem: (problem.line, problem.sentence))
     details = tuple(dict.fromkeys(f"{file}:{problem.line}: {problem.sentence}" for problem in ordered))
     count = "a problem" if len(details) == 1 else f"{len(details)} problems"
@@ -84,7 +84,7 @@ def dotted(path: Path) -> str:
 
 
 class _TooMuchError(Exception):
-    """The document stands for more than anybody writes."""
+    """The document is larger than the limits allow."""
 
 
 @dataclass
@@ -107,7 +107,7 @@ class _Reading:
         return None if node is None else self.plain(loader, node, ())
 
     def plain(self, loader: yaml.SafeLoader, node: yaml.Node, path: Path) -> Json:
-        """Return a node's value, and note where it is."""
+        """Return a node's value, and record its line."""
         line = node.start_mark.line + 1
         self.lines.setdefault(path, line)
         self.count(path)
@@ -116,7 +116,9 @@ class _Reading:
             return self.scalar(loader, node, path)
         expected = _STANDARD + ("map" if isinstance(node, yaml.MappingNode) else "seq")
         if node.tag != expected:
-            self.problem(line, f"{dotted(path) or 'the document'}: the tag {_shown(node.tag)} has no meaning here.")
+            self.problem(
+                line, f"{dotted(path) or 'the document'}: the tag {_shown(node.tag)} is not supported. Remove it."
+            )
             return None
         if isinstance(node, yaml.MappingNode):
             value: dict[str, Json] = {}
@@ -138,15 +140,15 @@ class _Reading:
         if node.tag == _DATE:
             return text
         if node.tag not in _SCALARS:
-            self.problem(line, f"{dotted(path)}: the tag {_shown(node.tag)} has no meaning here.")
+            self.problem(line, f"{dotted(path)}: the tag {_shown(node.tag)} is not supported. Remove it.")
             return None
         try:
             value: Json = loader.construct_object(node)
         except (ValueError, KeyError, OverflowError):
-            self.problem(line, f"{dotted(path)}: {text!r:.60} is no {_shown(node.tag).lstrip('!')}.")
+            self.problem(line, f"{dotted(path)}: {text!r:.60} cannot be read as {_shown(node.tag).lstrip('!')}.")
             return None
         if isinstance(value, (int, float)) and not (math.isfinite(value) and abs(value) < _WIDEST_NUMBER):
-            self.problem(line, f"{dotted(path)}: {text:.60} is no finite 64-bit number. Quote it if it is a text.")
+            self.problem(line, f"{dotted(path)}: {text:.60} is not a finite 64-bit number. Quote it if it is a string.")
             return None
         return value
 
@@ -159,10 +161,10 @@ class _Reading:
             if key_node.tag == _MERGE:
                 for source in self.sources(value_node, path, line):
                     if depth == _DEEPEST:
-                        raise _TooMuchError("merges mappings without an end.")
+                        raise _TooMuchError("merges a mapping into itself. Remove the merge key (<<).")
                     merged = {**self.pairs(source, path, depth + 1), **merged}
             elif not isinstance(key_node, yaml.ScalarNode):
-                self.problem(line, f"{dotted(path) or 'the document'}: a key must be a text.")
+                self.problem(line, f"{dotted(path) or 'the document'}: a key must be a string. Quote it.")
             elif (key := str(key_node.value)) in own:
                 self.problem(line, f"{dotted((*path, key))}: the key occurs twice. Keep one of them.")
             else:

@@ -214,18 +214,18 @@ def test_what_must_read_whole_images_refuses_it(read: object, newer: Path) -> No
         (lambda value: value["base"]["blobs"][0].update(digest="sha256:x"), "sha256:x"),
         (lambda value: value["base"]["blobs"][0].update(repository="../x"), "not a blob of the base"),
         (lambda value: value["base"]["blobs"][0].update(size=10**19), "not a blob of the base"),
-        (lambda value: value["base"].pop("digest"), "not the base of a delta"),
-        (lambda value: value["base"].update(version="1; rm -rf"), "no bundle has this name"),
-        (lambda value: value["base"].update(name="\x1b[31m"), "no bundle has this name"),
+        (lambda value: value["base"].pop("digest"), "not the base bundle of a delta"),
+        (lambda value: value["base"].update(version="1; rm -rf"), "not the name and version of a bundle"),
+        (lambda value: value["base"].update(name="\x1b[31m"), "not the name and version of a bundle"),
         (lambda value: value.pop("base"), "canonical form"),
         (lambda value: value.update(format=1), "canonical form"),
-        (lambda value: value["base"]["blobs"].append(dict(value["base"]["blobs"][0])), "each once"),
+        (lambda value: value["base"]["blobs"].append(dict(value["base"]["blobs"][0])), "unsorted or repeated"),
         (
             lambda value: value["base"]["blobs"].insert(
                 0, {"digest": value["images"][0]["root"]["digest"], "size": 1, "repository": "a"}
             )
             or value["base"]["blobs"].sort(key=lambda one: one["digest"]),
-            "and leaves it to its base",
+            "as a file, and as a blob that the base bundle brings",
         ),
     ],
 )  # fmt: skip

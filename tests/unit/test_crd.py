@@ -360,7 +360,7 @@ def test_the_schema_accepts(value: Any, schema: dict[str, Any]) -> None:
             "[1]: duplicate value 'a'",
         ),
         (3, {"type": "integer", "oneOf": [{"minimum": 3}, {"minimum": 1}]}, "satisfies 2 schemas of oneOf"),
-        (3, {"type": "integer", "anyOf": [{"minimum": 4}]}, "satisfies no schema of anyOf"),
+        (3, {"type": "integer", "anyOf": [{"minimum": 4}]}, "does not satisfy any schema of anyOf"),
         (3, {"type": "integer", "allOf": [{"minimum": 4}]}, "does not satisfy every schema of allOf"),
         (3, {"type": "integer", "not": {"minimum": 1}}, "satisfies the schema of not"),
         ({"a b": 1}, {"type": "object", "properties": {"x": {"type": "string"}}}, "[a b]: unknown field"),
@@ -407,5 +407,5 @@ def test_a_field_path_is_appended() -> None:
 
 @pytest.mark.parametrize("rule", ["self.a ==", "quantity('1').isInteger()"])
 def test_a_rule_that_cannot_be_evaluated_here_is_an_error_and_not_a_pass(rule: str) -> None:
-    with pytest.raises(SpecError, match=r"can(not)? be evaluated here"):
+    with pytest.raises(SpecError, match=r"cannot be evaluated (as CEL )?here"):
         rule_problems({"a": 1}, {"rule": rule})

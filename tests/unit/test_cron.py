@@ -18,17 +18,17 @@ def test_what_kubernetes_takes_is_taken_as_it_is(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("60 * * * *", "the minute '60' is no number, range or step of 0-59"),
+        ("60 * * * *", "the minute '60' is not a number, range or step of 0-59"),
         ("* 24 * * *", "the hour '24'"),
         ("* * 0 * *", "the day of month '0'"),
-        ("* * * 13 *", "the month '13' is no number, range or step of 1-12 or jan-dec"),
-        ("* * * * 7", "the day of week '7' is no number, range or step of 0-6 or sun-sat"),
+        ("* * * 13 *", "the month '13' is not a number, range or step of 1-12 or jan-dec"),
+        ("* * * * 7", "the day of week '7' is not a number, range or step of 0-6 or sun-sat"),
         ("5-1 * * * *", "the minute '5-1'"),
         ("*/0 * * * *", "the minute '\\*/0'"),
         ("1,, * * * *", "the minute ''"),
         ("* * * * monday", "the day of week 'monday'"),
         ("\u0661 * * * *", "the minute"),
-        ("@reboot", "'@reboot' is none of @yearly"),
+        ("@reboot", "'@reboot' is not one of @yearly"),
     ],
 )
 def test_what_kubernetes_would_refuse_is_refused_by_its_field(text: str, sentence: str) -> None:
@@ -41,4 +41,4 @@ def test_any_five_fields_are_a_schedule_or_a_clear_error(fields: list[str]) -> N
     try:
         assert cron.checked(" ".join(fields))
     except ValueError as error:
-        assert "is no number, range or step of" in str(error)  # noqa: PT017  (some fit)
+        assert "is not a number, range or step of" in str(error)  # noqa: PT017  (some fit)

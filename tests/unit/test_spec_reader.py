@@ -50,7 +50,7 @@ def test_every_problem_is_reported_at_once() -> None:
 
 def test_a_number_where_a_text_is_wanted_is_shown_as_written_with_how_to_quote_it() -> None:
     (problem,) = problems(GOOD.replace("version: 0.1.0", "version: 0.10"))
-    assert "version: YAML reads 0.10 as float, but a text is wanted. Quote it: '0.10'." in problem
+    assert "version: YAML reads 0.10 as float, but a string is expected. Quote it: '0.10'." in problem
 
 
 def test_a_key_that_occurs_twice_is_refused() -> None:
@@ -127,18 +127,22 @@ def test_a_file_that_is_no_mapping_says_what_it_should_be() -> None:
             "preinstalled: 'yes'",
             "operator.preinstalled: YAML reads yes as text, but true or false",
         ),
-        ("registry: {host: r}", "registry: r", "registry: YAML reads r as text, but a mapping is wanted"),
-        ("registry: {host: r}", "registry:", "registry: is empty, but a mapping is wanted"),
-        ("{host: r}", "{host: {a: b}}", "registry.host: here is a mapping, but a text is wanted."),
+        ("registry: {host: r}", "registry: r", "registry: YAML reads r as text, but a mapping is expected"),
+        ("registry: {host: r}", "registry:", "registry: is empty, but a mapping is expected"),
+        ("{host: r}", "{host: {a: b}}", "registry.host: here is a mapping, but a string is expected."),
         (
             "{host: r}",
             "{host: null}",
-            "registry.host: YAML reads null as null, but a text is wanted. Quote it: 'null'.",
+            "registry.host: YAML reads null as null, but a string is expected. Quote it: 'null'.",
         ),
-        ("{host: r}", "{host: !!int x}", "registry.host: 'x' is no int."),
+        ("{host: r}", "{host: !!int x}", "registry.host: 'x' cannot be read as int."),
         ("{host: r}", "{host: https://r/}", "registry.host: not a registry host: 'https://r/'"),
         ("{name: a}", "{name: a, image_pull_policy: Never}", "did you mean 'imagePullPolicy'?"),
-        ("{name: a}", "{name: a, imagePullPolicy: never}", "'never' is none of 'Always', 'IfNotPresent' or 'Never'."),
+        (
+            "{name: a}",
+            "{name: a, imagePullPolicy: never}",
+            "'never' is not one of 'Always', 'IfNotPresent' or 'Never'.",
+        ),
         (
             "name: a",
             "name: a\nmirrors: [{source: https://quay.io, location: m}]",
@@ -148,15 +152,15 @@ def test_a_file_that_is_no_mapping_says_what_it_should_be() -> None:
         (
             "{name: a}",
             "{name: a, cronJob: {schedule: 99 * * * *}}",
-            "the minute '99' is no number, range or step of 0-59",
+            "the minute '99' is not a number, range or step of 0-59",
         ),
         ("{name: a}", "{name: a, cronJob: {schedule: daily}}", "'daily' is not a cron schedule (five fields"),
-        ("{version: 0.61.0}", "{version: 0.61}", "feast.version: YAML reads 0.61 as float, but a text is wanted."),
+        ("{version: 0.61.0}", "{version: 0.61}", "feast.version: YAML reads 0.61 as float, but a string is expected."),
         ("{version: 0.61.0}", "{version: new}", "feast.version: not a version: 'new' (expected e.g. 0.61.0)."),
         (
             "name: a",
             "name: a\nplatforms: linux/amd64",
-            "platforms: YAML reads linux/amd64 as text, but a list is wanted",
+            "platforms: YAML reads linux/amd64 as text, but a list is expected",
         ),
         ("name: a", "name: a\nplatforms: []", "platforms: "),
         ("name: a", "name: a\nimages: ['!']", "images[0]: "),
@@ -185,6 +189,4 @@ def test_an_image_is_a_reference_or_says_what_comes_along() -> None:
         spec = spec_reader.read(GOOD + f"images: [{{image: quay.example/a:1, {said}}}]\n", "bundle.yaml")
         assert spec.images[0].wish == wish
         assert spec_reader.fingerprint(spec) != spec_reader.fingerprint(plain)
-    assert (
-        "images[0].companions: 'maybe' is none of" in problems(GOOD + "images: [{image: a/b, companions: maybe}]\n")[0]
-    )
+    assert "companions: 'maybe' is not one of" in problems(GOOD + "images: [{image: a/b, companions: maybe}]\n")[0]

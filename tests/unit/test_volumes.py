@@ -273,7 +273,7 @@ def test_sizes_are_read_as_media_are_sold(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "0.1", "-4GB", "4XB", "GB", "4GB4", "1e9", "٤GB", "9" * 40])
 def test_what_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="no size of a volume"):
+    with pytest.raises(UsageError, match="not the size of a bundle volume"):
         volumes.parse_size(text)
 
 
