@@ -7,6 +7,7 @@ PYTHON ?= python3
 # One more than most machines of CI have processors: tests also wait, for disks, servers and each other.
 WORKERS ?= 3
 BIN    := .venv/bin
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --maxfail 10
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # program=package, where they differ
@@ -16,7 +17,7 @@ TEST_PROGRAMS   := $(BUNDLE_PROGRAMS) umoci dockerd=docker.io docker=docker.io p
                    docker-registry redis-server psql=postgresql kubectl=kubernetes-client openssl shellcheck git
 
 .DEFAULT_GOAL := help
-.PHONY: help bundle test test-cluster check unit integration format bench lock-tools schema clean
+.PHONY: help bundle test test-cluster check unit integration golden format bench lock-tools schema clean
 
 help:  ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -25,9 +26,11 @@ bundle: .venv/run.stamp  ## Build the bundle of CONFIG (default: the example) in
 	@sh tests/setup/programs.sh $(BUNDLE_PROGRAMS)
 	@$(BIN)/bundler build --file "$(CONFIG)" --output-dir "$(OUTPUT)"
 
-test: check  ## Run every check and every test, with real programs
+# What ends soonest runs first, and a stage that fails ends the run: static checks, unit tests, tests with real programs.
+test: check  ## Run every check and every test, with real programs (15 minutes)
+	$(PYTEST) tests/unit --cov --cov-report= --cov-fail-under=0
 	@sh tests/setup/programs.sh $(TEST_PROGRAMS)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
+	$(PYTEST) tests/integration tests/e2e --cov --cov-append --cov-report=term:skip-covered
 
 test-cluster: .venv/dev.stamp  ## Run installs against a real API server, built from Debian's sources (ten minutes, as root)
 	@sh tests/setup/programs.sh $(TEST_PROGRAMS)
@@ -40,12 +43,16 @@ check: .venv/dev.stamp  ## Run the static checks: style, types, layers, dependen
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 
-unit: .venv/dev.stamp  ## Run the tests that start no program
-	$(BIN)/python -m pytest tests/unit -n $(WORKERS)
+unit: .venv/dev.stamp  ## Run the tests that start no program (one minute)
+	$(PYTEST) tests/unit
 
-integration: .venv/dev.stamp  ## Run the tests with real programs
+integration: .venv/dev.stamp  ## Run the tests with real programs, end to end tests included (12 minutes)
 	@sh tests/setup/programs.sh $(TEST_PROGRAMS)
-	$(BIN)/python -m pytest tests/integration tests/e2e -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(PYTEST) tests/integration tests/e2e
+
+golden: .venv/dev.stamp  ## Write the golden manifests of tests/golden anew, and show what changed (5 seconds)
+	$(BIN)/python -m tests.unit.manifest_cases
+	@git --no-pager diff --stat -- tests/golden
 
 format: .venv/dev.stamp  ## Format the code, and mend what can be mended
 	$(BIN)/ruff check --fix

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 
 from tests.support import programs
-from tests.support.sharing import BySharing
+from tests.support.sharing import BySharing, in_stages, run_folder
 
 
 def pytest_configure() -> None:
@@ -30,6 +31,20 @@ def pytest_configure() -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> BySharing:
     """Say how tests are given to workers; called by pytest-xdist."""
     return BySharing(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the quick tests first."""
+    items[:] = in_stages(items)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache that all builds of this test run share, on every worker; BUNDLER_TEST_CACHE keeps it between runs."""
+    kept = os.environ.get("BUNDLER_TEST_CACHE")
+    folder = Path(kept) if kept else run_folder(tmp_path_factory) / "cache"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
 import pytest
+
+from tests.support import sharing
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "driver-stats"
@@ -104,39 +104,35 @@ def build(project: Path, cache: Path, output: Path, *extra: str, umask: int = 0o
         "json",
         *extra,
     )
-    with _alone(cache):
-        ran = bundler("build", *asked, umask=umask)
+    ran = bundler("build", *asked, umask=umask)
     assert ran.status == 0, ran.stderr
     result = json.loads(ran.stdout)
     return Built(project, Path(result["bundle"]), cache, result, ran)
 
 
-@contextmanager
-def _alone(cache: Path) -> Iterator[None]:
-    """Let one worker build at a time, so that the others find in the cache what it has made."""
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with (cache.parent / f"{cache.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def built_once(
+    factory: pytest.TempPathFactory, name: str, cache: Path, prepare: Callable[[Path], Path], *extra: str
+) -> Built:
+    """Build the project that ``prepare`` makes in the folder it is given, once in this test run.
 
+    Tests only read what it returns: other workers have the same files.
+    """
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache that all builds of this test run share, on every worker; BUNDLER_TEST_CACHE keeps it between runs."""
-    kept = os.environ.get("BUNDLER_TEST_CACHE")
-    if kept:
-        return Path(kept)
-    base = tmp_path_factory.getbasetemp()  # each worker's own lies in the run's
-    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "cache"
-    folder.mkdir(exist_ok=True)
-    return folder
+    def make(folder: Path) -> dict[str, object]:
+        project = prepare(folder)
+        made = build(project, cache, folder / "dist", *extra)
+        return {"project": str(project), "ran": asdict(made.ran)}
+
+    told = sharing.once(factory, name, make)
+    ran = Ran(**told["ran"])
+    result = json.loads(ran.stdout)
+    return Built(Path(told["project"]), Path(result["bundle"]), cache, result, ran)
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Built:
     """The bundle of examples/driver-stats."""
-    folder = tmp_path_factory.mktemp("built")
-    return build(copy_example(folder), cache, folder / "dist")
+    return built_once(tmp_path_factory, "driver-stats", cache, copy_example)
 
 
 def run(command: Sequence[str | Path], **environment: str) -> str:

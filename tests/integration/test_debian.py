@@ -41,11 +41,9 @@ def _needed(*programs: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> BlobStore:
-    """A store that all tests share, and all runs where BUNDLER_TEST_CACHE names a folder."""
+def store(cache: Path) -> BlobStore:
     _needed("mmdebstrap", "unshare", "chroot")
-    cache = os.environ.get("BUNDLER_TEST_CACHE")
-    return BlobStore(Path(cache) if cache else tmp_path_factory.mktemp("cache"))
+    return BlobStore(cache)
 
 
 @pytest.fixture(scope="session")

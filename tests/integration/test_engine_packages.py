@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -81,9 +80,8 @@ def address(packages: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> BlobStore:
-    kept = os.environ.get("BUNDLER_TEST_CACHE")
-    return BlobStore(Path(kept) if kept else tmp_path_factory.mktemp("cache"))
+def store(cache: Path) -> BlobStore:
+    return BlobStore(cache)
 
 
 @pytest.fixture(scope="module")
