@@ -13,6 +13,7 @@ from bundler.effects.blobs import BlobStore, BlobWriter
 from bundler.effects.packages import index_tls as trust
 from bundler.effects.packages.index import TRUST, PackageIndexes, masked
 from bundler.effects.packages.uv import Candidate
+from bundler.effects.registry.faults import TRANSIENT_STATUSES
 from bundler.errors import LockError, RegistryError, VerificationError
 from bundler.model.digest import Digest
 from bundler.model.progress import Task
@@ -21,7 +22,6 @@ _ATTEMPTS = 5
 _CHUNK = 1 << 20
 _FIRST_PAUSE = 0.4  # seconds; doubles with each attempt
 _OK, _PARTIAL = 200, 206
-_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _REFUSED = frozenset({401, 403, 407})
 
 
@@ -142,7 +142,7 @@ def _check(response: urllib3.BaseHTTPResponse, url: str, start: int) -> None:
         if not re.match(rf"bytes {start}-", response.headers.get("Content-Range", "")):
             raise _BrokenError("the index answered with another part of the file than was asked for")
         return
-    if status in _AGAIN:
+    if status in TRANSIENT_STATUSES:
         raise _BrokenError(f"HTTP status {status}")
     remedy = "Check the login for this host (~/.netrc, or the index's URL)." if status in _REFUSED else ""
     raise RegistryError(f"The package index answered {status} for {masked(url)}.", remedy=remedy)
