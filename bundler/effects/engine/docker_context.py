@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from docker.tls import TLSConfig
 
-from bundler.effects import docker_config, files
+from bundler.effects import files, user_config
 from bundler.errors import ToolFailedError, ToolMissingError
 
 _DEFAULT: Final = "default"
@@ -30,8 +30,10 @@ def chosen(environment: Mapping[str, str]) -> dict[str, Any] | None:
         ToolFailedError: its file, or config.json, is not what Docker writes.
     """
     # Not Path.home(), which fails where a container's user has no home.
-    folder = docker_config.folder(environment) or Path(os.path.expanduser("~/.docker"))  # noqa: PTH111
-    name = environment.get("DOCKER_CONTEXT") or _read(folder / docker_config.FILE).get("currentContext") or _DEFAULT
+    folder = user_config.docker(environment) or Path(os.path.expanduser("~/.docker"))  # noqa: PTH111
+    name = (
+        environment.get("DOCKER_CONTEXT") or _read(folder / user_config.DOCKER_FILE).get("currentContext") or _DEFAULT
+    )
     if name == _DEFAULT:
         return None
     known_as = hashlib.sha256(str(name).encode()).hexdigest()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import tomllib
 
+from bundler.effects import files
+
 
 def pip_options(environment: Mapping[str, str], home: Path, machine: Path) -> Mapping[str, str]:
     """Return the options of pip's files; the user's win over the machine's, those of ``install`` over ``global``.
@@ -39,14 +41,14 @@ def _config_home(environment: Mapping[str, str], home: Path) -> Path:
 
 def _read_into(parser: configparser.RawConfigParser, path: Path) -> None:
     try:
-        parser.read(path, encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError):
+        parser.read_string(files.read_bytes(path).decode())
+    except (configparser.Error, OSError, UnicodeDecodeError):
         return
 
 
 def _settings(path: Path) -> Mapping[str, object]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(files.read_bytes(path).decode())
     except (OSError, ValueError):
         return {}
 

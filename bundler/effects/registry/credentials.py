@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bundler.effects import docker_config, files
+from bundler.effects import files, user_config
 from bundler.effects.registry.endpoint import Connection
 from bundler.errors import ToolFailedError, UsageError
 from bundler.model.descriptor import Json
@@ -69,11 +69,10 @@ def _files(connection: Connection) -> Iterator[tuple[Path, bool]]:
         yield Path(named), False  # `podman login` creates it: absent is no mistake
     if runtime := environment.get("XDG_RUNTIME_DIR"):
         yield Path(runtime, "containers/auth.json"), False
-    home = environment.get("HOME", "")
-    if config_home := environment.get("XDG_CONFIG_HOME") or (home and f"{home}/.config"):
-        yield Path(config_home, "containers/auth.json"), False
-    if docker := docker_config.folder(environment):
-        yield docker / docker_config.FILE, False
+    if containers := user_config.containers(environment):
+        yield containers / "auth.json", False
+    if docker := user_config.docker(environment):
+        yield docker / user_config.DOCKER_FILE, False
 
 
 def _read(path: Path, *, required: bool) -> dict[str, Json]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bundler.effects import files
+from bundler.effects import files, user_config
 from bundler.errors import UsageError
 from bundler.model.descriptor import Json
 from bundler.model.json_document import text
@@ -106,9 +106,7 @@ def _files(environment: Mapping[str, str]) -> Iterator[Path]:
     if named := environment.get("CONTAINERS_REGISTRIES_CONF"):
         yield Path(named)
         return
-    system, user = Path("/etc/containers"), None
-    if home := environment.get("HOME"):
-        user = Path(environment.get("XDG_CONFIG_HOME") or f"{home}/.config", "containers")
+    system, user = Path("/etc/containers"), user_config.containers(environment)
     own = user / "registries.conf" if user else None
     yield own if own and own.exists() else system / "registries.conf"
     for folder in (system, user):

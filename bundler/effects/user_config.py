@@ -1,0 +1,25 @@
+"""Where users configure the programs that we share logins, mirrors and engines with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+DOCKER_FILE: Final = "config.json"
+
+
+def docker(environment: Mapping[str, str]) -> Path | None:
+    """Return Docker's folder, None where the environment names neither it nor a home."""
+    if named := environment.get("DOCKER_CONFIG"):
+        return Path(named)
+    home = environment.get("HOME")
+    return Path(home, ".docker") if home else None
+
+
+def containers(environment: Mapping[str, str]) -> Path | None:
+    """Return the folder of Podman, skopeo and Buildah, None where the environment names no home."""
+    if named := environment.get("XDG_CONFIG_HOME"):
+        return Path(named, "containers")
+    home = environment.get("HOME")
+    return Path(home, ".config/containers") if home else None
