@@ -40,12 +40,19 @@ class RefusedError(RegistryError):
         codes: frozenset[str],
         retry_after: float | None,
         refusal: Refusal | None = None,
+        url: str = "",
     ) -> None:
         super().__init__(problem, remedy=remedy, details=details)
+        self.url = url
         self.refusal = refusal
         self.status = status
         self.codes = codes
         self.retry_after = retry_after
+
+    @property
+    def asks_to_slow_down(self) -> bool:
+        """Whether requests come too fast; the same request may well succeed later."""
+        return asks_to_slow_down(self.status, self.retry_after)
 
 
 class RegistryUnreachableError(RegistryError):
@@ -72,6 +79,11 @@ class HttpAnswer:
     def retry_after(self) -> float | None:
         """Seconds that the server asks to wait (RFC 9110, section 10.2.3), or None."""
         return retry_after(self.headers.get("retry-after", ""), self.headers.get("date", ""))
+
+
+def asks_to_slow_down(status: int, pause: float | None) -> bool:
+    """Tell whether an answer means that requests come too fast; ``pause`` is its ``Retry-After``."""
+    return status == HTTPStatus.TOO_MANY_REQUESTS or (status == HTTPStatus.SERVICE_UNAVAILABLE and pause is not None)
 
 
 def retry_after(text: str, date: str) -> float | None:
@@ -154,6 +166,7 @@ def refused(
         f"{_capital(who)} answered {answer.status} while {doing}{f': {refusal.value}' if refusal else ''}.",
         remedy=remedy,
         refusal=refusal,
+        url=answer.url,
         details=details,
         status=answer.status,
         codes=codes,

@@ -202,10 +202,10 @@ class Puller:
             except RegistryUnreachableError:
                 endpoint = replace(endpoint, plain_http=True)
         self._greet(endpoint, brief, source)
-        return Session(endpoint, settings.connection, self._cancellation)
+        return Session(endpoint, settings.connection, self._cancellation, self._progress.say)
 
     def _greet(self, endpoint: Endpoint, connection: Connection, source: PullLocation) -> None:
-        with closing(Session(endpoint, connection, self._cancellation)) as session:
+        with closing(Session(endpoint, connection, self._cancellation, self._progress.say)) as session:
             session.check(Scope(source.reference.repository))
 
     def _stored(self, home: Repository, reference: str | Digest) -> Descriptor:

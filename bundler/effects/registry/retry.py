@@ -12,7 +12,15 @@ from bundler.errors import RegistryError
 
 _FIRST = 0.4  # seconds
 _LONGEST = 20.0
+_WORTH_TELLING = 2.0
+_MOST_SLOWED_DOWN = 10
+"""Times ``attempts`` that one task may be asked to slow down while others go on: then it is meant alone."""
 _LONGEST_ASKED_FOR = 300.0  # a server may ask for a longer pause than the backoff would make
+
+
+def backoff(failures: int, jitter: Callable[[], float] = random.random) -> float:
+    """Return how many seconds to wait after so many failures in a row."""
+    return min(_LONGEST, _FIRST * 2.0 ** (failures - 1)) * (0.5 + jitter() / 2)
 
 
 class CancelledError(Exception):
@@ -48,16 +56,26 @@ class Retries:
     cancellation: Cancellation
     jitter: Callable[[], float] = random.random
     failures: int = 0
+    slowed_down: int = 0
+    refusals: Callable[[str], int] | None = None
+    """How often in a row the host of a URL has asked all requests to slow down; who tells this also makes them wait."""
+    waiting: Callable[[str, float], None] = lambda why, seconds: None  # noqa: ARG005
+    """Gets told of long pauses: why, and how many seconds."""
 
     def reset(self) -> None:
         """Forget earlier failures: the last attempt made progress."""
-        self.failures = 0
+        self.failures = self.slowed_down = 0
 
     def wait_after(self, error: RegistryError) -> None:
         """Wait before the next attempt, or raise the error where there should be none.
 
         The server may say how long to wait. An error that does not pass by itself is raised at once.
         """
+        if self.refusals and isinstance(error, faults.RefusedError) and error.asks_to_slow_down:
+            self.slowed_down += 1
+            if self.refusals(error.url) >= self.attempts or self.slowed_down >= _MOST_SLOWED_DOWN * self.attempts:
+                raise error
+            return  # the next request waits with all others
         self.failures += 1
         if self.failures >= self.attempts or not faults.transient(error):
             raise error
@@ -65,6 +83,9 @@ class Retries:
             error.retry_after if isinstance(error, (faults.RefusedError, faults.RegistryUnreachableError)) else None
         )
         if asked_for is not None:
-            self.cancellation.sleep(min(asked_for, _LONGEST_ASKED_FOR) + self.jitter() * _FIRST)
+            pause = min(asked_for, _LONGEST_ASKED_FOR) + self.jitter() * _FIRST
         else:
-            self.cancellation.sleep(min(_LONGEST, _FIRST * 2.0 ** (self.failures - 1)) * (0.5 + self.jitter() / 2))
+            pause = backoff(self.failures, self.jitter)
+        if pause >= _WORTH_TELLING:
+            self.waiting(error.problem.rstrip("."), pause)
+        self.cancellation.sleep(pause)

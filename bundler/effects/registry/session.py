@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.client import HTTPException
@@ -13,6 +13,7 @@ from bundler.effects.registry import credentials, faults
 from bundler.effects.registry.auth import Authenticator, Scope
 from bundler.effects.registry.endpoint import Connection, Endpoint
 from bundler.effects.registry.faults import Elsewhere, HttpAnswer, RefusedError
+from bundler.effects.registry.gate import Gates, Waiting
 from bundler.effects.registry.http import Response
 from bundler.effects.registry.retry import Cancellation, Retries
 from bundler.effects.registry.wire import Body, Request, Wire, same_origin
@@ -27,14 +28,23 @@ _SMALL_BODY = 16 << 20  # bytes; manifests are at most 4 MiB, lists of tags may 
 class Session:
     """Everything that is said to one registry; safe to share between threads.
 
-    ``ask`` repeats what failed for a reason that passes; ``exchange`` and ``stream`` try once.
+    ``ask`` repeats what failed for a reason that passes; ``exchange`` and ``stream`` try once. Where a host asks to
+    slow down, all threads do. ``say`` gets a line for people where that makes them wait.
     """
 
-    def __init__(self, endpoint: Endpoint, connection: Connection, cancellation: Cancellation | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        connection: Connection,
+        cancellation: Cancellation | None = None,
+        say: Callable[[str], None] = lambda text: None,  # noqa: ARG005
+    ) -> None:
         self.endpoint = endpoint
         self.connection = connection
         self.cancellation = cancellation or Cancellation()
         self._wire = Wire(endpoint, connection)
+        self._waiting = Waiting(say)
+        self._gates = Gates(connection.parallel, self.cancellation, self._waiting)
         self._auth = Authenticator(
             endpoint.host,
             lambda repository: credentials.find(endpoint.host, repository, connection),
@@ -50,7 +60,12 @@ class Session:
 
     def retries(self) -> Retries:
         """Begin to count the failures of one task."""
-        return Retries(self.connection.attempts, self.cancellation)
+        return Retries(
+            self.connection.attempts,
+            self.cancellation,
+            refusals=lambda url: self._gates.of(url).refusals,
+            waiting=self._waiting.tell,
+        )
 
     def url(self, location: str, *, at: str = "") -> str:
         """Make a path, or the ``Location`` of an answer from ``at``, into a URL.
@@ -219,7 +234,7 @@ class Session:
         for _ in range(_MOST_REDIRECTS):
             sent = authorization if same_origin(url, first) else self._as_guest(url)
             with self._explained(doing, url):
-                response = self._once(request.with_login(sent), url)
+                response = self._in_turn(request.with_login(sent), url)
             location = response.headers.get("Location")
             if not request.reads or response.status not in faults.REDIRECTS or not location:
                 return response, url, sent
@@ -244,11 +259,20 @@ class Session:
         server = urlsplit(url).netloc
         doing, elsewhere = f"asking {server} for a token", Elsewhere(server, is_token_server=True)
         with self._explained(doing, url, elsewhere=elsewhere):
-            return self._read(self._once(Request(method, headers, body), url), url, doing)
+            return self._read(self._in_turn(Request(method, headers, body), url), url, doing)
 
     def is_own(self, url: str) -> bool:
         """Tell whether a URL is of this registry, which alone gets our login."""
         return self._wire.is_own(url)
+
+    def _in_turn(self, request: Request, url: str) -> Response:
+        """Send a request when its host lets it through."""
+        with self._gates.of(url).passing() as passage:
+            response = self._once(request, url)
+            pause = faults.retry_after(response.headers.get("Retry-After", ""), response.headers.get("Date", ""))
+            slow_down = faults.asks_to_slow_down(response.status, pause)
+            passage.answered(response.status, slow_down=slow_down, pause=pause)
+            return response
 
     def _once(self, request: Request, url: str) -> Response:
         return self._wire.send(request, url)

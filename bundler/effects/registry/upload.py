@@ -65,6 +65,9 @@ class _Upload:
             try:
                 complete = self._make(request)
             except RegistryError as error:
+                if isinstance(error, RefusedError) and error.asks_to_slow_down:
+                    self._retries.wait_after(error)
+                    continue  # nothing was taken, and a question more would only be one more
                 move = self._after(error, request)
                 # Where only the answer was lost, the blob is there.
                 complete = self._repository.has_blob(self._content.digest)

@@ -47,7 +47,7 @@ def plan(path: Path, options: PushOptions, progress: Progress) -> PushPlan:
         UsageError: there is no such bundle, ``only`` names no image of it, or two images would get one name.
         RegistryError: the registry refuses or cannot be reached.
     """
-    with Bundle.open(path) as bundle, closing(_session(options)) as session:
+    with Bundle.open(path) as bundle, closing(_session(options, progress)) as session:
         return _Push(bundle, options, session, progress).plan()
 
 
@@ -62,15 +62,16 @@ def run(path: Path, options: PushOptions, progress: Progress) -> Receipt:
     """
     if options.receipt_file:
         files.require_writable(options.receipt_file)
-    with Bundle.open(path) as bundle, closing(_session(options)) as session:
+    with Bundle.open(path) as bundle, closing(_session(options, progress)) as session:
         receipt = _Push(bundle, options, session, progress).run()
     if options.receipt_file:
         files.write(options.receipt_file, receipt.to_bytes())
     return receipt
 
 
-def _session(options: PushOptions) -> Session:
-    return Session(options.access.endpoint(options.destination.host), options.access.connection)
+def _session(options: PushOptions, progress: Progress) -> Session:
+    endpoint = options.access.endpoint(options.destination.host)
+    return Session(endpoint, options.access.connection, say=progress.say)
 
 
 class _Push:

@@ -1,0 +1,141 @@
+"""One gate for each host: where it asks to slow down, all requests to it wait together and fewer are under way."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from bundler.effects.registry.retry import Cancellation, backoff
+
+_LONGEST = 300.0  # seconds; a server may ask for more, and is asked again then
+_POLL = 0.1  # seconds
+_TOLD_EVERY = 10.0  # seconds
+
+
+class Waiting:
+    """Tells people that, and why, nothing happens for a while; not more often than they can read."""
+
+    def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._say = say
+        self._clock = clock
+        self._told_at: float | None = None
+        self._lock = threading.Lock()
+
+    def tell(self, why: str, seconds: float) -> None:
+        """Tell of a pause, unless one was told of just now."""
+        with self._lock:
+            now = self._clock()
+            if self._told_at is not None and now - self._told_at < _TOLD_EVERY:
+                return
+            self._told_at = now
+        self._say(f"{why}; waiting {seconds:.0f} s." if seconds >= 1 else f"{why}; waiting a moment.")
+
+
+@dataclass
+class Passage:
+    """A request that went through a gate; ``asked`` is set where the answer asked to slow down."""
+
+    period: int
+    status: int | None = None
+    asked: bool = False
+    pause: float | None = None
+
+    def answered(self, status: int, *, slow_down: bool, pause: float | None) -> None:
+        """Note the answer; ``pause`` is how many seconds it asks to wait, None: it does not say."""
+        self.status, self.asked, self.pause = status, slow_down, pause
+
+
+class Gate:
+    """Lets requests to one host through: at most ``workers`` at once, half as many after each refusal, none meanwhile.
+
+    Several refusals of requests that were under way together are one: they halve once, and the pause that they ask for
+    is waited out once, by all. Each round of successes lets one more through again.
+    """
+
+    def __init__(self, host: str, workers: int, cancellation: Cancellation, waiting: Waiting) -> None:
+        self._host, self._workers, self._cancellation, self._waiting = host, workers, cancellation, waiting
+        self._changed = threading.Condition()
+        self._inside = threading.local()
+        self._under_way = 0
+        self._passed = 0
+        self._period = 0
+        self._opens_at = 0.0
+        self.limit = workers
+        self.refusals = 0
+        """Refusals in a row: while anything passes, the host is not to be given up."""
+
+    @contextmanager
+    def passing(self) -> Iterator[Passage]:
+        """Wait for the gate; tell the passage what the answer was before the block ends."""
+        # A request may be made of what another one reads: it must not wait for itself.
+        depth = getattr(self._inside, "depth", 0)
+        passage = Passage(self._enter(nested=depth > 0))
+        self._inside.depth = depth + 1
+        try:
+            yield passage
+        finally:
+            self._inside.depth = depth
+            self._leave(passage)
+
+    def _enter(self, *, nested: bool) -> int:
+        waited_for = 0.0
+        while True:
+            self._cancellation.check()
+            with self._changed:
+                opens_at, pause = self._opens_at, self._opens_at - time.monotonic()
+                if pause <= 0 or opens_at == waited_for:
+                    if nested or self._under_way < self.limit or self.limit >= self._workers:
+                        self._under_way += 1
+                        return self._period
+                    self._changed.wait(_POLL)
+                    continue
+            self._cancellation.sleep(pause)
+            waited_for = opens_at
+
+    def _leave(self, passage: Passage) -> None:
+        pause = 0.0
+        with self._changed:
+            under_way, self._under_way = self._under_way, self._under_way - 1
+            if passage.asked:
+                if passage.period == self._period:
+                    self._period += 1
+                    self.refusals += 1
+                    self.limit = max(1, min(self.limit, under_way) // 2)
+                    self._passed = 0
+                pause = self._pause(passage.pause)
+                self._opens_at = max(self._opens_at, time.monotonic() + pause)
+            elif passage.status is not None and passage.status < 500:  # noqa: PLR2004  (a server's own trouble)
+                self.refusals = 0
+                self._passed += 1
+                if self._passed >= self.limit and self.limit < self._workers:
+                    self.limit, self._passed = self.limit + 1, 0
+            self._changed.notify_all()
+        if passage.asked:
+            self._waiting.tell(f"{self._host} asks to slow down ({passage.status})", pause)
+
+    def _pause(self, asked: float | None) -> float:
+        if asked:
+            return min(asked, _LONGEST) + random.random() * _POLL  # noqa: S311  (not a secret)
+        return backoff(self.refusals) if asked is None or self.refusals > 1 else 0.0
+
+
+class Gates:
+    """A gate for each host that a session speaks to."""
+
+    def __init__(self, workers: int, cancellation: Cancellation, waiting: Waiting) -> None:
+        self._workers, self._cancellation, self._waiting = workers, cancellation, waiting
+        self._gates: dict[str, Gate] = {}
+        self._lock = threading.Lock()
+
+    def of(self, url: str) -> Gate:
+        """Return the gate of a URL's host."""
+        host = urlsplit(url).netloc.rpartition("@")[2]
+        with self._lock:
+            if host not in self._gates:
+                self._gates[host] = Gate(host, self._workers, self._cancellation, self._waiting)
+            return self._gates[host]
