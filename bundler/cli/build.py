@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from bundler.cli import console, options
+from bundler.cli import console, key_password, options
 from bundler.model.size import size
 
 if TYPE_CHECKING:
     from bundler.effects.registry.endpoint import Access
+    from bundler.model.trust import Trust
     from bundler.steps.rehearsal.options import RehearseOptions
 
 
@@ -56,6 +57,7 @@ _ENGINES: Final = ("docker", "podman", "none")
 @click.option(
     "--sign-key", type=click.Path(path_type=Path), help="Private key (PEM, ECDSA P-256) that signs the bundle."
 )
+@key_password.option("--sign-key-password")
 @click.option(
     "--rehearse",
     is_flag=True,
@@ -71,6 +73,7 @@ _ENGINES: Final = ("docker", "podman", "none")
     help="Base bundle, which the site has pushed already: build a delta without its layers. A push checks that the "
     "registry has them.",
 )
+@options.trusted
 @options.registry_access
 @options.cache_dir
 @options.output_format
@@ -84,11 +87,13 @@ def command(
     reader: str,
     engine: str | None,
     sign_key: Path | None,
+    password_source: str | None,
     rehearse: bool,
     rehearse_engine: str | None,
     store_images: Mapping[str, str],
     volume_size: int | None,
     base: Path | None,
+    trust: Trust,
     access: Access,
     cache_dir: Path,
     output: str,
@@ -102,6 +107,7 @@ def command(
     """
     from bundler.effects.blobs import BlobStore  # noqa: PLC0415  (help must not load the program)
     from bundler.steps.build import run as build  # noqa: PLC0415
+    from bundler.steps.build.pack import SigningKey  # noqa: PLC0415
 
     if (rehearse_engine or store_images) and not rehearse:
         raise click.UsageError("--rehearse-engine, --redis and --postgres need --rehearse.")
@@ -111,7 +117,8 @@ def command(
         output_dir=output_dir,
         epoch=options.source_date_epoch(),
         locked=locked,
-        sign_key=sign_key,
+        sign_key=SigningKey(sign_key, key_password.read(password_source)) if sign_key else None,
+        trust=trust,
         reader=reader,
         engine=_container_engine(engine),
         environment=os.environ,

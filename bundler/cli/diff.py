@@ -13,6 +13,7 @@ from bundler.cli import console, options
 from bundler.model.size import size
 
 if TYPE_CHECKING:
+    from bundler.model.trust import Trust
     from bundler.steps.bundle.diff import Change, Difference
 
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
@@ -22,8 +23,9 @@ _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 @click.argument("old", type=click.Path(path_type=Path), metavar="OLD")
 @click.argument("new", type=click.Path(path_type=Path), metavar="NEW")
 @click.option("-p", "--patch", is_flag=True, help="Also show the changed lines of manifests and build files.")
+@options.trusted
 @options.output_format
-def command(*, old: Path, new: Path, patch: bool, output: str) -> None:
+def command(*, old: Path, new: Path, patch: bool, trust: Trust, output: str) -> None:
     """Show what bundle NEW has that bundle OLD does not.
 
     Compares images, Python and Debian packages, files of the feature repo and manifests, and says how many bytes a
@@ -32,7 +34,7 @@ def command(*, old: Path, new: Path, patch: bool, output: str) -> None:
     """
     from bundler.steps.bundle import diff  # noqa: PLC0415  (help must not load the program)
 
-    difference = diff.run(old, new)
+    difference = diff.run(old, new, trust)
     if output == "json":
         console.show_json(difference.to_json())
         return

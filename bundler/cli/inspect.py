@@ -11,13 +11,14 @@ from bundler.cli import console, options
 from bundler.model.size import size
 
 if TYPE_CHECKING:
+    from bundler.model.trust import Trust
     from bundler.steps.bundle.summary import Contents
 
 
 @click.command(name="inspect", epilog=options.examples("bundler inspect rides-1.0.bundle.tar"))
 @options.bundle_argument
 @options.output_format
-def command(*, bundle: Path, output: str) -> None:
+def command(*, bundle: Path, trust: Trust, output: str) -> None:
     """Show what the manifest of BUNDLE lists: images, files, and whether it is signed.
 
     Checks everything but the bytes of layers and the signature, in a moment at any size. `bundler verify` checks
@@ -25,7 +26,7 @@ def command(*, bundle: Path, output: str) -> None:
     """
     from bundler.steps.bundle import summary as inspect  # noqa: PLC0415  (help must not load the program)
 
-    contents = inspect.run(bundle)
+    contents = inspect.run(bundle, trust)
     if output == "json":
         console.show_json(contents.to_json())
     else:

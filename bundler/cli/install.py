@@ -13,6 +13,7 @@ from bundler.cli import console, options
 
 if TYPE_CHECKING:
     from bundler.effects.kubectl import Kubectl
+    from bundler.model.trust import Trust
     from bundler.steps.install.online_check import FeatureQuery
     from bundler.steps.install.outline import Outline
     from bundler.steps.install.run import Installed
@@ -62,6 +63,7 @@ _FILE = click.Path(path_type=Path)
 def command(
     *,
     bundle: Path,
+    trust: Trust,
     registry: str,
     secrets: tuple[str, ...],
     part: str,
@@ -94,7 +96,7 @@ def command(
 
     if checklist and dry_run:
         raise click.UsageError("A dry run is not evidence: leave out --checklist or --dry-run.")
-    release = Release.of(bundle, registry)
+    release = Release.of(bundle, registry, trust)
     if dry_run == "client":
         _show_outline(Outline.of(release, part, secrets), as_json=output == "json")
         return

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bundler.cli import console, options
+
+if TYPE_CHECKING:
+    from bundler.model.trust import Trust
 
 
 @click.command(name="load", epilog=options.examples("bundler load rides-1.0.bundle.tar --engine podman"))
@@ -26,6 +30,7 @@ from bundler.cli import console, options
 def command(
     *,
     bundle: Path,
+    trust: Trust,
     engine: str | None,
     only: tuple[str, ...],
     platform: str | None,
@@ -40,7 +45,7 @@ def command(
     from bundler.steps.transport import load  # noqa: PLC0415  (help must not load the program)
 
     asked = load.LoadOptions(engine=engine, only=only, platform=platform)
-    loaded = load.run(bundle, asked, options.progress(quiet=quiet, verbose=verbose))
+    loaded = load.run(bundle, asked, options.progress(quiet=quiet, verbose=verbose), trust)
     if output == "json":
         console.show_json({"images": [image.to_json() for image in loaded]})
         return

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -17,6 +17,9 @@ from bundler.cli import console
 from bundler.cli.progress import progress_for
 from bundler.errors import UsageError
 from bundler.model.progress import Progress, SilentProgress
+
+if TYPE_CHECKING:
+    from bundler.model.trust import Trust
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 _Result = TypeVar("_Result")
@@ -286,7 +289,10 @@ def spec_file(command: _Command) -> _Command:
 
 
 def bundle_argument(command: _Command) -> _Command:
-    """The bundle to read: its file, or its volumes by one of them, by all of them (``x.tar.*``) or by their folder."""
+    """The bundle to read: its file, or its volumes by one of them, by all of them (``x.tar.*``) or by their folder.
+
+    The command gets ``trust`` too: who must have signed it.
+    """
     return click.argument(
         "bundle",
         type=click.Path(path_type=Path),
@@ -294,7 +300,29 @@ def bundle_argument(command: _Command) -> _Command:
         required=True,
         callback=lambda _context, _parameter, paths: _one_bundle(paths),
         metavar="BUNDLE",
+    )(trusted(command))
+
+
+def trusted(command: _Command) -> _Command:
+    """``--trust``, repeatable; the command gets ``trust``, with what the environment and the machine demand."""
+    return click.option(
+        "--trust",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        callback=lambda _context, _parameter, paths: _trust(paths),
+        help="Public keys (PEM) of which one must have signed the bundle, or a trust file (docs/trust.md); repeatable. "
+        "BUNDLER_TRUST and /etc/bundler/trust.d demand signatures, too.",
     )(command)
+
+
+def _trust(paths: tuple[Path, ...]) -> Trust:
+    """Return what the option, the environment and the machine demand together; each of these must be fulfilled."""
+    from bundler.effects.archive import trust_files  # noqa: PLC0415  (help stays quick)
+    from bundler.model.trust import FOLDER, Trust  # noqa: PLC0415
+
+    named = [Path(text) for text in os.environ.get("BUNDLER_TRUST", "").split(os.pathsep) if text]
+    files = (*map(trust_files.read, (*paths, *named)), *trust_files.of_folder(Path(FOLDER)))
+    return Trust(files, tell=lambda line: click.echo(line, err=True))
 
 
 def _one_bundle(paths: tuple[Path, ...]) -> Path:

@@ -13,6 +13,7 @@ from bundler.errors import ExitCode
 if TYPE_CHECKING:
     from bundler.effects.kubectl import Kubectl
     from bundler.effects.registry.endpoint import Access
+    from bundler.model.trust import Trust
 
 
 @click.command(
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 def command(
     *,
     bundle: Path,
+    trust: Trust,
     registry: str,
     secrets: tuple[str, ...],
     part: str,
@@ -49,7 +51,9 @@ def command(
     from bundler.steps.install.release import Release  # noqa: PLC0415
 
     asked = run.PreflightOptions(access, secrets, part)
-    outcome = run.run(Release.of(bundle, registry), asked, kubectl, options.progress(quiet=quiet, verbose=verbose))
+    outcome = run.run(
+        Release.of(bundle, registry, trust), asked, kubectl, options.progress(quiet=quiet, verbose=verbose)
+    )
     return report.show(
         outcome, output, good="Nothing stops an install.", bad="An install would fail.", status=ExitCode.CLUSTER
     )

@@ -26,6 +26,8 @@ _COMMANDS = {
     "lock": "Resolve and pin everything that a build uses.",
     "build": "Build images and manifests, and pack one offline bundle.",
     "inspect": "Show what is in a bundle.",
+    "sign": "Add a signature to a bundle.",
+    "keygen": "Make a key pair that signs bundles.",
     "diff": "Show what one bundle has that another does not.",
     "verify": "Recompute every digest of a bundle.",
     "push": "Push a bundle's images to a registry, straight from the file.",

@@ -13,6 +13,7 @@ from bundler.model.size import size
 
 if TYPE_CHECKING:
     from bundler.effects.registry.endpoint import Access
+    from bundler.model.trust import Trust
     from bundler.steps.transport.push_plan import PushPlan, Receipt
 
 _FILE = click.Path(path_type=Path)
@@ -56,6 +57,7 @@ def _renamed(_context: click.Context, _option: click.Parameter, value: str | Non
 def command(
     *,
     bundle: Path,
+    trust: Trust,
     registry: str,
     only: tuple[str, ...],
     parallel: int,
@@ -92,13 +94,13 @@ def command(
     progress = options.progress(quiet=quiet, verbose=verbose)
     done: PushPlan | Receipt
     if dry_run:
-        done = push.plan(bundle, asked, progress)
+        done = push.plan(bundle, asked, progress, trust)
     elif client == "skopeo":
         from bundler.steps.transport import push_by_skopeo  # noqa: PLC0415  (serves the bundle, which push does not)
 
-        done = push_by_skopeo.run(bundle, asked, progress)
+        done = push_by_skopeo.run(bundle, asked, progress, trust)
     else:
-        done = push.run(bundle, asked, progress)
+        done = push.run(bundle, asked, progress, trust)
     if output == "json":
         console.show_json(done.to_json())
     else:

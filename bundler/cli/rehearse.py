@@ -6,10 +6,14 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bundler.cli import operator_release, options, report
+
+if TYPE_CHECKING:
+    from bundler.model.trust import Trust
 
 
 @click.command(
@@ -55,6 +59,7 @@ from bundler.cli import operator_release, options, report
 def command(
     *,
     bundle: Path,
+    trust: Trust,
     engine: str | None,
     store_images: Mapping[str, str],
     values: Path | None,
@@ -95,7 +100,7 @@ def command(
         keep_images=keep_images,
         notes_folder=engine_runs.folder(cache_dir),
     )
-    outcome = rehearse.run(bundle, asked, options.progress(quiet=quiet, verbose=verbose))
+    outcome = rehearse.run(bundle, asked, options.progress(quiet=quiet, verbose=verbose), trust)
     if report_file:
         files.write(report_file, (json.dumps(outcome.to_json(), indent=2) + "\n").encode())
     return report.show(

@@ -5,11 +5,15 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bundler.cli import options
 from bundler.errors import ExitCode
+
+if TYPE_CHECKING:
+    from bundler.model.trust import Trust
 
 
 @click.command(name="serve", epilog=options.examples("bundler serve rides-1.0.bundle.tar --listen 127.0.0.1:5000"))
@@ -21,7 +25,7 @@ from bundler.errors import ExitCode
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Private key (PEM) of --tls-cert.")
 @options.verbosity
 def command(
-    *, bundle: Path, listen: str, tls_cert: Path | None, tls_key: Path | None, verbose: bool, quiet: bool
+    *, bundle: Path, trust: Trust, listen: str, tls_cert: Path | None, tls_key: Path | None, verbose: bool, quiet: bool
 ) -> None:
     """Serve the images of BUNDLE as a read-only registry, straight from the file, until interrupted.
 
@@ -33,4 +37,4 @@ def command(
     from bundler.steps.transport import serve  # noqa: PLC0415  (help must not load the program)
 
     asked = serve.ServeOptions(listen=listen, tls_cert=tls_cert, tls_key=tls_key)
-    serve.run(bundle, asked, options.progress(quiet=quiet, verbose=verbose))
+    serve.run(bundle, asked, options.progress(quiet=quiet, verbose=verbose), trust)

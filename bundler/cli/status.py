@@ -12,6 +12,7 @@ from bundler.errors import ExitCode
 
 if TYPE_CHECKING:
     from bundler.effects.kubectl import Kubectl
+    from bundler.model.trust import Trust
 
 
 @click.command(
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 def command(
     *,
     bundle: Path,
+    trust: Trust,
     registry: str,
     kubectl: Kubectl,
     output: str,
@@ -39,7 +41,7 @@ def command(
     from bundler.steps.install.release import Release  # noqa: PLC0415
 
     options.progress(quiet=quiet, verbose=verbose)  # --verbose shows what kubectl is asked
-    outcome = status.run(Release.of(bundle, registry), kubectl)
+    outcome = status.run(Release.of(bundle, registry, trust), kubectl)
     return report.show(
         outcome, output, good="Serving.", bad="Not everything serves as it should.", status=ExitCode.CLUSTER
     )

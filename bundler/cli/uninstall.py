@@ -11,6 +11,7 @@ from bundler.cli import console, options
 
 if TYPE_CHECKING:
     from bundler.effects.kubectl import Kubectl
+    from bundler.model.trust import Trust
 
 
 @click.command(name="uninstall", epilog=options.examples("bundler uninstall rides-1.0.bundle.tar"))
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 def command(
     *,
     bundle: Path,
+    trust: Trust,
     yes: bool,
     delete_volumes: bool,
     timeout: float,
@@ -44,7 +46,7 @@ def command(
     from bundler.steps.install import uninstall  # noqa: PLC0415  (help stays quick)
     from bundler.steps.install.release import Release  # noqa: PLC0415
 
-    asked = uninstall.plan(Release.of(bundle))
+    asked = uninstall.plan(Release.of(bundle, trust=trust))
     if not yes:
         lines = ["These objects will be deleted:", *(f"  {line}" for line in asked.lines())]
         console.confirm(

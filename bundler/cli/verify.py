@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bundler.cli import options, report
 from bundler.errors import ExitCode
+
+if TYPE_CHECKING:
+    from bundler.model.trust import Trust
 
 
 @click.command(name="verify", epilog=options.examples("bundler verify rides-1.0.bundle.tar --key release.pub"))
@@ -15,14 +19,14 @@ from bundler.errors import ExitCode
 @click.option("--key", type=click.Path(path_type=Path), help="Public key (PEM) that the signature must match.")
 @options.output_format
 @options.verbosity
-def command(*, bundle: Path, key: Path | None, output: str, verbose: bool, quiet: bool) -> int:
+def command(*, bundle: Path, trust: Trust, key: Path | None, output: str, verbose: bool, quiet: bool) -> int:
     """Recompute every digest of BUNDLE, reading it in place.
 
     Reports every fault. Exit code 0: no fault; 6: something is missing, extra or altered.
     """
     from bundler.steps.bundle import verify  # noqa: PLC0415  (help must not load the program)
 
-    outcome = verify.run(bundle, progress=options.progress(quiet=quiet, verbose=verbose), public_key=key)
+    outcome = verify.run(bundle, progress=options.progress(quiet=quiet, verbose=verbose), public_key=key, trust=trust)
     return report.show(
         outcome, output, good="Verified.", bad="FAILED: do not use this bundle.", status=ExitCode.VERIFICATION
     )

@@ -44,6 +44,17 @@ def read_bytes(path: Path) -> bytes:
     return content
 
 
+def first_line(source: Path | int, limit: int) -> bytes:
+    """Return the first line of a file or of an open descriptor, without its end; at most one byte more than ``limit``.
+
+    Raises:
+        OSError: there is no such file or descriptor, or this user may not read it.
+    """
+    descriptor = os.dup(source) if isinstance(source, int) else os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as stream:
+        return stream.readline(limit + 1).rstrip(b"\r\n")
+
+
 def read_text(
     path: Path,
     what: str,

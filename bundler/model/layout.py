@@ -11,6 +11,7 @@ OCI_LAYOUT: Final = "oci-layout"
 INDEX: Final = "index.json"
 MANIFEST: Final = "bundle.json"
 SIGNATURE: Final = "bundle.json.sig"
+SIGNATURES: Final = "signatures/"
 CHECKSUMS: Final = "SHA256SUMS"
 IMAGES: Final = "images.txt"
 CHECKLIST_HTML: Final = "CHECKLIST.html"
@@ -52,6 +53,7 @@ _COMPONENT: Final = r"[A-Za-z0-9_+@][A-Za-z0-9_+@.-]*"
 _PATH: Final = re.compile(rf"{_COMPONENT}(/{_COMPONENT})*")
 _PATH_LENGTH: Final = 240
 _BLOB: Final = re.compile(r"blobs/sha256/([0-9a-f]{64})")
+_SIGNATURE: Final = re.compile(r"signatures/([0-9a-f]{64})\.sig")
 
 
 def blob(digest: Digest) -> str:
@@ -63,6 +65,27 @@ def blob_digest(path: str) -> Digest | None:
     """Return the digest that a blob's path names, or None where the path is not that of a blob."""
     match = _BLOB.fullmatch(path)
     return Digest(match[1]) if match else None
+
+
+def signature(key_id: Digest) -> str:
+    """Return the path of the signature by the key of this id, the SHA-256 of its SubjectPublicKeyInfo."""
+    return f"{SIGNATURES}{key_id.hex}.sig"
+
+
+def signer(path: str) -> Digest | None:
+    """Return the key id that a signature's path names, or None where the path does not name one."""
+    match = _SIGNATURE.fullmatch(path)
+    return Digest(match[1]) if match else None
+
+
+def is_signature(path: str) -> bool:
+    """Tell whether a file is a signature of ``bundle.json``."""
+    return path == SIGNATURE or signer(path) is not None
+
+
+def unlisted(path: str) -> bool:
+    """Tell whether ``bundle.json`` cannot list a file: itself, what signs it, and the checksums, which cover it."""
+    return path in UNLISTED or is_signature(path)
 
 
 def manifest(name: str) -> str:
@@ -114,9 +137,14 @@ def check_path(path: str) -> None:
 
 
 def order(path: str) -> tuple[int, str]:
-    """Return the key by which the files of a bundle are sorted: metadata, anything else, blobs."""
+    """Return the key by which the files of a bundle are sorted: metadata, anything else, blobs, signatures.
+
+    Signatures by key come last, so that one more is appended without rewriting a blob.
+    """
     if path.startswith(BLOBS):
         return len(_RANK) + 1, path
+    if path.startswith(SIGNATURES):
+        return len(_RANK) + 2, path
     folder = path.partition("/")[0] + "/" if "/" in path else path
     return _RANK.get(folder, len(_RANK)), path
 

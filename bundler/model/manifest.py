@@ -230,7 +230,7 @@ class BundleManifest:
         for before, after in itertools.pairwise(paths):
             if layout.order(before) >= layout.order(after):
                 raise ValueError(f"the file {after} is listed twice or out of order")
-        if unlistable := layout.UNLISTED.intersection(paths):
+        if unlistable := set(filter(layout.unlisted, paths)):
             raise ValueError(f"it lists {min(unlistable)}, which is written after it")
         if both := {layout.blob(digest) for digest in self.left_out}.intersection(paths):
             raise ValueError(f"it lists {min(both)} as a file, and as a blob that the base bundle brings")

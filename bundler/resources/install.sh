@@ -10,7 +10,7 @@
 #
 # Each may be repeated: what is there already stays as it is (on OpenShift, which adds pull secrets to accounts, a second
 # apply ends with a conflict: use bundler.pyz install there). Set in the environment where needed:
-#   PUBLIC_KEY=FILE        signer's public key (PEM); verify then also checks who made the bundle (needs openssl)
+#   PUBLIC_KEY=FILE        signer's public key (PEM); every command then refuses what this key has not signed (needs openssl)
 #   KUBECTL=oc             the program to use in place of kubectl, with options if any
 #   SKOPEO_OPTIONS=...     options of skopeo copy, e.g. --dest-tls-verify=false, --dest-authfile=FILE (skopeo login makes it)
 #   TIMEOUT=600s           how long to wait for the operator and for the feature store
@@ -31,6 +31,7 @@ skopeo_options=${SKOPEO_OPTIONS:-}
 timeout=${TIMEOUT:-600s}
 tab=$(printf '\t')
 work=''
+verified=''
 trap 'test -z "$work" || rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 
@@ -71,6 +72,25 @@ plain_names() {
     test -z "$odd" || fail 6 "links, devices or file names that a bundle never contains: $odd"
 }
 
+# The signatures by the id of their key; bundle.json cannot list them, since they sign it.
+signatures() {
+    test ! -d signatures || find signatures -type f | LC_ALL=C grep -E '^signatures/[0-9a-f]{64}[.]sig$' || true
+}
+
+# Fails unless one of the signatures over bundle.json is by PUBLIC_KEY; without the key, says that none was checked.
+signed() {
+    test -n "$key" || {
+        say "note: signature not checked: PUBLIC_KEY is not set"
+        return 0
+    }
+    need openssl
+    test -f "$key" || fail 2 "there is no public key $key"
+    for signature in bundle.json.sig $(signatures); do
+        test ! -f "$signature" || ! openssl dgst -sha256 -verify "$key" -signature "$signature" bundle.json >/dev/null 2>&1 || return 0
+    done
+    fail 6 "no signature of this bundle is by PUBLIC_KEY: do not use it, ask its builder"
+}
+
 # Name and version of the bundle that a delta leaves layers to; nothing where the bundle is whole.
 base_of_delta() {
     sed -n '/^ "base": {$/,/^ }/{
@@ -93,25 +113,29 @@ verify() {
         sed 's|^[0-9a-f]*  ||' SHA256SUMS
         printf '%s\n' SHA256SUMS
         if test -f bundle.json.sig; then printf '%s\n' bundle.json.sig; fi
+        signatures
     } | LC_ALL=C sort | uniq -u)
     test -z "$extra" || fail 6 "not listed in SHA256SUMS, so not verified; delete them or unpack the bundle again: $extra"
     # bundle.json, which is what is signed, must say the same; each of its files has its digest and its path in a row.
-    signed=$({
+    listed=$({
         sed -n '/^   "digest": /{
             N
             s/^   "digest": "sha256:\(.*\)",\n   "path": "\(.*\)",$/\1  \2/p
         }' bundle.json
         sha256sum bundle.json
     } | LC_ALL=C sort)
-    test "$signed" = "$(LC_ALL=C sort SHA256SUMS)" || fail 6 "bundle.json and SHA256SUMS differ: do not use this bundle, get it again"
-    if test -n "$key"; then
-        need openssl
-        openssl dgst -sha256 -verify "$key" -signature bundle.json.sig bundle.json >&2 ||
-            fail 6 "the signature does not match PUBLIC_KEY: do not use this bundle, ask its sender for the key"
-    fi
+    test "$listed" = "$(LC_ALL=C sort SHA256SUMS)" || fail 6 "bundle.json and SHA256SUMS differ: do not use this bundle, get it again"
+    signed
+    verified=yes
     say "verified: $(wc -l <SHA256SUMS | tr -d ' ') files"
     base=$(base_of_delta)
     test -z "$base" || say "note: this is a delta: layers of its images are only in the bundle $base"
+}
+
+# With a key, nothing is pushed or applied of a bundle that was not verified by this run.
+trusted() {
+    test -z "$verified" || return 0
+    if test -n "$key"; then verify; else signed; fi
 }
 
 # --- push: every image of images.txt (name in this folder, digest, name in the registry) -----------------------------
@@ -119,6 +143,7 @@ verify() {
 push() { # REGISTRY
     need skopeo
     plain_names
+    trusted
     each_line images.txt "# .*|[ -~]+${tab}sha256:[0-9a-f]{64}${tab}$part(/$part)*:[A-Za-z0-9_][A-Za-z0-9_.-]*"
     base=$(base_of_delta)
     grep -v '^#' images.txt | while IFS=$tab read -r name digest target; do
@@ -169,6 +194,7 @@ on_cluster() { # ARGUMENT...
 apply() { # REGISTRY
     need "${kubectl%% *}" mktemp awk find sort
     plain_names
+    trusted
     relocate "$1"
     # Without a home kubectl would keep its cache here, beside files that are all listed.
     export HOME="${HOME:-$work}"

@@ -36,6 +36,7 @@ from typing import BinaryIO, NamedTuple
 
 OK, USAGE, OPENSSL_MISSING, FAULTS = 0, 2, 4, 6
 MANIFEST, SIGNATURE, CHECKSUMS, BLOBS = "bundle.json", "bundle.json.sig", "SHA256SUMS", "blobs/sha256/"
+MOST_SIGNATURES = 32
 SMALL = 64 << 20  # bytes; no bundle.json, SHA256SUMS or signature of a bundle is larger
 CHUNK = 1 << 20
 BLOCK = 512  # a tar is made of blocks of this size
@@ -215,7 +216,7 @@ def add(bundle: FoundBundle, name: str, stream: BinaryIO, size: int) -> None:
         bundle.faults.append(name + ": occurs twice")
     if not re.fullmatch(r"[A-Za-z0-9_+@][A-Za-z0-9_+@.-]*(/[A-Za-z0-9_+@][A-Za-z0-9_+@.-]*)*", name):
         bundle.faults.append(name + ": not a path inside a bundle")
-    keep = name in (MANIFEST, SIGNATURE, CHECKSUMS) and size <= SMALL
+    keep = (name in (MANIFEST, CHECKSUMS) or is_signature(name)) and size <= SMALL
     state, kept, left = hashlib.sha256(), b"", size
     while left:
         chunk = stream.read(min(CHUNK, left))
@@ -272,7 +273,7 @@ def compare(document: str, bundle: FoundBundle, listed: dict[str, Seen], faults:
     if not listed:
         return faults
     # SHA256SUMS covers bundle.json; bundle.json cannot cover SHA256SUMS, which covers it.
-    covered = set(bundle.files) - {SIGNATURE, CHECKSUMS, document}
+    covered = {name for name in bundle.files if not is_signature(name)} - {CHECKSUMS, document}
     faults = list(faults)
     faults += [f"{name}: extra, not listed in {document}" for name in sorted(covered - set(listed))]
     faults += [f"{name}: missing, but listed in {document}" for name in sorted(set(listed) - covered)]
@@ -286,24 +287,34 @@ def compare(document: str, bundle: FoundBundle, listed: dict[str, Seen], faults:
     return faults
 
 
+def is_signature(name: str) -> bool:
+    """Tell whether a file signs bundle.json, which therefore cannot list it."""
+    return name == SIGNATURE or bool(re.fullmatch("signatures/[0-9a-f]{64}[.]sig", name))
+
+
 def misnamed(name: str, seen: Seen) -> bool:
     """Tell whether a blob's name is not its hash."""
     return name.startswith(BLOBS) and name[len(BLOBS) :] != seen.sha256
 
 
 def check_signature(bundle: FoundBundle, key: Path) -> list[str]:
-    """Let openssl check the signature over bundle.json; the signature is DER, which openssl requires."""
-    if not bundle.small.get(SIGNATURE) or MANIFEST not in bundle.small:
+    """Let openssl check the signatures over bundle.json (in DER, which openssl requires); one must fit."""
+    signatures = {content for name, content in bundle.small.items() if is_signature(name)}
+    if not signatures or MANIFEST not in bundle.small:
         return [f"there is no signature ({SIGNATURE})"]
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "signature"
-        file.write_bytes(bundle.small[SIGNATURE])
-        command = ["openssl", "dgst", "-sha256", "-verify", str(key), "-signature", str(file)]
-        done = subprocess.run(
-            command, input=bundle.small[MANIFEST], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-        )
-    said = " ".join(done.stdout.decode("ascii", "replace").split())
-    return [f"the signature does not fit the key {key}: {said}"] if done.returncode else []
+    said = ""
+    for signature in sorted(signatures)[:MOST_SIGNATURES]:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "signature"
+            file.write_bytes(signature)
+            command = ["openssl", "dgst", "-sha256", "-verify", str(key), "-signature", str(file)]
+            done = subprocess.run(
+                command, input=bundle.small[MANIFEST], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+            )
+        if not done.returncode:
+            return []
+        said = " ".join(done.stdout.decode("ascii", "replace").split())
+    return [f"no signature fits the key {key}: {said}"]
 
 
 def plain(text: str) -> str:

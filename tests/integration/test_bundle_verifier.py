@@ -74,7 +74,7 @@ def test_it_finds_what_bundler_verify_finds_in_a_damaged_tar(verifier: Path, sig
     with Bundle.open(signed.path) as bundle:
         members = dict(bundle.members)
     for member in members.values():
-        if member.path == layout.SIGNATURE:  # without a key nobody looks at it
+        if layout.is_signature(member.path):  # without a key nobody looks at it
             continue
         path = Path(shutil.copy(signed.path, tmp_path / "damaged.tar"))
         flip(path, member.offset + member.size // 2)
@@ -176,7 +176,7 @@ def test_a_forged_manifest_is_found_by_the_signature_alone(
     assert check(verifier, folder)[0] == 0
     status, said = check(verifier, folder, "--key", keys[1])
     assert status == 6
-    assert "signature does not fit" in said
+    assert "no signature fits the key" in said
     command = ["sh", str(folder / layout.INSTALL_SCRIPT), "verify"]
     assert subprocess.run(command, check=False, capture_output=True).returncode == 0
     with_key = {**os.environ, "PUBLIC_KEY": str(keys[1])}

@@ -91,8 +91,15 @@ def plan(store: BlobStore) -> PackPlan:
     )
 
 
-def bundle(folder: Path, key: Path | None = None) -> Packed:
-    """Pack the two images."""
+def bundle(folder: Path, key: Path | None = None, volume_size: int | None = None) -> Packed:
+    """Pack the two images, in volumes where their size in bytes is given."""
     store = BlobStore(folder / "cache")
     signing_key = SigningKey(key) if key else None
-    return pack.run(plan(store), folder / "dist", store, progress=SilentProgress(), signing_key=signing_key)
+    return pack.run(
+        plan(store),
+        folder / "dist",
+        store,
+        progress=SilentProgress(),
+        signing_key=signing_key,
+        volume_size=volume_size,
+    )

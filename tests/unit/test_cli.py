@@ -163,7 +163,7 @@ def test_skopeos_words_tell_the_registrys_faults_from_this_machines(line: str, o
 def test_the_timeout_that_is_asked_for_reaches_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[PushOptions] = []
 
-    def run(_bundle: Path, given: PushOptions, _progress: object) -> None:
+    def run(_bundle: Path, given: PushOptions, *_: object) -> None:
         asked.append(given)
         raise SpecError("enough")
 

@@ -131,7 +131,7 @@ def test_another_wheel_of_the_same_version_is_seen(tmp_path: Path) -> None:
         bundle(tmp_path, version, {BILL: bill("0.61.0", "1", b"", one)}, b"x")
         for version, one in zip(("0.1.0", "0.2.0"), wheels, strict=True)
     ]
-    changes = diff.run(*paths).packages["driver-stats-linux-amd64"]
+    changes = diff.run(paths[0], paths[1]).packages["driver-stats-linux-amd64"]
     assert changes == (Change("pypi/own", f"1.0 {Digest.of(b'a')}", f"1.0 {Digest.of(b'b')}"),)
 
 
@@ -146,7 +146,7 @@ def test_another_wheel_of_the_same_version_is_seen(tmp_path: Path) -> None:
 def test_every_change_of_a_text_is_in_its_patch(tmp_path: Path, old: bytes, new: bytes, lines: list[str]) -> None:
     path = "build/notes"
     paths = [bundle(tmp_path, version, {path: text}, b"x") for version, text in (("0.1.0", old), ("0.2.0", new))]
-    [change] = diff.run(*paths).texts
+    [change] = diff.run(paths[0], paths[1]).texts
     assert list(change.patch[3:]) == lines
     assert (change.added, change.removed) == (1, 1)
 

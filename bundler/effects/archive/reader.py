@@ -16,8 +16,10 @@ from bundler.effects.archive.header import Header
 from bundler.effects.archive.volumes import BundleVolumes, Extent
 from bundler.errors import VerificationError
 from bundler.model import layout, limits
+from bundler.model import trust as trust_model
 from bundler.model.digest import Digest
 from bundler.model.manifest import BundleManifest
+from bundler.model.trust import MOST_KEYS, UNCHECKED, PublicKey, Trust
 from bundler.oci import tar
 
 if TYPE_CHECKING:
@@ -60,16 +62,29 @@ class Bundle:
         self._ended = False
         self._lock = threading.Lock()
         self._manifest: BundleManifest | None = None
+        self.signers: tuple[PublicKey, ...] = ()
 
     @classmethod
-    def open(cls, path: Path) -> Bundle:
+    def open(cls, path: Path, trust: Trust = UNCHECKED) -> Bundle:
         """Open a bundle by its file, by any of its volumes, by its name without their numbers, or by its folder.
 
         Raises:
             UsageError: there is none to read.
-            VerificationError: a volume is missing or too short.
+            VerificationError: a volume is missing or too short, or ``trust`` demands signatures that it does not have.
         """
-        return cls(BundleVolumes.open(path))
+        bundle = cls(BundleVolumes.open(path))
+        if not trust.files:
+            trust.tell(f"Signature of {path.name} not checked: no --trust, BUNDLER_TRUST or {trust_model.FOLDER}.")
+            return bundle
+        from bundler.effects.archive import trusted  # noqa: PLC0415  (it starts openssl, which few need)
+
+        try:
+            bundle.signers = trusted.require(bundle, trust)
+        except BaseException:
+            bundle.close()
+            raise
+        trust.tell(f"{path.name} is signed by {', '.join(map(str, bundle.signers))}.")
+        return bundle
 
     def __enter__(self) -> Self:
         return self
@@ -177,7 +192,7 @@ class Bundle:
                 self._check_end()
             elif layout.order(header.path) <= self._last:
                 raise ValueError(f"{header.path} occurs twice or out of order")  # noqa: TRY301
-            elif len(self._members) == limits.BUNDLE_FILES + len(layout.UNLISTED):
+            elif len(self._members) == limits.BUNDLE_FILES + len(layout.UNLISTED) + MOST_KEYS:
                 raise ValueError(f"it has more than {limits.BUNDLE_FILES} files")  # noqa: TRY301
             elif self._next + header.length + header.size > self.size:
                 raise ValueError(f"{header.path} has {header.size} bytes, more than the file: it was cut off")  # noqa: TRY301

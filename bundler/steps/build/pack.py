@@ -78,7 +78,7 @@ class SigningKey:
     """A private key's file (PEM) and what opens it."""
 
     path: Path
-    password: bytes | None = None
+    password: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,9 @@ def run(
         NewFile.of(layout.CHECKSUMS, bundle_texts.checksums(manifest)),
     ]
     if key:
-        members.append(NewFile.of(layout.SIGNATURE, signing.sign(content, key)))
+        # At the head for openssl and cosign, and at the end under its key's id, beside those that are added later.
+        signature, signer = signing.sign(content, key), signing.public_key(key, "")
+        members += [NewFile.of(path, signature) for path in (layout.SIGNATURE, layout.signature(signer.key_id))]
 
     def check(bundle: Bundle, hashed: Mapping[str, Hashed]) -> None:
         verify.require(bundle, progress=progress, hashed=hashed)
@@ -149,7 +151,7 @@ def members_of(
     described = described or describe(plan.images, store)
     made_here = _made_here(plan, described.images)
     left_out = plan.base.blobs if plan.base else {}
-    if clash := plan.documents.keys() & (made_here.keys() | layout.UNLISTED):
+    if clash := [path for path in plan.documents if path in made_here or layout.unlisted(path)]:
         raise ValueError(f"documents that a bundle makes itself: {sorted(clash)}")
     members = [NewFile.of(path, content) for path, content in {**plan.documents, **made_here}.items()]
     members += [

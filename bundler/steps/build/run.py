@@ -19,6 +19,7 @@ from bundler.model.descriptor import Json
 from bundler.model.findings import Finding
 from bundler.model.lock import BundleLock
 from bundler.model.progress import Progress
+from bundler.model.trust import UNCHECKED, Trust
 from bundler.oci import relocation
 from bundler.steps.build import builders, documents, import_check, pack, servers
 from bundler.steps.build.bake import BakedServer
@@ -52,13 +53,14 @@ class BuildRequest:
     output_dir: Path
     epoch: int | None = None
     locked: bool = False
-    sign_key: Path | None = None
+    sign_key: SigningKey | None = None
     reader: str = "bundler"
     engine: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     rehearsal: RehearseOptions | None = None
     volume_size: int | None = None
     base: Path | None = None
+    trust: Trust = UNCHECKED
     access: Access = field(default_factory=Access)
 
 
@@ -202,8 +204,9 @@ class _Work:
     def _check(self) -> None:
         request, spec = self.request, self.project.spec
         if request.sign_key:
-            signing.load_key(request.sign_key)  # what is wrong with it need not wait for the bake
-        self.base = delta.base_of(request.base, spec.name, spec.version) if request.base else None
+            # What is wrong with the key need not wait for the bake.
+            signing.load_key(request.sign_key.path, request.sign_key.password)
+        self.base = delta.base_of(request.base, spec.name, spec.version, request.trust) if request.base else None
         self.store.sweep()
         if self.existing is None and request.locked:
             raise LockError(f"There is no {self.project.lock_file}.", remedy=f"Make it: {self.project.lock_command}")
@@ -306,7 +309,7 @@ class _Work:
             request.output_dir,
             self.store,
             progress=self.progress,
-            signing_key=SigningKey(request.sign_key) if request.sign_key else None,
+            signing_key=request.sign_key,
             volume_size=request.volume_size,
             described=self.described,
         )

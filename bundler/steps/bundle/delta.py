@@ -12,12 +12,13 @@ from bundler.model import layout
 from bundler.model.delta import BaseBundle, LeftOut
 from bundler.model.digest import Digest
 from bundler.model.findings import Finding, manual
+from bundler.model.trust import UNCHECKED, Trust
 from bundler.steps.bundle import verify
 from bundler.steps.bundle.images import name as name_of
 from bundler.steps.bundle.images import open_images
 
 
-def base_of(path: Path, name: str, version: str) -> BaseBundle:
+def base_of(path: Path, name: str, version: str, trust: Trust = UNCHECKED) -> BaseBundle:
     """Return what a bundle can be a base of: its blobs, and those that it leaves to a base of its own.
 
     ``name`` and ``version`` are those of the delta. Layers are not verified: before a delta is pushed, the registry
@@ -28,7 +29,7 @@ def base_of(path: Path, name: str, version: str) -> BaseBundle:
         VerificationError: it is none, a manifest in it is damaged, or it has a name that no bundle has.
         SpecError: the delta would have its name and version.
     """
-    with Bundle.open(path) as bundle:
+    with Bundle.open(path, trust) as bundle:
         verify.require_metadata(bundle)
         digest, manifest = Digest.of(bundle.read(layout.MANIFEST)), bundle.manifest
         brought = dict(_brought(bundle))

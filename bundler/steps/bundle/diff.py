@@ -14,6 +14,7 @@ from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.manifest import BundledImage, BundleManifest, FileEntry
 from bundler.model.reference import ImageRef
+from bundler.model.trust import UNCHECKED, Trust
 from bundler.render import sbom, text_diff
 from bundler.render.sbom import Component
 from bundler.steps.bundle import verify
@@ -154,14 +155,14 @@ class Difference:
         }
 
 
-def run(old: Path, new: Path) -> Difference:
+def run(old: Path, new: Path, trust: Trust = UNCHECKED) -> Difference:
     """Compare what two bundles say of themselves, and the files in which they say it; no blob is read.
 
     Raises:
         UsageError: there is no such file.
         VerificationError: one is not a bundle, or anything but the bytes of its layers is damaged.
     """
-    with Bundle.open(old) as old_bundle, Bundle.open(new) as new_bundle:
+    with Bundle.open(old, trust) as old_bundle, Bundle.open(new, trust) as new_bundle:
         verify.require_metadata(old_bundle)
         verify.require_metadata(new_bundle)
         pairs = tuple(_pairs(old_bundle.manifest, new_bundle.manifest))

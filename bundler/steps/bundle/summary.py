@@ -10,6 +10,7 @@ from bundler.model import layout
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.manifest import BundleManifest
+from bundler.model.trust import UNCHECKED, Trust
 from bundler.steps.bundle import verify
 
 
@@ -56,15 +57,16 @@ class Contents:
         }
 
 
-def run(path: Path) -> Contents:
+def run(path: Path, trust: Trust = UNCHECKED) -> Contents:
     """Read what a bundle says of itself; no layer is read.
 
     Raises:
         UsageError: there is no such file.
         VerificationError: it is not a bundle, or anything but the bytes of its layers is damaged.
     """
-    with Bundle.open(path) as bundle:
+    with Bundle.open(path, trust) as bundle:
         verify.require_metadata(bundle)
         content = bundle.read(layout.MANIFEST)
-        signed, volumes = layout.SIGNATURE in bundle, len(bundle.volumes.files)
+        signed = layout.SIGNATURE in bundle or any(map(layout.is_signature, bundle.members))
+        volumes = len(bundle.volumes.files)
         return Contents(path, bundle.size, volumes, Digest.of(content), signed, bundle.manifest)

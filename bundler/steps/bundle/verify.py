@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,7 @@ from bundler.model.findings import Finding, Report, Section, Status
 from bundler.model.manifest import BundleManifest, FileEntry
 from bundler.model.plain_text import plain
 from bundler.model.progress import Progress, SilentProgress
+from bundler.model.trust import UNCHECKED, Trust
 from bundler.steps.bundle import verify_documents, verify_images
 
 _COPY: Final = "Copy the bundle again from where it was built, and verify it again."
@@ -41,9 +42,14 @@ class _Seen:
         return self.bundle.place(self.members[path])
 
 
-def run(path: Path, *, progress: Progress, public_key: Path | None = None) -> Report:
-    """Verify a bundle's file; see ``check``. Raises ``UsageError`` where there is nothing to read."""
-    with Bundle.open(path) as bundle:
+def run(path: Path, *, progress: Progress, public_key: Path | None = None, trust: Trust = UNCHECKED) -> Report:
+    """Verify a bundle's file; see ``check``.
+
+    Raises:
+        UsageError: there is nothing to read.
+        VerificationError: it lacks a signature that ``trust`` demands; nothing else was read then.
+    """
+    with Bundle.open(path, trust) as bundle:
         return check(bundle, progress=progress, public_key=public_key)
 
 
@@ -210,8 +216,8 @@ def _altered(seen: _Seen, manifest: BundleManifest) -> Iterator[Finding]:
 
 
 def _extra(seen: _Seen, manifest: BundleManifest) -> Iterator[Finding]:
-    listed = {entry.path for entry in manifest.files} | layout.UNLISTED
-    for path in seen.members.keys() - listed:
+    listed = {entry.path for entry in manifest.files}
+    for path in (path for path in seen.members if path not in listed and not layout.unlisted(path)):
         yield _fault("files", f"{path} is extra", f"{layout.MANIFEST} does not list it")
 
 
@@ -231,7 +237,7 @@ def _checksums(seen: _Seen) -> Iterator[Finding]:
         problem = error.problem if isinstance(error, VerificationError) else str(error)
         yield _fault("checksums", f"{layout.CHECKSUMS} cannot be used", problem)
         return
-    covered = seen.members.keys() - {layout.CHECKSUMS, layout.SIGNATURE}
+    covered = {path for path in seen.members if path == layout.MANIFEST or not layout.unlisted(path)}
     faults = [f"{path} is not in it" for path in sorted(covered - sums.keys())]
     faults += [f"{path} is in it and not in the bundle" for path in sorted(sums.keys() - covered)]
     for path in sorted(covered & sums.keys()):
@@ -246,23 +252,34 @@ def _checksums(seen: _Seen) -> Iterator[Finding]:
 
 
 def _signature(seen: _Seen, public_key: Path | None) -> Iterator[Finding]:
-    signed, digest = layout.SIGNATURE in seen.members, seen.digest(layout.MANIFEST)
-    facts = (f"{layout.MANIFEST} {digest}",)
-    if public_key and not signed:
+    signatures = [path for path in seen.members if layout.is_signature(path)]
+    digest = seen.digest(layout.MANIFEST)
+    facts = (f"{layout.MANIFEST} {digest}", *_named_signers(signatures))
+    if signers := seen.bundle.signers:
+        yield Finding(
+            "signature", "The signature fits", Status.PASS, (*facts, *(f"signed by {key}" for key in signers))
+        )
+    if public_key and not signatures:
         yield _fault("signature", "The bundle is not signed", *facts, remedy="Ask its builder for a signed bundle.")
     elif public_key and digest:
-        from bundler.effects.archive import openssl  # noqa: PLC0415  (a program is started, which most verifications do not need)
-
-        content, signature = (seen.bundle.read(path) for path in (layout.MANIFEST, layout.SIGNATURE))
-        if wrong := openssl.check_signature(content, signature, public_key):
-            title = "The signature does not fit"
-            yield _fault("signature", title, *facts, wrong, remedy="Do not use this bundle; ask its builder.")
-        else:
-            yield Finding(
-                "signature", "The signature fits", Status.PASS, (*facts, f"signed by the key in {public_key}")
-            )
-    elif signed:
-        command = f"bundler verify {seen.bundle.path.name} --key PUBLIC_KEY.pem"
-        yield Finding("signature", "The signature was not checked", Status.MANUAL, facts, "Give --key.", command)
-    else:
+        yield _signed_by(seen, public_key, facts)
+    elif signatures and not signers:
+        command = f"bundler verify {seen.bundle.path.name} --trust PUBLIC_KEY.pem"
+        yield Finding("signature", "The signature was not checked", Status.MANUAL, facts, "Give --trust.", command)
+    elif not signatures:
         yield Finding("signature", "The bundle is not signed", Status.NOT_APPLICABLE, facts)
+
+
+def _named_signers(signatures: Sequence[str]) -> Iterator[str]:
+    for key_id in filter(None, map(layout.signer, signatures)):
+        yield f"there is a signature that says to be by the key {key_id}"
+
+
+def _signed_by(seen: _Seen, public_key: Path, facts: tuple[str, ...]) -> Finding:
+    from bundler.effects.archive import openssl, trusted  # noqa: PLC0415  (openssl is started, which few verifications need)
+
+    key = openssl.public_key(public_key)
+    if trusted.signed_by(seen.bundle, key):
+        return Finding("signature", "The signature fits", Status.PASS, (*facts, f"signed by {key}"))
+    remedy = "Do not use this bundle; ask its builder."
+    return _fault("signature", "The signature does not fit", *facts, f"none fits the key {key}", remedy=remedy)

@@ -72,7 +72,7 @@ def _trust(facts: ChecklistFacts) -> Iterator[Finding]:
             f"openssl dgst -sha256 -verify PUBLIC_KEY.pem -signature {layout.SIGNATURE} {layout.MANIFEST}",
         ]
         remedy = "Check the signature with your own openssl before you run a program of the bundle; then verify it."
-    verify = f"{layout.OFFLINE_COMMAND} verify {facts.file_name}" + (" --key PUBLIC_KEY.pem" if facts.signed else "")
+    verify = f"{layout.OFFLINE_COMMAND} verify {facts.file_name}" + (" --trust PUBLIC_KEY.pem" if facts.signed else "")
     yield manual("verify", "Verify the bundle where it arrived", remedy, "\n".join((*commands, verify)))
     if not facts.signed:
         evidence = (f"there is no {layout.SIGNATURE}: only the checksum shows that this is the file that was built",)

@@ -13,6 +13,7 @@ from bundler.model import layout
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.manifest import BundledImage
+from bundler.model.trust import UNCHECKED, Trust
 from bundler.oci import references
 from bundler.steps.bundle import verify
 from bundler.steps.install import plan as install_plan
@@ -57,14 +58,14 @@ class Release:
         return f"bundler-{self.name}"
 
     @classmethod
-    def of(cls, path: Path, registry: str | None = None) -> Release:
+    def of(cls, path: Path, registry: str | None = None, trust: Trust = UNCHECKED) -> Release:
         """Read a bundle, with images named for a registry, else for that of the spec.
 
         Raises:
             VerificationError: the bundle is damaged.
             UsageError: the registry is not of the form HOST[:PORT][/PREFIX].
         """
-        with Bundle.open(path) as bundle:
+        with Bundle.open(path, trust) as bundle:
             verify.require_metadata(bundle)
             manifest = bundle.manifest
             place = str(Destination.parse(registry)) if registry else manifest.registry

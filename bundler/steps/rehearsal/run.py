@@ -21,6 +21,7 @@ from bundler.feast.emulation import local_config, store_servers
 from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Report, Section, Status
 from bundler.model.progress import Progress
+from bundler.model.trust import UNCHECKED, Trust
 from bundler.steps.bundle import images as bundled_images
 from bundler.steps.bundle import verify
 from bundler.steps.rehearsal import engine_images, feature_stores, filled_manifests, routes
@@ -36,7 +37,7 @@ from bundler.steps.rehearsal.pod_runner import PodRunner
 _SHORTEST_SECRET: Final = 6
 
 
-def run(path: Path, options: RehearseOptions, progress: Progress) -> Report:
+def run(path: Path, options: RehearseOptions, progress: Progress, trust: Trust = UNCHECKED) -> Report:
     """Rehearse a bundle; what fails in a pod is a finding, not an error.
 
     Raises:
@@ -44,7 +45,7 @@ def run(path: Path, options: RehearseOptions, progress: Progress) -> Report:
         ToolMissingError, ToolFailedError: there is no engine, or it refused.
         SpecError: the manifests cannot be read.
     """
-    with Bundle.open(path) as bundle:
+    with Bundle.open(path, trust) as bundle:
         verify.require_metadata(bundle)
         bundled_images.require_whole(bundle)
         return run_input(BundleInput(bundle), options, progress)

@@ -19,6 +19,7 @@ from bundler.errors import ToolFailedError, ToolMissingError, UsageError
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.progress import Progress
+from bundler.model.trust import UNCHECKED, Trust
 from bundler.steps.bundle import verify
 from bundler.steps.bundle.images import NamedImage, OpenedImage, choose, open_images, require_whole
 from bundler.steps.bundle.images import name as named_image
@@ -56,7 +57,7 @@ class LoadedImage:
         return {"image": self.image, "reference": self.reference, "digest": str(self.digest)}
 
 
-def run(path: Path, options: LoadOptions, progress: Progress) -> tuple[LoadedImage, ...]:
+def run(path: Path, options: LoadOptions, progress: Progress, trust: Trust = UNCHECKED) -> tuple[LoadedImage, ...]:
     """Load images and return them; the engine checks every digest.
 
     Raises:
@@ -65,7 +66,7 @@ def run(path: Path, options: LoadOptions, progress: Progress) -> tuple[LoadedIma
         ToolMissingError, ToolFailedError: no engine is installed, or it refused.
     """
     engine = _Engine.find(options)
-    with Bundle.open(path) as bundle:
+    with Bundle.open(path, trust) as bundle:
         verify.require_metadata(bundle)
         require_whole(bundle)
         chosen = choose(open_images(bundle), options.only)

@@ -17,6 +17,7 @@ from bundler.errors import RegistryError
 from bundler.model import layout
 from bundler.model.digest import Digest
 from bundler.model.progress import Progress
+from bundler.model.trust import UNCHECKED, Trust
 from bundler.steps.bundle import verify
 from bundler.steps.bundle.images import (
     NamedImage,
@@ -39,7 +40,7 @@ _UPLOADS_AT_FIRST = 3
 _SMALL_BLOB = 4 << 20  # bytes; configs of signatures have hundreds
 
 
-def plan(path: Path, options: PushOptions, progress: Progress) -> PushPlan:
+def plan(path: Path, options: PushOptions, progress: Progress, trust: Trust = UNCHECKED) -> PushPlan:
     """Say what a push would send, and what is there already; writes nothing anywhere.
 
     Raises:
@@ -47,11 +48,11 @@ def plan(path: Path, options: PushOptions, progress: Progress) -> PushPlan:
         UsageError: there is no such bundle, ``only`` names no image of it, or two images would get one name.
         RegistryError: the registry refuses or cannot be reached.
     """
-    with Bundle.open(path) as bundle, closing(_session(options, progress)) as session:
+    with Bundle.open(path, trust) as bundle, closing(_session(options, progress)) as session:
         return _Push(bundle, options, session, progress).plan()
 
 
-def run(path: Path, options: PushOptions, progress: Progress) -> Receipt:
+def run(path: Path, options: PushOptions, progress: Progress, trust: Trust = UNCHECKED) -> Receipt:
     """Push a bundle's images and return what happened.
 
     Blobs go first, then manifests (children before their index), tags last. Every blob that is sent is hashed on its
@@ -62,7 +63,7 @@ def run(path: Path, options: PushOptions, progress: Progress) -> Receipt:
     """
     if options.receipt_file:
         files.require_writable(options.receipt_file)
-    with Bundle.open(path) as bundle, closing(_session(options, progress)) as session:
+    with Bundle.open(path, trust) as bundle, closing(_session(options, progress)) as session:
         receipt = _Push(bundle, options, session, progress).run()
     if options.receipt_file:
         files.write(options.receipt_file, receipt.to_bytes())

@@ -12,6 +12,7 @@ from bundler.effects.skopeo import access as skopeo_access
 from bundler.errors import RegistryError, ToolFailedError, UsageError
 from bundler.model.digest import Digest
 from bundler.model.progress import Progress
+from bundler.model.trust import UNCHECKED, Trust
 from bundler.steps.bundle import verify
 from bundler.steps.bundle.images import NamedImage, choose, name, open_images, require_whole
 from bundler.steps.transport import companions, serve
@@ -31,7 +32,7 @@ BY_REGISTRY = re.compile(
 )
 
 
-def run(path: Path, options: PushOptions, progress: Progress) -> Receipt:
+def run(path: Path, options: PushOptions, progress: Progress, trust: Trust = UNCHECKED) -> Receipt:
     """Push a bundle's images with skopeo and return what is there then; see ``push.run``.
 
     The whole bundle is hashed first: skopeo tags image after image.
@@ -46,7 +47,7 @@ def run(path: Path, options: PushOptions, progress: Progress) -> Receipt:
     process.find("skopeo", remedy=_INSTALL)
     if options.receipt_file:
         files.require_writable(options.receipt_file)
-    with Bundle.open(path) as bundle:
+    with Bundle.open(path, trust) as bundle:
         require_whole(bundle)
         verify.require(bundle, progress=progress)
         failures = Failures(keep_going=options.keep_going)

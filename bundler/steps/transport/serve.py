@@ -14,6 +14,7 @@ from bundler.errors import UsageError
 from bundler.model.manifest import BundledImage
 from bundler.model.progress import Progress
 from bundler.model.reference import ImageRef
+from bundler.model.trust import UNCHECKED, Trust
 from bundler.steps.bundle import verify
 from bundler.steps.bundle.images import NamedImage, OpenedImage, open_images, require_whole
 
@@ -36,7 +37,7 @@ class ServeOptions:
         return ServerTls(self.tls_cert, self.tls_key)
 
 
-def run(path: Path, options: ServeOptions, progress: Progress) -> None:
+def run(path: Path, options: ServeOptions, progress: Progress, trust: Trust = UNCHECKED) -> None:
     """Serve a bundle until interrupted.
 
     Raises:
@@ -44,7 +45,7 @@ def run(path: Path, options: ServeOptions, progress: Progress) -> None:
         UsageError: there is no such bundle, or the address or the certificate cannot be used.
         KeyboardInterrupt: the way in which it ends.
     """
-    with Bundle.open(path) as bundle:
+    with Bundle.open(path, trust) as bundle:
         verify.require_metadata(bundle)
         require_whole(bundle)
         served = catalog(open_images(bundle))

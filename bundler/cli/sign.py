@@ -1,0 +1,79 @@
+"""``bundler sign``: signatures of a bundle that is built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bundler.cli import console, key_password, options
+from bundler.errors import UsageError
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command(
+    name="sign",
+    epilog=options.examples(
+        "bundler sign rides-1.0.bundle.tar --key release.key --key-password prompt",
+        "bundler sign rides-1.0.bundle.tar --payload bundle.json",
+        "openssl dgst -sha256 -sign release.key -out release.sig bundle.json",
+        "bundler sign rides-1.0.bundle.tar --attach release.sig --public-key release.pub",
+    ),
+)
+@click.argument("bundle", type=_FILE, metavar="BUNDLE")
+@click.option("--key", type=_FILE, help="Private key (PEM, ECDSA P-256) that signs the bundle here.")
+@key_password.option()
+@click.option("--payload", type=_FILE, metavar="FILE", help="Write what is to be signed elsewhere; sign nothing.")
+@click.option("--attach", type=_FILE, metavar="SIGNATURE", help="Put in a signature (DER) that was made elsewhere.")
+@click.option("--public-key", type=_FILE, help="Public key (PEM) that the signature of --attach must fit.")
+@options.output_format
+@options.verbosity
+def command(
+    *,
+    bundle: Path,
+    key: Path | None,
+    password_source: str | None,
+    payload: Path | None,
+    attach: Path | None,
+    public_key: Path | None,
+    output: str,
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """Add a signature to BUNDLE, which may have several: one for each key.
+
+    Verifies the bundle first. Give one of --key, --payload and --attach. Blobs are not written again.
+    """
+    from bundler.effects import files  # noqa: PLC0415  (help must not load the program)
+    from bundler.steps.bundle import sign  # noqa: PLC0415
+
+    if sum(bool(given) for given in (key, payload, attach)) != 1:
+        raise UsageError("What to do is not clear.", remedy="Give one of --key, --payload and --attach.")
+    if bool(attach) != bool(public_key):
+        raise UsageError("--attach and --public-key belong together.", remedy="Give both.")
+    progress = options.progress(quiet=quiet, verbose=verbose)
+    if payload:
+        files.require_writable(payload)
+        files.write(payload, sign.payload(bundle, progress))
+        console.show(f"{payload}  sign this file with SHA-256, then give the signature to --attach")
+        return
+    if attach and public_key:
+        signer = sign.attach(bundle, _read(attach), public_key, progress)
+    elif key:
+        signer = sign.with_key(bundle, key, key_password.read(password_source), progress)
+    if output == "json":
+        console.show_json({"bundle": str(bundle), "keyId": str(signer.key_id)})
+    else:
+        console.show(f"{bundle} is signed by {signer}")
+
+
+def _read(signature: Path) -> bytes:
+    from bundler.effects import files  # noqa: PLC0415  (help must not load the program)
+
+    try:
+        return files.read_bytes(signature)
+    except OSError as error:
+        raise UsageError(
+            f"Cannot read the signature {signature}: {error.strerror}.", remedy="Name the file that openssl wrote."
+        ) from error

@@ -1,0 +1,95 @@
+"""Add a signature to a bundle that is written: what comes before the signatures stays as it is, byte for byte."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from bundler.effects import files
+from bundler.effects.archive import digests as archive_digests
+from bundler.effects.archive import header as archive_header
+from bundler.effects.archive.reader import Bundle
+from bundler.effects.archive.volumes import BundleVolume
+from bundler.errors import UsageError
+from bundler.model import layout, volumes
+from bundler.model.digest import Digest
+from bundler.oci import tar
+
+_REMEDY: Final = "Sign the bundle before it is cut: bundler build --sign-key, or join the volumes first (cat)."
+
+
+def add_signature(path: Path, key_id: Digest, signature: bytes) -> None:
+    """Put the signature of a key into a bundle, in place of an earlier one by that key.
+
+    A few kilobytes at the end of the tar are written, at once; where that fails, what was there is restored.
+
+    Raises:
+        UsageError: there is no bundle, or its last volume has no room.
+        VerificationError: its headers are damaged.
+        ToolFailedError: it cannot be written.
+    """
+    with Bundle.open(path) as bundle:
+        signatures = {name: bundle.read(name) for name in bundle.members if layout.signer(name)}
+        begin = min((bundle.member(name).offset - tar.BLOCK for name in signatures), default=bundle.size - len(tar.END))
+        tail = _tail({**signatures, layout.signature(key_id): signature}, bundle.manifest.created)
+        opened = bundle.volumes.files
+        room = opened[0].size * len(opened)
+        if len(opened) > 1 and begin + len(tail) > room:
+            raise UsageError(f"{opened[-1].path.name} has no room for a signature.", remedy=_REMEDY)
+        with files.explained(opened[-1].path):
+            _write(opened, begin, tail)
+    if len(opened) > 1:
+        _say_digests(path)
+
+
+def _tail(signatures: Mapping[str, bytes], created: int) -> bytes:
+    """Return the end of the tar: a member for each signature, in order, and two blocks of zeros."""
+    parts = []
+    for name in sorted(signatures, key=layout.order):
+        content = signatures[name]
+        parts += [archive_header.encode(name, len(content), created), content, tar.padding(len(content))]
+    return b"".join((*parts, tar.END))
+
+
+def _write(opened: tuple[BundleVolume, ...], begin: int, tail: bytes) -> None:
+    """Write the tail from byte ``begin`` of the bundle on; the last volume becomes as long as it has to."""
+    touched = [volume for volume in opened if volume.end > begin]
+    with ExitStack() as stack:
+        streams = [stack.enter_context(volume.path.open("r+b", buffering=0)) for volume in touched]
+        for stream in streams:
+            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        undo: list[tuple[int, int, bytes, int]] = []
+        try:
+            for volume, stream in zip(touched, streams, strict=True):
+                start = max(begin, volume.begin)
+                end = begin + len(tail) if volume is touched[-1] else volume.end
+                descriptor, offset = stream.fileno(), start - volume.begin
+                undo.append((descriptor, offset, os.pread(descriptor, volume.size - offset, offset), volume.size))
+                # One call for all of it: a process that is killed leaves the old end or the new one.
+                _write_whole(descriptor, tail[start - begin : end - begin], offset)
+                os.ftruncate(descriptor, end - volume.begin)
+                os.fsync(descriptor)
+        except BaseException:
+            for descriptor, offset, before, size in undo:
+                _write_whole(descriptor, before, offset)
+                os.ftruncate(descriptor, size)
+            raise
+
+
+def _write_whole(descriptor: int, content: bytes, offset: int) -> None:
+    done = os.pwrite(descriptor, content, offset)
+    while done < len(content):
+        done += os.pwrite(descriptor, content[done:], offset + done)
+
+
+def _say_digests(path: Path) -> None:
+    """Write the file of the volumes' digests anew, which must fit the last one again."""
+    with Bundle.open(path) as bundle:
+        rows = zip(archive_digests.of_volumes(bundle), bundle.volumes.files, strict=True)
+        whole = bundle.path
+        text = "".join(f"{digest.hex}  {volume.path.name}\n" for digest, volume in rows)
+    files.write(whole.with_name(volumes.checksums(whole.name)), text.encode())

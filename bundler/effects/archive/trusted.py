@@ -1,0 +1,65 @@
+"""Demand the signatures that a site's trust files name, before anything else of a bundle is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from bundler.effects.archive import openssl
+from bundler.errors import VerificationError
+from bundler.model import layout, limits
+from bundler.model.digest import Digest
+from bundler.model.trust import PublicKey, Trust, TrustFile
+
+if TYPE_CHECKING:
+    from bundler.effects.archive.reader import Bundle
+
+
+def require(bundle: Bundle, trust: Trust) -> tuple[PublicKey, ...]:
+    """Return the trusted keys that signed a bundle's ``bundle.json``.
+
+    Only headers, ``bundle.json`` and its signatures are read, and neither is parsed.
+
+    Raises:
+        VerificationError: the keys of a trust file have not signed as often as it demands; or damaged headers.
+        ToolMissingError: there is no openssl.
+        UsageError: a trusted key is not one that openssl can use.
+    """
+    signatures = dict(_signatures(bundle))
+    signers = tuple(key for key in trust.keys if _fits(bundle, key, signatures))
+    for file in trust.files:
+        _require(bundle, file, signers, signed=bool(signatures))
+    return signers
+
+
+def signed_by(bundle: Bundle, key: PublicKey) -> bool:
+    """Tell whether one of a bundle's signatures fits a key; raises as ``require``."""
+    return _fits(bundle, key, dict(_signatures(bundle)))
+
+
+def _signatures(bundle: Bundle) -> Iterator[tuple[Digest | None, bytes]]:
+    """Yield each signature by the id of its key, by None where its path does not say it."""
+    for path in bundle.members:
+        if layout.is_signature(path):
+            yield layout.signer(path), bundle.read(path, limit=limits.SIGNATURE_SIZE)
+
+
+def _fits(bundle: Bundle, key: PublicKey, signatures: Mapping[Digest | None, bytes]) -> bool:
+    candidates = {signatures[name] for name in (key.key_id, None) if name in signatures}
+    if not candidates:
+        return False
+    content = bundle.read(layout.MANIFEST, limit=limits.BUNDLE_MANIFEST_SIZE)
+    return any(not openssl.check_signature(content, signature, key) for signature in sorted(candidates))
+
+
+def _require(bundle: Bundle, file: TrustFile, signers: tuple[PublicKey, ...], *, signed: bool) -> None:
+    fitting = [key for key in file.keys if key in signers]
+    if len(fitting) >= file.threshold:
+        return
+    wanted = f"{file.threshold} of {len(file.keys)} keys" if len(file.keys) > 1 else "its key"
+    problem = f"The bundle {bundle.path} is not signed" if not signed else f"The signatures of {bundle.path} do not fit"
+    raise VerificationError(
+        f"{problem}: {file.place} demands a signature by {wanted}, and {len(fitting)} of them signed it.",
+        remedy="Do not use this bundle. Ask its builder for one that these keys have signed.",
+        details=tuple(f"{'signed by' if key in fitting else 'not signed by'} {key}" for key in file.keys),
+    )
