@@ -14,6 +14,7 @@ from typing import Final
 
 from bundler.effects import process
 from bundler.errors import ClusterError, ClusterUnreachableError, ForbiddenError, ToolFailedError, ToolMissingError
+from bundler.kube.names import ApiVersion, DnsLabel, PathSegment
 from bundler.kube.objects import KubeObject
 from bundler.model.descriptor import Json
 
@@ -79,17 +80,18 @@ class Kubectl:
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> KubeObject | None:
         """Return an object, None where it is not there; ``kind`` as kubectl takes it, e.g. ``deployments.apps``."""
-        arguments = ["get", kind, name, "--ignore-not-found", "--output=json", *_within(namespace)]
+        arguments = ["get", "--ignore-not-found", "--output=json", *_within(namespace), "--", *_operands(kind, name)]
         return _object(self._run(arguments, purpose=f"reading {kind} {name}"))
 
     def listed(self, kind: str, namespace: str | None, selector: str = "") -> tuple[KubeObject, ...]:
         """Return the objects of a kind in a namespace (None: in the cluster), those with the labels of ``selector``."""
         arguments = [
             "get",
-            kind,
             "--output=json",
             *(_within(namespace) or ["--all-namespaces"]),
             *([f"--selector={selector}"] if selector else []),
+            "--",
+            *_operands(kind),
         ]
         return _items(self._run(arguments, purpose=f"listing {kind}"))
 
@@ -110,7 +112,7 @@ class Kubectl:
 
         Nothing where it does not serve that version.
         """
-        path = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        path = f"/apis/{_name(ApiVersion, version)}" if "/" in version else f"/api/{_name(ApiVersion, version)}"
         try:
             served = _parsed(self._run(["get", "--raw", path], purpose=f"listing the resources of {version}"))
         except ClusterError as error:
@@ -138,8 +140,9 @@ class Kubectl:
 
     def execute(self, pod: str, container: str, namespace: str, command: Sequence[str], stdin: bytes) -> str:
         """Run a command in a container of ``pod`` (a pod, or ``deployments/NAME``), and return what it printed."""
-        place = [f"--container={container}", *_within(namespace)]
-        arguments = ["exec", "--stdin", pod, *place, "--", *command]
+        place = [f"--container={_name(DnsLabel, container)}", *_within(namespace)]
+        # kubectl wants the pod before the dashes, behind which the command begins.
+        arguments = ["exec", "--stdin", *place, "/".join(_operands(*pod.split("/"))), "--", *command]
         return self._run(arguments, purpose=f"running a program in {pod}", stdin=stdin)
 
     def existing(self, objects: Sequence[KubeObject]) -> tuple[KubeObject, ...]:
@@ -190,17 +193,16 @@ class Kubectl:
         if self.get(kind, name, namespace) is None:
             return False
         patch = json.dumps({"metadata": {"ownerReferences": None}})
-        arguments = ["patch", kind, name, "--type=merge", f"--patch={patch}", *_within(namespace)]
+        arguments = ["patch", "--type=merge", f"--patch={patch}", *_within(namespace), "--", *_operands(kind, name)]
         self._run(arguments, purpose=f"removing the owners of {kind} {name}")
         return True
 
     def logs(self, pod: str, container: str, namespace: str, *, previous: bool) -> tuple[str, ...]:
         """Return the last lines of a container, none where it has none yet."""
-        arguments = ["logs", pod, f"--container={container}", "--tail=15", *_within(namespace)]
+        arguments = ["logs", f"--container={_name(DnsLabel, container)}", "--tail=15", *_within(namespace)]
+        arguments += [*(["--previous"] if previous else []), "--", *_operands(pod)]
         try:
-            return tuple(
-                self._run([*arguments, *(["--previous"] if previous else [])], purpose="reading logs").splitlines()
-            )
+            return tuple(self._run(arguments, purpose="reading logs").splitlines())
         except ClusterError:
             return ()
 
@@ -237,7 +239,22 @@ def _explained(error: ToolFailedError) -> ClusterError:
 
 
 def _within(namespace: str | None) -> list[str]:
-    return [f"--namespace={namespace}"] if namespace else []
+    return [f"--namespace={_name(DnsLabel, namespace)}"] if namespace else []
+
+
+def _operands(*names: str) -> list[str]:
+    """Return names as operands: whatever a bundle or a server chose, none of them is an option."""
+    return [_name(PathSegment, name) for name in names]
+
+
+def _name(form: type[str], text: str) -> str:
+    try:
+        return form(text)
+    except ValueError as error:
+        raise ClusterError(
+            f"The cluster has a name that no cluster has: {error}.",
+            remedy="Is the server of the kubeconfig really a Kubernetes API server? Check --context.",
+        ) from error
 
 
 def _items(output: str) -> tuple[KubeObject, ...]:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from bundler.kube import kustomize, yaml_text
+from bundler.errors import VerificationError
+from bundler.kube import kustomize, names, yaml_text
 from bundler.kube.objects import KubeObject
 from bundler.model import layout
 from bundler.model.descriptor import Json
 from bundler.model.manifest import BundleManifest
 
 _OPERATOR: Final = "operator/"
+_SHOWN_FAULTS: Final = 30
 _SECRETS: Final = "secrets/"
 PULL_TYPE: Final = "kubernetes.io/dockerconfigjson"
 PULL_KEY: Final = ".dockerconfigjson"
@@ -145,16 +147,29 @@ def plan(manifests: Mapping[str, str]) -> InstallPlan:
     has_operator = f"{_OPERATOR}install.yaml" in manifests
     of_operator = tuple(kustomize.objects(manifests, "operator")) if has_operator else ()
     own = tuple(_stored(resource) for resource in kustomize.objects(manifests))
+    templates = tuple(_templates(manifests))
+    _check_names([*of_operator, *own], templates)
     others = [resource for resource in own if resource.kind not in ("FeatureStore", "Namespace")]
     return InstallPlan(
         definitions=tuple(resource for resource in of_operator if resource.kind in _FIRST),
         operator=tuple(resource for resource in of_operator if resource.kind not in _FIRST),
         namespaces=tuple(resource for resource in own if resource.kind == "Namespace"),
-        secrets=(*_templates(manifests), *_pull_secrets(own), *_pull_secrets(of_operator, of_operator=True)),
+        secrets=(*templates, *_pull_secrets(own), *_pull_secrets(of_operator, of_operator=True)),
         before=tuple(resource for resource in others if resource.kind not in _LAST),
         stores=tuple(resource for resource in own if resource.kind == "FeatureStore"),
         after=tuple(resource for resource in others if resource.kind in _LAST),
     )
+
+
+def _check_names(resources: Sequence[KubeObject], templates: Sequence[RequiredSecret]) -> None:
+    """Hold every name to its type: names reach kubectl, its paths, and what a person copies to a shell."""
+    asked = [KubeObject.named("v1", "Secret", secret.namespace, secret.name) for secret in templates]
+    if faults := [fault for resource in (*resources, *asked) for fault in names.faults(resource)]:
+        raise VerificationError(
+            "The bundle's manifests have names that no cluster takes.",
+            remedy="The bundle was altered or damaged: get it again, and run bundler verify.",
+            details=tuple(faults[:_SHOWN_FAULTS]),
+        )
 
 
 def _stored(resource: KubeObject) -> KubeObject:
