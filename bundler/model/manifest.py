@@ -15,6 +15,7 @@ from bundler.model.delta import BaseBundle, LeftOut
 from bundler.model.descriptor import Descriptor, Json, is_size
 from bundler.model.digest import Digest
 from bundler.model.platform import Platform
+from bundler.model.reference import ImageRef, is_registry
 
 FORMAT: Final = 1
 DELTA_FORMAT: Final = 2
@@ -25,6 +26,8 @@ _LAYOUT_NAME = re.compile(
     r"[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*(?:/[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*)*"
 )
 
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_VERSION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _TEXT = re.compile(r"[ -~]{0,400}")
 
 
@@ -244,9 +247,22 @@ class BundleManifest:
             texts += [image.reference, image.role, image.internal, image.root.media_type, *_parts(image.root.platform)]
         if unprintable := [text for text in texts if not _TEXT.fullmatch(text)]:
             raise ValueError(f"it has a text that is too long or has control characters: {unprintable[0]!r:.100}")
+        self._check_types()
         names = [image.layout_name for image in self.images]
         if len(set(names)) != len(names):
             raise ValueError(f"two images have the same name: {', '.join(sorted(names))}")
+
+    def _check_types(self) -> None:
+        """Hold what reaches programs, registries and file names to the form that a spec allows."""
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"its name is not a DNS label: {self.name!r:.100}")
+        if not _VERSION.fullmatch(self.version):
+            raise ValueError(f"its version cannot be the tag of an image: {self.version!r:.100}")
+        if self.registry and not is_registry(self.registry):
+            raise ValueError(f"its registry is not HOST[:PORT][/PREFIX]: {self.registry!r:.100}")
+        for image in self.images:
+            if image.internal:
+                ImageRef.parse(image.internal)
 
     @property
     def file_name(self) -> str:

@@ -16,7 +16,13 @@ _REFERENCE = re.compile(
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
     r"(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
+_REGISTRY = re.compile(rf"{_HOST}(?:/{COMPONENT})*")
 DOCKER_HUB = "docker.io"
+
+
+def is_registry(text: str) -> bool:
+    """Tell whether a text is ``HOST[:PORT][/PREFIX]``."""
+    return _REGISTRY.fullmatch(text) is not None
 
 
 def _names_a_host(first_component: str) -> bool:

@@ -77,6 +77,7 @@ def main() -> int:
     bundle = read_folder(place) if place.is_dir() else read_tar(place)
     faults = list(bundle.faults)
     faults += compare(MANIFEST, bundle, *listed_in_manifest(bundle))
+    faults += unnamable(bundle)
     faults += compare(CHECKSUMS, bundle, *listed_in_checksums(bundle))
     faults += [name + ": its name is not its SHA-256" for name in bundle.files if misnamed(name, bundle.files[name])]
     if arguments.key:
@@ -245,6 +246,27 @@ def listed_in_manifest(bundle: FoundBundle) -> tuple[dict[str, Seen], list[str]]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         return {}, [f"{MANIFEST}: missing, or cannot be read: {error}"]
     return listed, [] if len(listed) == len(entries) else [MANIFEST + ": lists a file twice"]
+
+
+HOST = r"(localhost|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?"
+REPOSITORY = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*"
+TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+
+
+def unnamable(bundle: FoundBundle) -> list[str]:
+    """Return what in bundle.json reaches file names, registries and programs, but has not the form of such a name."""
+    try:
+        manifest = json.loads(bundle.small.get(MANIFEST, b""))
+        texts = [
+            ("name", manifest["name"], "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"),
+            ("version", manifest["version"], TAG),
+        ]
+        texts.append(("registry", manifest["registry"], f"({HOST}(/{REPOSITORY})?)?"))
+        name = f"({HOST}/)?{REPOSITORY}(:{TAG})?(@sha256:[0-9a-f]{{64}})?"
+        texts += [("name of an image", image["internal"], f"({name})?") for image in manifest["images"]]
+        return [f"{MANIFEST}: not a {what}: {text}" for what, text, form in texts if not re.fullmatch(form, text)]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return [f"{MANIFEST}: cannot be read: {error}"]
 
 
 def base_of_delta(bundle: FoundBundle) -> str:

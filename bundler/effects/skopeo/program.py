@@ -45,7 +45,7 @@ class Skopeo:
     def raw(self, source: SkopeoSource) -> bytes:
         """Return the manifest or index as the source has it."""
         with _explained(source), self._reaching(source) as options:
-            command = ["skopeo", "inspect", "--raw", *options, source.argument]
+            command = ["skopeo", "inspect", "--raw", *options, "--", source.argument]
             completed = process.run(command, purpose=f"reading {source}", timeout=_INSPECT_SECONDS)
         return completed.stdout.encode()
 
@@ -63,7 +63,7 @@ class Skopeo:
         with folder as name, _explained(source), self._reaching(source, "src-") as options:
             command = [
                 *("skopeo", f"--tmpdir={name}", "copy", *chosen, *options),
-                *(f"--dest-shared-blob-dir={store.folder.absolute()}", source.argument, "oci:layout:image"),
+                *(f"--dest-shared-blob-dir={store.folder.absolute()}", "--", source.argument, "oci:layout:image"),
             ]
             with process.streaming(command, purpose=f"copying {source}", cwd=Path(name)) as output:
                 for line in output:

@@ -114,15 +114,15 @@ class _Engine:
             pull.append("--tls-verify=false")  # Docker takes every loopback registry for insecure by itself
         if self.options.platform:
             pull += ["--platform", self.options.platform]
-        self._run([*pull, served], f"pulling {image.target.tagged} from the bundle")
+        self._run([*pull, "--", served], f"pulling {image.target.tagged} from the bundle")
         try:
             self._check(image, served)
-            self._run(["tag", served, image.target.tagged], f"naming {image.target.tagged}")
+            self._run(["tag", "--", served, image.target.tagged], f"naming {image.target.tagged}")
         finally:
-            self._run(["rmi", served], "removing a name")
+            self._run(["rmi", "--", served], "removing a name")
 
     def _check(self, image: NamedImage, served: str) -> None:
-        output = self._run(["image", "inspect", served], "looking at an image").stdout
+        output = self._run(["image", "inspect", "--", served], "looking at an image").stdout
         digests = json.loads(output)[0].get("RepoDigests") or []
         expected = image.opened.image.root.digest
         if not any(str(text).endswith(f"@{expected}") for text in digests):

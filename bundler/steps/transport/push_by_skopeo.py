@@ -94,6 +94,7 @@ def _copy(image: NamedImage, address: str, arguments: tuple[str, ...]) -> None:
     command = [
         *("skopeo", "copy", "--all", "--preserve-digests", "--src-tls-verify=false"),
         *arguments,
+        "--",
         f"docker://{address}/{target.repository}:{target.tag}",
         f"docker://{target.tagged}",
     ]
