@@ -25,7 +25,7 @@ from bundler.effects.registry.http import Response
 from bundler.effects.registry.journal import Journal
 from bundler.effects.registry.meter import Meter
 from bundler.effects.registry.repository import Repository
-from bundler.effects.registry.retry import Cancellation
+from bundler.effects.registry.retry import Cancellation, CancelledError
 from bundler.effects.registry.session import Session
 from bundler.effects.registry.upload import upload
 from bundler.effects.registry.wire import Request
@@ -282,6 +282,43 @@ def test_a_registry_that_breaks_every_time_is_given_up(blob: BundledBlob) -> Non
     with pytest.raises(RegistryError, match="Lost the registry"):
         send(session, blob)
     assert len(session.breaks_after) == 94
+
+
+def test_an_upload_that_fails_is_cancelled(blob: BundledBlob) -> None:
+    session = MemorySession(MemoryRegistry())
+    session.answer = lambda method, _url: answer(403, {}) if method == "PUT" else None
+    with pytest.raises(RefusedError):
+        send(session, blob)
+    assert session.registry.uploads == {}
+    assert [method for method, _, _ in session.urls][-1] == "DELETE"
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_upload_that_is_interrupted_is_cancelled(blob: BundledBlob, begun: bool) -> None:  # noqa: FBT001
+    session = MemorySession(MemoryRegistry())
+    repository = Repository(session, "team/app", write=True)
+    more = {"begun": repository.begin_upload()} if begun else {}
+
+    def interrupt(method: str, _url: str) -> None:
+        if method == "PATCH":
+            session.cancellation.cancel()
+
+    session.answer = interrupt
+    with pytest.raises(CancelledError):
+        send(session, blob, **more)
+    assert session.registry.uploads == {}
+
+
+def test_an_upload_that_is_noted_is_kept_for_the_next_push(tmp_path: Path) -> None:
+    content = bytes(9 << 20)
+    (tmp_path / "blob").write_bytes(content)
+    with (tmp_path / "blob").open("rb") as stream:
+        large = BundledBlob(Digest.of(content), len(content), "blob", (Extent(stream.fileno(), 0, len(content)),))
+        session = MemorySession(MemoryRegistry())
+        session.answer = lambda method, _url: answer(403, {}) if method == "PUT" else None
+        with pytest.raises(RefusedError):
+            send(session, large, journal=Journal(tmp_path / "uploads"))
+    assert len(session.registry.uploads) == 1
 
 
 def test_progress_with_every_attempt_is_never_given_up(blob: BundledBlob) -> None:

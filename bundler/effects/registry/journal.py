@@ -28,6 +28,11 @@ class Entry:
     location: str | None
     _descriptor: int | None = None
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether the note is on disk, where the next push finds it."""
+        return self._descriptor is not None
+
     def note(self, location: str) -> None:
         """Remember where the upload goes on."""
         self.location = location

@@ -180,7 +180,7 @@ class Repository:
 
     def cancel_upload(self, url: str) -> None:
         """Let the registry forget an upload; it does by itself in time, so nothing is made of a failure."""
-        self.session.exchange("DELETE", url, doing="cancelling an upload", scopes=(self.scope,))
+        self.session.exchange("DELETE", url, doing="cancelling an upload", scopes=(self.scope,), cleans_up=True)
 
     def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
         """Return what refers to a manifest: signatures, bills of materials, ... (end-12a, else the tag scheme).

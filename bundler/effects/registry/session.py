@@ -147,12 +147,15 @@ class Session:
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
         completes: bool = False,
+        cleans_up: bool = False,
     ) -> HttpAnswer:
         """Try once and return whatever answer comes; raise ``RegistryUnreachableError`` where none does.
 
-        ``completes`` says that the registry may take long to answer, as where it stores a whole blob.
+        ``completes`` says that the registry may take long to answer, as where it stores a whole blob; ``cleans_up``,
+        that this is sent after the task was cancelled, too.
         """
-        self.cancellation.check()
+        if not cleans_up:
+            self.cancellation.check()
         request = Request(method, headers or {}, body, completes=completes)
         response, url = self._authenticated(request, self.url(location), doing, scopes)
         return self._read(response, url, doing)

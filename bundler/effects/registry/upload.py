@@ -58,7 +58,9 @@ class _Upload:
                 if self._session.is_own(self._entry.location):
                     raise
                 self._entry.forget()  # the registry has another address since
-        self._url = self._url or begun
+        if begun and not self._url:
+            self._url = begun
+            self._entry.note(begun)
         complete = False
         while not complete:
             request = self._strategy.next_request(self._offset, self._content.size) if self._url else BEGIN
@@ -219,10 +221,11 @@ def upload(
     with notes.entry(repository.full_name, content.digest) as entry:
         try:
             _Upload(repository, content, entry, meter, chunk_size).run(begun)
-        except VerificationError:
-            if entry.location:
+        except BaseException as error:  # also an interrupt
+            # What is noted goes on with the next push. Anything else would take the registry's space for days.
+            if entry.location and (isinstance(error, VerificationError) or not entry.is_kept):
                 with suppress(RegistryError):
                     repository.cancel_upload(entry.location)
-            entry.forget()
+                entry.forget()
             raise
         entry.forget()
