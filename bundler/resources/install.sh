@@ -16,7 +16,7 @@
 #   TIMEOUT=600s           how long to wait for the operator and for the feature store
 #
 # Exit codes: 0 done, 2 wrong usage, 4 a program is missing, 6 verification failed, 7 the registry refused,
-# 8 the cluster refused or is not ready.
+# 8 the cluster refused or is not ready, 9 images were pushed without artifacts that the registry refuses.
 set -eu
 
 key=${PUBLIC_KEY:-}
@@ -69,6 +69,9 @@ each_line() { # FILE PATTERN
 plain_names() {
     need find paste
     odd=$(LC_ALL=C find . \( ! -type f ! -type d \) -o -name '*[!A-Za-z0-9_+@.-]*' -o -name '-*' -o -name '.?*' | paste -s -d ' ' -)
+    case $odd in
+    *'/._'*) say "names that begin with ._ are those of macOS: find $here -name '._*' -delete" ;;
+    esac
     test -z "$odd" || fail 6 "links, devices or file names that a bundle never contains: $odd"
 }
 
@@ -146,17 +149,57 @@ push() { # REGISTRY
     trusted
     each_line images.txt "# .*|[ -~]+${tab}sha256:[0-9a-f]{64}${tab}$part(/$part)*:[A-Za-z0-9_][A-Za-z0-9_.-]*"
     base=$(base_of_delta)
-    grep -v '^#' images.txt | while IFS=$tab read -r name digest target; do
+    artifacts=$(artifacts)
+    # Images first: no image waits for a signature that the registry may refuse.
+    grep -v '^#' images.txt | push_each "$1" image || return
+    grep -v '^#' images.txt | push_each "$1" artifact
+}
+
+# The names of what does not run: signatures, attestations, bills of materials.
+artifacts() {
+    sed -n '/^   "internal": "/{
+        N
+        s/^   "internal": "\(.*\)",\n   "platforms": \[\],$/\1/p
+    }' bundle.json
+}
+
+push_each() { # REGISTRY image|artifact <LINES
+    refused=''
+    built_for=$(sed -n '1s/^# //p' images.txt)
+    while IFS=$tab read -r name digest target; do
+        kind=image
+        if printf '%s\n' "$artifacts" | grep -qFx -- "$built_for/$target"; then kind=artifact; fi
+        test "$kind" = "$2" || continue
         say "pushing $1/$target"
+        if test "$kind" = artifact && of_the_site "$1/$target" "$digest"; then
+            say "$1/$target has other signatures, which stay; bundler.pyz push merges them"
+            refused="$refused $1/$target"
+            continue
+        fi
         # shellcheck disable=SC2086  # options are words
         said=$(skopeo copy --quiet --all --preserve-digests $skopeo_options -- "oci:.:$name" "docker://$1/$target" 2>&1 </dev/null) || {
             say "$said"
+            if test "$kind" = artifact; then
+                refused="$refused $1/$target"
+                continue
+            fi
             fail 7 "$1/$target was not pushed; run this again, what is there already is not sent twice${base:+
   (this is a delta: push the bundle $base before it; skopeo finds its layers only below the same image name)}"
         }
         test -z "$said" || say "$said"
         say "pushed  $1/$target@$digest"
     done
+    test -z "$refused" ||
+        fail 9 "every image is there, and artifacts beside them (signatures, attestations) are not:$refused"
+}
+
+# Whether a tag names something else than ours: a site may have added signatures of its own.
+of_the_site() { # NAME DIGEST
+    looking=$(printf '%s' "$skopeo_options" | sed 's/--dest-/--/g')
+    # shellcheck disable=SC2086  # options are words
+    held=$(skopeo inspect --raw $looking -- "docker://$1" 2>/dev/null </dev/null | sha256sum | cut -d ' ' -f 1)
+    # Nothing at all came where there is no such tag.
+    test "$held" != "${2#sha256:}" && test "$held" != e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
 }
 
 # --- apply: operator, namespace, then the feature store ---------------------------------------------------------------
@@ -257,11 +300,15 @@ case $registry in
 esac
 case $command in
 verify) verify ;;
-push) push "$registry" ;;
+push) push "$registry" || exit ;;
 apply) apply "$registry" ;;
 all)
     verify
-    push "$registry"
-    apply "$registry"
+    pushed=0
+    push "$registry" || pushed=$?
+    case $pushed in
+    0 | 9) apply "$registry" ;;
+    esac
+    exit "$pushed"
     ;;
 esac

@@ -16,8 +16,9 @@ from bundler.model import layout
 from bundler.model.digest import Digest
 from bundler.model.progress import SilentProgress
 from bundler.steps.build import pack
-from bundler.steps.build.pack import Packed
-from tests.support import registries
+from bundler.steps.build.pack import ImageToPack, Packed
+from tests.support import artifacts, memory_registry, registries
+from tests.support.memory_registry import MemoryRegistry
 from tests.support.registries import RunningRegistry, require
 from tests.unit import packed
 
@@ -132,6 +133,47 @@ def test_images_are_pushed_with_their_digests_and_a_second_push_changes_nothing(
     assert {Digest(name) for name in registry.blobs()} == {
         entry.digest for entry in made.manifest.files if entry.role == "blob"
     }
+
+
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory: pytest.TempPathFactory) -> Packed:
+    """A bundle with a signature before its image."""
+    folder = tmp_path_factory.mktemp("signed")
+    store = BlobStore(folder / "cache")
+    plan = packed.plan(store)
+    tag = f"sha256-{plan.images[0].root.digest.hex}.sig"
+    signature = artifacts.signature("ours")
+    for content in signature.blobs.values():
+        store.put(content)
+    name = f"{packed.REGISTRY}/driver-stats:{tag}"
+    images = (ImageToPack(name, "companion", signature.root, name), *plan.images)
+    return pack.run(replace(plan, images=images), folder, store, progress=SilentProgress())
+
+
+def test_a_signature_that_is_refused_loses_no_image(signed: Packed, tmp_path: Path) -> None:
+    folder = unpack(signed, tmp_path / "a folder")
+    store = MemoryRegistry(refuses=lambda _name, content: b"simplesigning" in content)
+    with memory_registry.running(store) as address:
+        status, said = install(folder, "push", f"{address}/feast", SKOPEO_OPTIONS="--dest-tls-verify=false")
+    assert status == 9, said
+    assert "every image is there, and artifacts beside them (signatures, attestations) are not" in said
+    assert {("feast/driver-stats", "0.1.0"), ("feast/feastdev/feast-operator", "0.61.0")} <= store.manifests.keys()
+
+
+def test_signatures_of_the_site_are_left_alone(signed: Packed, tmp_path: Path) -> None:
+    folder = unpack(signed, tmp_path / "a folder")
+    image, repository = signed.manifest.images[0], "feast/driver-stats"
+    tag = image.internal.rpartition(":")[2]
+    store = MemoryRegistry()
+    with memory_registry.running(store) as address:
+        first, said = install(folder, "push", f"{address}/feast", SKOPEO_OPTIONS="--dest-tls-verify=false")
+        assert first == 0, said
+        assert Digest.of(store.manifests[repository, tag][1]) == image.root.digest
+        store.add(repository, tag, artifacts.signature("the site's"))
+        status, said = install(folder, "push", f"{address}/feast", SKOPEO_OPTIONS="--dest-tls-verify=false")
+    assert status == 9, said
+    assert "has other signatures, which stay" in said
+    assert Digest.of(store.manifests[repository, tag][1]) == artifacts.signature("the site's").root.digest
 
 
 def test_a_registry_that_is_not_there_is_told_with_its_exit_code(folder: Path) -> None:
