@@ -29,7 +29,7 @@ MANIFESTS = {
     "manifests/namespace.yaml": b"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: feast\n",
     "manifests/featurestore.yaml": b"apiVersion: feast.dev/v1\nkind: FeatureStore\nmetadata:\n  name: s\n"
     b"  namespace: feast\nspec:\n  image: " + SERVER.encode() + b"\n  other: registryXexample.internal:5000/feast/no\n",
-    "manifests/kustomization.yaml": b"resources:\n  - namespace.yaml\n  - featurestore.yaml\n",
+    "manifests/kustomization.yaml": b"kind: Kustomization\nresources:\n  - namespace.yaml\n  - featurestore.yaml\n",
     "manifests/secrets/credentials.yaml": b"apiVersion: v1\nkind: Secret\nmetadata:\n  name: c\n  namespace: feast\n",
 }
 
@@ -54,12 +54,12 @@ imagePullSecrets:
 """
 SEVERAL = {
     "manifests/namespace.yaml": MANIFESTS["manifests/namespace.yaml"],
-    "manifests/kustomization.yaml": b"resources:\n  - namespace.yaml\n  - team-a\n  - team-b\n",
+    "manifests/kustomization.yaml": b"kind: Kustomization\nresources:\n  - namespace.yaml\n  - team-a\n  - team-b\n",
     **{
         f"manifests/{path}": text
         for team in ("team-a", "team-b")
         for path, text in {
-            f"{team}/kustomization.yaml": b"resources:\n  - featurestore.yaml\n",
+            f"{team}/kustomization.yaml": b"kind: Kustomization\nresources:\n  - featurestore.yaml\n",
             f"{team}/featurestore.yaml": MANIFESTS["manifests/featurestore.yaml"].replace(
                 b"name: s", f"name: {team}".encode()
             ),

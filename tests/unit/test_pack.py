@@ -119,7 +119,7 @@ def test_a_document_cannot_take_the_place_of_what_is_made_here(tmp_path: Path, p
 def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
     store = BlobStore(tmp_path)
     plan = packed.plan(store)
-    with pytest.raises(ValueError, match="one name"):
+    with pytest.raises(ValueError, match="the same name"):
         pack.members_of(replace(plan, images=(plan.images[0], plan.images[0])), store)
 
 
