@@ -111,8 +111,10 @@ class KubeObject:
 
     def get(self, *path: str) -> Json:
         """Return the value at a path of keys, None where there is none."""
-        value: Json = dict(self.content)
-        for key in path:
+        if not path:
+            return dict(self.content)
+        value = self.content.get(path[0])
+        for key in path[1:]:
             value = value.get(key) if isinstance(value, dict) else None
         return value
 

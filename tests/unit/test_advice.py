@@ -160,6 +160,12 @@ def test_each_thing_that_goes_wrong_is_found(
     assert finding.remedy or status is Status.PASS
 
 
+def test_a_release_that_cannot_leave_out_the_online_server_makes_one_all_the_same() -> None:
+    services = {"onlineStore": {"disabled": True}, "registry": {"remote": {"hostname": "h:80"}}}
+    assert found("feature-store.state", "0.65.0", services=services).status is Status.MANUAL
+    assert found("feature-store.cron-job.target", "0.65.0", services=services).status is Status.PASS
+
+
 def test_a_packaged_repo_starts_where_the_release_has_it_and_not_before() -> None:
     directory = {"packaged": {"featureRepoPath": "/opt/feast/feature_repo"}}
     assert found("feature-store.starts", "0.66.0", services=GUIDE, feastProjectDir=directory).status is Status.PASS

@@ -9,7 +9,9 @@ from typing import Final
 from bundler.feast.operator.capabilities import Capabilities
 from bundler.feast.operator.generated_config import DATA_FOLDER
 from bundler.feast.operator.names import Names
+from bundler.kube.objects import KubeObject
 from bundler.model.descriptor import Json
+from bundler.model.json_document import mapping
 
 # In the order of their containers.
 _SERVERS: Final = {
@@ -35,12 +37,11 @@ class Resource:
 
     def get(self, path: str) -> Json:
         """Return what stands at a dotted path below spec, None where nothing does."""
-        return _at(self.document, f"spec.{path}")
+        return self._object.get("spec", *path.split("."))
 
     def mapping(self, path: str) -> Mapping[str, Json]:
         """Return the mapping at a path, an empty one where there is none."""
-        value = self.get(path)
-        return value if isinstance(value, dict) else {}
+        return mapping(self.get(path))
 
     def rows(self, path: str) -> tuple[Mapping[str, Json], ...]:
         """Return the mappings of the list at a path."""
@@ -48,14 +49,18 @@ class Resource:
         return tuple(row for row in value if isinstance(row, dict)) if isinstance(value, list) else ()
 
     @property
+    def _object(self) -> KubeObject:
+        return KubeObject(mapping(self.document))
+
+    @property
     def name(self) -> str:
         """The FeatureStore's own name."""
-        return str(_at(self.document, "metadata.name"))
+        return str(self._object.get("metadata", "name"))
 
     @property
     def namespace(self) -> str:
         """The namespace of everything that is made of it."""
-        return str(_at(self.document, "metadata.namespace") or "default")
+        return self._object.namespace or "default"
 
     @property
     def prefixed(self) -> str:
@@ -139,9 +144,3 @@ class Resource:
         if self.packaged_folder and not self.initialises:
             return self.packaged_folder
         return self.staged_folder
-
-
-def _at(value: Json, path: str) -> Json:
-    for key in path.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    return value

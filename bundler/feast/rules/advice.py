@@ -11,17 +11,12 @@ from typing import Final
 
 from bundler.feast.deployment.wiring import FILE_VARIABLE, REPO_FOLDER_VARIABLE
 from bundler.feast.operator.capabilities import Capabilities
+from bundler.feast.operator.generated_config import DATA_FOLDER
+from bundler.feast.operator.resource import Resource
 from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Status
 
 _BASE64_VARIABLE: Final = "FEATURE_STORE_YAML_BASE64"
-_DATA_FOLDER: Final = "/feast-data"
-_SERVERS: Final = (
-    ("registry", "services.registry.local.server"),
-    ("online", "services.onlineStore.server"),
-    ("offline", "services.offlineStore.server"),
-    ("ui", "services.ui"),
-)
 
 
 @dataclass(frozen=True)
@@ -44,69 +39,35 @@ class _Server:
         return frozenset(str(row) for row in (rows if isinstance(rows, list) else []))
 
 
-@dataclass(frozen=True)
-class _Subject:
-    """The FeatureStore under review, with what the operator would make of it."""
-
-    resource: Json
-    capabilities: Capabilities
-
-    def get(self, path: str) -> Json:
-        """Return what stands at a dotted path below spec, None where nothing does."""
-        value: Json = self.resource
-        for key in ("spec", *path.split(".")):
-            value = value.get(key) if isinstance(value, dict) else None
-        return value
-
-    @property
-    def servers(self) -> tuple[_Server, ...]:
-        """The containers of the pod. An online server is made even where none is declared, unless it is disabled."""
-        by_role = {role: settings for role, path in _SERVERS if isinstance(settings := self.get(path), dict)}
-        if "online" not in by_role and self.get("services.onlineStore.disabled") is not True:
-            by_role["online"] = {}
-        return tuple(_Server(role, by_role[role]) for role, _ in _SERVERS if role in by_role)
-
-    @property
-    def without_init_containers(self) -> bool:
-        return self.get("services.disableInitContainers") is True
-
-    @property
-    def packaged(self) -> str | None:
-        path = self.get("feastProjectDir.packaged.featureRepoPath")
-        return path if isinstance(path, str) and self.capabilities.packaged else None
-
-    @property
-    def working_folder(self) -> str:
-        """Where the operator starts every server."""
-        if self.packaged and self.without_init_containers:
-            return self.packaged
-        volume = self.get("services.offlineStore.persistence.file.pvc.mountPath") or _DATA_FOLDER
-        inner = self.get("feastProjectDir.git.featureRepoPath") or "feature_repo"
-        return f"{volume}/{self.get('feastProject')}/{inner}"
+def _servers(store: Resource) -> tuple[_Server, ...]:
+    """Return the containers of the pod."""
+    return tuple(_Server(role, store.settings(role)) for role in store.servers)
 
 
 def advise(resource: Json, capabilities: Capabilities) -> tuple[Finding, ...]:
     """Return a finding for each thing that is known to go wrong on this release of the operator."""
-    subject = _Subject(resource, capabilities)
-    return tuple(check(subject) for check in _CHECKS)
+    store = Resource(resource, capabilities)
+    return tuple(check(store) for check in _CHECKS)
 
 
-def _finds_its_repo(subject: _Subject) -> Finding:
+def _finds_its_repo(store: Resource) -> Finding:
     title = "Every server finds a feature repo when it starts"
-    if not subject.without_init_containers:
-        return _passed("feature-store.starts", title, f"init containers prepare {subject.working_folder}")
-    if subject.packaged:
-        return _passed("feature-store.starts", title, f"the image's own {subject.packaged} is the working directory")
-    lost = [server.role for server in subject.servers if not _led_to_a_repo(server)]
+    if store.initialises:
+        return _passed("feature-store.starts", title, f"init containers prepare {store.repo_folder}")
+    if store.packaged_folder:
+        return _passed(
+            "feature-store.starts", title, f"the image's own {store.packaged_folder} is the working directory"
+        )
+    lost = [server.role for server in _servers(store) if not _led_to_a_repo(server)]
     if not lost:
-        places = sorted({server.env.get(REPO_FOLDER_VARIABLE, _BASE64_VARIABLE) for server in subject.servers})
+        places = sorted({server.env.get(REPO_FOLDER_VARIABLE, _BASE64_VARIABLE) for server in _servers(store)})
         return _passed("feature-store.starts", title, f"servers read {', '.join(places)}" if places else "no servers")
     cure = (
         "feastProjectDir.packaged with the path of the repo in the image"
-        if subject.capabilities.packaged
+        if store.capabilities.packaged
         else f"env {REPO_FOLDER_VARIABLE} with the path of the repo in the image to every server"
     )
-    missing = f"Can't find feature repo configuration file at {subject.working_folder}/feature_store.yaml"
+    missing = f"Can't find feature repo configuration file at {store.repo_folder}/feature_store.yaml"
     evidence = (
         f'{", ".join(lost)}: will end with "{missing}"',
         "disableInitContainers is true, so that folder is an empty volume, which hides the files of the image",
@@ -116,23 +77,23 @@ def _finds_its_repo(subject: _Subject) -> Finding:
 
 def _led_to_a_repo(server: _Server) -> bool:
     folder = server.env.get(REPO_FOLDER_VARIABLE, "")
-    hidden = folder == _DATA_FOLDER or folder.startswith(f"{_DATA_FOLDER}/")
+    hidden = folder == DATA_FOLDER or folder.startswith(f"{DATA_FOLDER}/")
     return (bool(folder) and not hidden) or _BASE64_VARIABLE in server.env or FILE_VARIABLE in server.env
 
 
-def _apply_keeps_what_is_registered(subject: _Subject) -> Finding:
+def _apply_keeps_what_is_registered(store: Resource) -> Finding:
     title = "`feast apply` registers the repo of the image, and deletes nothing else"
     problems: list[str] = []
-    for server in subject.servers:
-        if FILE_VARIABLE in server.env and REPO_FOLDER_VARIABLE not in server.env and not subject.packaged:
+    for server in _servers(store):
+        if FILE_VARIABLE in server.env and REPO_FOLDER_VARIABLE not in server.env and not store.packaged_folder:
             problems.append(
                 f"{server.role}: {FILE_VARIABLE} without {REPO_FOLDER_VARIABLE}: `feast apply` finds no definitions "
                 "and deletes every registered object"
             )
         if _BASE64_VARIABLE in server.env:
             problems.append(f"{server.role}: `feast apply` ignores {_BASE64_VARIABLE}, which every server obeys")
-    demo = subject.get("feastProjectDir") is None and not subject.without_init_containers
-    if demo and subject.capabilities.apply_on_init and subject.get("services.runFeastApplyOnInit") is not False:
+    demo = store.get("feastProjectDir") is None and store.initialises
+    if demo and store.capabilities.apply_on_init and store.get("services.runFeastApplyOnInit") is not False:
         problems.append("feastProjectDir is left out: the operator makes a demo repo and applies it when a pod starts")
     if problems:
         return Finding(
@@ -142,22 +103,22 @@ def _apply_keeps_what_is_registered(subject: _Subject) -> Finding:
             tuple(problems),
             remedy=f"Set the path of the repo: feastProjectDir, or {REPO_FOLDER_VARIABLE} on every server.",
         )
-    where = subject.packaged or next(
-        (server.env[REPO_FOLDER_VARIABLE] for server in subject.servers if REPO_FOLDER_VARIABLE in server.env),
-        subject.working_folder,
+    where = store.packaged_folder or next(
+        (server.env[REPO_FOLDER_VARIABLE] for server in _servers(store) if REPO_FOLDER_VARIABLE in server.env),
+        store.repo_folder,
     )
     return _passed("feature-store.apply", title, f"definitions are those of {where}")
 
 
-def _cron_job_can_run(subject: _Subject) -> Finding:
+def _cron_job_can_run(store: Resource) -> Finding:
     title = "The CronJob's image has kubectl"
-    image = subject.get("cronJob.containerConfigs.image")
+    image = store.get("cronJob.containerConfigs.image")
     if not isinstance(image, str):
         evidence = ("no image is given, so it is the operator's RELATED_IMAGE_CRON_JOB, which must be mirrored",)
         return Finding(
             "feature-store.cron-job.image", title, Status.MANUAL, evidence, remedy="Give an image by digest."
         )
-    served = {server.settings.get("image") for server in subject.servers}
+    served = {server.settings.get("image") for server in _servers(store)}
     name = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
     if image in served or name == "feature-server":
         return Finding(
@@ -170,13 +131,13 @@ def _cron_job_can_run(subject: _Subject) -> Finding:
     return _passed("feature-store.cron-job.image", title, image)
 
 
-def _first_container_is_complete(subject: _Subject) -> Finding:
+def _first_container_is_complete(store: Resource) -> Finding:
     title = "The CronJob's commands run in a container with the settings of all servers"
-    if not subject.servers:
+    if not _servers(store):
         evidence = ("no server is left: the operator refuses this (at least one local server must be configured)",)
         remedy = "Enable the online server, or another."
         return Finding("feature-store.cron-job.target", title, Status.FAIL, evidence, remedy=remedy)
-    first, *others = subject.servers
+    first, *others = _servers(store)
     lacking = [
         f"{first.role} (the first container, where the commands run) lacks {what} of {other.role}"
         for other in others
@@ -200,12 +161,12 @@ def _lacking(first: _Server, other: _Server) -> Iterator[str]:
         yield f"the image {other.settings['image']}"
 
 
-def _authorization_is_said(subject: _Subject) -> Finding:
+def _authorization_is_said(store: Resource) -> Finding:
     title = "The authorization of the feature store is set explicitly"
-    authz = subject.get("authz")
+    authz = store.get("authz")
     if isinstance(authz, dict) and authz.get("noAuth") is False:
         problem = "authz.noAuth is false: servers require Kubernetes tokens, and no role exists that could grant access"
-    elif authz is None and subject.capabilities.no_auth:
+    elif authz is None and store.capabilities.no_auth:
         problem = "authz is left out, which means Kubernetes tokens on this release: requests without one get 401"
     else:
         kind = next(iter(authz)) if isinstance(authz, dict) and authz else "none, the default of this release"
@@ -219,12 +180,12 @@ def _authorization_is_said(subject: _Subject) -> Finding:
     )
 
 
-def _state_outlives_the_pod(subject: _Subject) -> Finding:
+def _state_outlives_the_pod(store: Resource) -> Finding:
     title = "Registry and online features outlive the pod"
-    remote = isinstance(subject.get("services.registry.remote"), dict)
-    lost = [] if remote else list(_on_empty_dir(subject, "registry", "services.registry.local.persistence"))
-    if subject.get("services.onlineStore.disabled") is not True:
-        lost += _on_empty_dir(subject, "online store", "services.onlineStore.persistence")
+    remote = isinstance(store.get("services.registry.remote"), dict)
+    lost = [] if remote else list(_on_empty_dir(store, "registry", "services.registry.local.persistence"))
+    if "online" in store.servers:
+        lost += _on_empty_dir(store, "online store", "services.onlineStore.persistence")
     if lost:
         return Finding(
             "feature-store.state",
@@ -236,13 +197,10 @@ def _state_outlives_the_pod(subject: _Subject) -> Finding:
     return _passed("feature-store.state", title, "databases, volumes or buckets")
 
 
-def _on_empty_dir(subject: _Subject, what: str, path: str) -> Iterator[str]:
-    persistence = subject.get(path)
-    value = persistence if isinstance(persistence, dict) else {}
-    file = value.get("file")
-    settings = file if isinstance(file, dict) else {}
+def _on_empty_dir(store: Resource, what: str, path: str) -> Iterator[str]:
+    settings = store.mapping(f"{path}.file")
     bucket = str(settings.get("path", "")).startswith(("s3://", "gs://"))
-    if "store" not in value and "pvc" not in settings and not bucket:
+    if "store" not in store.mapping(path) and "pvc" not in settings and not bucket:
         yield f"{what}: {settings.get('path', 'the default file')} lies on an emptyDir, which is lost with the pod"
 
 
@@ -250,7 +208,7 @@ def _passed(check: str, title: str, evidence: str) -> Finding:
     return Finding(check, title, Status.PASS, (evidence,))
 
 
-_CHECKS: Final[tuple[Callable[[_Subject], Finding], ...]] = (
+_CHECKS: Final[tuple[Callable[[Resource], Finding], ...]] = (
     _finds_its_repo,
     _apply_keeps_what_is_registered,
     _cron_job_can_run,
