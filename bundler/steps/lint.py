@@ -11,7 +11,8 @@ from bundler.feast.operator import crd, validation
 from bundler.feast.operator.capabilities import Capabilities
 from bundler.feast.operator.crd import FeatureStoreCrd
 from bundler.feast.rules import advice, feast_releases
-from bundler.kube import yaml_text
+from bundler.kube.manifest_file import ManifestFile
+from bundler.kube.objects import KubeObject
 from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Report, Section, Status
 
@@ -28,12 +29,11 @@ def run(files: tuple[Path, ...], *, operator_version: str | None, operator_manif
         if definition is not None
         else Capabilities.for_version(operator_version or "")
     )
-    stores = [(file, resource) for file in files for resource in _feature_stores(file)]
+    stores = [(file, store) for file in files for store in _feature_stores(file)]
     if not stores:
         raise SpecError("None of the files holds a FeatureStore.", remedy="Name the manifest that does.")
     sections = tuple(
-        Section(f"{_name(resource)} ({file})", tuple(_findings(resource, definition, capabilities)))
-        for file, resource in stores
+        Section(_title(store, file), tuple(_findings(store, definition, capabilities))) for file, store in stores
     )
     return Report("What the operator would do with each FeatureStore", sections)
 
@@ -48,10 +48,11 @@ def accepted(resource: Json, definition: FeatureStoreCrd) -> Finding:
     return Finding("feature-store.accepted", title, Status.PASS, ("no unknown field, no rule of schema or CEL broken",))
 
 
-def _findings(resource: Json, definition: FeatureStoreCrd | None, capabilities: Capabilities) -> Iterator[Finding]:
+def _findings(store: KubeObject, definition: FeatureStoreCrd | None, capabilities: Capabilities) -> Iterator[Finding]:
+    resource = store.to_json()
     if definition is not None:
         yield accepted(resource, definition)
-    spec = resource.get("spec") if isinstance(resource, dict) else None
+    spec = store.get("spec")
     if not isinstance(spec, dict) or not isinstance(spec.get("feastProject"), str):
         problem = "spec.feastProject is missing or not a string" if isinstance(spec, dict) else "spec is not a mapping"
         title = "It has the fields that every release of the operator requires"
@@ -66,13 +67,10 @@ def _definition(file: Path) -> FeatureStoreCrd:
     return crd.load(files.read_text(file, "the operator's manifest"), str(file))
 
 
-def _feature_stores(file: Path) -> Iterator[Json]:
-    for document in yaml_text.documents(files.read_text(file, "a Kubernetes manifest"), str(file)):
-        if isinstance(document, dict) and document.get("kind") == "FeatureStore":
-            yield document
+def _title(store: KubeObject, file: Path) -> str:
+    return f"FeatureStore {store.name} ({file})" if store.name else f"FeatureStore ({file})"
 
 
-def _name(resource: Json) -> str:
-    metadata = resource.get("metadata") if isinstance(resource, dict) else None
-    name = metadata.get("name") if isinstance(metadata, dict) else None
-    return f"FeatureStore {name}" if isinstance(name, str) else "FeatureStore"
+def _feature_stores(file: Path) -> Iterator[KubeObject]:
+    manifest = ManifestFile(str(file), files.read_text(file, "a Kubernetes manifest"))
+    return (kube_object for kube_object in manifest.objects if kube_object.kind == "FeatureStore")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from bundler.feast.emulation.kubelet import ClusterObjects, Texts
 from bundler.feast.operator import crd
 from bundler.feast.operator.capabilities import Capabilities
 from bundler.kube.manifest_file import ManifestFile
+from bundler.kube.objects import KubeObject
 from bundler.model.descriptor import Json
 from bundler.steps.rehearsal.inputs import RehearsalInput
 
@@ -69,32 +70,30 @@ def interpret(
         capabilities = Capabilities.from_crd(crd.find(manifests[_INSTALL].documents, _INSTALL))
     else:
         capabilities = Capabilities.for_version(version or known)
-    documents = [
-        document
+    given = [
+        kube_object
         for path in sorted(manifests)
         if not path.startswith("operator/")
-        for document in manifests[path].documents
-        if isinstance(document, dict)
+        for kube_object in manifests[path].objects
     ]
-    stores = [document for document in documents if document.get("kind") == "FeatureStore"]
+    stores = [kube_object.to_json() for kube_object in given if kube_object.kind == "FeatureStore"]
     if not stores:
         raise SpecError(
             "The manifests have no FeatureStore.", remedy="Name a folder whose manifests include a FeatureStore."
         )
     # A shared registry must serve before its clients start.
     resources = tuple(sorted(stores, key=lambda store: "remote:" in yaml.safe_dump(store)))
-    return FilledManifests(resources, _objects(documents, resources, capabilities, values, authority), capabilities)
+    return FilledManifests(resources, _objects(given, resources, capabilities, values, authority), capabilities)
 
 
 def place_of(document: Mapping[str, Json]) -> tuple[str, str]:
     """Return namespace and name of an object."""
-    metadata = document.get("metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
-    return str(metadata.get("namespace") or "default"), str(metadata.get("name"))
+    kube_object = KubeObject(document)
+    return kube_object.namespace or "default", kube_object.name
 
 
 def _objects(
-    documents: list[dict[str, Json]],
+    given: Sequence[KubeObject],
     resources: tuple[dict[str, Json], ...],
     capabilities: Capabilities,
     values: Texts,
@@ -117,25 +116,20 @@ def _objects(
         return {key: text or values.get(key) or made.setdefault(key, _random_value(key)) for key, text in texts.items()}
 
     objects: dict[str, ClusterObjects] = {place_of(service)[0]: ClusterObjects() for service in resources}
-    for document in documents:
-        namespace, name = place_of(document)
+    for kube_object in given:
+        namespace, name = place_of(kube_object.content)
         held = objects.get(namespace, ClusterObjects())
-        if document.get("kind") == "Secret":
-            secrets_of = {**held.secrets, name: fill(_texts(document, "stringData"))}
+        if kube_object.kind == "Secret":
+            secrets_of = {**held.secrets, name: fill(kube_object.texts("stringData"))}
             objects[namespace] = replace(held, secrets=secrets_of)
-        elif document.get("kind") == "ConfigMap":
-            objects[namespace] = replace(held, config_maps={**held.config_maps, name: _texts(document, "data")})
+        elif kube_object.kind == "ConfigMap":
+            objects[namespace] = replace(held, config_maps={**held.config_maps, name: kube_object.texts("data")})
     for resource in resources:
         namespace, _ = place_of(resource)
         for name, key in _authorities(resource):
             held = objects[namespace]
             objects[namespace] = replace(held, config_maps={**held.config_maps, name: {key: authority.pem}})
     return objects
-
-
-def _texts(document: Mapping[str, Json], key: str) -> Texts:
-    texts = document.get(key)
-    return {name: str(text) for name, text in texts.items()} if isinstance(texts, dict) else {}
 
 
 def _authorities(resource: Json) -> Iterator[tuple[str, str]]:
