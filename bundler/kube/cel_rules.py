@@ -13,6 +13,7 @@ import cel
 from bundler.errors import SpecError
 from bundler.kube.structural_schema import Schema, SchemaProblem
 from bundler.model.descriptor import Json
+from bundler.model.json_document import rows
 
 _OLD_SELF: Final = re.compile(r"\boldSelf\b")
 
@@ -60,7 +61,6 @@ def _below(schema: Schema, name: str) -> Schema:
 
 
 def _rules(schema: Schema) -> list[_Rule]:
-    rules = schema.get("x-kubernetes-validations")
     return [
         _Rule(
             str(rule["rule"]),
@@ -68,8 +68,8 @@ def _rules(schema: Schema) -> list[_Rule]:
             str(rule.get("messageExpression", "")),
             str(rule.get("fieldPath", "")),
         )
-        for rule in (rules if isinstance(rules, list) else [])
-        if isinstance(rule, dict) and "rule" in rule
+        for rule in rows(schema.get("x-kubernetes-validations"))
+        if "rule" in rule
     ]
 
 

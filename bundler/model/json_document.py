@@ -57,6 +57,11 @@ def mapping(value: Json) -> dict[str, Json]:
     return value if isinstance(value, dict) else {}
 
 
+def rows(value: Json) -> tuple[dict[str, Json], ...]:
+    """Return the mappings of a list, none where it is not a list."""
+    return tuple(row for row in value if isinstance(row, dict)) if isinstance(value, list) else ()
+
+
 def text(value: Json) -> str:
     """Return a text, an empty one for anything else."""
     return value if isinstance(value, str) else ""

@@ -12,7 +12,7 @@ from pathlib import Path
 from bundler.effects import files, user_config
 from bundler.errors import UsageError
 from bundler.model.descriptor import Json
-from bundler.model.json_document import text
+from bundler.model.json_document import rows, text
 from bundler.model.reference import ImageRef
 
 
@@ -124,10 +124,8 @@ def _read(path: Path) -> Iterator[Rule]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"Cannot read the registries configuration {path}: {reason}.") from error
-    rows = value.get("registry")
-    for row in rows if isinstance(rows, list) else ():
-        if isinstance(row, dict):
-            yield from _rule(row)
+    for row in rows(value.get("registry")):
+        yield from _rule(row)
 
 
 def _rule(row: Mapping[str, Json]) -> Iterator[Rule]:
@@ -135,7 +133,6 @@ def _rule(row: Mapping[str, Json]) -> Iterator[Rule]:
     prefix = text(row.get("prefix")) or location
     if not prefix:
         return
-    mirrors = row.get("mirror")
     digests = row.get("mirror-by-digest-only") is True
     locations = tuple(
         Location(
@@ -143,8 +140,8 @@ def _rule(row: Mapping[str, Json]) -> Iterator[Rule]:
             mirror.get("insecure") is True,
             digests or mirror.get("pull-from-mirror") == "digest-only",
         )
-        for mirror in (mirrors if isinstance(mirrors, list) else ())
-        if isinstance(mirror, dict) and text(mirror.get("location"))
+        for mirror in rows(row.get("mirror"))
+        if text(mirror.get("location"))
     )
     own = Location(location or prefix, row.get("insecure") is True)
     if own.path.startswith("*."):

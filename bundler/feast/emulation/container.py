@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from bundler.feast.emulation.kubelet import Variable, VariableSource
 from bundler.model.descriptor import Json
+from bundler.model.json_document import rows
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Container:
 def variables_of(settings: Mapping[str, Json]) -> tuple[Variable, ...]:
     """Return the entries of ``env``."""
     variables = []
-    for row in _rows(settings, "env"):
+    for row in rows(settings.get("env")):
         value, source = row.get("value"), row.get("valueFrom")
         text = value if isinstance(value, str) else ""
         variables.append(Variable(str(row.get("name")), text, source if isinstance(source, dict) else {}))
@@ -68,7 +69,7 @@ def variables_of(settings: Mapping[str, Json]) -> tuple[Variable, ...]:
 def sources_of(settings: Mapping[str, Json]) -> tuple[VariableSource, ...]:
     """Return the entries of ``envFrom``."""
     sources = []
-    for row in _rows(settings, "envFrom"):
+    for row in rows(settings.get("envFrom")):
         for key, kind in (("secretRef", "secret"), ("configMapRef", "configMap")):
             reference = row.get(key)
             if isinstance(reference, dict):
@@ -81,7 +82,7 @@ def mounts_of(settings: Mapping[str, Json]) -> tuple[Mount, ...]:
     """Return the entries of ``volumeMounts``."""
     return tuple(
         Mount(str(row.get("name")), str(row.get("mountPath")), row.get("readOnly") is True, str(row.get("subPath", "")))
-        for row in _rows(settings, "volumeMounts")
+        for row in rows(settings.get("volumeMounts"))
     )
 
 
@@ -90,8 +91,3 @@ def overridden(first: tuple[Variable, ...], second: tuple[Variable, ...]) -> tup
     merged = {variable.name: variable for variable in first}
     merged |= {variable.name: variable for variable in second}
     return tuple(merged.values())
-
-
-def _rows(settings: Mapping[str, Json], key: str) -> list[dict[str, Json]]:
-    value = settings.get(key)
-    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []

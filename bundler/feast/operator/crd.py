@@ -12,7 +12,7 @@ from typing import Final
 from bundler.errors import SpecError
 from bundler.kube import yaml_text
 from bundler.model.descriptor import Json
-from bundler.model.json_document import mapping
+from bundler.model.json_document import mapping, rows
 
 NAME: Final = "featurestores.feast.dev"
 # The only version worth emitting: there is no conversion webhook, and v1alpha1 lacks most fields.
@@ -89,8 +89,7 @@ def _feature_store_crd(document: Json) -> dict[str, Json] | None:
 
 
 def _served_schema(crd: dict[str, Json], file: str) -> dict[str, Json]:
-    versions = mapping(crd.get("spec")).get("versions")
-    for version in map(mapping, versions if isinstance(versions, list) else []):
+    for version in rows(mapping(crd.get("spec")).get("versions")):
         schema = mapping(version.get("schema")).get("openAPIV3Schema")
         if version.get("name") == VERSION and version.get("served") is True and isinstance(schema, dict):
             return schema

@@ -11,7 +11,7 @@ from bundler.feast.operator.generated_config import DATA_FOLDER
 from bundler.feast.operator.names import Names
 from bundler.kube.objects import KubeObject
 from bundler.model.descriptor import Json
-from bundler.model.json_document import mapping
+from bundler.model.json_document import mapping, rows
 
 # In the order of their containers.
 _SERVERS: Final = {
@@ -45,8 +45,7 @@ class Resource:
 
     def rows(self, path: str) -> tuple[Mapping[str, Json], ...]:
         """Return the mappings of the list at a path."""
-        value = self.get(path)
-        return tuple(row for row in value if isinstance(row, dict)) if isinstance(value, list) else ()
+        return rows(self.get(path))
 
     @property
     def _object(self) -> KubeObject:

@@ -15,6 +15,7 @@ from bundler.feast.operator.generated_config import DATA_FOLDER
 from bundler.feast.operator.resource import Resource
 from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Status
+from bundler.model.json_document import rows
 
 _BASE64_VARIABLE: Final = "FEATURE_STORE_YAML_BASE64"
 
@@ -28,15 +29,14 @@ class _Server:
 
     @property
     def env(self) -> Mapping[str, str]:
-        rows = self.settings.get("env")
-        variables = [row for row in (rows if isinstance(rows, list) else []) if isinstance(row, dict)]
+        variables = rows(self.settings.get("env"))
         return {str(row.get("name")): str(row.get("value", "(from elsewhere)")) for row in variables}
 
     @property
     def sources(self) -> frozenset[str]:
         """The Secrets and ConfigMaps that it takes variables from."""
-        rows = self.settings.get("envFrom")
-        return frozenset(str(row) for row in (rows if isinstance(rows, list) else []))
+        sources = self.settings.get("envFrom")
+        return frozenset(map(str, sources)) if isinstance(sources, list) else frozenset()
 
 
 def _servers(store: Resource) -> tuple[_Server, ...]:
