@@ -23,18 +23,32 @@ if TYPE_CHECKING:
 )
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain (PEM); turns TLS on.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Private key (PEM) of --tls-cert.")
+@click.option(
+    "--htpasswd",
+    type=click.Path(path_type=Path),
+    help="File of users, a line NAME:HASH each; only they are answered. HASH is what openssl passwd -6 prints.",
+)
 @options.verbosity
 def command(
-    *, bundle: Path, trust: Trust, listen: str, tls_cert: Path | None, tls_key: Path | None, verbose: bool, quiet: bool
+    *,
+    bundle: Path,
+    trust: Trust,
+    listen: str,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    htpasswd: Path | None,
+    verbose: bool,
+    quiet: bool,
 ) -> None:
     """Serve the images of BUNDLE as a read-only registry, straight from the file, until interrupted.
 
     For a site without a registry, or to pull onto one node. skopeo, Podman, Docker and containerd can pull from it.
-    SIGTERM ends it with exit code 0.
+    SIGTERM ends it with exit code 0. It listens on this machine alone. For others give --listen, and also --tls-cert,
+    --tls-key and --htpasswd unless everybody who reaches the address may read the images.
     """
     # systemd, Docker and Kubernetes end a service by SIGTERM: it has then done its work.
     signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(ExitCode.DONE))
     from bundler.steps.transport import serve  # noqa: PLC0415  (help must not load the program)
 
-    asked = serve.ServeOptions(listen=listen, tls_cert=tls_cert, tls_key=tls_key)
+    asked = serve.ServeOptions(listen=listen, tls_cert=tls_cert, tls_key=tls_key, htpasswd=htpasswd)
     serve.run(bundle, asked, options.progress(quiet=quiet, verbose=verbose), trust)

@@ -11,16 +11,21 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import urllib3
 
 from bundler.effects.archive.reader import Bundle
-from bundler.effects.registry_server.server import Listening, ServerTls, serving
+from bundler.effects.registry_server import patience
+from bundler.effects.registry_server.server import Listening, ServerTls, listening, serving
+from bundler.effects.registry_server.users import Users
 from bundler.errors import UsageError
 from bundler.model.digest import Digest
+from bundler.model.progress import SilentProgress
 from bundler.steps.bundle.images import open_images
 from bundler.steps.transport import serve
 from bundler.steps.transport.serve import ServeOptions
@@ -42,8 +47,11 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def served(bundle: Path, tls: ServerTls | None = None) -> Iterator[Listening]:
-    with Bundle.open(bundle) as opened, serving(serve.catalog(open_images(opened)), "127.0.0.1:0", tls) as server:
+def served(bundle: Path, tls: ServerTls | None = None, users: Users | None = None) -> Iterator[Listening]:
+    with (
+        Bundle.open(bundle) as opened,
+        serving(serve.catalog(open_images(opened)), "127.0.0.1:0", tls, users) as server,
+    ):
         yield server
 
 
@@ -174,3 +182,151 @@ def test_sigterm_ends_it_well(bundle: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
         assert "interrupted" not in process.stderr.read()
+
+
+def raw(server: Listening, request: bytes, timeout: float = 10) -> bytes:
+    """Send bytes and return all that comes back until the server hangs up."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=timeout) as client:
+        client.sendall(request)
+        answer = b""
+        while piece := client.recv(1 << 16):
+            answer += piece
+        return answer
+
+
+HEAD = b"GET /v2/ HTTP/1.1\r\nHost: here\r\n"
+SMUGGLED = b"GET /v2/_catalog HTTP/1.1\r\nHost: here\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"Content-Length: 5\r\nContent-Length: 6\r\n",
+        b"Content-Length: 5\r\nContent-Length: 5\r\n",
+        b"Content-Length: 5, 6\r\n",
+        b"Content-Length: -1\r\n",
+        b"Content-Length: +5\r\n",
+        b"Content-Length: 0x5\r\n",
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+        b"Transfer-Encoding: xchunked\r\n",
+        b"Transfer-Encoding : chunked\r\n",
+        b"Content-Length : 5\r\n",
+    ],
+)
+def test_a_head_that_two_readers_would_end_at_different_places_is_refused(lines: bytes, server: Listening) -> None:
+    answer = raw(server, HEAD + lines + b"\r\n" + SMUGGLED)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_nothing_behind_a_body_is_taken_for_a_request(server: Listening) -> None:
+    answer = raw(server, HEAD + b"Content-Length: 5\r\n\r\nhello" + SMUGGLED)
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_a_head_that_comes_byte_by_byte_has_an_end(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience.RequestReader.__init__, "__kwdefaults__", {"head": 1.0, "clock": time.monotonic})
+    with served(bundle) as server, socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        begin = time.monotonic()
+        with pytest.raises(OSError, match=r"reset|[Bb]roken pipe"):
+            drip(client, HEAD * 100)
+        assert 0.5 < time.monotonic() - begin < 4
+
+
+def drip(client: socket.socket, content: bytes) -> None:
+    """Send bytes one by one, without ever being silent for long."""
+    for letter in content:
+        client.sendall(bytes([letter]))
+        time.sleep(0.05)
+
+
+def test_one_client_has_so_many_connections_and_others_are_still_served(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience.Places.__init__, "__defaults__", (patience.CONNECTIONS, 3))
+    with served(bundle) as server, ExitStack() as stack:
+        for _ in range(3):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+            client.sendall(HEAD)
+        time.sleep(0.3)
+        assert raw(server, b"").startswith(b"HTTP/1.1 503 ")
+        other = stack.enter_context(
+            socket.create_connection(("127.0.0.1", server.port), timeout=10, source_address=("127.0.0.2", 0))
+        )
+        other.sendall(HEAD + b"\r\n")
+        assert other.recv(100).startswith(b"HTTP/1.1 200 ")
+    assert patience.CONNECTIONS_OF_ONE >= 64
+
+
+def users(folder: Path, *rows: tuple[str, str]) -> Path:
+    lines = []
+    for number, (name, password) in enumerate(rows):
+        command = ["openssl", "passwd", "-5" if number % 2 else "-6", "-stdin"]
+        hashed = subprocess.run(command, input=f"{password}\n", capture_output=True, text=True, check=True).stdout
+        lines.append(f"{name}:{hashed.strip()}\n")
+    file = folder / "htpasswd"
+    file.write_text("# who may pull\n\n" + "".join(lines))
+    return file
+
+
+def test_with_users_nobody_else_is_answered_and_skopeo_logs_in(bundle: Path, tmp_path: Path) -> None:
+    asked = Users.read(users(tmp_path, ("node", "secret: with colon"), ("other", "x")))
+    with served(bundle, users=asked) as server, urllib3.PoolManager() as pool:
+        for headers in ({}, login("node", "wrong"), login("nobody", "x"), {"Authorization": "Basic %%"}):
+            answer = pool.request("GET", f"http://{server.address}/v2/_catalog", headers=headers, retries=False)
+            assert answer.status == 401
+            assert answer.headers["WWW-Authenticate"].startswith("Basic ")
+            assert b"multi" not in answer.data
+        for headers in (login("node", "secret: with colon"), login("other", "x")):
+            answer = pool.request("GET", f"http://{server.address}/v2/_catalog", headers=headers, retries=False)
+            assert answer.status == 200
+        source = f"docker://{server.address}/feast/legacy/docker:3"
+        copy = [registries.require("skopeo"), "copy", "--src-tls-verify=false", "--src-creds=other:x", source]
+        subprocess.run([*copy, f"dir:{tmp_path}/copied"], check=True, capture_output=True)
+
+
+def login(name: str, password: str) -> dict[str, str]:
+    return dict(urllib3.make_headers(basic_auth=f"{name}:{password}"))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("a:$2y$05$abcdefghijklmnopqrstuuAbCdEfGhIjKlMnOpQrStUvWxYz01234", "bcrypt"),
+        ("a:$apr1$abcdefgh$abcdefghijklmnopqrstuv", "MD5-crypt"),
+        ("a:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", "SHA-1"),
+        ("a:$y$j9T$abc$def", "yescrypt"),
+        ("a:plain", "not a SHA-crypt hash"),
+        ("a", "not NAME:HASH"),
+        ("a:$6$rounds=9999999$salt$" + "a" * 86, "rounds"),
+        ("", "names nobody"),
+    ],
+)
+def test_passwords_that_cannot_be_checked_are_refused_with_what_to_run(line: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "htpasswd").write_text(line + "\n")
+    with pytest.raises(UsageError, match=said) as caught:
+        Users.read(tmp_path / "htpasswd")
+    assert "openssl passwd -6" in caught.value.remedy
+    assert "abcdefgh" not in str(caught.value)
+
+
+def test_listening_for_more_than_this_machine_is_said_and_no_password_crosses_the_network(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def briefly(*asked: Any) -> Iterator[Listening]:
+        with listening(*asked) as server:
+            yield replace(server, run=lambda: None)
+
+    monkeypatch.setattr(serve, "listening", briefly)
+    said: list[str] = []
+    progress = SilentProgress()
+    monkeypatch.setattr(progress, "say", said.append, raising=False)
+    serve.run(bundle, ServeOptions("0.0.0.0:0"), progress)
+    assert "no login (--htpasswd) and no TLS (--tls-cert, --tls-key): whoever does can read these images." in said[0]
+    said.clear()
+    serve.run(bundle, ServeOptions("127.0.0.1:0"), progress)
+    assert not any("Other machines" in line for line in said)
+    with pytest.raises(UsageError, match="plain text"):
+        serve.run(bundle, ServeOptions("0.0.0.0:0", htpasswd=users(tmp_path, ("a", "b"))), progress)

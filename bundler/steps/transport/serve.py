@@ -10,6 +10,7 @@ from pathlib import Path
 from bundler.effects.archive.reader import Bundle
 from bundler.effects.registry_server.catalog import Catalog, ServedBlob, ServedRepository
 from bundler.effects.registry_server.server import Listening, ServerTls, listening, serving
+from bundler.effects.registry_server.users import Users
 from bundler.errors import UsageError
 from bundler.model.manifest import BundledImage
 from bundler.model.progress import Progress
@@ -26,6 +27,7 @@ class ServeOptions:
     listen: str = "127.0.0.1:5000"
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    htpasswd: Path | None = None
 
     @property
     def tls(self) -> ServerTls | None:
@@ -42,19 +44,40 @@ def run(path: Path, options: ServeOptions, progress: Progress, trust: Trust = UN
 
     Raises:
         VerificationError: the bundle's metadata is damaged. (Blobs are not hashed: every client does that.)
-        UsageError: there is no such bundle, or the address or the certificate cannot be used.
+        UsageError: there is no such bundle; the address, the certificate or the file of passwords cannot be used; or
+            passwords would cross the network in plain text.
         KeyboardInterrupt: the way in which it ends.
     """
     with Bundle.open(path, trust) as bundle:
         verify.require_metadata(bundle)
         require_whole(bundle)
         served = catalog(open_images(bundle))
-        with listening(served, options.listen, options.tls) as server:
+        users = Users.read(options.htpasswd) if options.htpasswd else None
+        with listening(served, options.listen, options.tls, users) as server:
+            _check_reach(server, login=users is not None, progress=progress)
             for line in names(served, server.address):
                 progress.say(line)
             scheme = "https" if server.tls else "http"
             progress.say(f"Serving {path} on {scheme}://{server.address}; end with Ctrl-C.")
             server.run()
+
+
+def _check_reach(server: Listening, *, login: bool, progress: Progress) -> None:
+    """Say who can reach the server where that is more than this machine."""
+    if server.loopback:
+        return
+    if login and not server.tls:
+        raise UsageError(
+            f"Passwords would cross the network in plain text: {server.address} is not this machine alone.",
+            remedy="Give --tls-cert and --tls-key as well.",
+        )
+    lacking = " and ".join(
+        text
+        for text, there in (("no login (--htpasswd)", login), ("no TLS (--tls-cert, --tls-key)", server.tls))
+        if not there
+    )
+    reach = f"Other machines can reach {server.address}"
+    progress.say(f"{reach}. There is {lacking}: whoever does can read these images." if lacking else f"{reach}.")
 
 
 @contextmanager
