@@ -83,7 +83,8 @@ def _enter(made: int, mapped: int, work: Callable[[], None], show: Callable[[], 
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
     kernel.die_with_parent()  # the change of user has undone it
-    kernel.leave_session_keyring()
+    with suppress(OSError):  # a kernel without keys, or a container that forbids this; the program may ask for none
+        kernel.leave_session_keyring()
     with suppress(OSError), open("/proc/sys/user/max_user_namespaces", "w", encoding="ascii") as file:  # noqa: PTH123
         file.write("0")  # of this one: nobody in here makes another
     watcher = os.fork()
