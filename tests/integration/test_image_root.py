@@ -15,6 +15,7 @@ import pytest
 from bundler import resources
 from bundler.effects import image_root
 from bundler.effects.blobs import BlobStore
+from bundler.effects.confinement import limits, unpack
 from bundler.errors import ToolFailedError
 from bundler.model import media_types
 from bundler.model.descriptor import Descriptor
@@ -134,6 +135,35 @@ def test_a_damaged_layer_is_told_and_leaves_nothing(store: BlobStore) -> None:
         pass
     assert f"layer {damaged}: its gzip stream is damaged" in caught.value.details[-1]
     assert [path.name for path in store.folder.iterdir()] == ["sha256"]
+
+
+def test_a_sparse_file_which_says_more_than_it_holds_is_refused(store: BlobStore) -> None:
+    hostile = layer(store, entry("disk", kind=tarfile.GNUTYPE_SPARSE))
+    with pytest.raises(ToolFailedError) as caught, image_root.unpacked((hostile,), store):
+        pass
+    assert "'disk' is a sparse file" in caught.value.details[-1]
+
+
+def unpack_two(budget: unpack._Budget) -> None:
+    for _ in budget.counted(iter([bytes(600), bytes(600)])):
+        budget.file()
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "said"),
+    [
+        ("UNPACKED", 1000, "GiB unpacked"),
+        ("UNPACKED_FILES", 1, "more than 1 files"),
+        ("FREE_DISK", 1 << 60, "of the disk are left"),
+        ("UNPACKING_SECONDS", -1.0, "took more than"),
+    ],
+)
+def test_unpacking_stops_at_each_limit(limit: str, value: float, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, limit, value)
+    monkeypatch.setattr(unpack, "_BETWEEN_LOOKS", 100)
+    budget = unpack._Budget()
+    with pytest.raises(ValueError, match=said):
+        unpack_two(budget)
 
 
 def test_it_needs_no_right_that_root_has(store: BlobStore) -> None:
