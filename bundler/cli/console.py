@@ -80,6 +80,12 @@ def confirm(lines: Iterable[str]) -> None:
     click.confirm("Continue?", abort=True, err=True)
 
 
+def ask_password(question: str, *, again: bool) -> str:
+    """Ask for a password, which is not shown; ``again``: twice."""
+    text: str = click.prompt(plain(question), hide_input=True, err=True, confirmation_prompt=again)
+    return text
+
+
 def show_usage_error(error: click.ClickException) -> None:
     """Print what click found wrong with the command line; arguments may come out of somebody else's file names."""
     if isinstance(error, click.UsageError) and error.ctx is not None:

@@ -55,8 +55,7 @@ def read(source: str | None, *, confirm: bool = False) -> bytes | None:
 def _prompt(*, confirm: bool) -> bytes:
     if not console.can_ask():
         raise UsageError("Nobody is there to ask for the key's password.", remedy=_FORMS)
-    text: str = click.prompt("Password of the key", hide_input=True, err=True, confirmation_prompt=confirm)
-    return text.encode()
+    return console.ask_password("Password of the key", again=confirm).encode()
 
 
 def _first_line(place: Path | int, source: str) -> bytes:

@@ -322,7 +322,7 @@ def _trust(paths: tuple[Path, ...]) -> Trust:
 
     named = [Path(text) for text in os.environ.get("BUNDLER_TRUST", "").split(os.pathsep) if text]
     files = (*map(trust_files.read, (*paths, *named)), *trust_files.of_folder(Path(FOLDER)))
-    return Trust(files, tell=lambda line: click.echo(line, err=True))
+    return Trust(files, tell=console.tell)
 
 
 def _one_bundle(paths: tuple[Path, ...]) -> Path:
