@@ -27,11 +27,11 @@ def of(images: Iterable[BundledImage]) -> Index:
 
 
 def roots(content: bytes) -> Mapping[str, Descriptor]:
-    """Return the image of each name; raise ``ValueError`` for no index, an entry without name, or a name twice."""
+    """Return name -> image; raise ``ValueError`` for anything but an index whose entries have names, each once."""
     by_name: dict[str, Descriptor] = {}
     for entry in index.parse(content).manifests:
         name = entry.annotations.get(_NAME, "")
         if not name or name in by_name:
-            raise ValueError(f"the image {entry.digest} has no name, or that of another: {name!r:.200}")
+            raise ValueError(f"the image {entry.digest} has no name, or the name of another image: {name!r:.200}")
         by_name[name] = replace(entry, annotations={})
     return by_name

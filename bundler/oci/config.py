@@ -32,7 +32,7 @@ class ImageConfig:
 
     @property
     def platform(self) -> Platform:
-        """What the image runs on."""
+        """The platform that the image runs on."""
         system, architecture = (_text(self.document, key) for key in ("os", "architecture"))
         if not system or not architecture:
             raise ValueError("the image config does not say for which os and architecture it is")

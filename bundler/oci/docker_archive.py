@@ -17,8 +17,8 @@ _CHUNK: Final = 1 << 20
 def stream(image: Image, names: Sequence[str], open_blob: Callable[[Digest], BinaryIO]) -> Iterator[bytes]:
     """Yield the archive; ``names`` are NAME:TAG.
 
-    Layers stay as they are compressed: engines look into them for how. The config is the image's own, byte for byte,
-    so that an engine that names images by it gives the image the name that its manifest has for it.
+    Layers stay compressed as they are: engines detect the compression. The config is the image's own, byte for byte,
+    so that an engine that names images by their config gives it the name that the manifest has.
     """
     config = image.config_bytes()
     layers = [f"{layer.descriptor.digest.hex}.tar" for layer in image.layers]

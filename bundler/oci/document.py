@@ -1,4 +1,4 @@
-"""JSON documents of images: read with suspicion, written in one canonical form."""
+"""JSON documents of images: read strictly, written in one canonical form."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def texts(value: Json, what: str) -> dict[str, str]:
     strings = {key: text for key, text in value.items() if isinstance(text, str)}
     if len(strings) != len(value):
         wrong = next(key for key in value if key not in strings)
-        raise ValueError(f"{what} has a value that is no string: {wrong!r:.100}")
+        raise ValueError(f"{what} has a value that is not a string: {wrong!r:.100}")
     return strings
 
 
@@ -47,5 +47,5 @@ def strings(value: Json, what: str) -> tuple[str, ...]:
         raise ValueError(f"{what} is not a list: {value!r:.100}")  # noqa: TRY004  (a malformed document)
     items = tuple(item for item in value if isinstance(item, str))
     if len(items) != len(value):
-        raise ValueError(f"{what} has an item that is no string: {value!r:.100}")
+        raise ValueError(f"{what} has an item that is not a string: {value!r:.100}")
     return items

@@ -1,4 +1,4 @@
-"""File trees: what a layer will hold, checked and in order, before any byte of it is written."""
+"""File trees: the content of a layer, checked and sorted before any byte of it is written."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class FileTree:
 
         Raises:
             ValueError: a path is absolute, escapes the root, is not in its simplest form, would be read as a whiteout,
-                occurs twice, or lies below something that is no directory.
+                occurs twice, or lies below something that is not a directory.
         """
         ordered = tuple(sorted(entries, key=lambda entry: entry.path))
         tree = {entry.path: entry for entry in ordered}
@@ -69,7 +69,7 @@ class FileTree:
             previous = entry.path
             for parent in _parents(entry.path):
                 if parent in tree and not isinstance(tree[parent], Directory):
-                    raise ValueError(f"{entry.path!r} lies below {parent!r}, which is no directory")
+                    raise ValueError(f"{entry.path!r} lies below {parent!r}, which is not a directory")
             if isinstance(entry, Symlink):
                 _check_target(entry)
         return cls(ordered)
@@ -93,7 +93,7 @@ class FileTree:
     def with_parents(self, mode: int = 0o755) -> FileTree:
         """Add the directories (of root) that entries lie in but that the tree does not name.
 
-        Mind what lies below: a directory of a layer replaces a symbolic link of the same path in the base, so a tree
+        A directory of a layer replaces a symbolic link of the same path in the base image, so a tree
         for a base with merged ``/usr`` must not begin with ``bin`` or ``lib``.
         """
         named = {entry.path for entry in self.entries}
@@ -122,7 +122,7 @@ def _check_path(path: str) -> None:
     if any(segment in ("", ".", "..") for segment in segments):
         raise ValueError(f"the path {path!r} has empty, '.' or '..' parts")
     if any(segment.startswith(WHITEOUT) for segment in segments):
-        raise ValueError(f"the path {path!r} would be read as an order to delete ({WHITEOUT}*)")
+        raise ValueError(f"the path {path!r} would be read as a whiteout, which deletes a file ({WHITEOUT}*)")
     _check_text(path)
 
 

@@ -50,4 +50,4 @@ class HashingWriter(Hasher):
         return len(chunk)
 
     def flush(self) -> None:
-        """Do nothing: the owner of the sink flushes it."""
+        """Do nothing; the owner of the sink flushes it."""

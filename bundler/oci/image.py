@@ -52,7 +52,7 @@ class Image:
 
     @property
     def platform(self) -> Platform:
-        """What the image runs on."""
+        """The platform that the image runs on."""
         return self.config.platform
 
     def config_bytes(self) -> bytes:
@@ -78,7 +78,7 @@ class Image:
 
 
 def empty(platform: Platform) -> Image:
-    """Return the image without layers that everything else is put upon."""
+    """Return an image without layers, to which layers can be added."""
     value: dict[str, Json] = {"architecture": platform.architecture, "os": platform.os}
     if platform.variant:
         value["variant"] = platform.variant
@@ -100,7 +100,7 @@ def _layers(image_manifest: manifest.ImageManifest, config: ImageConfig) -> tupl
     for descriptor in image_manifest.layers:
         layer_format.compression(descriptor.media_type)
     made = [entry.get("created_by") for entry in config.history if not entry.get("empty_layer")]
-    if len(made) != len(image_manifest.layers):  # a history is optional, and not always right
+    if len(made) != len(image_manifest.layers):  # a history is optional, and sometimes has the wrong length
         made = [None] * len(image_manifest.layers)
     return tuple(
         Layer(descriptor, diff_id, created_by if isinstance(created_by, str) else "")

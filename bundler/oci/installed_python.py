@@ -41,7 +41,7 @@ class PythonInstallation:
 
     @classmethod
     def from_json(cls, value: Json) -> PythonInstallation:
-        """Read a record of the cache; raise ``ValueError`` where it is none."""
+        """Read a record of the cache; raise ``ValueError`` where it is malformed."""
         match value:
             case {
                 "version": [int(major), int(minor)],
@@ -122,7 +122,7 @@ def _described(files: Overlay, program: _Program, family: frozenset[str], env: M
 
 
 def _system_path(prefix: str, name: str, family: frozenset[str]) -> list[str]:
-    """Return the site directories of a Python that is no virtual environment, that for ``pip install`` first."""
+    """Return the site directories of a Python outside of virtual environments, the one of ``pip install`` first."""
     if prefix == "/usr" and family & _DEBIAN:
         return [
             f"/usr/local/lib/{name}/dist-packages",

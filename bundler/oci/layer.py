@@ -1,4 +1,4 @@
-"""Layers: a file tree as one deterministic, compressed tar, written without holding any of it in memory."""
+"""Layers: a file tree as one deterministic, compressed tar, written as a stream."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Layer:
 
     @classmethod
     def from_json(cls, value: Json) -> Layer:
-        """Read a record of the cache; raise ``ValueError`` where it is none."""
+        """Read a record of the cache; raise ``ValueError`` where it is malformed."""
         match value:
             case {"descriptor": dict(descriptor), "diff_id": str(diff_id), "created_by": str(created_by)}:
                 return cls(Descriptor.from_json(descriptor), Digest.parse(diff_id), created_by)
@@ -49,9 +49,9 @@ class Layer:
 
 
 class _Blocks:
-    """Passes bytes on in blocks of one size, however they come.
+    """Passes bytes on in blocks of one size, whatever the sizes in which they arrive.
 
-    The compressor cuts where its input is cut; with blocks of one size its output depends on the content alone, not
+    The compressor's output depends on how its input is cut: with blocks of one size it depends on the content, not
     on how many bytes a file yielded at a time.
     """
 

@@ -1,4 +1,4 @@
-"""How layers are packed: media types, and unpacking as a stream with the standard library alone."""
+"""The compression of layers: media types, and decompressing as a stream with the standard library alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final, Protocol, runtime_checkable
 from bundler.model import media_types
 
 _CHUNK: Final = 1 << 18
-_GZIP: Final = 31  # zlib's word for "a gzip header and trailer, window of 32 KiB"
+_GZIP: Final = 31  # zlib's value for "a gzip header and trailer, window of 32 KiB"
 _DOCKER_LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar"
 
 
@@ -43,7 +43,7 @@ class UnsupportedCompressionError(ValueError):
 
 @runtime_checkable
 class Readable(Protocol):
-    """What is used of a binary stream."""
+    """The methods of a binary stream that are used."""
 
     def read(self, size: int, /) -> bytes:
         """Return at most ``size`` bytes, none at the end."""
@@ -53,7 +53,7 @@ def compression(media_type: str) -> Compression:
     """Return how layers of this media type are compressed.
 
     Raises:
-        ValueError: no layer of a container image that may be passed on has this media type.
+        ValueError: a layer of this media type cannot be in a bundle.
     """
     known = _OF.get(media_type)
     if known is None:
@@ -88,7 +88,7 @@ def unpacked(stream: Readable, media_type: str) -> Iterator[bytes]:
 
 
 def _gunzipped(stream: Readable) -> Iterator[bytes]:
-    # Output is bounded, for a small chunk can unpack to a thousand times its size; what is over stays in the state.
+    # Output is bounded: a small chunk can unpack to a thousand times its size. The rest stays in the decompressor.
     state = zlib.decompressobj(_GZIP)
     try:
         while chunk := stream.read(_CHUNK):

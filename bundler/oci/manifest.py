@@ -78,19 +78,19 @@ def _artifact_type(value: Mapping[str, Json]) -> str:
 
 
 def check_type(value: Mapping[str, Json], media_type: str) -> None:
-    """Refuse a document that says of itself something else than its descriptor does (a type confusion)."""
+    """Refuse a document whose own media type differs from that of its descriptor (a type confusion)."""
     if value.get("schemaVersion") != _SCHEMA:
         raise ValueError(f"schemaVersion is {value.get('schemaVersion')!r:.40}, not {_SCHEMA}")
     own = value.get("mediaType", media_type)
     if own != media_type:
-        raise ValueError(f"the document calls itself {own!r:.120}, its descriptor {media_type!r:.120}")
+        raise ValueError(f"the document has the media type {own!r:.120}, its descriptor {media_type!r:.120}")
     other = "manifests" if media_type in media_types.MANIFESTS else "layers"
     if other in value:
         raise ValueError(f"a document of type {media_type} must not have {other!r}")
 
 
 def foreign_layers(content: bytes) -> dict[str, str]:
-    """Return digest -> where it lies, of each layer of a manifest that may not be at its registry."""
+    """Return digest -> URLs of each layer that may be missing at the registry of the manifest."""
     layers = document.parse(content, "the image manifest").get("layers")
     found: dict[str, str] = {}
     for layer in layers if isinstance(layers, list) else ():

@@ -1,4 +1,4 @@
-"""Turn one image into another; what does not change stays, byte for byte."""
+"""Make an image from another one; what does not change stays the same to the byte."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from bundler.oci.config import ImageConfig
 from bundler.oci.image import Image
 from bundler.oci.layer import Layer
 
-# What Docker notes about the container that a base was committed from: false of an image made of it.
+# Docker's notes about the container that a base image was committed from; they are not true of other images.
 _STALE = ("container", "container_config", "docker_version")
 
 
 def append_layers(image: Image, layers: Sequence[Layer]) -> Image:
-    """Put layers on top, the first one lowest; without layers, return the image itself.
+    """Add layers on top, the first one lowest; without layers, return the image itself.
 
-    The layers of the image stay by digest. Its documents become OCI's throughout, for a manifest that mixes OCI's and
-    Docker's media types is one that some engines refuse.
+    The layers of the image stay by digest. All its documents become OCI's, because some
+    engines refuse a manifest that mixes OCI's and Docker's media types.
     """
     if not layers:
         return image
@@ -43,7 +43,7 @@ def configure(
     annotations: Mapping[str, str] | None = None,
     created: int | None = None,
 ) -> Image:
-    """Change how the image runs and what it says of itself; None leaves a property as it is.
+    """Change properties of the image's config and its annotations; None leaves a property as it is.
 
     ``env``, ``labels`` and ``annotations`` are merged into those that are there. ``created`` is in seconds since 1970;
     it also becomes the time of the history entries that have none. If nothing changes, return the image itself.
@@ -87,7 +87,7 @@ def _as_oci(layer: Layer) -> Layer:
 
 
 def _complete_history(image: Image) -> list[Json]:
-    """Return the history with an entry for every layer; engines refuse a history that is there but too short."""
+    """Return the history with an entry for every layer; engines refuse a history that is too short."""
     made = sum(1 for entry in image.config.history if not entry.get("empty_layer"))
     if made == len(image.layers):
         return [dict(entry) for entry in image.config.history]

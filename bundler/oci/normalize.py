@@ -16,7 +16,7 @@ from bundler.oci.layer import Layer, writing
 from bundler.oci.layer_format import Readable
 
 _CHUNK: Final = 1 << 20
-# What engines put into a container while a step runs, and what package managers leave that varies or is of no use.
+# Files that engines put into a container while a step runs, and leftovers of package managers.
 _LEFT_OUT: Final = re.compile(
     r"(dev|proc|sys|run|tmp|var/tmp|var/log|var/cache|var/lib/apt/lists|root/\.cache)/.+"
     r"|\.dockerenv|etc/(hosts|hostname|resolv\.conf|mtab|machine-id|\.pwd\.lock)"
@@ -26,7 +26,7 @@ _LEFT_OUT: Final = re.compile(
 
 @dataclass(frozen=True)
 class Folder:
-    """What a layer says of a folder."""
+    """The metadata of a folder in a layer."""
 
     mode: int
     uid: int
@@ -34,7 +34,7 @@ class Folder:
 
 
 class Settling:
-    """Settles the layers of one image, from the lowest up; knows every folder that is below."""
+    """Normalizes the layers of one image from the lowest up; knows the folders of the lower layers."""
 
     def __init__(self, base: Image, open_blob: Callable[[Digest], BinaryIO], epoch: int) -> None:
         self._epoch = epoch
@@ -44,7 +44,7 @@ class Settling:
                 self._learn(layer_format.unpacked(stream, layer.descriptor.media_type))
 
     def layer(self, stream: Readable, diff_id: Digest, sink: Sink, *, created_by: str, copied: bool) -> Layer | None:
-        """Write a layer anew: one time for all files, no folder that is below already, nothing that running left.
+        """Rewrite a layer: one time for all files, without folders that lower layers have and without leftovers.
 
         ``copied`` says that an instruction COPY made it, which sets owner and mode of folders that are there already:
         that is not meant, and left out. None where nothing remains.
@@ -65,7 +65,7 @@ class Settling:
                 fixed = replace(member, mtime=self._epoch)
                 writer.add(fixed, content if member.kind is tar.EntryKind.FILE else None)
                 written.add(member.path)
-        hashed.drain()  # what lies behind the end of the tar
+        hashed.drain()  # the bytes behind the end of the tar
         if hashed.digest != diff_id:
             raise ValueError(f"a layer has the digest {hashed.digest}, not {diff_id}")
         return writer.layer if written else None

@@ -1,4 +1,4 @@
-"""The file system that an image's layers make together: names, links, and the few contents somebody asked for."""
+"""The file system that the layers of an image make together: names, links, and the contents of chosen files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_LINKS: Final = 40  # as Linux follows
 # A large image has some 200 000; this bounds the memory that a hostile one takes.
 _MOST_NODES: Final = 2_000_000
 
-# Reads what is wanted of a file, as the file streams by.
+# Reads the chosen part of a file from its stream.
 Reader = Callable[[Readable], bytes]
 
 
@@ -41,7 +41,7 @@ class Node:
 class Overlay:
     """The union of layers, built from the lowest up (OCI image specification, ``layer.md``, "Applying Changesets").
 
-    ``wanted`` says of a path how to read its content, or None for the contents that nobody needs: they are skipped.
+    ``wanted`` says of a path how to read its content, or None to skip it.
     """
 
     def __init__(self, wanted: Callable[[str], Reader | None]) -> None:
@@ -51,7 +51,7 @@ class Overlay:
         self._count = 0
 
     def apply(self, members: Iterator[tuple[TarEntry, EntryContent]]) -> None:
-        """Put a layer on top; raise ``ValueError`` where it cannot be one."""
+        """Add a layer on top; raise ``ValueError`` where it is malformed."""
         self._layer += 1
         for member, content in members:
             if member.path:
@@ -68,7 +68,7 @@ class Overlay:
         return located[1].content if located else None
 
     def children(self, path: str) -> Mapping[str, Node]:
-        """Return what is in the directory at a path, links followed; nothing where there is none."""
+        """Return the entries of the directory at a path, links followed; empty where there is none."""
         located = self.find(path)
         return (located[1].children or {}) if located else {}
 
@@ -114,7 +114,7 @@ class Overlay:
         located = self._walk(parent_path, create=False)
         children = located[1].children if located else None
         if children and (node := children.get(name)):
-            # A whiteout is about lower layers only, whatever its place in its own.
+            # A whiteout hides entries of lower layers only, wherever it stands in its own layer.
             if node.layer == self._layer and node.children is None:
                 return
             if node.children is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-# What a reference may go on with: a match that is followed by one of these is only the beginning of another reference.
+# Characters of references: a match that is followed by one of these is only the beginning of another reference.
 _GOES_ON = r"[\w/@:]|[.-]\w"
 _GOES_BEFORE = r"[\w/@:.-]"
 

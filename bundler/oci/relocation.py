@@ -34,7 +34,7 @@ def relocations(references: Iterable[ImageRef], registry: Registry) -> Mapping[I
     """Return source -> internal for every image, in the order given.
 
     Raises:
-        SpecError: two images would get one name; both are named.
+        SpecError: two images would get the same name; the error has both.
     """
     mapping: dict[ImageRef, ImageRef] = {}
     sources: dict[str, ImageRef] = {}
@@ -47,7 +47,7 @@ def relocations(references: Iterable[ImageRef], registry: Registry) -> Mapping[I
         mapping[reference] = internal
     if collisions:
         raise SpecError(
-            "Two images would get one name in the internal registry.",
+            "Two images would get the same name in the internal registry.",
             remedy="Give one of the sources another path with registry.rules.",
             details=tuple(collisions),
         )

@@ -1,4 +1,4 @@
-"""Make a layer of a root file system as a tool streams it: what is not wanted drops out, what varies is fixed."""
+"""Make a layer of a root file system while a tool writes it: without unwanted files, with fixed times and modes."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def rewrite(
     """Turn a tar, whose members are sorted already, into a layer; read it to its end.
 
     Members for whose path ``keep`` is false and device nodes are left out, ``additions`` come last and replace what
-    has the same path, all times become ``epoch``. Python's compiled files that check their source at each import no
-    longer do: nobody edits the files of an image. Nor do programs keep the right to run as their owner (setuid).
+    has the same path, all times become ``epoch``. Compiled Python files that check their source at each import no
+    longer do, because the files of an image do not change. Programs lose their setuid and setgid bits.
 
     Raises:
         ValueError: the tar is damaged, names a path twice, or has a hard link to what is left out.
@@ -67,7 +67,7 @@ def _add(writer: LayerWriter, member: tar.TarEntry, content: Readable, written: 
         case tar.EntryKind.HARD_LINK if member.target not in written:
             raise ValueError(f"the hard link {member.path!r} leads to {member.target!r}, which is left out")
         case tar.EntryKind.CHARACTER_DEVICE | tar.EntryKind.BLOCK_DEVICE | tar.EntryKind.FIFO:
-            return False  # the container's engine makes those that are needed
+            return False  # the container engine makes the device nodes that are needed
         case _:
             writer.add(member)
     return True

@@ -57,7 +57,7 @@ class BaseContents:
 
     @classmethod
     def from_json(cls, value: Json) -> BaseContents:
-        """Read a record of the cache; raise ``ValueError`` where it is none."""
+        """Read a record of the cache; raise ``ValueError`` where it is malformed."""
         if not isinstance(value, dict):
             raise ValueError(f"not the record of a base image: {value!r:.200}")  # noqa: TRY004  (a malformed document)
         python, glibc, users = value.get("python"), value.get("glibc"), value.get("users")
@@ -73,10 +73,10 @@ class BaseContents:
 
 
 def inspect(image: Image, open_blob: Callable[[Digest], BinaryIO]) -> BaseContents:
-    """Read the layers of an image once each, lowest first, and tell what is in it.
+    """Read each layer of an image once, lowest first, and return what the image holds.
 
     Raises:
-        ValueError: a layer is no tar, escapes the root, or is compressed in a way that this Python cannot unpack.
+        ValueError: a layer is not a tar, escapes the root, or is compressed in a way that this Python cannot unpack.
     """
     files = Overlay(_wanted)
     for layer in image.layers:
@@ -115,7 +115,7 @@ def _wanted(path: str) -> Reader | None:
 
 
 def _text(stream: Readable, most: int) -> bytes:
-    """Return the content up to a limit; what is beyond is of no interest in files of this kind."""
+    """Return the content up to a limit; the files that are read need no more."""
     chunks = []
     while most and (chunk := stream.read(min(most, _CHUNK))):
         chunks.append(chunk)
@@ -124,7 +124,7 @@ def _text(stream: Readable, most: int) -> bytes:
 
 
 def _identity(stream: Readable) -> bytes:
-    """Return the lines of core metadata that say what it is of; descriptions can be long, and there may be many."""
+    """Return the lines of core metadata with name and version; descriptions can be long, and there may be many."""
     header = _text(stream, _MOST_SMALL).replace(b"\r\n", b"\n").split(b"\n\n", 1)[0]
     return b"\n".join(line for line in header.split(b"\n") if line.lower().startswith((b"name:", b"version:")))
 
@@ -181,7 +181,7 @@ def _fields(paragraph: str) -> dict[str, str]:
 
 
 def _glibc(files: Overlay) -> tuple[int, int] | None:
-    """Tell the version of glibc by the library itself, which says it the same way on every distribution."""
+    """Return the version of glibc from the library itself, which holds it in the same form on every distribution."""
     folders = [f"{folder}/{name}" for folder in ("/lib", "/usr/lib") for name in sorted(files.children(folder))]
     for folder in (*_LIBC_FOLDERS, *(name for name in folders if name.endswith("-linux-gnu"))):
         version = (files.content(f"{folder}/libc.so.6") or b"").split()
@@ -203,7 +203,7 @@ def _in_folder(files: Overlay, folder: str) -> Mapping[str, str]:
     """Return normalised name -> version of what is installed in one folder of ``sys.path``."""
     versions: dict[str, str] = {}
     for name, node in sorted(files.children(folder).items()):
-        if name.startswith("~"):  # what pip leaves behind when it is interrupted
+        if name.startswith("~"):  # a leftover of an interrupted pip
             continue
         if name.endswith(".dist-info"):
             content = files.content(f"{folder}/{name}/METADATA")
@@ -218,7 +218,7 @@ def _in_folder(files: Overlay, folder: str) -> Mapping[str, str]:
 
 
 def _metadata(content: bytes | None) -> tuple[str, str] | None:
-    """Read the normalised name and the version off core metadata; None where it has none."""
+    """Read the normalised name and the version from core metadata; None where one is missing."""
     fields = {key.lower(): value for key, value in _fields((content or b"").decode(errors="replace")).items()}
     name, version = fields.get("name", ""), fields.get("version", "")
     if not _NAME.fullmatch(name) or not _VERSION.fullmatch(version):

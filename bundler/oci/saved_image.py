@@ -34,7 +34,7 @@ def opened(path: Path) -> Iterator[SavedImage]:
     """Open an archive.
 
     Raises:
-        ValueError: it is not what an engine saves of one image.
+        ValueError: it is not the archive of one saved image.
     """
     try:
         with tarfile.open(path, "r:") as archive:
@@ -70,5 +70,5 @@ def _opened(archive: tarfile.TarFile, name: str) -> IO[bytes]:
     except KeyError as error:
         raise ValueError(f"the saved image lacks {name!r:.100}") from error
     if stream is None:
-        raise ValueError(f"{name!r:.100} of the saved image is no file")
+        raise ValueError(f"{name!r:.100} of the saved image is not a file")
     return stream

@@ -1,4 +1,4 @@
-"""Write tar headers whose bytes depend on nothing but the member (POSIX.1-2001, ``ustar`` and pax)."""
+"""Write tar headers whose bytes depend on the member alone (POSIX.1-2001, ``ustar`` and pax)."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def header(member: TarEntry) -> bytes:
 
 
 def _shortened(text: str) -> bytes:
-    """Return what readers that know no pax header see."""
+    """Return the form of a text for readers that do not know pax headers."""
     return text.encode("ascii", "replace")[:_NAME]
 
 
@@ -87,7 +87,7 @@ def _split(path: str) -> tuple[bytes, bytes] | None:
     encoded = path.encode()
     if len(encoded) <= _NAME:
         return b"", encoded
-    # The name must not be empty, so the slash that ends a directory's path is no place to cut.
+    # The name must not be empty, so the path of a directory is not split at its last slash.
     cut = encoded.find(b"/", len(encoded) - _NAME - 1, len(encoded) - 1)
     return (encoded[:cut], encoded[cut + 1 :]) if 0 < cut <= _PREFIX else None
 

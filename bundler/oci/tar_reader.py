@@ -18,7 +18,7 @@ _PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK, _SPARSE = b"x", b"g", b"L", b"K", b"S
 
 
 class EntryContent:
-    """The content of one member; what is left unread is skipped when the next member is asked for."""
+    """The content of one member; the unread rest is skipped when the next member is read."""
 
     def __init__(self, source: _Source, size: int) -> None:
         self._source = source
@@ -32,7 +32,7 @@ class EntryContent:
         return chunk
 
     def skip(self) -> None:
-        """Pass over what is left, and the padding."""
+        """Skip the rest and the padding."""
         self._source.skip(self._left + self._padding)
         self._left = self._padding = 0
 
@@ -43,7 +43,7 @@ def members(stream: Readable | Iterator[bytes]) -> Iterator[tuple[TarEntry, Entr
     Paths are relative to the root, in their simplest form; the root itself is ``""``.
 
     Raises:
-        ValueError: a header is damaged, a path contains ``..``, an extended header is absurdly large, or the tar ends
+        ValueError: a header is damaged, a path contains ``..``, an extended header is too large, or the tar ends
             within a member.
     """
     source = _Source(_pieces(stream) if isinstance(stream, Readable) else stream)
@@ -55,7 +55,7 @@ def members(stream: Readable | Iterator[bytes]) -> Iterator[tuple[TarEntry, Entr
             data = source.metadata(size)
             if flag == _PAX:
                 overrides.update(_records(data))
-            elif flag != _PAX_GLOBAL:  # what is global says nothing that matters of a layer
+            elif flag != _PAX_GLOBAL:  # global headers do not matter for layers
                 overrides["path" if flag == _LONG_NAME else "linkpath"] = _text(data.split(b"\0", 1)[0])
             continue
         if flag == _SPARSE:
@@ -72,7 +72,7 @@ def _pieces(stream: Readable) -> Iterator[bytes]:
 
 
 class _Source:
-    """Pieces of any length, read by the amount that is needed."""
+    """Chunks of any length, read in the amounts that are needed."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
@@ -110,7 +110,7 @@ class _Source:
             size -= passed
 
     def block(self) -> bytes | None:
-        """Return the next header, or None at the end: two blocks of zeros, or just no more."""
+        """Return the next header, or None at the end: two blocks of zeros, or the end of the stream."""
         if not self._refill():
             return None
         block = self.exactly(BLOCK)
@@ -175,9 +175,9 @@ def _text(raw: bytes) -> str:
 
 
 def _number(field: bytes) -> int:
-    """Read an octal number, or the binary one by which GNU tar writes what octal has no room for."""
+    """Read an octal number, or the binary form in which GNU tar writes numbers that are too large for octal digits."""
     if field[0] & _BINARY:
-        # Negative ones, all bits set, occur for times only, which are of no interest here.
+        # Negative numbers, with all bits set, occur only as times, which are not used here.
         return 0 if field[0] & _NEGATIVE else int.from_bytes(bytes([field[0] ^ _BINARY]) + field[1:], "big")
     digits = field.strip(b" \0") or b"0"
     # int() would also read signs and underscores.

@@ -1,4 +1,4 @@
-"""Validation that believes nothing: every digest, size and diff id is computed again, by the standard library alone."""
+"""Validation that computes every digest, size and diff id again, with the standard library alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bundler.oci.config import ImageConfig
 from bundler.oci.hashing import HashingReader
 
 _CHUNK: Final = 1 << 20
-# A gigabyte of gzip can unpack to a terabyte; no layer of a feature server does.
+# A gigabyte of gzip can unpack to a terabyte; layers of a feature server are far below this limit.
 _MOST_UNPACKED: Final = 64 << 30
 
 OpenBlob = Callable[[Digest], BinaryIO]
@@ -22,14 +22,14 @@ OpenBlob = Callable[[Digest], BinaryIO]
 
 @dataclass(frozen=True)
 class Examination:
-    """What was found wrong, and which layers' diff ids this Python could not compute (their blobs it did hash)."""
+    """The problems, and the layers whose diff ids this Python cannot compute (their blobs were hashed)."""
 
     problems: tuple[str, ...]
     not_recomputed: tuple[str, ...]
 
 
 def validate(root: Descriptor, open_blob: OpenBlob) -> tuple[str, ...]:
-    """Return every problem of an image or index and all below it; none means that all of it was computed again.
+    """Return every problem of an image or index and of all below it; empty means that all of it is as it says.
 
     ``open_blob`` raises ``FileNotFoundError`` (or ``KeyError``) for a blob that is not there. Layers packed with zstd
     are hashed as blobs, but their diff ids only on Python 3.14 and newer; ``examine`` also says which were left out.
@@ -38,7 +38,7 @@ def validate(root: Descriptor, open_blob: OpenBlob) -> tuple[str, ...]:
 
 
 def examine(root: Descriptor, open_blob: OpenBlob) -> Examination:
-    """Validate, and say what could not be computed."""
+    """Validate, and report what could not be computed."""
     examiner = _Examiner(open_blob)
     examiner.node(root, limits.INDEX_DEPTH)
     return Examination(tuple(dict.fromkeys(examiner.problems)), tuple(dict.fromkeys(examiner.not_recomputed)))
@@ -57,7 +57,7 @@ class _Examiner:
         self.not_recomputed: list[str] = []
 
     def node(self, descriptor: Descriptor, depth: int) -> None:
-        """Examine a manifest or an index and what it points to, once however often indexes list it."""
+        """Examine a manifest or an index and what it points to, once even where several indexes list it."""
         platform = None if descriptor.media_type in media_types.INDEXES else descriptor.platform  # as graph.below does
         key = (descriptor.digest, descriptor.media_type, descriptor.size, platform, depth)
         if key in self._visited:
@@ -77,7 +77,7 @@ class _Examiner:
             self._index(descriptor, found, depth)
 
     def _parse(self, descriptor: Descriptor) -> index.Index | manifest.ImageManifest | None:
-        """Read a manifest or an index, once however many entries of indexes share it."""
+        """Read a manifest or an index, once even where several entries of indexes share it."""
         key = (descriptor.digest, descriptor.media_type, descriptor.size)
         if key not in self._parsed:
             self._parsed[key] = None
@@ -128,7 +128,7 @@ class _Examiner:
             self._layer(descriptor, layer, diff_ids[number] if diff_ids else None)
 
     def _diff_ids(self, descriptor: Descriptor, image: manifest.ImageManifest) -> tuple[Digest, ...]:
-        """Return the diff id of each layer, or none where the config does not say."""
+        """Return the diff id of each layer; empty where the config does not have them."""
         try:
             config = self._config(image.config)
         except ValueError as error:

@@ -1,1 +1,1 @@
-"""Text written from values: manifests, checklist, bill of materials."""
+"""Text rendered from values: manifests, checklist, bill of materials."""

@@ -1,4 +1,4 @@
-"""The README.md that a bundle carries: what a person on the disconnected side types."""
+"""The README.md in a bundle: the commands for the disconnected side."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bundler.render import checklist
 def render(
     name: str, version: str, registry: str, images: Sequence[BundledImage], base: BaseBundle | None = None
 ) -> str:
-    """Return the README of a bundle; ``base`` is what a delta leaves to another one."""
+    """Return the README of a bundle; ``base`` is the base bundle of a delta."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

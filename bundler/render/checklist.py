@@ -1,4 +1,4 @@
-"""The checklist as JSON, as Markdown and as one HTML page that needs nothing else."""
+"""The checklist as JSON, as Markdown and as one HTML page without other files."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Report, Status
 from bundler.model.manifest import BundledImage
 from bundler.model.plain_text import plain
+from bundler.model.size import size
 from bundler.render import checklist_html
 
 FORMAT: Final = 1
@@ -21,7 +22,7 @@ FORMAT: Final = 1
 
 @dataclass(frozen=True)
 class Cover:
-    """What stands above the checks: what the bundle is, facts as pairs of name and value, its images, remarks."""
+    """The beginning of a checklist: name and version of the bundle, facts as pairs of name and value, images, notes."""
 
     name: str
     version: str
@@ -49,10 +50,10 @@ def to_json(report: Report, cover: Cover) -> str:
 
 
 def parse(content: bytes) -> tuple[Report, Cover]:
-    """Read what ``to_json`` wrote.
+    """Read the JSON of ``to_json``.
 
     Raises:
-        VerificationError: it is no checklist of this format.
+        VerificationError: it is not a checklist of this format.
     """
     try:
         match json.loads(content):
@@ -69,13 +70,13 @@ def parse(content: bytes) -> tuple[Report, Cover]:
                 rows = tuple((str(key), str(value)) for key, value in facts.items())
                 bundled = tuple(BundledImage.from_json(image) for image in images)
                 return Report.from_json(report), Cover(name, version, created, rows, bundled, tuple(map(str, notes)))
-    except (ValueError, RecursionError) as error:  # also bytes that are no text
+    except (ValueError, RecursionError) as error:  # also bytes that are not text
         raise VerificationError(f"The bundle's checklist cannot be read: {error}.") from error
     raise VerificationError("The bundle's checklist has an unknown format.")
 
 
 def count_of(report: Report) -> dict[str, int]:
-    """Return status -> number of checks, every status once, in the order in which a reviewer asks."""
+    """Return status -> number of checks, every status once, failures first."""
     counts = Counter(finding.status for finding in report.findings)
     return {status.value: counts[status] for status in (Status.FAIL, Status.MANUAL, Status.PASS, Status.NOT_APPLICABLE)}
 
@@ -85,7 +86,7 @@ def to_markdown(report: Report, cover: Cover) -> str:
     counts = ", ".join(f"{count} {status}" for status, count in count_of(report).items())
     lines = [f"# {_cell(report.title)}", "", _cell(checklist_html.TRUST), "", f"{counts}.", "", "| | |", "|---|---|"]
     lines += [f"| {_cell(name)} | {code(value)} |" for name, value in cover.facts]
-    lines += ["", "| image | platforms | MB | digest |", "|---|---|---:|---|"]
+    lines += ["", "| image | platforms | size | digest |", "|---|---|---:|---|"]
     lines += [_image_row(image) for image in cover.images]
     for section in report.sections:
         lines += ["", f"## {_cell(section.title)}"]
@@ -100,11 +101,11 @@ def to_markdown(report: Report, cover: Cover) -> str:
 
 def _image_row(image: BundledImage) -> str:
     platforms = _cell(", ".join(map(str, image.platforms))) or "artifact"
-    return f"| {code(image.reference)} | {platforms} | {image.size / 1e6:.1f} | {code(str(image.root.digest))} |"
+    return f"| {code(image.reference)} | {platforms} | {size(image.size)} | {code(str(image.root.digest))} |"
 
 
 def _markdown(finding: Finding) -> Iterable[str]:
-    # A box to tick only where a person has to act: nobody ticks what was checked already.
+    # Only checks where a person has to act get a box to tick.
     box = "- [ ] " if finding.status in (Status.MANUAL, Status.FAIL) else "- "
     yield f"{box}**{finding.status.value.upper()}** {_cell(finding.title)}"
     for line in finding.evidence:
@@ -137,7 +138,7 @@ def _cell(text: str) -> str:
 
 
 def to_html(report: Report, cover: Cover) -> str:
-    """Return the checklist as a page for the screen and for paper: no script, no font, no picture from elsewhere."""
+    """Return the checklist as a page for screen and paper, without scripts, fonts or pictures from elsewhere."""
     return checklist_html.page(
         report,
         counts=count_of(report),

@@ -1,4 +1,4 @@
-"""The checklist's HTML page, piece by piece; its looks are in ``resources/checklist.css``."""
+"""The checklist's HTML page, section by section; its style is in ``resources/checklist.css``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from bundler import resources
 from bundler.model.findings import Finding, Report, Section, Status
 from bundler.model.manifest import BundledImage
 from bundler.model.plain_text import plain
+from bundler.model.size import size
 
 SIGN_OFF: Final = (
     "SHA-256 of the bundle's file, as received",
@@ -66,7 +67,7 @@ def page(
         *_sign_off(),
         "</main>",
     ]
-    # The policy makes the browser refuse what this page must not have: scripts, forms, other styles, and anything from
+    # The policy makes the browser refuse what this page must not have: scripts, forms, other styles, and resources from
     # elsewhere.
     allowed = base64.b64encode(hashlib.sha256(f"\n{style}".encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'"
@@ -101,7 +102,7 @@ def _verdict(counts: Mapping[str, int]) -> str:
     if manual:
         plural = "thing is" if manual == 1 else "things are"
         return f'<p class="verdict todo">Nothing failed. {manual} {plural} left for a person to do.</p>'
-    return '<p class="verdict pass">Everything was checked, nothing failed, nothing is left to do.</p>'
+    return '<p class="verdict pass">All checks passed. Nothing is left for a person to do.</p>'
 
 
 def _facts(facts: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -126,7 +127,7 @@ def _images(images: Sequence[BundledImage]) -> Iterator[str]:
         yield (
             f"<tr><td><b>{_text(image.reference)}</b> <em>{_text(image.role)}</em><br>{internal}{source}"
             f"<span>digest</span> <code>{_text(str(image.root.digest))}</code></td>"
-            f'<td>{platforms}</td><td class="number">{image.size / 1e6:.1f} MB</td></tr>'
+            f'<td>{platforms}</td><td class="number">{size(image.size)}</td></tr>'
         )
     yield "</tbody></table></section>"
 
@@ -170,7 +171,7 @@ def _sign_off() -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    """Return text as HTML, in which nothing is invisible and nothing turns the direction of writing."""
+    """Return text as HTML without invisible characters or characters that change the direction of writing."""
     return escape(plain(text))
 
 

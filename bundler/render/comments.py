@@ -1,4 +1,4 @@
-"""What a reviewer would ask of a FeatureStore, answered beside the key that raises the question."""
+"""Comments of the rendered FeatureStore: answers to a reviewer's questions, beside the keys that they are about."""
 
 from __future__ import annotations
 

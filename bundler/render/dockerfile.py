@@ -1,4 +1,4 @@
-"""The Dockerfile of a feature server, for those who let a container engine bake it, and what it reads beside wheels."""
+"""The Dockerfile by which a container engine bakes a feature server, and the requirement file that it reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bundler.render import jinja
 
 MAIN: Final = "Dockerfile"
 SYSTEM: Final = "Dockerfile.system"
-"""The one that a network is given to."""
+"""The Dockerfile whose steps have a network."""
 _PLAIN_PATH: Final = re.compile(r"(/[A-Za-z0-9._+-]+)+")
 _USER: Final = re.compile(r"[A-Za-z0-9._-]*(:[A-Za-z0-9._-]+)?")
 _NOT_IN_LABELS: Final = re.compile(r"[\x00-\x1f]")
@@ -21,7 +21,7 @@ _NOT_IN_LABELS: Final = re.compile(r"[\x00-\x1f]")
 
 @dataclass(frozen=True)
 class SystemPackages:
-    """What the base's package manager, ``apt`` or ``rpm``, is to install."""
+    """The packages that the base image's package manager, ``apt`` or ``rpm``, installs."""
 
     manager: str
     packages: tuple[str, ...]
@@ -29,11 +29,11 @@ class SystemPackages:
 
 @dataclass(frozen=True)
 class DockerfileInputs:
-    """What a Dockerfile is written from; paths are absolute and the image's.
+    """The values that a Dockerfile is written from; paths are absolute paths in the image.
 
-    ``base`` is the name under which the engine has the base, ``user`` the base's own (empty for root), ``epoch`` the
-    time of what is made, in seconds. ``writable`` is a file below ``site_packages`` that group 0 may write, ``sources``
-    are names of distributions that are built from source.
+    ``base`` is the engine's name for the base image, ``user`` the base image's user (empty for root), ``epoch`` the
+    time of the files that are made, in seconds. ``writable`` is a file below ``site_packages`` that group 0 may write,
+    ``sources`` are names of distributions that are built from source.
     """
 
     title: str
@@ -58,7 +58,7 @@ def render(recipe: DockerfileInputs) -> Mapping[str, str]:
     They are two files because engines give a network to all steps of a build or to none.
 
     Raises:
-        SpecError: the base, or what the image says of itself, holds what no Dockerfile can.
+        SpecError: the base image's config or the labels hold characters that a Dockerfile cannot hold.
     """
     paths = (recipe.python, recipe.site_packages, recipe.home, recipe.repo_folder)
     strange = [path for path in paths if not _PLAIN_PATH.fullmatch(path)]
@@ -68,8 +68,8 @@ def render(recipe: DockerfileInputs) -> Mapping[str, str]:
     ]
     if strange:
         raise SpecError(
-            f"No Dockerfile can be written for {strange[0]!r:.200}.",
-            remedy="Bake without an engine ('engine: none'), or change it: it is of the base, or of the spec.",
+            f"A Dockerfile cannot hold {strange[0]!r:.200}.",
+            remedy="Change that text in the base image or the spec, or bake with 'engine: none'.",
         )
     environment = jinja.environment("dockerfiles", {"quoted": _quoted})
     names = [SYSTEM, MAIN] if recipe.system else [MAIN]
@@ -82,5 +82,5 @@ def requirements(files: Sequence[LockedWheel | LockedSource]) -> str:
 
 
 def _quoted(value: str) -> str:
-    """Return a value as a Dockerfile takes it: in double quotes, nothing in it replaced."""
+    """Return a value in double quotes for a Dockerfile, with everything escaped that would be replaced."""
     return '"' + re.sub(r'([\\"$])', r"\\\1", value) + '"'

@@ -1,4 +1,4 @@
-"""The way in which every template that lies in a folder is read."""
+"""The Jinja2 environment of all templates."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from bundler import resources
 
 
 def environment(folder: str, filters: Mapping[str, Callable[..., str]]) -> jinja2.Environment:
-    """Return an environment for the templates of a resource folder; a variable that nobody gave is an error.
+    """Return an environment for the templates of a resource folder; an undefined variable is an error.
 
-    Nothing is escaped: no template is HTML, and what enters one is written by a filter or checked before.
+    Nothing is escaped: templates are not HTML, and filters or earlier checks make values safe.
     """
     templates = jinja2.Environment(  # noqa: S701  (see above)
         loader=jinja2.FileSystemLoader(resources.folder(folder)),

@@ -1,4 +1,4 @@
-"""Kubernetes manifests of a bundle: spec, feature store and image references become YAML text that explains itself."""
+"""Kubernetes manifests of a bundle: spec, feature store and image references become YAML text with comments."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def render(
     A bundle of one FeatureStore has its files at the top, a bundle of several in a folder for each.
 
     Raises:
-        SpecError: feature_store.yaml holds a credential, or something asked for cannot work.
+        SpecError: feature_store.yaml holds a credential, or the deployment cannot work.
     """
     planned = tenants(spec, Baked(config, images), capabilities, own)
     for tenant in planned:
@@ -118,7 +118,7 @@ def _refuse_shared_hosts(planned: Sequence[Tenant]) -> None:
             owner = owners.setdefault(host, tenant.deployment.name)
             if owner != tenant.deployment.name:
                 raise SpecError(
-                    f"ingress.hosts: {owner} and {tenant.deployment.name} would both answer for {host}.",
+                    f"ingress.hosts: {owner} and {tenant.deployment.name} would both have the host {host}.",
                     remedy="Give each tenant an ingress: of its own, or ingress: null.",
                 )
 

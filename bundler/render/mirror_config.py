@@ -1,6 +1,6 @@
 """Configuration that lets nodes pull images by their public names from the internal registry.
 
-The manifests of a bundle name the internal registry outright; this is for everything else of a site that does not.
+The manifests of a bundle name the internal registry outright; this is for the other workloads of a site.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def files(relocations: Mapping[ImageRef, ImageRef], name: str) -> Mapping[str, s
 
 
 def check_paths(relocations: Mapping[ImageRef, ImageRef], name: str) -> None:
-    """Raise ``SpecError`` where a bundle could not hold one of these files; to be called before anything is fetched."""
+    """Raise ``SpecError`` where a bundle cannot hold one of these files; call it before anything is fetched."""
     paths = [layout.mirror(path) for path in files(relocations, name)] if relocations else []
     try:
         for path in paths:
@@ -38,7 +38,7 @@ def check_paths(relocations: Mapping[ImageRef, ImageRef], name: str) -> None:
     except ValueError as error:
         raise SpecError(
             f"images: the mirror configuration needs a file that a bundle cannot hold: {error}.",
-            remedy="Name the image by a registry with a shorter name, and lead that to the registry by 'mirrors'.",
+            remedy="Name the image by a shorter registry, and map that to the real one with 'mirrors'.",
         ) from error
 
 
@@ -94,7 +94,7 @@ def openshift_mirror_sets(relocations: Mapping[ImageRef, ImageRef], name: str) -
 
 def _mirror_set(relocations: Mapping[ImageRef, ImageRef], name: str, kind: str, key: str) -> dict[str, Json]:
     mirrors: list[Json] = [
-        # There is nothing to fall back to: a source that cannot be reached would only make pulls wait.
+        # Without fallback: a source that cannot be reached would only delay pulls.
         {"source": source, "mirrors": [internal], "mirrorSourcePolicy": "NeverContactSource"}
         for source, internal in _repositories(relocations).items()
     ]

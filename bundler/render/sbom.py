@@ -17,7 +17,7 @@ from bundler.model.platform import Platform
 from bundler.model.reference import ImageRef
 
 _SPEC: Final = "1.6"
-# Any fixed namespace does (RFC 9562, version 5): the serial number then follows from the image alone.
+# Any fixed namespace will do (RFC 9562, version 5): the serial number then depends on the image alone.
 _NAMESPACE: Final = uuid.UUID("6f1d7f55-7a8e-5d0f-9d8c-3c5a0b5f2a41")
 
 
@@ -76,7 +76,7 @@ class BakedImage:
     """The image that the bill is for.
 
     ``digest`` is that of its manifest for ``platform``, ``created`` in RFC 3339. ``complete`` tells whether the bill
-    names all that is in the image: of a base that somebody else made, only the Python packages are known.
+    names all that is in the image: of a foreign base image only the Python packages are known.
     """
 
     reference: ImageRef
@@ -138,19 +138,19 @@ def cyclonedx(
 
 @dataclass(frozen=True)
 class Component:
-    """What a bill says of something: its version (of files their digest), and what else tells it from others."""
+    """An entry of a bill: its version (of a file its digest), and what distinguishes it from its namesakes."""
 
     version: str
     identity: str
 
 
 def components(content: bytes) -> Mapping[str, Component]:
-    """Return what a bill of ours names: ``pypi/feast``, ``deb/debian/libc6``, the feature repo and its files.
+    """Return the components of a bill of this program, e.g. ``pypi/feast``, ``deb/debian/libc6``, the feature repo.
 
-    Where there are several of a name, their versions and identities stand side by side.
+    Components of the same name are joined, with all their versions and identities.
 
     Raises:
-        ValueError: it is no bill of materials.
+        ValueError: it is not a bill of materials.
     """
     bill = json_document.parse_object(content, "it", size=limits.DOCUMENT_SIZE)
     by_name: dict[str, set[Component]] = {}

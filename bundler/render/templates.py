@@ -1,4 +1,4 @@
-"""Jinja2 templates of the manifests: what is rendered is read back and compared with what it was made of."""
+"""Jinja2 templates of the manifests: the rendered text is parsed again and compared with the input."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def documents(template: str, path: str, values: Sequence[dict[str, Json]]) -> Ma
 
 
 def _checked(template: str, file: ManifestFile, values: Sequence[dict[str, Json]]) -> ManifestFile:
-    """Return the file where it reads back as the values; a template that loses or changes anything is a bug of ours."""
+    """Return the file if its text parses to the same values; a template that changes one is a bug of this program."""
     if list(file.documents) != list(values):
-        raise BundlerError(f"The template {template} does not write what it was given.", remedy="Please report this.")
+        raise BundlerError(f"The template {template} changes the values that it renders.", remedy="Please report this.")
     return file
 
 

@@ -359,7 +359,7 @@ def test_tenants_have_the_topology_of_the_deployment_and_no_host_of_another() ->
     def render(tenants: list[dict[str, Any]]) -> None:
         manifests.render(cases.with_tenants(asked, tenants), cases.config(), cases.IMAGES, known)
 
-    with pytest.raises(SpecError, match="team-a and team-b would both answer for"):
+    with pytest.raises(SpecError, match="team-a and team-b would both have the host"):
         render(teams)
     with pytest.raises(SpecError, match="tenants: team-b: topology: all FeatureStores"):
         render([teams[0], {**teams[1], "topology": "standard"}])

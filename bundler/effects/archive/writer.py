@@ -27,6 +27,7 @@ from bundler.effects.archive.volumes import BundleVolumes
 from bundler.errors import ToolFailedError, VerificationError
 from bundler.model import checksums, layout, volumes
 from bundler.model.progress import Progress, Task
+from bundler.model.size import size as readable
 from bundler.oci import tar
 
 _STEP: Final = 8 << 20  # bytes between two reports of progress
@@ -252,7 +253,7 @@ def _check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise ToolFailedError(
-            f"The bundle has {needed / 1e6:.1f} MB, {folder} has room for {free / 1e6:.1f} MB.",
+            f"The bundle has {readable(needed)}, {folder} has room for {readable(free)}.",
             remedy="Free some space there, or choose another folder (--output-dir).",
         )
 

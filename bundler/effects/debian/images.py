@@ -18,6 +18,7 @@ from bundler.model.descriptor import Descriptor, Json
 from bundler.model.digest import Digest
 from bundler.model.platform import Platform
 from bundler.model.progress import Progress, Task
+from bundler.model.size import size
 from bundler.oci import document, image, mutate, rootfs
 from bundler.oci.image import Image
 from bundler.oci.layer import COMPRESSOR, Layer
@@ -121,7 +122,7 @@ def _made(order: _Order, store: BlobStore, progress: Progress, *, refresh: bool)
     store.put(made.config_bytes())
     store.put(made.manifest_bytes())
     store.remember(_RECORD, key, {"image": made.descriptor.to_json(), "packages": dict(packages)})
-    progress.say(f"Made {order}: {len(packages)} packages, {layer.descriptor.size / 1e6:.1f} MB")
+    progress.say(f"Made {order}: {len(packages)} packages, {size(layer.descriptor.size)}")
     return DebianBase(made, packages)
 
 
