@@ -1,1 +1,1 @@
-"""The only code that touches the world, one family of modules a tool."""
+"""The only code that opens files, starts programs and uses the network, with a family of modules for each tool."""

@@ -1,4 +1,4 @@
-"""The base that an image is built on, whatever it comes from, and what it holds."""
+"""The base image that an image is built on, of any origin, and what it holds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bundler.oci.image import Image
 from bundler.oci.rootfs import BaseContents
 
 _RECORD: Final = "base-contents"
-# Raise where the same image would be understood otherwise than before.
+# Raise this where the same image is read differently than before.
 _VERSION: Final = 1
 
 
@@ -26,12 +26,14 @@ def of_platforms(
     """Return the image of each platform that an image or index in the store has.
 
     Raises:
-        SpecError: it is not an image that something can be built on; ``source`` is what it is called there.
+        SpecError: it is not an image that can be built on; the error calls it ``source``.
     """
     try:
         return _images(root, platforms, store)
     except ValueError as error:
-        raise SpecError(f"{source} cannot be a base: {error}.", remedy="Use another image as 'base.image'.") from error
+        raise SpecError(
+            f"{source} cannot be a base image: {error}.", remedy="Use another image as 'base.image'."
+        ) from error
 
 
 def _images(root: Descriptor, platforms: Sequence[Platform], store: BlobStore) -> Mapping[Platform, Image]:
@@ -43,19 +45,21 @@ def _images(root: Descriptor, platforms: Sequence[Platform], store: BlobStore) -
 
 
 def contents(image: Image, store: BlobStore, *, progress: Progress) -> BaseContents:
-    """Return what an image in the store holds; what was read before is remembered by the image's digest.
+    """Return what an image in the store holds; earlier results are cached by the image's digest.
 
     Raises:
-        SpecError: the image cannot be read (a layer is no tar, or packed in a way that this Python cannot unpack).
+        SpecError: the image cannot be read (a layer is not a tar, or has a compression that this Python lacks).
     """
     key = f"{_VERSION} {image.descriptor.digest}"
     record = store.recall(_RECORD, key)
     if record is not None:
         return BaseContents.from_json(record)
     try:
-        with progress.task(f"Reading what the base for {image.platform} holds"):
+        with progress.task(f"Reading the base image for {image.platform}"):
             inspected = rootfs.inspect(image, store.open)
     except ValueError as error:
-        raise SpecError(f"The base cannot be read: {error}.", remedy="Use another image as 'base.image'.") from error
+        raise SpecError(
+            f"The base image cannot be read: {error}.", remedy="Use another image as 'base.image'."
+        ) from error
     store.remember(_RECORD, key, inspected.to_json())
     return inspected

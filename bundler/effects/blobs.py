@@ -20,14 +20,14 @@ from bundler.oci.hashing import HashingWriter
 
 
 class BlobWriter(HashingWriter):
-    """A blob being written: what passes through is hashed."""
+    """A blob being written; the bytes are hashed on their way."""
 
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__(stream)
         self._stream = stream
 
     def restart(self) -> None:
-        """Forget what was written: the blob begins again."""
+        """Discard the written bytes: the blob begins again."""
         self._stream.seek(0)
         self._stream.truncate()
         self.reset()
@@ -46,7 +46,7 @@ class BlobStore:
         self._records = root / "records"
 
     def path(self, digest: Digest) -> Path:
-        """Return where the blob is, or would be."""
+        """Return the path that the blob has, or will have."""
         return self.folder / "sha256" / digest.hex
 
     def has(self, digest: Digest, size: int | None = None) -> bool:
@@ -67,7 +67,8 @@ class BlobStore:
             content = stream.read(limit + 1)
         if len(content) > limit or Digest.of(content) != digest:
             raise VerificationError(
-                f"The cached blob {digest} is not what its name says.", remedy=f"Delete {self.path(digest)} and repeat."
+                f"The cached blob {digest} is damaged: its content has another digest.",
+                remedy=f"Delete {self.path(digest)} and run the command again.",
             )
         return content
 
@@ -110,7 +111,7 @@ class BlobStore:
             yield Path(name)
 
     def sweep(self, *, older_than: float = 86400.0) -> None:
-        """Remove what killed runs left half-written; ``older_than`` seconds, so that no run under way is disturbed."""
+        """Remove half-written files of killed runs that are older than ``older_than`` seconds."""
         for leftover in self.folder.glob(".part-*"):
             with suppress(FileNotFoundError):
                 if time.time() - leftover.stat().st_mtime <= older_than:

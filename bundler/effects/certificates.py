@@ -14,7 +14,7 @@ _VALID = dt.timedelta(days=1)
 
 
 class CertificateAuthority:
-    """An authority whose key nobody keeps."""
+    """An authority whose key is never stored."""
 
     def __init__(self, now: dt.datetime) -> None:
         self._from, self._until = now - _VALID, now + _VALID

@@ -1,4 +1,4 @@
-"""Read a feature repo from disk: which files are baked, and that nothing else gets in."""
+"""Read a feature repo from disk: choose the files that are baked, and refuse unsafe ones."""
 
 from __future__ import annotations
 
@@ -155,8 +155,8 @@ class RepoContents:
 def read(folder: Path, repo: FeatureRepoSpec) -> RepoContents:
     """Read the repo in ``folder``.
 
-    A symbolic link to a file inside the repo is baked as the file it names: one to anywhere else, to a folder, or to
-    what is left out would bake what nobody reviewed, and is refused.
+    A symbolic link to a file inside the repo is baked as that file. A link to anywhere else, to a folder, or to
+    an excluded file is refused, because it would bake files that were not reviewed.
 
     Raises:
         SpecError: the folder or its feature_store.yaml is missing, or a file may not be baked or cannot be read.
@@ -177,7 +177,7 @@ def _read(folder: Path, repo: FeatureRepoSpec) -> RepoContents:
     named = {file.path: file for file in files}
     if feature_store.FILE_NAME not in named:
         raise SpecError(
-            f"The feature repo {folder} has no {feature_store.FILE_NAME}.",
+            f"The feature repo {folder} does not contain {feature_store.FILE_NAME}.",
             remedy="Set repo.path to the folder that holds it; check include, exclude and .bundlerignore.",
         )
     config_file = named[feature_store.FILE_NAME].source
@@ -189,7 +189,7 @@ def _text(path: Path) -> str:
     with path.open("rb") as stream:
         content = stream.read(_TEXT_LIMIT + 1)
     if len(content) > _TEXT_LIMIT:
-        raise SpecError(f"{path} has more than {_TEXT_LIMIT} bytes, which no such file has.")
+        raise SpecError(f"{path} has more than {_TEXT_LIMIT} bytes, which is too large for this file.")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -279,18 +279,18 @@ def _target(folder: Path, path: Path, exclude: GitIgnoreSpec) -> Path:
         target = path.resolve(strict=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop, before CPython 3.13
         raise SpecError(
-            f"{path} is a link to nothing.", remedy="Remove it, or leave it out with repo.exclude."
+            f"{path} is a link to a file that does not exist.", remedy="Remove it, or leave it out with repo.exclude."
         ) from error
     root = folder.resolve()
     if not target.is_relative_to(root) or target.is_dir():
         raise SpecError(
             f"{path} is a link to {target}, which is not a file of the feature repo.",
-            remedy="Copy what it names into the repo, or leave the link out with repo.exclude.",
+            remedy="Copy the target into the repo, or leave the link out with repo.exclude.",
         )
     if exclude.match_file(target.relative_to(root).as_posix()):
         raise SpecError(
             f"{path} is a link to {target}, which is left out of the bundle.",
-            remedy="Leave the link out too, or let its target in with a !pattern in .bundlerignore.",
+            remedy="Leave the link out too, or include its target with a !pattern in .bundlerignore.",
         )
     return target
 

@@ -1,4 +1,4 @@
-"""Write files so that a name is either absent or complete, and read texts with an error that says what is wrong."""
+"""Write files atomically (a name is absent or complete), and read texts with errors that say what is wrong."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _REMEDIES = {
 
 
 TEXT_LIMIT: Final = 16 << 20
-"""Bytes of a text that a person wrote or a tool wrote for people; the longest operator manifest has a tenth of it."""
+"""Most bytes of a text that is read; the longest operator manifest has a tenth of it."""
 
 
 def read_bytes(path: Path) -> bytes:
     """Return the content of a file; never waits for a pipe.
 
     Raises:
-        OSError: there is no such file, it is not a file, this user may not read it, or it is larger than a text is.
+        OSError: the file does not exist, it is not a file, this user may not read it, or it is too large.
     """
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
@@ -70,14 +70,14 @@ def read_text(
     UTF-16 is read, too, where its byte order mark says so. Never waits for a pipe.
 
     Raises:
-        BundlerError: of the class ``error``. There is no such file, it is not a file, this user may not read it, it is
-            too large, or it is not a text in UTF-8.
+        BundlerError: of the class ``error``. The file does not exist, it is not a file, this user may not read it, it
+            is too large, or it is not a text in UTF-8.
     """
     what = f"Cannot read {what} {path}"
     try:
         content = read_bytes(path)
     except FileNotFoundError as absent:
-        raise error(f"{what}: there is no such file.", remedy=missing or remedy or "Correct the path.") from absent
+        raise error(f"{what}: the file does not exist.", remedy=missing or remedy or "Correct the path.") from absent
     except OSError as refused:
         reason = "it is a folder" if refused.errno == errno.EISDIR else refused.strerror
         raise error(f"{what}: {reason}.", remedy=remedy or "Name a text file that you may read.") from refused
@@ -93,7 +93,7 @@ def read_text(
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn an operating system error about writing ``path`` into one for people."""
+    """Turn an operating system error about writing ``path`` into an error with a remedy."""
     try:
         yield
     except OSError as error:
@@ -132,7 +132,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def require_writable(path: Path) -> None:
-    """See that a file can be written in the end, by making another one beside it; for paths that a user gives.
+    """Check that a file can be written, by making another one beside it; for paths that a user gives.
 
     Raises:
         ToolFailedError: it is a folder, its folder is missing and cannot be made, or nothing can be written there.
@@ -144,7 +144,7 @@ def require_writable(path: Path) -> None:
 
 
 def require_folder(folder: Path) -> None:
-    """Make a folder where there is none, and see that files can be written there; raise ``ToolFailedError``."""
+    """Make a folder where there is none, and check that files can be written there; raise ``ToolFailedError``."""
     with explained(folder):
         _try(folder)
 
@@ -162,7 +162,7 @@ def make_own_folder(folder: Path) -> bool:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
     except OSError:
-        return True  # nothing is there that could be taken for ours; writing to it says what is wrong
+        return True  # nothing there could be mistaken for our folder; writing to it reports what is wrong
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
 
 

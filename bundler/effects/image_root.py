@@ -1,4 +1,4 @@
-"""Run a program of an image on this machine: unpacked into a folder, which is all that it sees, without a network."""
+"""Run a program of an image on this machine: unpacked into a folder, confined to it, without a network."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _confinement_fault() -> str:
         try:
             _inside("child.trial", Path(name), None, purpose="making namespaces", timeout=_TIMEOUT)
         except ToolFailedError as error:
-            return f"this machine does not let programs be confined: {' '.join(error.details) or error}"
+            return f"this machine does not allow confining programs: {' '.join(error.details) or error}"
     return ""
 
 
@@ -62,7 +62,7 @@ def unpacked(layers: Sequence[Layer], store: BlobStore) -> Iterator[Path]:
 def run(root: Path, command: Sequence[str], environment: Mapping[str, str], *, purpose: str, timeout: float) -> str:
     """Run a program in an unpacked image and return its standard output; ``environment`` is all that it gets.
 
-    It cannot change the image: what it writes is gone when it ends.
+    It cannot change the image: its writes are discarded when it ends.
 
     Raises:
         ToolFailedError: it failed, did not end in ``timeout`` seconds, or printed more than ``limits.OUTPUT`` bytes.

@@ -1,4 +1,4 @@
-"""Runs kubectl or oc, the only programs that talk to the cluster; they use the person's own credentials."""
+"""Runs kubectl or oc, the only programs that talk to the cluster; they use the credentials of the user."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FAULTS: Final[tuple[tuple[re.Pattern[str], type[ClusterError], str, str], ...]]
         re.compile(r"Forbidden|cannot (get|list|create|patch|update|delete|watch) resource", re.IGNORECASE),
         ForbiddenError,
         "The cluster does not let you do this.",
-        "Ask an administrator for the right, or to run this; the details name verb, resource and namespace.",
+        "Ask an administrator for the permission, or to run this; the details name verb, resource and namespace.",
     ),
     (
         re.compile(
@@ -44,7 +44,7 @@ _FAULTS: Final[tuple[tuple[re.Pattern[str], type[ClusterError], str, str], ...]]
         ),
         ClusterUnreachableError,
         "The cluster cannot be reached.",
-        "Run kubectl version; check --context, the network, and that no proxy stands before the cluster.",
+        "Run kubectl version; check --context, the network, and that the cluster is not behind a proxy.",
     ),
     (
         re.compile(r"Apply failed with \d+ conflict|conflicts? with ", re.IGNORECASE),
@@ -70,7 +70,7 @@ class Kubectl:
 
     @classmethod
     def find(cls, program: str | None = None, *, kubeconfig: str | None = None, context: str | None = None) -> Kubectl:
-        """Return the program that was named, else kubectl, else oc; the first run reports a missing program."""
+        """Return the named program, else kubectl, else oc; the first call reports a missing program."""
         names = [program] if program else ["kubectl", "oc"]
         program = next((name for name in names if shutil.which(name)), names[0])
         options = [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
@@ -96,7 +96,7 @@ class Kubectl:
         return _items(self._run(arguments, purpose=f"listing {kind}"))
 
     def server(self) -> str:
-        """Return the address of the selected cluster, as the kubeconfig has it; the cluster is not asked."""
+        """Return the address of the selected cluster, as the kubeconfig has it, without a request."""
         config = _parsed(self._run(["config", "view", "--minify", "--output=json"], purpose="reading the kubeconfig"))
         addresses = [row.text("cluster", "server") for row in config.rows("clusters")]
         return next(filter(None, addresses), "without an address in the kubeconfig")
@@ -122,18 +122,18 @@ class Kubectl:
         return {row.kind: row.text("name") for row in served.rows("resources") if "/" not in row.text("name")}
 
     def reviewed(self, reviews: Sequence[Mapping[str, Json]]) -> tuple[bool, ...]:
-        """Return for each of the ``resourceAttributes`` whether the cluster allows it to this person.
+        """Return for each of the ``resourceAttributes`` whether the cluster allows it to this user.
 
         As ``kubectl auth can-i`` does (SelfSubjectAccessReview), many at a time.
         """
         api: dict[str, Json] = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
         objects = [KubeObject({**api, "spec": {"resourceAttributes": dict(review)}}) for review in reviews]
         arguments = ["create", "--validate=false", "--output=json", "--filename=-"]
-        answers = _items(self._run(arguments, purpose="checking your rights", objects=objects))
+        answers = _items(self._run(arguments, purpose="checking your permissions", objects=objects))
         allowed = tuple(answer.get("status", "allowed") is True for answer in answers)
         if len(allowed) != len(reviews):
             raise ClusterError(
-                f"The cluster answered {len(allowed)} of {len(reviews)} questions about your rights.",
+                f"The cluster answered {len(allowed)} of {len(reviews)} access reviews.",
                 remedy="Run the same command again.",
             )
         return allowed
@@ -288,8 +288,8 @@ def _parsed(output: str) -> KubeObject:
 
 def _unreadable(output: str) -> ClusterError:
     return ClusterError(
-        "kubectl printed something other than the JSON that was asked for.",
-        remedy="Try: kubectl get namespaces --output=json. Is the program that runs really kubectl or oc?",
+        "kubectl did not print the requested JSON.",
+        remedy="Try: kubectl get namespaces --output=json. Check that the program on PATH is kubectl or oc.",
         details=(output[:200],),
     )
 

@@ -23,7 +23,7 @@ DISTRIBUTION: Final = "feast-airgap-bundler"
 _LICENCE_NAMES: Final = ("LICEN", "NOTICE", "COPYING")
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _PACKAGE: Final = _ROOT.name
-_EARLIEST: Final = (1980, 1, 1, 0, 0, 0)  # the first moment that zip knows
+_EARLIEST: Final = (1980, 1, 1, 0, 0, 0)  # the earliest time that zip can hold
 _SHEBANG: Final = b"#!/usr/bin/env python3\n"
 _MAIN: Final = b'''\
 """Start bundler; readable for old Pythons too, so that they can say what they lack."""
@@ -88,7 +88,7 @@ def _resources() -> Mapping[str, bytes]:
 
 
 def _file(name: str) -> Path | None:
-    """Return the file of a module of this program, None for what is no such module."""
+    """Return the file of a module of this program; None for any other name."""
     parts = name.split(".")
     if parts[0] != _PACKAGE:
         return None

@@ -1,4 +1,4 @@
-"""The operator's install manifest: from a file or an address, or known by its version alone."""
+"""The operator's install manifest: from a file, from an address, or chosen by its version."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from bundler.feast.operator.images import image_references
 from bundler.kube import yaml_text
 from bundler.model.spec import Operator
 
-# Where the Feast project keeps what it released.
+# The address at which the Feast project publishes its releases.
 _RELEASES = "https://raw.githubusercontent.com/feast-dev/feast/v{version}/infra/feast-operator/dist/install.yaml"
 
 
 @dataclass(frozen=True)
 class OperatorRelease:
-    """What is known of the operator.
+    """The known facts about the operator.
 
     ``crd`` is its definition of the FeatureStore where one is at hand; ``manifest`` the text to install, None where the
     cluster has the operator already; ``images`` those that the manifest names.
@@ -39,7 +39,7 @@ def release(operator: Operator, folder: Path) -> OperatorRelease:
     """Read the release that a spec names; a file is relative to ``folder``.
 
     Raises:
-        SpecError: the file is missing or holds no FeatureStore CRD.
+        SpecError: the file is missing or does not hold the FeatureStore CRD.
         RegistryError: the address cannot be read.
     """
     if operator.manifest is None and operator.preinstalled:
@@ -70,7 +70,11 @@ def _fetched(url: str) -> str:
         answer = trust.pool(1).request("GET", url, preload_content=False)
         content = answer.read(files.TEXT_LIMIT + 1)
     except urllib3.exceptions.HTTPError as error:
-        raise RegistryError(f"operator.manifest: cannot read {url}: {error}.", remedy="Name a file instead.") from error
+        raise RegistryError(
+            f"operator.manifest: cannot read {url}: {error}.", remedy="Download the file and give its path instead."
+        ) from error
     if answer.status != 200 or len(content) > files.TEXT_LIMIT:  # noqa: PLR2004  (HTTP: OK)
-        raise RegistryError(f"operator.manifest: {url} answered {answer.status}.", remedy="Name a file instead.")
+        raise RegistryError(
+            f"operator.manifest: {url} answered {answer.status}.", remedy="Download the file and give its path instead."
+        )
     return str(content.decode("utf-8", errors="replace"))

@@ -32,7 +32,7 @@ _LOG = logging.getLogger(__name__)  # shown by --verbose
 
 @dataclass(frozen=True)
 class Completed:
-    """What a program that ended well said."""
+    """The output of a program that ended successfully."""
 
     stdout: str
     stderr: str
@@ -59,12 +59,12 @@ def run(
 ) -> Completed:
     """Run a program to its end and return its output.
 
-    ``purpose`` finishes the sentence "PROGRAM failed while ...". ``environment`` is added to this process's own;
+    ``purpose`` completes "PROGRAM failed while ...". ``environment`` is added to this process's own;
     secrets go there or to ``stdin``, never into ``command``. The program gets a process group of its own, so that an
     interrupt ends its children too.
 
     Raises:
-        ToolMissingError: there is no such program.
+        ToolMissingError: the program is not on PATH.
         ToolFailedError: it ended with a non-zero status, did not end in ``timeout`` seconds, or printed more than
             ``most_output`` bytes; its last lines of output are the details.
     """
@@ -201,7 +201,7 @@ def streaming(
 
 
 Conversation = AbstractContextManager[tuple[BinaryIO, BinaryIO]]
-"""A program that is asked, and answers: its standard input and its standard output."""
+"""A program that reads requests from standard input and answers on standard output."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Where users configure the programs that we share logins, mirrors and engines with."""
+"""The configuration folders of the programs whose logins, mirrors and engines this program uses."""
 
 from __future__ import annotations
 

@@ -130,4 +130,4 @@ def test_an_engine_that_ends_in_the_middle_of_a_step_is_one_error(tmp_path: Path
             engine_connection.connected(choice, "test-faults") as engine,
         ):
             engine_build.run(engine, build("RUN sleep 30"), Killing())
-    assert "still running" in caught.value.remedy
+    assert "is running" in caught.value.remedy

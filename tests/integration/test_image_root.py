@@ -219,7 +219,7 @@ def test_a_machine_without_user_namespaces_is_said_in_one_sentence() -> None:
     command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", child]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("this machine does not let programs be confined: making namespaces: ")
+    assert done.stdout.startswith("this machine does not allow confining programs: making namespaces: ")
     assert len(done.stdout.splitlines()) == 1
 
 

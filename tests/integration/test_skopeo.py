@@ -234,7 +234,7 @@ def test_a_registry_that_answers_with_other_bytes_is_caught(registry: Registry, 
 
 
 def test_a_tag_that_is_not_there_is_named_with_how_to_list_those_that_are(registry: Registry, store: BlobStore) -> None:
-    with pytest.raises(RegistryError, match=r"no image registry\.example/oci/single:2") as caught:
+    with pytest.raises(RegistryError, match=r"image registry\.example/oci/single:2 does not exist") as caught:
         _pull(registry, "registry.example/oci/single:2", store, AMD64)
     assert f"skopeo list-tags docker://{registry.address}/oci/single" in caught.value.remedy
 

@@ -50,7 +50,7 @@ def test_a_cached_blob_that_was_altered_is_noticed(tmp_path: Path) -> None:
     store = BlobStore(tmp_path)
     digest = store.put(b"content")
     store.path(digest).write_bytes(b"CONTENT")
-    with pytest.raises(VerificationError, match="is not what its name says"):
+    with pytest.raises(VerificationError, match="is damaged"):
         store.read(digest)
 
 

@@ -47,7 +47,7 @@ def test_its_certificates_are_used(tmp_path: Path) -> None:
 
 def test_one_that_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"currentContext": "nowhere"}')
-    with pytest.raises(ToolMissingError, match="no docker context 'nowhere'"):
+    with pytest.raises(ToolMissingError, match="docker context 'nowhere' does not exist"):
         docker_context.chosen({"DOCKER_CONFIG": str(tmp_path)})
 
 

@@ -157,7 +157,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 
 def test_a_repo_without_feature_store_yaml_is_refused(repo: Path) -> None:
     (repo / "feature_store.yaml").unlink()
-    assert "has no feature_store.yaml" in refusal(repo).problem
+    assert "does not contain feature_store.yaml" in refusal(repo).problem
 
 
 def test_a_feature_store_yaml_that_is_no_text_is_refused_with_its_line(repo: Path) -> None:

@@ -21,7 +21,7 @@ def test_a_text_is_returned_without_its_byte_order_mark(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda _: None, "there is no such file"),
+        (lambda _: None, "the file does not exist"),
         (lambda path: path.mkdir(), "it is not a file|it is a folder"),
         (os.mkfifo, "it is not a file"),
         (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),

@@ -40,8 +40,8 @@ def test_a_file_is_found_from_where_the_program_was_started(
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("oci-archive:absent.tar", "There is no absent.tar"),
-        ("https://quay.io/a/b", "names no way to read images"),
+        ("oci-archive:absent.tar", "absent.tar, which 'oci-archive:absent.tar' names, does not exist"),
+        ("https://quay.io/a/b", "does not begin with a known transport"),
         ("Upper/Case", "not an image reference"),
         ("quay.io/a b", "not an image reference"),
         ("", "not an image reference"),
@@ -89,7 +89,7 @@ def test_a_digest_in_the_reference_is_known_before_anything_is_read() -> None:
         ("unauthorized: access to the requested resource is not authorized", "does not let", "skopeo login quay.io"),
         (
             "reading manifest 9 in quay.io/a/b: manifest unknown: manifest unknown",
-            "no image",
+            "does not exist",
             "list-tags docker://quay.io/a/b",
         ),
         ("dial tcp: lookup quay.io: no such host", "cannot be reached", "mirrors"),

@@ -143,7 +143,7 @@ def test_a_missing_last_volume_is_noticed_without_the_digests_too(copied: Path) 
 def test_a_short_volume_is_named(copied: Path, number: int) -> None:
     path = volume(copied, number)
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(VerificationError, match=rf"Cut off on its way: {path.name}\."):
+    with pytest.raises(VerificationError, match=rf"Volumes of the bundle were cut off: {path.name}\."):
         Bundle.open(copied)
 
 
@@ -308,7 +308,7 @@ def test_files_that_do_not_belong_together_are_refused(made: Packed, whole: Path
 
 def test_a_folder_of_several_bundles_is_refused_with_their_names(copied: Path, whole: Path) -> None:
     shutil.copy(whole, copied / "other.bundle.tar")
-    with pytest.raises(UsageError, match=rf"has several: {volumes.name(NAME, 1)}, other\.bundle\.tar"):
+    with pytest.raises(UsageError, match=rf"has several bundles: {volumes.name(NAME, 1)}, other\.bundle\.tar"):
         Bundle.open(copied)
 
 
@@ -326,7 +326,7 @@ def test_files_that_macos_writes_beside_others_are_not_volumes(copied: Path, who
     (stick / f"._{NAME}").write_bytes(bytes(4096))
     with Bundle.open(stick) as bundle:
         assert bundle.manifest.name == "driver-stats"
-    with pytest.raises(UsageError, match="what macOS writes beside a file") as caught:
+    with pytest.raises(UsageError, match="attributes that macOS wrote") as caught:
         Bundle.open(stick / f"._{NAME}")
     assert caught.value.remedy == f"Name {stick / NAME}."
 
@@ -340,7 +340,7 @@ def test_a_file_system_that_takes_no_long_file_is_named_with_the_remedy(
 
     monkeypatch.setattr(volumes, "FAT32_LIMIT", 4000)  # a file of 4 GB takes too long for a test
     monkeypatch.setattr(os, "truncate", refuse)
-    with pytest.raises(ToolFailedError, match="takes no file of") as caught:
+    with pytest.raises(ToolFailedError, match="cannot hold a file of") as caught:
         archive_writer.write(
             tmp_path / "a.bundle.tar",
             [NewFile.of("a", b"x" * 5000)],

@@ -16,7 +16,7 @@ from bundler.errors import VerificationError
 from bundler.model.digest import Digest, Hasher
 from bundler.model.progress import Progress
 
-# hashlib lets go of the interpreter's lock; two threads keep a disk and a processor busy, and leave others some.
+# hashlib releases the interpreter's lock; two threads keep a disk and a processor busy, and leave capacity.
 THREADS: Final = 2
 _CHUNK: Final = 1 << 20
 
@@ -62,7 +62,7 @@ def compute(bundle: Bundle, members: Mapping[str, BundleFile], progress: Progres
             futures = {member.path: pool.submit(of_member, bundle, member, advance, stop) for member in ordered}
             try:
                 return {path: future.result() for path, future in futures.items()}
-            except BaseException:  # an interrupt: do not first read what is left
+            except BaseException:  # an interrupt: do not read the rest first
                 stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise

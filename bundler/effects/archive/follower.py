@@ -1,4 +1,4 @@
-"""Read a bundle back behind the one who writes it: hash each file that is complete, and bring all to disk meanwhile."""
+"""Read a bundle back while it is written: hash each complete file, and flush the written bytes to disk."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ class Follower:
             self._hashed[path] = self._pool.submit(self._hash, path)
 
     def hashed(self) -> Mapping[str, Hashed]:
-        """Wait until all that was completed is hashed, and return what came out, by path."""
+        """Wait until all completed files are hashed, and return their digests by path."""
         return {path: future.result() for path, future in self._hashed.items()}
 
     def settle(self) -> None:
         """Wait until all is on disk; raise ``OSError`` where the disk failed."""
-        self._flushed.result()  # the kernel tells a failure once, so it must be heard here
+        self._flushed.result()  # the kernel reports a failure once only, to this call
 
     def abandon(self) -> None:
-        """End soon, wherever the writer stopped."""
+        """End soon, also where the writer stopped early."""
         with self._grown:
             self._abandoned.set()
             self._grown.notify_all()
@@ -81,7 +81,7 @@ class Follower:
 
 @contextmanager
 def following(bundle: Bundle, *, reads_back: bool) -> Iterator[Follower]:
-    """Follow who writes the files of a bundle, one after the other, while the block runs: to disk, and reading back."""
+    """Flush and read back the files of a bundle, one after the other, while the block writes them."""
     with ThreadPoolExecutor(_FLUSHERS + archive_digests.THREADS) as pool:
         follower = Follower(pool, bundle, reads_back=reads_back)
         try:

@@ -69,7 +69,7 @@ def read(read_at: Read, offset: int) -> Header | None:
     if _flag(block) == _EXTENDED:
         length = _number(block, 124, 136)
         if length > _EXTENDED_LIMIT:
-            raise ValueError(f"an extended header of {length} bytes, where {_EXTENDED_LIMIT} are plenty")
+            raise ValueError(f"an extended header of {length} bytes; at most {_EXTENDED_LIMIT} are allowed")
         body = read_at(offset + tar.BLOCK, length + -length % tar.BLOCK)
         records = _records(body[:length])
         block = _block(read_at, offset + tar.BLOCK + len(body))
@@ -111,7 +111,7 @@ def _check_sum(block: bytes) -> None:
 def _number(block: bytes, start: int, end: int) -> int:
     match = _NUMBER.fullmatch(block[start:end])
     if not match:
-        raise ValueError(f"a damaged header: {block[start:end]!r} is no number")
+        raise ValueError(f"a damaged header: {block[start:end]!r} is not a number")
     return int(match[1], 8)
 
 
@@ -120,9 +120,9 @@ def _records(body: bytes) -> dict[str, bytes]:
     while body:
         match = _RECORD.match(body)
         if not match or int(match[1]) != match.end():
-            raise ValueError(f"an extended header that no bundle has: {body[:60]!r}")
+            raise ValueError(f"an extended header that bundles do not have: {body[:60]!r}")
         records[match[2].decode()] = match[3]
         body = body[match.end() :]
     if not re.fullmatch(rb"\d{1,18}", records.get("size", b"0")):
-        raise ValueError(f"a damaged header: {records['size']!r:.40} is no size")
+        raise ValueError(f"a damaged header: {records['size']!r:.40} is not a size")
     return records

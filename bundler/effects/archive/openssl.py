@@ -1,4 +1,4 @@
-"""Check a signature with the ``openssl`` program, which every site has and can audit."""
+"""Check a signature with the ``openssl`` program, which sites have and can audit."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _KEY_REMEDY: Final = "Give the signer's public key in PEM, which begins with ---
 
 
 def check_signature(content: bytes, signature: bytes, public_key: PublicKey) -> str:
-    """Tell what is wrong with an ECDSA or RSA signature over SHA-256 (DER); empty where it fits.
+    """Return what is wrong with an ECDSA or RSA signature over SHA-256 (DER); empty where it is valid.
 
     Raises:
-        ToolMissingError: there is no openssl.
+        ToolMissingError: openssl is not on PATH.
         UsageError: openssl cannot use the public key.
     """
     openssl = process.find("openssl", remedy=_REMEDY)

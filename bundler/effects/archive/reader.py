@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from typing_extensions import Self
 
-_AGAIN: Final = "It was cut off or altered on its way: copy it again, and compare its size with the original."
+_AGAIN: Final = "The file was cut off or altered: copy it again, and compare its size with the original."
 _BUFFER: Final = 1 << 16
 
 
@@ -100,7 +100,7 @@ class Bundle:
 
     @property
     def manifest(self) -> BundleManifest:
-        """What ``bundle.json`` says; its own bytes are as trustworthy as its signature."""
+        """The content of ``bundle.json``; without a check of its signature it is not to be trusted."""
         if self._manifest is None:
             self._manifest = BundleManifest.parse(self.read(layout.MANIFEST, limit=limits.BUNDLE_MANIFEST_SIZE))
         return self._manifest
@@ -161,11 +161,11 @@ class Bundle:
         return io.BufferedReader(_Window(self.member(path), self.path), _BUFFER)
 
     def place(self, member: BundleFile) -> str:
-        """Say for people where a file lies."""
+        """Return where a file lies, for messages."""
         return self.volumes.place(member.offset, member.size)
 
     def padding(self, member: BundleFile) -> bytes:
-        """Return what fills a file's last block: zeros, in a bundle that nobody touched."""
+        """Return the bytes that fill a file's last block: zeros, unless the bundle was altered."""
         return self._read_at(member.offset + member.size, len(tar.padding(member.size)))
 
     @property
@@ -173,9 +173,9 @@ class Bundle:
         return _AGAIN + self.volumes.advice
 
     def skip_damaged(self, path: str, size: int, mtime: int) -> bool:
-        """Take a file of this path and size to be where a header could not be read, to find more faults behind it.
+        """Assume a file of this path and size where a header could not be read, to find more faults behind it.
 
-        Returns False, and does nothing, where what follows it is no header either.
+        Returns False, and does nothing, where it is not followed by a header either.
         """
         header = Header(path, layout.mode(path), mtime, size, len(archive_header.encode(path, size, mtime)))
         try:

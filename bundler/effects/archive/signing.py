@@ -27,7 +27,7 @@ def load_key(path: Path, password: bytes | None = None) -> ec.EllipticCurvePriva
     content = _own(path)
     try:
         key = serialization.load_pem_private_key(content, password)
-    except TypeError as error:  # a password is missing, or one too many
+    except TypeError as error:  # a password is missing, or there is one for a key without
         missing = password is None
         problem = "it has a password" if missing else "it has no password, and one was given"
         remedy = "Say where its password is, e.g. --key-password prompt." if missing else "Leave out --key-password."
@@ -55,7 +55,7 @@ def _own(path: Path) -> bytes:
 
 
 def sign(content: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Return the signature over SHA-256 as DER, which both programs take as it is.
+    """Return the signature over SHA-256 as DER, which both programs accept.
 
     Nonces are derived from key and content (RFC 6979), so that the same bundle is signed with the same bytes.
     """

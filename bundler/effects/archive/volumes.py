@@ -16,8 +16,8 @@ from bundler.model.digest import Digest
 
 _SUMS_LIMIT: Final = 1 << 20
 _APPLE_DOUBLE: Final = "._"
-"""What macOS leaves beside every file on a medium that is not its own: attributes, never a part of a bundle."""
-_TOGETHER: Final = "Put all volumes into one folder; links to them will do."
+"""The prefix of files in which macOS keeps attributes on foreign file systems; they are not part of a bundle."""
+_TOGETHER: Final = "Put all volumes, or links to them, into one folder."
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class BundleVolume:
 
 
 class BundleVolumes:
-    """The open files of one bundle, in order; threads may share them. ``path`` is what the whole is called."""
+    """The open files of one bundle, in order; threads may share them. ``path`` is the name of the whole bundle."""
 
     def __init__(self, path: Path, streams: Sequence[tuple[Path, BinaryIO]]) -> None:
         self.path = path
@@ -98,7 +98,7 @@ class BundleVolumes:
         return b"".join(os.pread(run.descriptor, run.size, run.offset) for run in self.extents(offset, size))
 
     def place(self, offset: int, size: int = 0) -> str:
-        """Say for people where a run of bytes is, e.g. ``at byte 17``, ``at byte 17 of x.tar.002 to x.tar.003``."""
+        """Return where a run of bytes is, for messages, e.g. ``at byte 17 of x.tar.002 to x.tar.003``."""
         touched = [file for file in self.files if file.begin < offset + max(1, size) and offset < file.end]
         first = touched[0] if touched else self.files[-1]
         if len(self.files) == 1:
@@ -119,7 +119,7 @@ class BundleVolumes:
 
 def _opened(path: Path) -> BinaryIO:
     try:
-        # Without O_NONBLOCK, opening a pipe would wait for somebody to write into it.
+        # Without O_NONBLOCK, opening a pipe would wait for a writer.
         stream = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0)
     except OSError as error:
         raise UsageError(f"Cannot read the bundle {path}: {os.strerror(error.errno or 0)}.") from error
@@ -130,12 +130,12 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _find(path: Path) -> tuple[Path, tuple[Path, ...]]:
-    """Return what a bundle is called, and its files in order."""
+    """Return the name of a bundle, and its files in order."""
     if path.is_dir():
         return _find(_only(path))
     if path.name.startswith(_APPLE_DOUBLE):
         raise UsageError(
-            f"{path} is what macOS writes beside a file, not a bundle.",
+            f"{path} has attributes that macOS wrote, not a bundle.",
             remedy=f"Name {path.with_name(path.name.removeprefix(_APPLE_DOUBLE))}.",
         )
     if named := volumes.parse_name(path.name):
@@ -155,9 +155,13 @@ def _only(folder: Path) -> Path:
             names.add(volumes.name(named[0], 1) if named else entry)
     if len(names) != 1:
         problem = (
-            f"has several: {', '.join(sorted(names))}" if names else f"has no file *{layout.SUFFIX} and no volumes"
+            f"has several bundles: {', '.join(sorted(names))}"
+            if names
+            else f"has no file *{layout.SUFFIX} and no volumes"
         )
-        raise UsageError(f"Cannot read the bundle {folder}: the folder {problem}.", remedy="Name the bundle's file.")
+        raise UsageError(
+            f"Cannot read the bundle {folder}: the folder {problem}.", remedy="Give the path of the bundle's file."
+        )
     return folder / names.pop()
 
 
@@ -185,14 +189,14 @@ def _of(whole: Path, entry: str) -> tuple[str, int] | None:
 
 
 def _check_sizes(opened: BundleVolumes) -> None:
-    """See that all volumes but the last are as long as the longest."""
+    """Check that all volumes but the last are as long as the longest."""
     longest = max(file.size for file in opened.files)
     short = [file for file in opened.files[:-1] if file.size < longest]
     if short or not opened.files[-1].size:
         details = tuple(f"{file.path.name}: {file.size} bytes, others have {longest}" for file in short)
         names = ", ".join(file.path.name for file in short) or f"{opened.files[-1].path.name}, which is empty"
         remedy = f"Copy it again. {_compare(opened.path)}"
-        raise VerificationError(f"Cut off on its way: {names}.", remedy=remedy, details=details)
+        raise VerificationError(f"Volumes of the bundle were cut off: {names}.", remedy=remedy, details=details)
 
 
 def _compare(whole: Path) -> str:

@@ -1,4 +1,4 @@
-"""Write a bundle: headers made here, contents copied by the kernel, a name that appears when all is checked.
+"""Write a bundle: headers made here, contents copied by the kernel, renamed to its final name when all is checked.
 
 In one file, or cut at any byte into volumes: their concatenation is the same tar, byte for byte.
 """
@@ -33,12 +33,12 @@ from bundler.oci import tar
 _STEP: Final = 8 << 20  # bytes between two reports of progress
 _CHUNK: Final = 1 << 20
 _TOO_LONG: Final = frozenset({errno.EFBIG, errno.ENOSPC, errno.EINVAL, errno.EOVERFLOW})
-"""What file systems answer that cannot hold a file of such a length (drivers outside of the kernel differ)."""
+"""Errors of file systems that cannot hold a file of such a length (drivers outside of the kernel differ)."""
 
 
 @dataclass(frozen=True)
 class NewFile:
-    """A file that a bundle shall have: small ones as bytes, blobs as the file to copy; ``size`` in bytes."""
+    """A file to put into a bundle: small ones as bytes, blobs as the file to copy; ``size`` in bytes."""
 
     path: str
     size: int
@@ -51,7 +51,7 @@ class NewFile:
 
 
 def size(members: Iterable[NewFile]) -> int:
-    """Return how many bytes a bundle of these files has."""
+    """Return the number of bytes of a bundle of these files."""
     return len(tar.END) + sum(
         len(archive_header.encode(member.path, member.size, 0)) + member.size + len(tar.padding(member.size))
         for member in members
@@ -60,7 +60,7 @@ def size(members: Iterable[NewFile]) -> int:
 
 @dataclass(frozen=True)
 class Written:
-    """A bundle that has its name: its files in order (one, or the volumes), and their bytes in all."""
+    """A written bundle: its files in order (one, or the volumes), and their bytes in all."""
 
     paths: tuple[Path, ...]
     size: int
@@ -75,17 +75,17 @@ def write(
     progress: Progress,
     volume_size: int | None = None,
 ) -> Written:
-    """Write a bundle under a temporary name, let ``check`` read it, and give it its name when that raises nothing.
+    """Write a bundle under a temporary name, let ``check`` read it, and rename it when that succeeds.
 
-    What is checked is the written file, not what was meant to be written; ``check`` also gets what each of its files
-    hashes to, for they are read back while the next ones are written. Without ``check`` nothing is read back.
+    The written file is checked, not the plan; ``check`` also gets the digest of each of its files,
+    which are read back while the next ones are written. Without ``check`` nothing is read back.
     ``created`` is the time of every file, in seconds. With ``volume_size`` (bytes) it goes into volumes, ``path`` and a
-    number each, the first of which gets its name last; a file of their digests lies beside them. What killed runs left
-    beside ``path`` is removed, and so is an earlier bundle of that name in the other form.
+    number each, the first of which gets its name last; a file of their digests lies beside them. Leftovers of killed
+    runs beside ``path`` are removed, and so is an earlier bundle of that name in the other form.
 
     Raises:
         UsageError: volumes of that size would be too many.
-        ToolFailedError: no space, no right, ...; nothing is left behind.
+        ToolFailedError: no space, no permission, ...; nothing is left behind.
         VerificationError: a blob of the cache is gone or has another size; whatever ``check`` raises.
     """
     ordered = sorted(members, key=lambda member: layout.order(member.path))
@@ -99,7 +99,7 @@ def write(
         _check_space(path.parent, total)
     with ExitStack() as stack:
         named = stack.enter_context(_removed_on_failure())
-        # Left in reverse: the first volume, without which there is no bundle, gets its name last.
+        # The stack unwinds in reverse: the first volume, without which the others are not a bundle, gets its name last.
         streams = [stack.enter_context(files.replacing(volume)) for volume in paths[:1]]
         sums = stack.enter_context(files.replacing(_sums(path))) if volume_size else None
         streams += [stack.enter_context(files.replacing(volume)) for volume in paths[1:]]
@@ -131,7 +131,7 @@ def _sized(path: Path, streams: Sequence[tuple[Path, BinaryIO]], total: int, vol
             if wanted <= volumes.FAT32_LIMIT or error.errno not in _TOO_LONG:
                 raise
             raise ToolFailedError(
-                f"Cannot write {place}: the file system there takes no file of {wanted} bytes.",
+                f"Cannot write {place}: the file system there cannot hold a file of {wanted} bytes.",
                 remedy="FAT32 takes at most 4 GB in a file: cut the bundle into volumes with --volume-size 4GB.",
             ) from error
     return Bundle(BundleVolumes(path, streams))
@@ -139,7 +139,7 @@ def _sized(path: Path, streams: Sequence[tuple[Path, BinaryIO]], total: int, vol
 
 @contextmanager
 def _removed_on_failure() -> Iterator[list[Path]]:
-    """Remove the files that the block puts into the list where it fails: volumes without the first are of no use."""
+    """Remove the files that the block puts into the list where it fails: volumes without the first are useless."""
     named: list[Path] = []
     try:
         yield named
@@ -163,7 +163,7 @@ def _sums(path: Path) -> Path:
 
 
 def _forget_earlier(path: Path, paths: Sequence[Path]) -> None:
-    """Remove what an earlier build left and this one does not replace in one stroke: nobody must carry a mixture."""
+    """Remove files of an earlier build that this one does not replace atomically, so that the two never mix."""
     with files.explained(path):
         for one in list(path.parent.iterdir()):
             named = volumes.parse_name(one.name)
@@ -202,7 +202,7 @@ class _Output:
         return len(chunk)
 
     def complete(self, path: str) -> None:
-        """Say that all of a file is there: it can be read back."""
+        """Report that a file is complete: it can be read back."""
         self._follower.completed(path)
 
     def _advance(self, count: int) -> None:
@@ -242,7 +242,9 @@ def _copy(member: NewFile, source: Path, output: _Output, task: Task) -> None:
                 task.advance(step)
             size = os.fstat(content.fileno()).st_size
     except FileNotFoundError as error:
-        raise VerificationError(f"The cache lost {source} while the bundle was packed.", remedy="Repeat.") from error
+        raise VerificationError(
+            f"The cached blob {source} was lost while the bundle was packed.", remedy="Repeat."
+        ) from error
     if size != member.size or done != member.size:
         raise VerificationError(
             f"The cached blob {source} has {size} bytes, not {member.size}.", remedy="Delete it and repeat."
@@ -259,7 +261,7 @@ def _check_space(folder: Path, needed: int) -> None:
 
 
 def _lock(stream: BinaryIO) -> None:
-    # Held until the file is closed, also by SIGKILL: who finds it free knows that nobody is writing any more.
+    # Held until the file is closed, also by SIGKILL: a free lock tells that the writer has ended.
     with suppress(OSError):  # a network file system without locks
         fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
 

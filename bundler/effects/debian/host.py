@@ -1,4 +1,4 @@
-"""What this machine contributes to a Debian root file system: its right to make one, its apt sources, its proxy."""
+"""What this machine contributes to a Debian root file system: the permission to make one, apt sources, a proxy."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def mode() -> str:
     """Return the mode in which this user can make a root file system, ``root`` or ``unshare``.
 
     Raises:
-        ToolMissingError: neither is possible; the error says which package or right is missing.
+        ToolMissingError: neither is possible; the error says which package or permission is missing.
     """
     if os.geteuid() == 0:
         return "root"
@@ -49,7 +49,7 @@ def mode() -> str:
     for path, option in (("/etc/subuid", "--add-subuids"), ("/etc/subgid", "--add-subgids")):
         if not _has_range(Path(path), user):
             raise ToolMissingError(
-                f"User {user!r} has no range of subordinate ids in {path}, which making a root file system needs.",
+                f"Making a root file system needs subordinate ids, and {path} has none for the user {user!r}.",
                 remedy=f"Add one: sudo usermod {option} 100000-165535 {user}",
             )
     return "unshare"
@@ -67,7 +67,7 @@ def check_architecture(platform: Platform) -> None:
     """Check that programs of the platform run here, as the installation of packages needs.
 
     Raises:
-        ToolMissingError: they do not; the error says how they would, and what does without.
+        ToolMissingError: they do not; the error says what to install, and what works without it.
     """
     if machine.machine() == platform.machine:
         return
@@ -77,7 +77,7 @@ def check_architecture(platform: Platform) -> None:
         f"A Debian base for {platform} is made by running its programs, which this {machine.machine()} machine cannot.",
         remedy=(
             "Install an emulator: sudo apt-get install qemu-user-static binfmt-support; or name an image that has the "
-            "platform in 'base.image', which needs none; or leave the platform out of 'platforms'."
+            "platform in 'base.image', which needs no emulator; or leave the platform out of 'platforms'."
         ),
     )
 
@@ -101,7 +101,7 @@ def sources(suite: str) -> str | None:
 
 
 def unread(uris: str, rows: list[list[str]], file: Callable[[str], str]) -> Iterator[list[str]]:
-    """Yield a row for each source that apt is configured with and has not read yet; it has no index targets.
+    """Yield a row for each source that apt is configured with and has not read yet: apt lists no index targets for it.
 
     Without it, a machine that has never read the security archive would silently make images without its updates.
     ``uris`` is what "apt-get --print-uris update" says; ``file`` tells which file of sources names an address.
@@ -125,7 +125,7 @@ def select_sources(rows: list[list[str]], suite: str, keys: Callable[[str], tupl
         parts = _RELEASE.fullmatch(name)
         if component != "main" or not parts or not uri.startswith(("http://", "https://")):
             continue
-        # Of an archive that apt has not read yet nothing is known but its name.
+        # Of an archive that apt has not read yet only the name is known.
         if origin != "Debian" and not (origin.startswith("$(") and ("debian" in uri or parts[2])):
             continue
         signed_by = ",".join(keys(entry.rpartition(":")[0]))
@@ -133,7 +133,7 @@ def select_sources(rows: list[list[str]], suite: str, keys: Callable[[str], tupl
         archives.setdefault(parts[1], {})[f"deb {options}{uri} {suite}{parts[2] or ''} main"] = None
     chosen = archives.get(suite) or next(iter(archives.values()), None)
     if chosen and not any(security in line for line in chosen):
-        # That of another release is of the same mirror: a line for one suite alone says nothing of its updates.
+        # A source for another release is on the same mirror: a line for one suite does not tell where its updates are.
         chosen = {**chosen, **{line: None for every in archives.values() for line in every if security in line}}
     return "".join(f"{line}\n" for line in chosen) if chosen else None
 
@@ -147,7 +147,7 @@ def lines(mirrors: Sequence[str], suite: str) -> str:
 
 
 def _file_naming(uri: str) -> str:
-    """Return the file of apt's sources that names an address, empty where none does."""
+    """Return the file of apt's sources that has an address; empty where there is none."""
     for place in _APT_SOURCES:
         for path in sorted(place.glob("*")) if place.is_dir() else (place,):
             with suppress(OSError):
@@ -169,7 +169,7 @@ def keyring_options() -> tuple[str, ...]:
     """Return the options by which mmdebstrap knows Debian's keys on a machine without Debian's sources, e.g. Ubuntu."""
     if not _KEYRING.exists():
         raise ToolMissingError(
-            f"The keys of Debian's archive are not here ({_KEYRING}).",
+            f"The keys of Debian's archive are not installed ({_KEYRING}).",
             remedy="Install them: sudo apt-get install debian-archive-keyring",
         )
     return (f"--keyring={_KEYRING}",)
@@ -178,7 +178,7 @@ def keyring_options() -> tuple[str, ...]:
 def proxy_environment() -> Mapping[str, str]:
     """Return the proxies of this machine's apt as environment variables, for mmdebstrap's apt does not read its config.
 
-    Proxies named in the environment win. They may hold credentials, so they are no options of a command line.
+    Proxies named in the environment win. They may hold credentials, so they are not put on a command line.
     """
     completed = process.run(["apt-config", "dump"], purpose="reading this machine's apt configuration", remedy=_INSTALL)
     return {

@@ -41,7 +41,7 @@ class DebianBase:
 
 @dataclass(frozen=True)
 class _Order:
-    """What is to be made, of what."""
+    """The image to make, and its inputs."""
 
     recipe: DebianRecipe
     suite: str
@@ -50,7 +50,7 @@ class _Order:
 
     def key(self, mmdebstrap_version: str) -> str:
         """Return what the result depends on, besides the state of Debian's archive."""
-        # A mirror may be a snapshot of another day; its address may hold credentials, so only its digest is kept.
+        # A mirror may be a snapshot of another day. Its address may hold credentials, so only its digest is kept.
         origin = str(Digest.of("\n".join(self.mirrors).encode())) if self.mirrors else "host"
         return f"{self.recipe.key} {self.suite} {self.platform} {origin} mmdebstrap-{mmdebstrap_version} {COMPRESSOR}"
 
@@ -70,13 +70,13 @@ def base(
 ) -> DebianBase:
     """Make the base of a feature server: Python and what wheels need, a user 1001 of group 0, nothing else.
 
-    What was made before of the same recipe for the same suite and platform is taken from the store; ``refresh`` makes
+    An earlier result of the same recipe for the same suite and platform is taken from the store; ``refresh`` makes
     it again, of the packages that Debian has now. ``mirrors`` are archives (URLs, or lines of ``sources.list``) to take
     packages from instead of those that apt of this machine uses; neither becomes part of the image. ``packages`` are
     further ones, as apt names them.
 
     Raises:
-        ToolMissingError: mmdebstrap, a right, or an emulator for a foreign platform is missing.
+        ToolMissingError: mmdebstrap, a permission, or an emulator for a foreign platform is missing.
         RegistryError: Debian's archive cannot be reached.
         SpecError: it does not have one of ``packages``.
         ToolFailedError: mmdebstrap failed.
@@ -118,7 +118,7 @@ def _made(order: _Order, store: BlobStore, progress: Progress, *, refresh: bool)
     )
     packages = rootfs.inspect(made, store.open).debian_packages
     if not {_NOT_A_NAME.sub("", name) for name in order.recipe.packages} <= set(packages):
-        raise ToolFailedError(f"mmdebstrap made {order}, but not with the packages that were asked for.")
+        raise ToolFailedError(f"mmdebstrap made {order} without some of the requested packages.")
     store.put(made.config_bytes())
     store.put(made.manifest_bytes())
     store.remember(_RECORD, key, {"image": made.descriptor.to_json(), "packages": dict(packages)})
@@ -127,7 +127,7 @@ def _made(order: _Order, store: BlobStore, progress: Progress, *, refresh: bool)
 
 
 def _recalled(store: BlobStore, key: str) -> DebianBase | None:
-    """Return what the store has of an earlier run; a cache that is damaged or was cleaned up does not have it."""
+    """Return the result of an earlier run; None where the cache is damaged or was cleaned."""
     record: Json = store.recall(_RECORD, key)
     if not isinstance(record, dict):
         return None
@@ -196,7 +196,7 @@ def _root_file_system(order: _Order, task: Task) -> Iterator[BinaryIO]:
             ) from error
         if unknown := [match[1] or match[2] for line in error.details if (match := _UNKNOWN.search(line))]:
             raise SpecError(
-                f"Debian {order.suite} has no package {', '.join(unknown)}.",
+                f"Debian {order.suite} does not have the package {', '.join(unknown)}.",
                 remedy="Correct 'system_packages'; the names are those of Debian, not of pip.",
                 details=error.details,
             ) from error

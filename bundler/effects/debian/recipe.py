@@ -1,4 +1,4 @@
-"""What is asked of mmdebstrap, and what of its answer enters an image."""
+"""The options for mmdebstrap, and which files of its result enter an image."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ UID: Final = 1001
 HOME: Final = "/opt/feast"
 # The time of every file: fixed, so that the same packages make the same layer; the earliest that a zip can hold.
 EPOCH: Final = 315_532_800
-# Raise where the same packages give another layer or config than before.
+# Raise this where the same packages give another layer or config than before.
 _VERSION: Final = 2
 
-# What varies between machines or runs, belongs to the making, or is documentation; copyright files stay.
+# Files that vary between machines or runs, serve the making only, or are documentation; copyright files stay.
 _LEFT_OUT: Final = re.compile(
     r"(dev|proc|sys|run|tmp|etc/apt|var/cache|var/lib/apt|var/log|var/tmp)/.+"
     r"|etc/(hostname|resolv\.conf|machine-id|\.pwd\.lock|(passwd|group|shadow|gshadow|subuid|subgid)-)"
@@ -90,7 +90,7 @@ BASE: Final = DebianRecipe(
 )
 
 # Packages are unpacked only: nothing of the platform runs, so any machine can make the image of any platform. What
-# maintainer scripts would have done and kubectl needs is added by hand. Each package's control data goes where tools
+# maintainer scripts would have done and kubectl needs is added here. Each package's control data goes where tools
 # look for the packages of an image that has no dpkg.
 _CONTROL_DATA: Final = (
     'mkdir -p "$1/var/lib/dpkg/status.d"; '

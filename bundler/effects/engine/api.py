@@ -1,4 +1,4 @@
-"""A container engine through its API: containers, their volumes and images, nothing of which outlives its use."""
+"""A container engine through its API: containers, volumes and images, which are removed after use."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _IDENTITY: Final = re.compile(r"[0-9a-f]{11,64}")
 
 
 class Engine:
-    """A connection to an engine; what is made through it goes with :meth:`close`, also when interrupted."""
+    """A connection to an engine; :meth:`close` removes everything that was made through it, also when interrupted."""
 
     def __init__(self, api: docker.APIClient, run: str) -> None:
         self.api = api
-        """For the modules beside this one."""
+        """For the other modules of this package."""
         self.run = run
         self._containers: list[EngineContainer] = []
         self._volumes: list[str] = []
@@ -41,7 +41,7 @@ class Engine:
             info = api.info()
             machine = str(info.get("Architecture", ""))
         self.place = f"{api.base_url} {info.get('DockerRootDir', '')}"
-        """What tells this engine from others: its address, and where it keeps its data."""
+        """The identity of this engine: its address, and the folder of its data."""
         self.platform = Platform("linux", _ARCHITECTURES.get(machine, machine))
 
     @property
@@ -50,7 +50,7 @@ class Engine:
         return f"{'Podman' if self.podman else 'Docker'} {self.version}"
 
     def close(self) -> None:
-        """Remove every container, volume and image that was made here, the last one first."""
+        """Remove every container, volume and image that was made through this connection, the newest first."""
         for container in reversed(self._containers):
             with suppress(docker.errors.APIError, OSError):
                 self.api.remove_container(container.identity, force=True, v=True)
@@ -81,9 +81,9 @@ class Engine:
         return tuple(inspected["RootFS"].get("Layers") or ())
 
     def adopt_image(self, name: str) -> None:
-        """Remember an image that was made, by name or id: it goes with :meth:`close`.
+        """Remember an image that was made, by name or id: :meth:`close` removes it.
 
-        One that is known by its id alone stays where somebody gave it a name since, or had before.
+        An image that is known by its id alone stays if it has a name by then.
         """
         if name not in self._images:
             self._images.append(name)
@@ -94,7 +94,7 @@ class Engine:
         return tuple(image for image in self._images if _IDENTITY.fullmatch(image))
 
     def load(self, name: str, archive: Iterable[bytes], *, keep: bool) -> None:
-        """Load an archive that holds the image ``name``; with ``keep`` it stays in the engine."""
+        """Load an archive that holds the image ``name``; with ``keep``, :meth:`close` does not remove it."""
         if not keep:
             self.adopt_image(name)
         with faults.explained(f"loading {name}"):

@@ -1,4 +1,4 @@
-"""Build an image in a container engine: a context streams in, steps are told as they go, the image streams out."""
+"""Build an image in a container engine: stream the context to it, report its steps, stream the image back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STEP: Final = re.compile(r"step (\d+)/(\d+)\s*: (.+)", re.IGNORECASE)
 _IMAGE: Final = re.compile(r"-{2,3}>\s+(?:Using cache\s+)?([0-9a-f]{11,64})$")
 _TAIL: Final = 20
 _CHUNK: Final = 1 << 20
-# What the last lines of a step say -> what to do; the first that fits counts.
+# Pattern in the last lines of a step -> what to do; the first match counts.
 _REMEDIES: Final = (
     (re.compile(r"no space left on device", re.IGNORECASE), faults.FREE_SPACE),
     (
@@ -33,23 +33,23 @@ _REMEDIES: Final = (
             r"|cannot (find a valid baseurl|download|prepare internal mirrorlist)",
             re.IGNORECASE,
         ),
-        "This step needs the package sources that the base names: check them, the network and the proxy of the engine.",
+        "This step needs the package sources of the base image: check them, and the network and proxy of the engine.",
     ),
     (
         re.compile(r"unable to locate package|has no installation candidate|no match for argument", re.IGNORECASE),
-        "Correct the name in 'system_packages': the package sources of the base do not have it.",
+        "Correct the name in 'system_packages': the package sources of the base image do not have it.",
     ),
     (
         re.compile(r"no matching distribution found for|has requirement|which is not installed", re.IGNORECASE),
-        "A source distribution does not say all that it needs: name that in 'packages', or build a wheel of it once.",
+        "A source distribution does not declare all that it needs: add that to 'packages', or build a wheel of it.",
     ),
     (
         re.compile(r"error: command '?[^ ]*(gcc|cc|g\+\+|cargo|rustc)", re.IGNORECASE),
-        "A source distribution is compiled: name the compiler and headers in 'system_packages' (gcc, python3-dev).",
+        "A source distribution needs a compiler: add it and headers to 'system_packages' (gcc, python3-dev).",
     ),
     (
         re.compile(r"not found|no such file", re.IGNORECASE),
-        "The base lacks a program that this step needs: use another base.",
+        "The base image lacks a program that this step needs: use another base image.",
     ),
 )
 
@@ -80,7 +80,7 @@ class Build:
 
 
 def run(engine: Engine, build: Build, task: Task) -> None:
-    """Build an image that goes with the engine's connection, as does every stage of it.
+    """Build an image; it and its stages are removed when the engine's connection is closed.
 
     Raises:
         ToolFailedError: a step failed, with the instruction and its last lines; or the engine did.
@@ -96,7 +96,7 @@ def run(engine: Engine, build: Build, task: Task) -> None:
             for row in output:
                 story.take(row)
     finally:
-        engine.adopt_image(build.name)  # after its stages: what was made last goes first
+        engine.adopt_image(build.name)  # after its stages, because the newest is removed first
     story.check()
 
 
@@ -111,8 +111,8 @@ def save(engine: Engine, name: str, target: Path) -> None:
 def _isolating(engine: Engine, build: Build) -> Iterator[str]:
     """Yield the network mode as the engine takes it.
 
-    Podman's API up to 5 does not know ``none`` and gives steps the network of the host: what keeps them off it is said
-    by parameters of its own, which the client sends with every request as long as the block runs.
+    Podman's API up to 5 does not know ``none`` and gives steps the network of the host. To prevent this, the client
+    sends parameters of Podman's own API while the block runs.
     """
     if not engine.podman or build.network != "none":
         yield build.network
@@ -141,7 +141,7 @@ def _said(engine: Engine, build: Build, network: str) -> Iterator[dict[str, obje
 
 @contextmanager
 def _closing(rows: Iterator[dict[str, object]]) -> Iterator[Iterator[dict[str, object]]]:
-    """Close the connection however the block ends: engines stop a build that nobody listens to."""
+    """Close the connection in any case: engines stop a build when its client disconnects."""
     try:
         yield rows
     finally:
@@ -151,7 +151,7 @@ def _closing(rows: Iterator[dict[str, object]]) -> Iterator[Iterator[dict[str, o
 
 
 def _context(files: tuple[ContextFile, ...]) -> Iterator[bytes]:
-    """Yield the tar of a context; its members have no owner but root, and no time."""
+    """Yield the tar of a context; its members belong to root and have no time."""
     folders: set[str] = set()
     for file in files:
         parts = file.path.split("/")[:-1]
@@ -172,7 +172,7 @@ def _context(files: tuple[ContextFile, ...]) -> Iterator[bytes]:
 
 
 class _Story:
-    """What an engine says while it builds, told on as steps of a task."""
+    """The engine's output during a build, reported as steps of a task."""
 
     def __init__(self, engine: Engine, task: Task) -> None:
         self._engine = engine
@@ -201,7 +201,9 @@ class _Story:
         if not self._error:
             return
         text = "\n".join((*self._tail, self._error))
-        remedy = next((remedy for pattern, remedy in _REMEDIES if pattern.search(text)), "See what it said last.")
+        remedy = next(
+            (remedy for pattern, remedy in _REMEDIES if pattern.search(text)), "The details show its last output."
+        )
         raise ToolFailedError(
             f"{self._engine.title} failed at this step of the Dockerfile: {self._instruction[:300]}",
             remedy=remedy,

@@ -1,4 +1,4 @@
-"""One container of an engine: what it is made from, what it is told to do, and what it says."""
+"""One container of an engine: its settings, commands in it, and its output."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def plain_lines(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command in a container did; ``output`` is of both streams, in the order in which it came."""
+    """The result of a command in a container; ``output`` has both streams, in the order in which they were written."""
 
     status: int
     output: str
@@ -37,7 +37,7 @@ class Ran:
 
     @property
     def last_lines(self) -> tuple[str, ...]:
-        """The end of the output, as much as a report shows."""
+        """The last lines of the output, for reports."""
         return plain_lines(self.output)[-12:]
 
 
@@ -72,7 +72,7 @@ class ContainerPlan:
     read_only_root: bool = False
     temporary: tuple[str, ...] = ()
     privileged_user: bool = False
-    """Keep the capabilities of the engine's default; all others lose every one, and can never gain any."""
+    """Keep the engine's default capabilities; other containers have none, and cannot gain any."""
 
 
 class EngineContainer:
@@ -84,7 +84,7 @@ class EngineContainer:
         self.identity = identity
 
     def start(self) -> None:
-        """Start it, also once more after it ended."""
+        """Start it, also again after it ended."""
         with faults.explained(f"starting {self.plan.name}"):
             self._api.start(self.identity)
 
@@ -141,7 +141,7 @@ class EngineContainer:
 
     def logs(self, lines: int = 40) -> tuple[str, ...]:
         """Return the last lines of its output."""
-        with faults.explained(f"reading what {self.plan.name} said"):
+        with faults.explained(f"reading the output of {self.plan.name}"):
             output: bytes = self._api.logs(self.identity, tail=lines)
         return plain_lines(output.decode(errors="replace"))
 
@@ -152,7 +152,7 @@ class EngineContainer:
 
 
 def host_options(plan: ContainerPlan, *, podman: bool, hosts_file: Callable[[], Path]) -> dict[str, Any]:
-    """Return what a container's host configuration is made of.
+    """Return the arguments of a container's host configuration.
 
     ``hosts_file`` makes a file of the plan's names, where the engine needs one.
     """

@@ -1,4 +1,4 @@
-"""How Docker's own program knows engines: contexts in its configuration folder.
+"""Docker contexts: the engines in the configuration folder of Docker's own program.
 
 docker-py reads them only where a config.json lies beside them, and from the process's environment alone.
 """
@@ -21,13 +21,13 @@ _DEFAULT: Final = "default"
 
 
 def chosen(environment: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return ``base_url`` and ``tls`` of the context that is chosen, None where that is the default one.
+    """Return ``base_url`` and ``tls`` of the context that is chosen, None for the default context.
 
     ``DOCKER_CONTEXT`` names it, else ``currentContext`` of config.json in ``DOCKER_CONFIG`` or ~/.docker.
 
     Raises:
-        ToolMissingError: there is no such context.
-        ToolFailedError: its file, or config.json, is not what Docker writes.
+        ToolMissingError: the context does not exist.
+        ToolFailedError: its file, or config.json, is malformed.
     """
     # Not Path.home(), which fails where a container's user has no home.
     folder = user_config.docker(environment) or Path(os.path.expanduser("~/.docker"))  # noqa: PTH111
@@ -44,7 +44,9 @@ def chosen(environment: Mapping[str, str]) -> dict[str, Any] | None:
         verify = not engine.get("SkipTLSVerify", False)
     except (KeyError, TypeError, AttributeError) as error:
         if not file.exists():
-            raise ToolMissingError(f"There is no docker context {name!r}.", remedy="See: docker context ls") from error
+            raise ToolMissingError(
+                f"The docker context {name!r} does not exist.", remedy="See: docker context ls"
+            ) from error
         raise _damaged(file) from error
     return {"base_url": address, "tls": _tls(folder / "contexts" / "tls" / known_as / "docker", verify=verify)}
 
@@ -70,4 +72,6 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _damaged(file: Path) -> ToolFailedError:
-    return ToolFailedError(f"{file} cannot be read as what Docker writes there.", remedy="See: docker context inspect")
+    return ToolFailedError(
+        f"{file} cannot be read: it does not have the form that Docker writes.", remedy="See: docker context inspect"
+    )

@@ -1,4 +1,4 @@
-"""What an engine refuses or does not answer, said for people."""
+"""Errors of an engine, and calls that it does not answer, as errors with remedies."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ FREE_SPACE: Final = "Free some space where the engine keeps its data."
 
 @contextmanager
 def explained(purpose: str) -> Iterator[None]:
-    """Turn the engine's errors into those for people; ``purpose`` finishes "failed while ..."."""
+    """Turn the engine's errors into errors with remedies; ``purpose`` completes "failed while ..."."""
     try:
         yield
     except docker.errors.APIError as error:
         message = str(error.explanation or error)
         remedy = FREE_SPACE if _NO_SPACE in message.lower() else ""
         raise ToolFailedError(f"The engine failed while {purpose}: {message.strip()}", remedy=remedy) from error
-    # OSError is what requests raises; what it leaves to be read as a stream, urllib3 reads.
+    # requests raises OSError; urllib3 raises its own errors while a stream is read.
     except (docker.errors.DockerException, OSError, urllib3.exceptions.HTTPError) as error:
         raise ToolFailedError(
-            f"The engine does not answer while {purpose}: {error}.", remedy="Is it still running?"
+            f"The engine does not answer while {purpose}: {error}.",
+            remedy="Check that the engine is running, then run the command again.",
         ) from error

@@ -1,4 +1,4 @@
-"""The containers in which Podman runs the steps of a build: it leaves them where a build is broken off."""
+"""The containers in which Podman runs the steps of a build: it leaves them behind when a build is interrupted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def removed(engine: Engine) -> Iterator[None]:
 
 
 def remove(engine: Engine, run: str, images: Sequence[str]) -> None:
-    """Remove the working containers of builds on images of a run: those that it named, and ``images`` by their ids."""
+    """Remove the working containers of builds on images of a run: its named images, and ``images`` by their ids."""
     for container in _working(engine, run, images):
         engine.api.delete(f"{engine.api.base_url}{_API}/{container}", params={"force": "true"})
 

@@ -1,4 +1,4 @@
-"""What killed runs left in an engine: each run leaves a note while it lasts, by which the next one removes it."""
+"""Leftovers of killed runs in an engine: each run writes a note while it lasts, by which the next one finds them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NO_NAME: Final = frozenset({"<none>:<none>"})
 
 
 def folder(cache: Path) -> Path:
-    """Return where the notes lie in a user's cache."""
+    """Return the folder of the notes in a user's cache."""
     return cache / "engine-runs"
 
 

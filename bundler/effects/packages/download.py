@@ -26,7 +26,7 @@ _REFUSED = frozenset({401, 403, 407})
 
 
 class _BrokenError(Exception):
-    """A transfer that broke off and may be continued."""
+    """A transfer that was interrupted and may be continued."""
 
 
 class _StoppedError(Exception):
@@ -64,7 +64,7 @@ class Downloads:
         except VerificationError as error:
             raise VerificationError(
                 f"{candidate.filename}: {error.problem}",
-                remedy="The index serves other bytes than were locked or announced; do not use them.",
+                remedy="The index serves other bytes than were locked or announced: find out why first.",
             ) from error
         return writer.digest.hex, writer.size
 
@@ -123,14 +123,14 @@ class Downloads:
         )
         try:
             _check(response, candidate.url, writer.size)
-            # A server without ranges begins anew: pass over what is here already.
+            # A server without ranges sends the file from its beginning: skip the bytes that are here already.
             skip = writer.size if response.status == _OK else 0
             while chunk := response.read(_CHUNK):
                 fresh = chunk[skip:]
                 skip -= len(chunk) - len(fresh)
                 self._take(fresh, candidate, writer)
         finally:
-            response.close()  # what is left of a broken answer must not be read by the next request
+            response.close()  # the rest of a broken response must not be read by the next request
             response.release_conn()
 
 
@@ -140,7 +140,7 @@ def _check(response: urllib3.BaseHTTPResponse, url: str, start: int) -> None:
         return
     if status == _PARTIAL:
         if not re.match(rf"bytes {start}-", response.headers.get("Content-Range", "")):
-            raise _BrokenError("the index answered with another part of the file than was asked for")
+            raise _BrokenError("the index answered with another range of the file than requested")
         return
     if status in TRANSIENT_STATUSES:
         raise _BrokenError(f"HTTP status {status}")

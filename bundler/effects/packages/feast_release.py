@@ -41,7 +41,7 @@ def release_lock(version: str, python: ImagePython, store: BlobStore, *, progres
     server then dies at its start while every probe passes.
 
     Raises:
-        LockError: there is no such release, or it carries no lock.
+        LockError: the release does not exist, or does not carry a lock.
     """
     key = f"{_RECIPE} {version} {python.full_version} {python.platform}"
     known = _recalled(store.recall("feast-release", key))
@@ -50,7 +50,7 @@ def release_lock(version: str, python: ImagePython, store: BlobStore, *, progres
     resolution = Resolution(python, requirements=(f"feast=={version}",), dependencies=False, sources=True)
     sources = [candidate for release in uv.releases(resolution) for candidate in release.files]
     if not sources:
-        raise LockError(f"Feast {version} has no source distribution to read its lock from.")
+        raise LockError(f"Feast {version} does not have a source distribution, from which its lock would be read.")
     ((sha256, _),) = wheelhouse.download(sources[:1], store, progress=progress)
     lock = _read(store, Digest(sha256), version, python)
     store.remember("feast-release", key, {"source": lock.source, "pins": dict(lock.pins)})
@@ -71,7 +71,7 @@ def _read(store: BlobStore, digest: Digest, version: str, python: ImagePython) -
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise VerificationError(f"The source distribution of Feast {version} cannot be read: {error}.") from error
     if not locks:
-        raise LockError(f"The source distribution of Feast {version} carries no lock of its dependencies.")
+        raise LockError(f"The source distribution of Feast {version} does not carry a lock of its dependencies.")
     nearest = min(locks, key=lambda minor: (abs(minor - python.version[1]), minor))
     return ReleaseLock(f"Feast {version}'s own lock for Python 3.{nearest}", dict(_pins(locks[nearest], python)))
 

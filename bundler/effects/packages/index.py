@@ -96,7 +96,7 @@ class PackageIndexes:
         ``folder`` is where a file is put with all authorities, which uv takes only one of.
 
         Raises:
-            UsageError: a variable that holds a login is not a URL, and uv would print it; a file of authorities cannot
+            UsageError: a variable with a login is not a URL, so that uv would print it; a file of authorities cannot
                 be read.
         """
         for name in (*_UV_DEFAULT, *_UV_FURTHER, "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
@@ -244,7 +244,7 @@ class PackageIndexes:
             if "@" in url and not _is_url(url):
                 raise UsageError(
                     f"{variable} is not the URL of a package index.",
-                    remedy="Encode what a login may not hold as it is (/ as %2F, @ as %40, : as %3A).",
+                    remedy="Percent-encode reserved characters of the login (/ as %2F, @ as %40, : as %3A).",
                 )
 
 

@@ -27,5 +27,6 @@ def _distribution() -> metadata.Distribution:
         return metadata.distribution(_PACKAGE)
     except metadata.PackageNotFoundError as error:
         raise ToolMissingError(
-            "pip is not installed, which installs packages in a container engine.", remedy="Install it beside bundler."
+            "pip is not installed; container engines need it to install packages.",
+            remedy="Install pip into the environment of bundler.",
         ) from error

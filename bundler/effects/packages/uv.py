@@ -122,7 +122,7 @@ def releases(resolution: Resolution) -> tuple[ResolvedPackage, ...]:
         if pins := {**resolution.preferences, **_in_folder(resolution)}:
             lock.write_text(_preferences(pins), encoding="utf-8")
         try:
-            # Not where we are called: a pyproject.toml or uv.toml there is not part of what the lock was made from.
+            # Not in the current folder: a pyproject.toml or uv.toml there is not an input of the lock.
             process.run(
                 _command(resolution, folder), purpose="resolving the requirements", environment=environment, cwd=folder
             )
@@ -154,7 +154,7 @@ def _command(wanted: Resolution, folder: Path) -> list[str | Path]:
         raise ToolMissingError("uv is not installed.", remedy="pip install uv") from error
     major, minor = wanted.python.version
     command: list[str | Path] = [uv, "pip", "compile", listed, *wanted.files, "--constraints", constraints]
-    # The interpreter is only what uv runs on; naming ours spares it the search for others.
+    # uv only needs some interpreter; with --python it does not search for others.
     command += ["--python", sys.executable, "--python-platform", wanted.python.uv_platform]
     command += ["--python-version", wanted.python.full_version if wanted.dependencies else f"{major}.{minor}"]
     command += ["--format", "pylock.toml", "--no-header", "--quiet", "--output-file", folder / "pylock.toml"]

@@ -1,4 +1,4 @@
-"""What uv says when it cannot resolve, as errors that say what to do."""
+"""uv's messages when it cannot resolve, as errors with remedies."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def wheel_remedy(requirement: str) -> str:
 def explained(error: ToolFailedError, python: ImagePython, folder: Path, pins: str) -> BundlerError:
     """Return the error for what uv wrote.
 
-    ``folder`` is where its input was kept, which nobody should look for; ``pins`` is where constraints come from.
+    ``folder`` is the temporary folder of its input, removed from messages; ``pins`` is where constraints come from.
     """
     lines = (
         masked(line).removeprefix("error: ").replace(f"{folder}/requirements.in", "the spec") for line in error.details
@@ -55,7 +55,7 @@ def explained(error: ToolFailedError, python: ImagePython, folder: Path, pins: s
         )
     if match := _NOT_FOUND.search(text):
         return LockError(
-            f"The package index has no {match[1] or match[2]}.",
+            f"The package index does not have {match[1] or match[2]}.",
             remedy="Correct name or version, or configure the index that has it (UV_INDEX).",
             details=details,
         )
@@ -65,8 +65,8 @@ def explained(error: ToolFailedError, python: ImagePython, folder: Path, pins: s
         return ToolFailedError("uv failed while resolving the requirements.", remedy=error.remedy, details=details)
     return LockError(
         f"The requirements cannot be met together ({where}).",
-        remedy="Change one of those that uv names."
-        + (f" Versions that you did not ask for are those of {pins}." if pins else ""),
+        remedy="Change one of the requirements in the details."
+        + (f" Versions that your requirements do not name come from {pins}." if pins else ""),
         details=details,
     )
 
@@ -74,7 +74,7 @@ def explained(error: ToolFailedError, python: ImagePython, folder: Path, pins: s
 def _fault_of_the_index(text: str, details: tuple[str, ...]) -> RegistryError | None:
     if _UNTRUSTED.search(text):
         return RegistryError(
-            "The package index is not trusted: nobody known here has signed its certificate.",
+            "The package index is not trusted: its certificate is not signed by a trusted authority.",
             remedy=TRUST,
             details=details,
         )

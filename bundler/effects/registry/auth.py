@@ -160,7 +160,7 @@ class Authenticator:
             scheme, host, _ = origin(realm)
         except InvalidURL as error:
             raise RegistryError(
-                f"The registry {self._host} wants tokens from {realm!r}, which is no address.",
+                f"The registry {self._host} wants tokens from {realm!r}, which is not a URL.",
                 remedy="Correct the token realm in the registry's configuration.",
             ) from error
         own_scheme, own_host, _ = origin(self._base_url)

@@ -1,4 +1,4 @@
-"""Who we are to a registry: logins that Docker, Podman or the user have stored, and credential helpers."""
+"""Logins for registries: those that Docker, Podman or the user have stored, and credential helpers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def find(
     Keys may name a namespace, the longest that fits wins (containers-auth.json(5)).
 
     Raises:
-        UsageError: a file that was named is missing, or any file is no JSON.
+        UsageError: a file that was named is missing, or a file is not JSON.
     """
     ask = ask_helper or _ask_helper
     if connection.logins is not None:
@@ -66,7 +66,7 @@ def _files(connection: Connection) -> Iterator[tuple[Path, bool]]:
         yield connection.auth_file, True
         return
     if named := environment.get("REGISTRY_AUTH_FILE"):
-        yield Path(named), False  # `podman login` creates it: absent is no mistake
+        yield Path(named), False  # `podman login` creates it, so it may be absent
     if runtime := environment.get("XDG_RUNTIME_DIR"):
         yield Path(runtime, "containers/auth.json"), False
     if containers := user_config.containers(environment):
@@ -80,12 +80,14 @@ def _read(path: Path, *, required: bool) -> dict[str, Json]:
         value = json.loads(files.read_bytes(path) or b"{}")
     except (FileNotFoundError, NotADirectoryError) as error:
         if required:
-            raise UsageError(f"There is no file of logins {path}.", remedy="Correct --authfile.") from error
+            raise UsageError(f"The file of logins {path} does not exist.", remedy="Correct --authfile.") from error
         return {}
     except OSError as error:
         raise UsageError(f"Cannot read the logins in {path}: {error.strerror}.", remedy="Give --authfile.") from error
     except ValueError as error:
-        raise UsageError(f"The logins in {path} are not JSON.", remedy="Log in again, e.g. podman login.") from error
+        raise UsageError(
+            f"The logins in {path} are not JSON.", remedy="Log in again, e.g. podman login REGISTRY."
+        ) from error
     return value if isinstance(value, dict) else {}
 
 
@@ -132,7 +134,8 @@ def _from_login(login: Mapping[str, Json], source: str) -> Credential | None:
             username, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError) as error:
             raise UsageError(
-                f"A login in {source} is not base64 of USER:PASSWORD.", remedy="Log in again, e.g. podman login."
+                f"A login in {source} is not base64 of USER:PASSWORD.",
+                remedy="Log in again, e.g. podman login REGISTRY.",
             ) from error
         password = password.rstrip("\0")  # Docker pads
     identity = text(login.get("identitytoken"))

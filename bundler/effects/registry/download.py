@@ -89,5 +89,5 @@ def _begins_at(response: Response, offset: int) -> bool:
 def _write(chunk: memoryview, blob: Descriptor, writer: BlobWriter, store: BlobStore) -> None:
     if writer.size + len(chunk) > blob.size:
         raise VerificationError(f"Expected {blob.size} bytes of {blob.digest}, got more.")
-    with files.explained(store.folder):  # a full disk is no fault of the registry
+    with files.explained(store.folder):  # a full disk is not a fault of the registry
         writer.write(chunk)

@@ -1,4 +1,4 @@
-"""What goes wrong between us and a registry, told for people and sorted for machines."""
+"""Errors between this program and a registry: their classes, sentences and remedies."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SHOWN_ERRORS = 10
 
 
 class RefusedError(RegistryError):
-    """The registry answered, and the answer is no."""
+    """The registry answered, and refused."""
 
     def __init__(
         self,
@@ -182,7 +182,7 @@ _LET_THROUGH = "Let this machine reach {host}, or let the registry send content 
 _REMEDIES = {
     401: "The login ({login}) is wrong or has expired: log in again, e.g. podman login {host}.",
     403: "Ask for the right to do this as {login}, or choose another path in the registry.",
-    404: "Correct the name; or what answers there is no registry, or hides what we may not see: log in.",
+    404: "Correct the name; or log in, as the registry may hide it. The server may also not be an image registry.",
     405: "This registry, or this path in it, is read-only (a mirror or cache): choose another.",
     413: "A proxy limits the size of requests: let it pass bigger ones (nginx: client_max_body_size 0).",
     429: "It limits how often it may be asked: wait, log in, or lower the number of parallel transfers.",
@@ -236,9 +236,15 @@ def unreachable(
             problem, remedy = _not_connected(error.reason, where)
             remedy = _LET_THROUGH.format(host=host) if elsewhere else remedy
         case TimeoutError():
-            problem, remedy = f"Waited in vain for {where}.", "Run the same command again, or give more time."
+            problem, remedy = (
+                f"Timed out waiting for {where}.",
+                "Run the same command again, or allow more time with --registry-timeout.",
+            )
         case _:
-            problem, remedy = f"Lost {where}: {_said(error)}.", "Run the same command again: it continues."
+            problem, remedy = (
+                f"Lost the connection to {where}: {_said(error)}.",
+                "Run the same command again: it continues.",
+            )
     return RegistryUnreachableError(problem, remedy=remedy)
 
 
@@ -278,7 +284,7 @@ def _proxy_login(offered: str, *, sent: bool) -> str:
 def no_address(shown: str, host: str) -> RegistryUnreachableError:
     """Make the error for a ``Location`` that leads nowhere."""
     return RegistryUnreachableError(
-        f"The registry {host} sends us somewhere that is no address: {shown.partition('?')[0]}.",
+        f"The registry {host} redirects to an invalid URL: {shown.partition('?')[0]}.",
         remedy="Correct the address that it, or the proxy before it, is configured with.",
         transient=False,
     )
@@ -287,10 +293,13 @@ def no_address(shown: str, host: str) -> RegistryUnreachableError:
 def _not_connected(reason: OSError, where: str) -> tuple[str, str]:
     match reason:
         case socket.gaierror():
-            return f"Cannot find {where}: no address is known for the name.", "Correct the name, or the resolver."
+            return f"Cannot find {where}: the name does not resolve.", "Correct the name, or check DNS on this machine."
         case TimeoutError():
-            return f"Cannot connect to {where}: no answer.", "A firewall may be in between."
-    return f"Cannot connect to {where}: {_said(reason)}.", "Correct host and port; is it running?"
+            return f"Cannot connect to {where}: no answer.", "Check for a firewall between this machine and the host."
+    return (
+        f"Cannot connect to {where}: {_said(reason)}.",
+        "Correct host and port, and check that the server is running.",
+    )
 
 
 def _said(error: Exception) -> str:
@@ -324,9 +333,9 @@ def _tls_failed(text: str, where: str, host: str, authorities: Sequence[Path]) -
     elif any(words in upper for words in _UNKNOWN_AUTHORITY):
         remedy = _name_the_authority(host, authorities)
     elif "CERTIFICATE_VERIFY_FAILED" in upper:
-        remedy = "No other authority helps: have the certificate that this names issued anew."
+        remedy = "Another authority does not help: have a new certificate issued."
     elif "CERTIFICATE_REQUIRED" in upper or "BAD_CERTIFICATE" in upper or "HANDSHAKE_FAILURE" in upper:
-        remedy = "It may want a client certificate: put one into certs.d, or name it."
+        remedy = "It may require a client certificate: put one into certs.d, or give --client-cert and --client-key."
     else:
         # A connection that broke in the middle shows up as a TLS error, too.
         return RegistryUnreachableError(f"TLS broke off to {where}: {text}.", remedy="Run the same command again.")

@@ -213,7 +213,7 @@ class Connections:
                 if place.proxy:
                     open_tunnel(made.sock, place.host, place.port, _login(place.proxy))
                 made.sock = context.wrap_socket(made.sock, server_hostname=place.host)
-        except ssl.SSLError:  # an OSError that says more than that there is no connection
+        except ssl.SSLError:  # an OSError that says more than that the connection failed
             made.close()
             raise
         except OSError as error:
@@ -247,7 +247,7 @@ def _parsed(url: str, proxy: str | None) -> tuple[_Place, str]:
         parts = urlsplit(url)
         host = (parts.hostname or "").encode("idna").decode()
         place = _Place(parts.scheme, host, parts.port or _PORTS[parts.scheme], proxy)
-    except (ValueError, KeyError) as error:  # a port that is no number, a label that is too long, another scheme
+    except (ValueError, KeyError) as error:  # a port that is not a number, a label that is too long, another scheme
         raise InvalidURL(url) from error
     if not host:
         raise InvalidURL(url)
@@ -267,9 +267,9 @@ def _address(proxy: str) -> tuple[str, int]:
     try:
         parts = urlsplit(proxy)
         host, port = parts.hostname, parts.port or _PORTS["http"]
-    except ValueError as error:  # it may hold a password: it is not shown
+    except ValueError as error:  # it may hold a password, so it is not shown
         raise UsageError(
-            "The proxy for this host has no usable address.", remedy="Write http://HOST:PORT in HTTPS_PROXY."
+            "The address of the proxy for this host is not valid.", remedy="Write http://HOST:PORT in HTTPS_PROXY."
         ) from error
     if parts.scheme != "http" or not host:
         raise UsageError(

@@ -77,7 +77,7 @@ class Puller:
         What is pinned by digest and was resolved before is answered from the cache alone.
 
         Raises:
-            SpecError: there is no image for a platform, or none of the signatures that the wish requires.
+            SpecError: an image for a platform, or a required signature, is missing.
             RegistryError: no source has it or lets us read it.
         """
         if wish.all_platforms:

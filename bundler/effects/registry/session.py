@@ -26,7 +26,7 @@ _SMALL_BODY = 16 << 20  # bytes; manifests are at most 4 MiB, lists of tags may 
 
 
 class Session:
-    """Everything that is said to one registry; safe to share between threads.
+    """All requests to one registry; safe to share between threads.
 
     ``ask`` repeats what failed for a reason that passes; ``exchange`` and ``stream`` try once. Where a host asks to
     slow down, all threads do. ``say`` gets a line for people where that makes them wait.
@@ -183,7 +183,7 @@ class Session:
         response.release()
 
     def refusal(self, answer: HttpAnswer, *, doing: str, scopes: tuple[Scope, ...] = ()) -> RefusedError:
-        """Make the error for an answer that says no."""
+        """Make the error for an answer that refuses."""
         elsewhere = self._elsewhere(answer.url)
         login = None if elsewhere else self._auth.login(scopes)
         return faults.refused(answer, doing=doing, host=self.endpoint.host, login=login, elsewhere=elsewhere)
@@ -243,7 +243,7 @@ class Session:
                 return response, url, sent
             self._read(response, url, doing)
             url = self.sent_to(location, at=url)
-        raise RegistryError(f"The registry {self.endpoint.host} redirects in circles at {url.partition('?')[0]}.")
+        raise RegistryError(f"The registry {self.endpoint.host} redirects in a loop at {url.partition('?')[0]}.")
 
     def _guest(self, url: str) -> Authenticator:
         """Return what gets tokens for another host, as anybody: it may be a registry, too (registry.k8s.io's are)."""

@@ -13,7 +13,7 @@ from bundler.errors import UsageError
 
 
 def context(settings: TlsSettings) -> ssl.SSLContext:
-    """Build the context; raise ``UsageError`` naming the file that is missing or no certificate."""
+    """Build the context; raise ``UsageError`` naming the file that is missing or not a certificate."""
     if settings.verify:
         made = as_curl_verifies(ssl.create_default_context())
     else:

@@ -26,7 +26,7 @@ def open_tunnel(connection: socket.socket, host: str, port: int, headers: Mappin
     IPv6 addresses, which Envoy, Squid's rules and others refuse.
 
     Raises:
-        ProxyRefusedError: the proxy answered, and the answer is no.
+        ProxyRefusedError: the proxy answered, and refused.
         OSError: no answer came that can be read.
     """
     authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,4 +1,4 @@
-"""What a read-only registry answers: the pull part of the OCI distribution specification, without a network."""
+"""The answers of a read-only registry: the pull part of the OCI distribution specification, without a network."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def answer(  # noqa: PLR0911  (a table of routes)
         return _listing("repositories", catalog.repositories, path, query)
     route = _ROUTE.fullmatch(path)
     if route is None:
-        return error_reply(HTTPStatus.NOT_FOUND, "UNSUPPORTED", "there is nothing here")
+        return error_reply(HTTPStatus.NOT_FOUND, "UNSUPPORTED", "this registry does not serve this path")
     name, kind, reference = route["name"], route["kind"], route["reference"]
     repository = catalog.repositories.get(name)
     if repository is None:
-        return error_reply(HTTPStatus.NOT_FOUND, "NAME_UNKNOWN", f"the bundle has no repository {name}")
+        return error_reply(HTTPStatus.NOT_FOUND, "NAME_UNKNOWN", f"the bundle does not have the repository {name}")
     if kind == "tags":
         return _listing("tags", repository.tags, path, query, {"name": name})
     if kind == "manifests":
@@ -88,7 +88,9 @@ def _listing(
 def _manifest(repository: ServedRepository, reference: str) -> Reply:
     manifest = repository.resolve(reference)
     if manifest is None:
-        return error_reply(HTTPStatus.NOT_FOUND, "MANIFEST_UNKNOWN", f"there is no manifest {reference}")
+        return error_reply(
+            HTTPStatus.NOT_FOUND, "MANIFEST_UNKNOWN", f"the bundle does not have the manifest {reference}"
+        )
     return _document(manifest.content, manifest.descriptor.media_type, _identity(manifest.descriptor.digest))
 
 
@@ -101,7 +103,7 @@ def _referrers(repository: ServedRepository, digest: Digest, query: Mapping[str,
 def _blob(repository: ServedRepository, digest: Digest, wanted_range: str | None) -> Reply:
     blob = repository.blobs.get(digest)
     if blob is None:
-        return error_reply(HTTPStatus.NOT_FOUND, "BLOB_UNKNOWN", f"there is no blob {digest}")
+        return error_reply(HTTPStatus.NOT_FOUND, "BLOB_UNKNOWN", f"the bundle does not have the blob {digest}")
     headers = {"Content-Type": "application/octet-stream", "Accept-Ranges": "bytes", **_identity(digest)}
     match = _RANGE.fullmatch(wanted_range or "")
     first, last = match.groups() if match else ("", "")

@@ -73,7 +73,7 @@ def page(names: Mapping[str, object], count: str | None, last: str | None) -> tu
     """Return one page of names in lexical order, and whether more follow.
 
     Raises:
-        ValueError: ``count`` is no number (distribution specification, Listing Tags).
+        ValueError: ``count`` is not a number (distribution specification, Listing Tags).
     """
     ordered = sorted(name for name in names if last is None or name > last)
     if count is None:

@@ -37,7 +37,7 @@ _PART = 1 << 18  # bytes at a time through TLS, which the kernel cannot do for u
 _KERNEL_PART = 1 << 24
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
-_POLL = 0.1  # seconds until a call to stop is seen
+_POLL = 0.1  # seconds between two checks whether to stop
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             self._places.leave(client_address[0])
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002  (the base class's)
-        # A client that hangs up or fails its handshake is no event; anything else is a bug and should be seen.
+        # A client that hangs up or fails its handshake is normal; any other error is a bug and should be seen.
         ordinary = isinstance(sys.exc_info()[1], OSError)
         _LOG.log(logging.DEBUG if ordinary else logging.ERROR, "%s: broke off", client_address, exc_info=True)
 

@@ -1,4 +1,4 @@
-"""How a registry is reached, in skopeo's words."""
+"""The options by which skopeo reaches a registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What skopeo's complaints mean, and what to do about each."""
+"""The meaning of skopeo's error messages, and what to do about each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bundler.errors import BundlerError, RegistryError, ToolFailedError, Verific
 
 @dataclass(frozen=True)
 class _Complaint:
-    """Marks (lower case) by which a complaint is known, and what is said instead."""
+    """Texts (lower case) by which a message is recognized, and the error that replaces it."""
 
     marks: tuple[str, ...]
     error: type[BundlerError]
@@ -20,24 +20,24 @@ class _Complaint:
     remedy: str
 
 
-# The first one that fits is taken: what is more specific comes first.
+# The first match counts: specific texts come first.
 _COMPLAINTS: Final = (
     _Complaint(
         ("no space left on device", "disk quota exceeded"),
         ToolFailedError,
-        "No space is left for {source}.",
+        "The disk is full: no space is left for {source}.",
         "Free some, or choose another folder (--cache-dir).",
     ),
     _Complaint(
         ("digest did not match",),
         VerificationError,
-        "{host} gave other bytes than {source} consists of.",
+        "{host} sent content for {source} that does not match its digest.",
         "Tell those who run the registry, and use another source meanwhile.",
     ),
     _Complaint(
         ("policy.json",),
         ToolFailedError,
-        "skopeo has no policy that says which images it may read.",
+        "skopeo does not have a policy of the images that it may read.",
         "Install one: sudo apt-get install golang-github-containers-common (Fedora, RHEL: containers-common).",
     ),
     _Complaint(
@@ -67,7 +67,7 @@ _COMPLAINTS: Final = (
     _Complaint(
         ("unauthorized", "authentication required", "access to the resource is denied", "denied:", "403 (forbidden)"),
         RegistryError,
-        "{host} does not let this user read {source} (or it has no such image).",
+        "{host} does not let this user read {source}, or does not have this image.",
         "Log in: skopeo login {host}, or give logins with --authfile.",
     ),
     _Complaint(
@@ -106,14 +106,14 @@ _COMPLAINTS: Final = (
             "not found",
         ),
         RegistryError,
-        "There is no image {source}.",
-        "Check name and tag. Those that there are: {listing}",
+        "The image {source} does not exist.",
+        "Check name and tag. These exist: {listing}",
     ),
 )
 
 
 def translate(error: ToolFailedError, source: SkopeoSource) -> BundlerError:
-    """Return the error that a reader can act on; one that is not known stays as skopeo put it."""
+    """Return the error that a reader can act on; an unknown error keeps skopeo's words."""
     text = "\n".join(error.details).lower()
     for complaint in _COMPLAINTS:
         if any(mark in text for mark in complaint.marks):

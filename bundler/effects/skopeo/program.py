@@ -1,4 +1,4 @@
-"""The program skopeo: what is asked of it, and how its answers are read."""
+"""The program skopeo: its commands and its output."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _RETRIES: Final = 2
 
 
 class Skopeo:
-    """The program, of a version that is new enough."""
+    """The program, in a version that is recent enough."""
 
     def __init__(self, access: Access) -> None:
         process.find("skopeo", remedy=_INSTALL)
@@ -92,7 +92,7 @@ def _named_in(layout_index: Path) -> Descriptor:
     try:
         (image,) = index.parse(layout_index.read_bytes(), media_types.OCI_INDEX).manifests
     except (OSError, ValueError) as error:
-        raise ToolFailedError(f"skopeo wrote no image layout: {error}.") from error
+        raise ToolFailedError(f"skopeo did not write an image layout: {error}.") from error
     return replace(image, annotations={})
 
 

@@ -1,4 +1,4 @@
-"""Read images from anywhere into the store, by skopeo."""
+"""Read images into the store by skopeo, from any of its transports."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def pull(
     and ``docker login`` where ``access`` names no others.
 
     Raises:
-        SpecError: the source is no reference and names no transport, or a file that is not there, or lacks a platform.
+        SpecError: the source is not a reference or transport, its file does not exist, or it lacks a platform.
         ToolMissingError: skopeo is missing or too old.
-        RegistryError: the registry refuses, has no such image, or cannot be reached.
+        RegistryError: the registry refuses, does not have the image, or cannot be reached.
         ToolFailedError: skopeo failed otherwise.
         VerificationError: what came is not what its digest says.
     """
@@ -110,7 +110,7 @@ def _blobs(store: BlobStore, image: Descriptor) -> tuple[Descriptor, ...]:
 
 @dataclass(frozen=True)
 class _Pull:
-    """One pull under way."""
+    """A running pull."""
 
     skopeo: Skopeo
     source: SkopeoSource
@@ -160,7 +160,7 @@ class _Pull:
             for blob in damaged:
                 self.store.path(blob.digest).unlink(missing_ok=True)
         raise VerificationError(
-            f"{self.source} came damaged, twice.",
+            f"{self.source} was read twice, and was damaged both times.",
             remedy="Check the disk of the cache, and the registry.",
             details=tuple(str(blob.digest) for blob in damaged),
         )
@@ -171,9 +171,7 @@ class _Pull:
         except VerificationError:  # of the manifest, which is looked at by itself
             return ()
         except ValueError as error:
-            raise SpecError(
-                f"{self.source} is no image of a container: {error}.", remedy="Use another image."
-            ) from error
+            raise SpecError(f"{self.source} is not a container image: {error}.", remedy="Use another image.") from error
 
     def _is_whole(self, blob: Descriptor) -> bool:
         self.task.note(f"verifying {blob.digest.short}")
@@ -194,7 +192,7 @@ def _media_type(raw: bytes, source: SkopeoSource) -> str:
     try:
         value = document.parse(raw, "its manifest")
     except ValueError as error:
-        raise VerificationError(f"{source} is no image: {error}.") from error
+        raise VerificationError(f"{source} is not an image: {error}.") from error
     named = value.get("mediaType")
     if value.get("schemaVersion") == 1:
         raise SpecError(f"{source} is in Docker's format of before 2016.", remedy="Push it again with a newer engine.")

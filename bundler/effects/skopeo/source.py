@@ -14,7 +14,7 @@ from bundler.model.spec import Mirror
 
 _REGISTRY: Final = "docker"
 _FILES: Final = frozenset({"dir", "oci", "oci-archive", "docker-archive"})
-# These rebuild what they give, so there is no digest of the original to keep.
+# These rebuild the manifest, so the digest of the original is not kept.
 _REBUILDING: Final = frozenset({"docker-archive", "docker-daemon", "containers-storage"})
 _TRANSPORTS: Final = _FILES | _REBUILDING
 
@@ -64,13 +64,13 @@ def parse(text: str, mirrors: Sequence[Mirror] = ()) -> SkopeoSource:
     if colon and transport in _TRANSPORTS:
         if transport in _FILES and not _file(transport, location).exists():
             raise SpecError(
-                f"There is no {_file(transport, location)}, which {text!r} names.",
+                f"{_file(transport, location)}, which {text!r} names, does not exist.",
                 remedy="Check the path of the image.",
             )
         return SkopeoSource(transport, _absolute(transport, location))
     if "://" in text:
         raise SpecError(
-            f"{text!r} names no way to read images that is known here.",
+            f"{text!r} does not begin with a known transport for images.",
             remedy=f"Use a reference such as registry.example/team/app:1.0, or one of: {', '.join(_known())}.",
         )
     return _registry(text, mirrors)
