@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 
@@ -59,6 +60,14 @@ class ToolMissingError(BundlerError):
     """An external program is absent or too old."""
 
     exit_code = ExitCode.TOOL_MISSING
+
+    @classmethod
+    def of_all(cls, errors: Sequence[ToolMissingError]) -> ToolMissingError:
+        """Return one error that says all that is missing."""
+        if len(errors) == 1:
+            return errors[0]
+        details = tuple(str(error) for error in errors)
+        return cls("Several programs that this needs are missing.", remedy="Install them.", details=details)
 
 
 class ToolFailedError(BundlerError):

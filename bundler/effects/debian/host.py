@@ -16,6 +16,7 @@ from bundler.errors import ToolMissingError
 from bundler.model.platform import Platform
 
 _INSTALL: Final = "Install it: sudo apt-get install mmdebstrap uidmap debian-archive-keyring"
+_NO_APT: Final = "A Debian root file system is made with apt: use a Debian or Ubuntu machine, or name 'base.image'."
 _KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _EMULATORS: Final = Path("/proc/sys/fs/binfmt_misc")
 _FIELDS: Final = ("REPO_URI", "RELEASE", "CODENAME", "COMPONENT", "ORIGIN", "SOURCESENTRY")
@@ -32,6 +33,11 @@ def mmdebstrap_version() -> str:
     process.find("mmdebstrap", remedy=_INSTALL)
     completed = process.run(["mmdebstrap", "--version"], purpose="telling its version", remedy=_INSTALL)
     return (completed.stdout or completed.stderr).split()[-1]
+
+
+def check_apt() -> None:
+    """See that apt is here, which mmdebstrap fetches packages with; raise ``ToolMissingError`` where it is not."""
+    process.find("apt-get", remedy=_NO_APT)
 
 
 def mode() -> str:
@@ -91,7 +97,7 @@ def sources(suite: str) -> str | None:
     listed = process.run(
         ["apt-get", "indextargets", "--format", pattern, "Created-By: Packages"],
         purpose="listing this machine's package sources",
-        remedy="A Debian root file system is made with apt: use a Debian or Ubuntu machine, or name 'base.image'.",
+        remedy=_NO_APT,
     )
     rows = [line.split("|") for line in listed.stdout.splitlines()]
     configured = process.run(

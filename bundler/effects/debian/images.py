@@ -81,8 +81,7 @@ def base(
         SpecError: it does not have one of ``packages``.
         ToolFailedError: mmdebstrap failed.
     """
-    full = replace(recipe.BASE, packages=(*recipe.BASE.packages, *packages))
-    return _made(_Order(full, suite, platform, tuple(mirrors)), store, progress, refresh=refresh)
+    return _made(_Order(_with(packages), suite, platform, tuple(mirrors)), store, progress, refresh=refresh)
 
 
 def kubectl(
@@ -96,6 +95,32 @@ def kubectl(
 ) -> DebianBase:
     """Make an image of Debian's kubectl and its libraries, on any machine for any platform; otherwise as ``base``."""
     return _made(_Order(recipe.KUBECTL, suite, platform, tuple(mirrors)), store, progress, refresh=refresh)
+
+
+def check_base(
+    suite: str, platform: Platform, store: BlobStore, *, refresh: bool = False, packages: Sequence[str] = ()
+) -> None:
+    """See that this machine can make a base, or has it already; raise ``ToolMissingError`` where neither is so."""
+    _check(_Order(_with(packages), suite, platform, ()), store, refresh=refresh)
+
+
+def check_kubectl(suite: str, platform: Platform, store: BlobStore, *, refresh: bool = False) -> None:
+    """See the same for an image of kubectl."""
+    _check(_Order(recipe.KUBECTL, suite, platform, ()), store, refresh=refresh)
+
+
+def _check(order: _Order, store: BlobStore, *, refresh: bool) -> None:
+    version = debian_host.mmdebstrap_version()
+    if not refresh and _recalled(store, order.key(version)):
+        return
+    debian_host.mode()
+    debian_host.check_apt()
+    if order.recipe.runs_programs:
+        debian_host.check_architecture(order.platform)
+
+
+def _with(packages: Sequence[str]) -> DebianRecipe:
+    return replace(recipe.BASE, packages=(*recipe.BASE.packages, *packages))
 
 
 def _made(order: _Order, store: BlobStore, progress: Progress, *, refresh: bool) -> DebianBase:

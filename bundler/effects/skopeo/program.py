@@ -29,6 +29,11 @@ _INSPECT_SECONDS: Final = 300.0
 _RETRIES: Final = 2
 
 
+def check() -> None:
+    """See that the program is here, and new enough; raise ``ToolMissingError`` where it is not."""
+    Skopeo(Access())
+
+
 class Skopeo:
     """The program, in a version that is recent enough."""
 

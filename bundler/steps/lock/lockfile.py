@@ -102,11 +102,13 @@ def gather_job(
 
     Raises:
         SpecError: before anything is fetched, where the spec or its requirements cannot be met.
+        ToolMissingError: before anything is fetched, where a program is missing that fetching needs.
     """
     _ = loaded.requirements  # what reading them refuses need not wait for what is fetched
     gathering = Gathering(
         loaded.spec, store, progress, _digests(pinned), refresh=refresh, reader=reader, access=access or Access()
     )
+    gathering.check()
     operator = operator_manifest.release(loaded.spec.operator, loaded.folder)
     _check(loaded, operator, gathering.references(operator.images))
     return GatherJob(gathering, operator)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
@@ -12,8 +12,9 @@ from bundler.effects import base_image
 from bundler.effects.blobs import BlobStore
 from bundler.effects.debian import images as debian
 from bundler.effects.registry.endpoint import Access
+from bundler.effects.skopeo import program as skopeo_program
 from bundler.effects.skopeo import source as skopeo_source
-from bundler.errors import SpecError
+from bundler.errors import SpecError, ToolMissingError
 from bundler.model import media_types
 from bundler.model.companions import ImageWish
 from bundler.model.descriptor import Descriptor
@@ -85,6 +86,31 @@ class Gathering:
     refresh: bool = False
     reader: str = "bundler"
     access: Access = field(default_factory=Access)
+
+    def check(self) -> None:
+        """See, before anything is fetched, that the programs are here that fetching will need.
+
+        Raises:
+            ToolMissingError: it says all that is missing, and how to get it.
+        """
+        found = [error for error in map(_missing, self._checks()) if error]
+        if found:
+            raise ToolMissingError.of_all(tuple({error.problem: error for error in found}.values()))
+
+    def _checks(self) -> Iterator[Callable[[], None]]:
+        base, kubectl = self.spec.base, self.spec.deployment.cron_job.kubectl
+        packages = self.spec.system_packages if base.debian else ()
+        for platform in self.spec.target_platforms:
+            if base.debian is not None:
+                yield partial(
+                    debian.check_base, base.debian, platform, self.store, refresh=self.refresh, packages=packages
+                )
+            if kubectl.debian is not None:
+                yield partial(debian.check_kubectl, kubectl.debian, platform, self.store, refresh=self.refresh)
+        named = (base.image, kubectl.image, *(extra.image for extra in self.spec.images))
+        pulled = [name for name in named if name is not None]
+        if (self.reader == "skopeo" and pulled) or not all(map(in_registry, pulled)):
+            yield skopeo_program.check
 
     def bases(self) -> GatheredBases:
         """Return the base of each platform, what is in it, and where it came from.
@@ -213,6 +239,14 @@ class Gathering:
         """Return the reference by the digest that the lock has for it; what else moved is then noticed, not built."""
         digest, source = self.pinned.get(reference), skopeo_source.parse(reference).reference
         return str(source.pinned(digest)) if digest and source else reference
+
+
+def _missing(check: Callable[[], None]) -> ToolMissingError | None:
+    try:
+        check()
+    except ToolMissingError as error:
+        return error
+    return None
 
 
 class _Maker(Protocol):
