@@ -29,6 +29,9 @@ def layer(store: BlobStore) -> Layer:
     with tarfile.open(fileobj=content, mode="w") as archive:
         for path in sorted(_files()):
             archive.add(os.path.realpath(path), path.lstrip("/"), recursive=False)
+        link = tarfile.TarInfo(str(Path(EXECUTABLE).parent / "python3").lstrip("/"))
+        link.type, link.linkname = tarfile.SYMTYPE, Path(EXECUTABLE).name
+        archive.addfile(link)
     with store.writing() as writer:
         writer.write(content.getbuffer())
     return Layer(Descriptor(media_types.OCI_LAYER, writer.digest, writer.size), writer.digest)
