@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # program=package, where they differ
 # Root makes root file systems by itself, a user by a range of subordinate ids.
-BUNDLE_PROGRAMS := skopeo mmdebstrap $(if $(filter 0,$(shell id -u)),,newuidmap=uidmap)
+BUNDLE_PROGRAMS := skopeo mmdebstrap $(if $(wildcard .venv/bin/python),,module:ensurepip=python3-venv) $(if $(filter 0,$(shell id -u)),,newuidmap=uidmap)
 TEST_PROGRAMS   := $(BUNDLE_PROGRAMS) umoci dockerd=docker.io docker=docker.io podman runc newuidmap=uidmap \
                    docker-registry redis-server psql=postgresql kubectl=kubernetes-client openssl shellcheck git
 
@@ -22,8 +22,9 @@ TEST_PROGRAMS   := $(BUNDLE_PROGRAMS) umoci dockerd=docker.io docker=docker.io p
 help:  ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-bundle: .venv/run.stamp  ## Build the bundle of CONFIG (default: the example) into OUTPUT
-	@sh tests/setup/programs.sh $(BUNDLE_PROGRAMS)
+bundle:  ## Build the bundle of CONFIG (default: the example) into OUTPUT
+	@PYTHON="$(PYTHON)" sh tests/setup/programs.sh $(BUNDLE_PROGRAMS)
+	@$(MAKE) --no-print-directory .venv/run.stamp
 	@$(BIN)/bundler build --file "$(CONFIG)" --output-dir "$(OUTPUT)"
 
 # What ends soonest runs first, and a stage that fails ends the run: static checks, unit tests, tests with real programs.

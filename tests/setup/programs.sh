@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install the Debian packages of programs that are not there yet.
-# Usage: programs.sh PROGRAM[=PACKAGE]...   or   programs.sh --package PACKAGE...
+# Usage: programs.sh PROGRAM[=PACKAGE]... module:NAME=PACKAGE...   or   programs.sh --package PACKAGE...
 set -eu
 
 # Where Debian keeps what only an administrator starts.
@@ -11,7 +11,11 @@ if [ "$1" = --package ]; then
     missing=$*
 else
     for entry in "$@"; do
-        command -v "${entry%%=*}" >/dev/null 2>&1 || missing="$missing ${entry#*=}"
+        name=${entry%%=*}
+        case $name in
+            module:*) "${PYTHON:-python3}" -I -c "import ${name#module:}" >/dev/null 2>&1 || missing="$missing ${entry#*=}" ;;
+            *) command -v "$name" >/dev/null 2>&1 || missing="$missing ${entry#*=}" ;;
+        esac
     done
 fi
 # shellcheck disable=SC2086  # one word a package

@@ -7,7 +7,7 @@ from bundler.effects.blobs import BlobStore
 from bundler.effects.debian import host as debian_host
 from bundler.effects.debian import images as debian
 from bundler.effects.debian import recipe as debian_recipe
-from bundler.errors import ToolMissingError
+from bundler.errors import ToolFailedError, ToolMissingError
 from bundler.model.platform import Platform
 from bundler.model.progress import SilentProgress
 from bundler.oci import image, mutate
@@ -241,3 +241,21 @@ def test_one_line_for_a_suite_does_without_no_security_updates(suite: str) -> No
     found = debian_host.select_sources(rows, suite, _no_keys)
     assert found is not None
     assert f"deb http://mirror.example/security/ {suite}-security main\n" in found
+
+
+def test_a_full_disk_for_temporary_files_is_told_with_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object, **__: object) -> object:
+        raise ToolFailedError("mmdebstrap failed", details=("dpkg: error: cannot write: No space left on device",))
+
+    monkeypatch.setattr(debian_host, "mmdebstrap_version", lambda: "1.0")
+    monkeypatch.setattr(debian_host, "mode", lambda: "root")
+    monkeypatch.setattr(debian_host, "sources", lambda _: "deb x y main\n")
+    monkeypatch.setattr(debian_host, "proxy_environment", dict)
+    monkeypatch.setattr(debian_host, "check_architecture", lambda _: None)
+    monkeypatch.setattr("bundler.effects.process.streaming", failing)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: "/small")
+    with pytest.raises(ToolFailedError, match="no space left for the Debian bookworm") as caught:
+        debian.base("bookworm", AMD64, BlobStore(tmp_path), progress=SilentProgress())
+    assert "gigabyte in /small" in caught.value.remedy

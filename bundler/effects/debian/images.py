@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from bundler.oci.rewrite import rewrite
 _RECORD: Final = "debian"
 _REMEDY: Final = "Check that apt works on this machine (sudo apt-get update), and that Debian has the suite."
 _UNKNOWN: Final = re.compile(r"Unable to locate package (\S+)|Version '\S+' for '(\S+)' was not found")
+_FULL: Final = "No space left on device"
 _NOT_A_NAME: Final = re.compile(r"[:=].*")
 _UNREACHABLE: Final = ("Temporary failure resolving", "Could not resolve", "Could not connect", "Unable to connect")
 
@@ -217,6 +219,12 @@ def _root_file_system(order: _Order, task: Task) -> Iterator[BinaryIO]:
             raise RegistryError(
                 "Debian's package archive cannot be reached.",
                 remedy="Check network and proxy of this machine's apt (sudo apt-get update).",
+                details=error.details,
+            ) from error
+        if any(_FULL in line for line in error.details):
+            raise ToolFailedError(
+                f"There is no space left for {order}.",
+                remedy=f"Free a gigabyte in {tempfile.gettempdir()}, or name another folder in TMPDIR.",
                 details=error.details,
             ) from error
         if unknown := [match[1] or match[2] for line in error.details if (match := _UNKNOWN.search(line))]:

@@ -65,7 +65,7 @@ class LayerBuilder:
             if choice.finding and job.row.wheels:
                 self._findings.append(choice.finding)
                 for line in choice.finding.evidence:
-                    self.progress.say(f"Byte code for {line}")
+                    self.progress.say(line)
             return wheel_layers.build(
                 job.row.wheels,
                 _target(job.base),

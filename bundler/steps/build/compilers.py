@@ -64,10 +64,10 @@ def _of_this_machine(platform: Platform, python: PythonInstallation, reasons: li
         return Choice(found)
     minor = ".".join(map(str, python.version))
     if found is None:
-        what = f"there is none: this machine has no Python {minor}, so `feast` starts slower"
+        what = f"no byte code, so `feast` starts slower: the machine that built this has no Python {minor}"
     else:
-        what = f"compiled by Python {found.version} of the machine that built this, not by {python.full_version}"
-    evidence = (f"{platform}: {what}", *(f"not by the image's own: {reason}" for reason in reasons))
+        what = f"byte code by Python {found.version} of the machine that built this, not by {python.full_version}"
+    evidence = (f"{platform}: {what}", *(f"the image's own Python cannot run: {reason}" for reason in reasons))
     remedy = (
         "A bundle of the same lock has other digests where it was built on another machine. Build it where the image's "
         f"own Python can run: on its processor, with user namespaces; or install Python {python.full_version}."
