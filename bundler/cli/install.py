@@ -65,6 +65,7 @@ def command(
     bundle: Path,
     trust: Trust,
     registry: str,
+    flat: bool,
     secrets: tuple[str, ...],
     part: str,
     no_first_run: bool,
@@ -96,7 +97,7 @@ def command(
 
     if checklist and dry_run:
         raise click.UsageError("A dry run is not evidence: leave out --checklist or --dry-run.")
-    release = Release.of(bundle, registry, trust)
+    release = Release.of(bundle, registry, trust, flat=flat)
     if dry_run == "client":
         _show_outline(Outline.of(release, part, secrets), as_json=output == "json")
         return

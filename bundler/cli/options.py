@@ -141,11 +141,16 @@ def cluster(command: Callable[..., _Result]) -> Callable[..., _Result]:
     return wrapped
 
 
-def pushed_registry(command: _Command) -> _Command:
-    """``--registry`` of commands that find the images there."""
+def pushed_registry(command: Callable[..., _Result]) -> Callable[..., _Result]:
+    """``--registry`` and ``--flatten`` of commands that find the images there."""
     return click.option(
         "--registry", required=True, metavar="HOST[:PORT][/PREFIX]", help="Registry that the images were pushed to."
-    )(command)
+    )(flatten("The images were pushed with --flatten.")(command))
+
+
+def flatten(text: str) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
+    """``--flatten``; the command gets ``flat``."""
+    return click.option("--flatten", "flat", is_flag=True, help=text)
 
 
 def secret_files(command: _Command) -> _Command:

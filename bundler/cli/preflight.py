@@ -33,6 +33,7 @@ def command(
     bundle: Path,
     trust: Trust,
     registry: str,
+    flat: bool,
     secrets: tuple[str, ...],
     part: str,
     kubectl: Kubectl,
@@ -52,7 +53,7 @@ def command(
 
     asked = run.PreflightOptions(access, secrets, part)
     outcome = run.run(
-        Release.of(bundle, registry, trust), asked, kubectl, options.progress(quiet=quiet, verbose=verbose)
+        Release.of(bundle, registry, trust, flat=flat), asked, kubectl, options.progress(quiet=quiet, verbose=verbose)
     )
     return report.show(
         outcome, output, good="Nothing stops an install.", bad="An install would fail.", status=ExitCode.CLUSTER

@@ -34,6 +34,10 @@ def _renamed(_context: click.Context, _option: click.Parameter, value: str | Non
     metavar="HOST[:PORT][/PREFIX]",
     help="Registry to push to, instead of the one in the spec.",
 )
+@options.flatten(
+    "Make one component of each repository below PREFIX, for registries without nested paths: team/app becomes "
+    "team-app. Give it to preflight, install and status, too."
+)
 @click.option("--only", multiple=True, metavar="IMAGE", help="Push this image only; repeatable.")
 @click.option(
     "--parallel", type=click.IntRange(1, 64), default=8, show_default=True, help="Largest number of uploads at a time."
@@ -59,6 +63,7 @@ def command(
     bundle: Path,
     trust: Trust,
     registry: str,
+    flat: bool,
     only: tuple[str, ...],
     parallel: int,
     client: str,
@@ -83,7 +88,7 @@ def command(
     from bundler.steps.transport import push, push_failures  # noqa: PLC0415
 
     asked = push.PushOptions(
-        destination=Destination.parse(registry),
+        destination=replace(Destination.parse(registry), flat=flat),
         access=replace(access, connection=replace(access.connection, parallel=parallel)),
         only=only,
         journal_folder=journal.folder(cache_dir),

@@ -28,6 +28,7 @@ def command(
     bundle: Path,
     trust: Trust,
     registry: str,
+    flat: bool,
     kubectl: Kubectl,
     output: str,
     verbose: bool,
@@ -41,7 +42,7 @@ def command(
     from bundler.steps.install.release import Release  # noqa: PLC0415
 
     options.progress(quiet=quiet, verbose=verbose)  # --verbose shows what kubectl is asked
-    outcome = status.run(Release.of(bundle, registry, trust), kubectl)
+    outcome = status.run(Release.of(bundle, registry, trust, flat=flat), kubectl)
     return report.show(
         outcome, output, good="Serving.", bad="Not everything serves as it should.", status=ExitCode.CLUSTER
     )

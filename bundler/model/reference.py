@@ -77,3 +77,12 @@ class ImageRef:
 
     def __str__(self) -> str:
         return self.tagged + (f"@{self.digest}" if self.digest else "")
+
+
+def flattened(path: str) -> str:
+    """Return a path below a registry's prefix without a slash: ``team/app:1.0`` becomes ``team-app:1.0``.
+
+    For registries that know one level of repositories only. Two images that would get one name are refused where
+    names are given.
+    """
+    return path.replace("/", "-")

@@ -84,6 +84,8 @@ class Registry(Part):
     """Path below which every repository is put."""
     rules: tuple[RelocationRule, ...] = Field(default=(), strict=False)
     """Where images lie that are not to keep their path; the longest source that fits counts."""
+    flatten: bool = False
+    """The registry knows no nested paths: below the prefix, team/app becomes team-app."""
 
 
 class Subscription(Part):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from bundler.errors import SpecError
-from bundler.model.reference import ImageRef
+from bundler.model.reference import ImageRef, flattened
 from bundler.model.spec import Registry
 
 
@@ -15,8 +15,9 @@ def prefix(registry: Registry) -> str:
 
 
 def relocate(reference: ImageRef, registry: Registry) -> ImageRef:
-    """Put an image below the registry's prefix under the path that it has at its source; tag and digest stay."""
-    segments = (registry.prefix, _path(reference, registry))
+    """Put an image below the registry's prefix under the path that it has at its source, or that path made flat."""
+    path = _path(reference, registry)
+    segments = (registry.prefix, flattened(path) if registry.flatten else path)
     return ImageRef(
         registry.host, "/".join(segment for segment in segments if segment), reference.tag, reference.digest
     )

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from bundler.effects import kubectl
+from bundler.effects.archive.reader import Bundle
 from bundler.effects.blobs import BlobStore
+from bundler.effects.registry.endpoint import Destination
 from bundler.errors import (
     BundlerError,
     ClusterError,
@@ -26,6 +28,8 @@ from bundler.model.digest import Digest
 from bundler.model.findings import Status
 from bundler.model.progress import SilentProgress
 from bundler.steps.build import pack
+from bundler.steps.bundle.images import name as name_of
+from bundler.steps.bundle.images import open_images
 from bundler.steps.install import online_check, openshift_pull_secrets, readiness, required_secrets, status, uninstall
 from bundler.steps.install import plan as install_plan
 from bundler.steps.install import run as install
@@ -123,6 +127,19 @@ def options(**settings: Any) -> InstallOptions:
 
 def run(bundle: Path, cluster: FakeCluster, registry: str = ELSEWHERE, **settings: Any) -> install.Installed:
     return install.run(Release.of(bundle, registry), options(**settings), cluster, SilentProgress())
+
+
+def test_images_that_were_pushed_flat_are_found_under_their_flat_names(tmp_path: Path) -> None:
+    nested = f"{packed.REGISTRY}/feastdev/feast-operator:0.61.0"
+    changed = {**STORE, "spec": {"services": {"onlineStore": {"server": {"image": nested}}}}}
+    bundle = made(tmp_path, {**MANIFESTS, "manifests/team/featurestore.yaml": yaml(changed)})
+    for place in (ELSEWHERE, packed.REGISTRY):
+        [store] = [row for row in Release.of(bundle, place, flat=True).plan.of_stores if row.kind == "FeatureStore"]
+        assert f"{place}/feastdev-feast-operator:0.61.0" in str(store)
+        with Bundle.open(bundle) as opened:
+            destination = replace(Destination.parse(place), flat=True)
+            pushed = [name_of(image, packed.REGISTRY, destination).target.tagged for image in open_images(opened)]
+        assert f"{place}/feastdev-feast-operator:0.61.0" in pushed, "push and install agree"
 
 
 def test_everything_is_applied_in_order_and_named_for_the_registry_given(bundle: Path, cluster: FakeCluster) -> None:

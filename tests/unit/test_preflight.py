@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bundler.effects.blobs import BlobStore
 from bundler.effects.registry.endpoint import Access
 from bundler.effects.registry.repository import Repository
 from bundler.errors import ClusterError, ClusterUnreachableError, ForbiddenError, RegistryError
@@ -16,10 +18,14 @@ from bundler.kube.objects import KubeObject
 from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Report, Status
 from bundler.model.progress import SilentProgress
+from bundler.steps.build import pack
+from bundler.steps.build.pack import ImageToPack
 from bundler.steps.install.preflight import run as preflight
 from bundler.steps.install.preflight.run import PreflightOptions
 from bundler.steps.install.release import Release
+from tests.support import artifacts
 from tests.support.fake_cluster import FakeCluster, available, named
+from tests.unit import packed
 from tests.unit.test_install import ELSEWHERE, LOGINS, MANIFESTS, OPERATOR, SERVER, STORE, core, made, yaml
 
 SERVICES = {
@@ -112,6 +118,20 @@ def test_nothing_stops_an_install_where_all_is_there(bundle: Path, cluster: Fake
         *("version", "rights-cluster", "rights-feast", "operator", "objects", "images", "nodes", "storage"),
         *("secret-feast/credentials", "secret-feast/pull", "pull-secret-feast/pull", "pod-security-feast"),
     }
+
+
+def test_signatures_beside_images_stop_nothing(tmp_path: Path, cluster: FakeCluster, registry: dict[str, Any]) -> None:
+    store = BlobStore(tmp_path / "cache")
+    plan = packed.plan(store)
+    signature = artifacts.signature("x")
+    for content in signature.blobs.values():
+        store.put(content)
+    internal = f"{packed.REGISTRY}/signed:sha256-{'0' * 64}.sig"
+    signed = ImageToPack("quay.example/signed:x", "companion", signature.root, internal)
+    documents = {**packed.DOCUMENTS, **MANIFESTS}
+    plan = replace(plan, images=(*plan.images, signed), documents=documents)
+    registry["lacks"] = frozenset({"feast/signed"})
+    assert failed(run(pack.run(plan, tmp_path, store, progress=SilentProgress()).path, cluster)) == {}
 
 
 def test_all_problems_are_found_at_once(bundle: Path, cluster: FakeCluster, registry: dict[str, Any]) -> None:

@@ -47,6 +47,17 @@ def test_names_keep_what_follows_the_registry_of_the_bundle(tmp_path: Path) -> N
     assert str(plain[0].target) == "registry/team/app:1.0"
 
 
+def test_names_are_made_flat_for_a_registry_without_nested_paths(tmp_path: Path) -> None:
+    flat = Destination("registry.site:5000", "a", flat=True)
+    images = named(tmp_path, {"team/app:1.0": APP, "other:2": OTHER}, flat)
+    assert [str(image.target) for image in images] == [
+        "registry.site:5000/a/team-app:1.0",
+        "registry.site:5000/a/other:2",
+    ]
+    with pytest.raises(UsageError, match="would both become"):
+        plan(named(tmp_path, {"a/b-c:1": APP, "a-b/c:1": OTHER}, flat))
+
+
 def test_an_image_without_a_tag_gets_one(tmp_path: Path) -> None:
     images = named(tmp_path, {f"team/app@{APP.root.digest}": APP})
     assert images[0].target.tag == f"sha256-{APP.root.digest.short}"

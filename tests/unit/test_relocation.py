@@ -54,6 +54,20 @@ def test_without_a_prefix_only_the_host_changes() -> None:
     assert relocation.prefix(registry()) == "r.example"
 
 
+def test_a_registry_without_nested_paths_gets_one_component_below_the_prefix() -> None:
+    flat = Registry(host="registry.internal:5000", prefix="feast", flatten=True)
+    moved = relocation.relocate(ImageRef.parse(f"{SERVER}@{DIGEST}"), flat)
+    assert str(moved) == f"registry.internal:5000/feast/feastdev-feature-server:0.61.0@{DIGEST}"
+    names = [ImageRef.parse(name) for name in ("quay.io/a/b-c:1", "quay.io/a-b/c:1")]
+    with pytest.raises(SpecError, match="one name"):
+        relocation.relocations(names, flat)
+    source = ImageRef.parse("quay.io/team/app:1.0")
+    mapping = relocation.relocations([source], flat)
+    assert mirror_config.containerd_hosts(mapping) == {}, "containerd asks a mirror for the path of the source"
+    conf = tomllib.loads(mirror_config.registries_conf(mapping))
+    assert conf["registry"][0]["mirror"][0]["location"] == "registry.internal:5000/feast/team-app"
+
+
 def test_the_longest_rule_that_names_the_source_counts() -> None:
     chosen = registry(("quay.io", "public"), ("quay.io/openshift", "tools"), ("quay.io/open", "never"))
     names = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bundler.errors import UsageError
 from bundler.model.descriptor import Json
-from bundler.model.reference import COMPONENT, DOCKER_HUB
+from bundler.model.reference import COMPONENT, DOCKER_HUB, flattened
 
 # Docker Hub's references name another host than the one that answers.
 _DOCKER_HUB_SERVER = "registry-1.docker.io"
@@ -45,10 +45,14 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Destination:
-    """Where images are put: a registry's host, and the path below which every repository goes."""
+    """Where images are put: a registry's host, and the path below which every repository goes.
+
+    ``flat`` makes one component of each repository below the prefix, see ``reference.flattened``.
+    """
 
     host: str
     prefix: str | None = None
+    flat: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Destination:
@@ -66,6 +70,10 @@ class Destination:
                 remedy="Write HOST[:PORT]/PREFIX, the prefix in lower case, e.g. registry.internal:5000/feast.",
             )
         return cls(host, prefix or None)
+
+    def repository(self, path: str) -> str:
+        """Return the repository of what lies at ``path`` below the registry of a bundle."""
+        return "/".join(filter(None, (self.prefix, flattened(path) if self.flat else path)))
 
     def __str__(self) -> str:
         return f"{self.host}/{self.prefix}" if self.prefix else self.host

@@ -148,5 +148,5 @@ def name(image: OpenedImage, registry: str, destination: Destination) -> NamedIm
             remedy="Build the bundle again.",
         ) from error
     tag = target.tag or f"sha256-{image.image.root.digest.short}"
-    path = "/".join(segment for segment in (destination.prefix, target.repository) if segment)
-    return NamedImage(image, replace(target, registry=destination.host, repository=path, tag=tag, digest=None))
+    repository = destination.repository(target.repository)
+    return NamedImage(image, replace(target, registry=destination.host, repository=repository, tag=tag, digest=None))

@@ -14,6 +14,7 @@ from bundler.kube.objects import KubeObject
 from bundler.model import layout
 from bundler.model.descriptor import Json
 from bundler.model.manifest import BundleManifest
+from bundler.model.reference import flattened
 
 _OPERATOR: Final = "operator/"
 _SHOWN_FAULTS: Final = 30
@@ -204,14 +205,18 @@ def _pull_secrets(resources: Sequence[KubeObject], *, of_operator: bool = False)
     return tuple(secrets.values())
 
 
-def registry_mapping(manifest: BundleManifest, registry: str) -> Mapping[str, str]:
-    """Return reference -> reference for another registry, of every image, with and without its digest."""
+def registry_mapping(manifest: BundleManifest, registry: str, *, flat: bool = False) -> Mapping[str, str]:
+    """Return reference -> reference for another registry, of every image, with and without its digest.
+
+    ``flat`` is that of the push, see ``Destination``.
+    """
     old, new = manifest.registry.rstrip("/"), registry.rstrip("/")
-    if not old or old == new:
+    if not old or (old == new and not flat):
         return {}
     names: dict[str, str] = {}
     for image in manifest.images:
         for name in (image.internal, image.pinned):
             if name.startswith(f"{old}/"):
-                names[name] = f"{new}/{name.removeprefix(f'{old}/')}"
+                path = name.removeprefix(f"{old}/")
+                names[name] = f"{new}/{flattened(path) if flat else path}"
     return names

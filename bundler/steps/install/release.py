@@ -35,7 +35,7 @@ class Release:
 
     ``registry`` is HOST[:PORT][/PREFIX], from where the cluster pulls; ``relocated`` maps the name of an image in the
     bundle's manifests to its name there, for those that differ. ``checklist`` is its ``checklist.json``,
-    empty without one.
+    empty without one. ``flat`` tells that the images were pushed with ``--flatten``.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Release:
     images: tuple[BundledImage, ...]
     relocated: Mapping[str, str]
     checklist: bytes
+    flat: bool = False
 
     @property
     def title(self) -> str:
@@ -58,8 +59,8 @@ class Release:
         return f"bundler-{self.name}"
 
     @classmethod
-    def of(cls, path: Path, registry: str | None = None, trust: Trust = UNCHECKED) -> Release:
-        """Read a bundle, with images named for a registry, else for that of the spec.
+    def of(cls, path: Path, registry: str | None = None, trust: Trust = UNCHECKED, *, flat: bool = False) -> Release:
+        """Read a bundle, with images named for a registry, else for that of the spec; ``flat`` as they were pushed.
 
         Raises:
             VerificationError: the bundle is damaged.
@@ -69,7 +70,7 @@ class Release:
             verify.require_metadata(bundle)
             manifest = bundle.manifest
             place = str(Destination.parse(registry)) if registry else manifest.registry
-            mapping = install_plan.registry_mapping(manifest, place)
+            mapping = install_plan.registry_mapping(manifest, place, flat=flat)
             texts = bundle.manifests().items()
             relocated = {path: references.relocate_text(text, mapping)[0] for path, text in texts}
             release = cls(
@@ -81,6 +82,7 @@ class Release:
                 manifest.images,
                 mapping,
                 bundle.read(layout.CHECKLIST_JSON) if layout.CHECKLIST_JSON in bundle else b"",
+                flat,
             )
         return replace(release, plan=replace(release.plan, record=tuple(_record(release))))
 

@@ -121,9 +121,9 @@ class _Push:
 
     def _elsewhere(self) -> push_plan.Places:
         """Return the repositories that the base of a delta brought to this destination what the delta leaves out."""
-        prefix = self._options.destination.prefix
+        destination = self._options.destination
         left_out = self._bundle.manifest.left_out.items()
-        return {digest: "/".join(filter(None, (prefix, blob.repository))) for digest, blob in left_out}
+        return {digest: destination.repository(blob.repository) for digest, blob in left_out}
 
     def _check_base(self, made: PushPlan, elsewhere: push_plan.Places) -> None:
         """See, before anything is sent, that the registry has what a delta leaves to another bundle."""

@@ -27,9 +27,9 @@ def check_pushed(scope: PreflightScope, access: Access) -> Iterator[Finding]:
     title = f"{scope.release.registry} has every image, by digest"
     lines = tuple(_missing(scope, access, access.connection))
     if not lines:
-        yield Finding("images", title, Status.PASS, (f"{len(scope.release.images)} images",))
+        yield Finding("images", title, Status.PASS, (f"{len(_pulled(scope))} images",))
         return
-    command = f"bundler push BUNDLE --registry {scope.release.registry}"
+    command = f"bundler push BUNDLE --registry {scope.release.registry}{' --flatten' if scope.release.flat else ''}"
     yield Finding("images", title, Status.FAIL, lines, "Push the bundle.", command)
 
 
@@ -59,7 +59,7 @@ def _pulls(place: str, secret: KubeObject, scope: PreflightScope, access: Access
 def check_nodes(scope: PreflightScope) -> Iterator[Finding]:
     """Yield whether the images are made for the processors of the nodes."""
     title = "Nodes have a processor that every image is made for"
-    platforms = [frozenset(image.platforms) for image in scope.release.images]
+    platforms = [frozenset(image.platforms) for image in scope.release.images if image.platforms]
     common = frozenset[Platform]().union(*platforms).intersection(*platforms)
     nodes = [node for node in scope.kubectl.listed("nodes", None) if _accepts_pods(node)]
     if not nodes:
@@ -102,9 +102,10 @@ def _asked(session: Session, reference: str, digest: Digest) -> Iterator[str]:
 
 
 def _pulled(scope: PreflightScope) -> Mapping[str, Digest]:
-    """Return name in the registry -> digest, of every image of the bundle."""
+    """Return name in the registry -> digest, of every image that runs; no pod pulls signatures."""
     mapping = scope.release.relocated
-    return {mapping.get(image.internal, image.internal): image.root.digest for image in scope.release.images}
+    images = (image for image in scope.release.images if image.platforms)
+    return {mapping.get(image.internal, image.internal): image.root.digest for image in images}
 
 
 def _accepts_pods(node: KubeObject) -> bool:
