@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     callback=options.platform,
     help="Platform to load of an image that has several.  [default: the engine's]",
 )
+@options.listen("Address that the engine pulls from")
 @options.output_format
 @options.verbosity
 def command(
@@ -34,6 +35,7 @@ def command(
     engine: str | None,
     only: tuple[str, ...],
     platform: str | None,
+    listen: str,
     output: str,
     verbose: bool,
     quiet: bool,
@@ -44,7 +46,7 @@ def command(
     """
     from bundler.steps.transport import load  # noqa: PLC0415  (help must not load the program)
 
-    asked = load.LoadOptions(engine=engine, only=only, platform=platform)
+    asked = load.LoadOptions(engine=engine, only=only, platform=platform, listen=listen)
     loaded = load.run(bundle, asked, options.progress(quiet=quiet, verbose=verbose), trust)
     if output == "json":
         console.show_json({"images": [image.to_json() for image in loaded]})

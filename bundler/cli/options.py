@@ -153,6 +153,16 @@ def flatten(text: str) -> Callable[[Callable[..., _Result]], Callable[..., _Resu
     return click.option("--flatten", "flat", is_flag=True, help=text)
 
 
+def listen(text: str) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
+    """``--listen`` of commands that let another program pull from the bundle."""
+    return click.option(
+        "--listen",
+        default="127.0.0.1:0",
+        metavar="HOST:PORT",
+        help=f"{text}; give one that policy.json accepts images from.  [default: a free port of 127.0.0.1]",
+    )
+
+
 def secret_files(command: _Command) -> _Command:
     """``--secret``, repeatable; the command gets ``secrets``."""
     return click.option(

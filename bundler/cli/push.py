@@ -49,6 +49,7 @@ def _renamed(_context: click.Context, _option: click.Parameter, value: str | Non
     show_default=True,
     help="What sends the images. skopeo reads them from the bundle, which is served on loopback.",
 )
+@options.listen("Address that skopeo reads the bundle from, with --client skopeo")
 @click.option("--engine", hidden=True, callback=_renamed, expose_value=False)
 @click.option("--dry-run", is_flag=True, help="Show what would be sent; send nothing.")
 @click.option("--force", is_flag=True, help="Send everything anew, also what the registry says that it has.")
@@ -67,6 +68,7 @@ def command(
     only: tuple[str, ...],
     parallel: int,
     client: str,
+    listen: str,
     dry_run: bool,
     force: bool,
     keep_going: bool,
@@ -95,6 +97,7 @@ def command(
         receipt_file=receipt,
         force=force,
         keep_going=keep_going,
+        listen=listen,
     )
     progress = options.progress(quiet=quiet, verbose=verbose)
     done: PushPlan | Receipt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,10 @@ import pytest
 from bundler.effects.registry.endpoint import Access, Connection, Destination
 from bundler.errors import ToolFailedError, UsageError
 from bundler.model.progress import SilentProgress
-from bundler.steps.transport import load, push
+from bundler.steps.transport import load, push, push_by_skopeo
 from bundler.steps.transport.load import LoadOptions
 from bundler.steps.transport.push import PushOptions
-from tests.support import engines, registries, sample_bundles
+from tests.support import engines, pushing, registries, sample_bundles
 from tests.support.sample_bundles import AMD64, ARM64, REGISTRY, SampleLayer
 
 pytestmark = pytest.mark.integration
@@ -99,3 +100,43 @@ def test_docker_pulls_what_was_pushed_by_the_same_digest(docker: LoadOptions, bu
             _said(docker, "pull", "--quiet", by_digest)
             found = json.loads(_said(docker, "image", "inspect", by_digest))[0]
             assert by_digest in found["RepoDigests"]
+
+
+# A host whose signature policy refuses everything that it does not name.
+
+
+@pytest.fixture
+def refusing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    policy = tmp_path / "home/.config/containers/policy.json"
+    policy.parent.mkdir(parents=True)
+    policy.write_text(json.dumps({"default": [{"type": "reject"}]}))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    return policy
+
+
+def accept(policy: Path, address: str) -> None:
+    transports = {"docker": {address: [{"type": "insecureAcceptAnything"}]}}
+    policy.write_text(json.dumps({"default": [{"type": "reject"}], "transports": transports}))
+
+
+def test_a_signature_policy_that_refuses_the_bundle_is_named_and_can_accept_it(
+    podman: LoadOptions, bundle: Path, refusing: Path
+) -> None:
+    with pytest.raises(ToolFailedError, match=r"signature policy of this host \(policy.json\) refuses") as caught:
+        load.run(bundle, podman, SilentProgress())
+    assert "--listen 127.0.0.1:5055" in caught.value.remedy
+    address = f"127.0.0.1:{registries.free_port()}"
+    accept(refusing, address)
+    assert len(load.run(bundle, replace(podman, listen=address), SilentProgress())) == len(IMAGES)
+
+
+def test_skopeo_pushes_where_the_policy_accepts_the_address(bundle: Path, refusing: Path, tmp_path: Path) -> None:
+    with registries.running(tmp_path / "registry") as registry:
+        with pytest.raises(ToolFailedError, match="signature policy"):
+            push_by_skopeo.run(bundle, pushing.options(registry.address), SilentProgress())
+        address = f"127.0.0.1:{registries.free_port()}"
+        accept(refusing, address)
+        asked = pushing.options(registry.address, listen=address)
+        assert not push_by_skopeo.run(bundle, asked, SilentProgress()).failed
+        assert registry.tags("team/multi") == {"2.0"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from bundler.effects.skopeo import policy
 from bundler.effects.skopeo import source as skopeo_source
 from bundler.effects.skopeo.source import SkopeoSource
 from bundler.errors import BundlerError, RegistryError, ToolFailedError, VerificationError
@@ -33,6 +34,13 @@ _COMPLAINTS: Final = (
         VerificationError,
         "{host} sent content for {source} that does not match its digest.",
         "Tell those who run the registry, and use another source meanwhile.",
+    ),
+    _Complaint(
+        (policy.REJECTED,),
+        ToolFailedError,
+        "The signature policy of this host (policy.json) refuses {source}.",
+        "Sign the image, or let /etc/containers/policy.json accept it. Without --reader skopeo bundler itself reads "
+        "registries, by digest.",
     ),
     _Complaint(
         ("policy.json",),

@@ -15,6 +15,7 @@ from pathlib import Path
 from bundler.effects import process
 from bundler.effects.archive.reader import Bundle
 from bundler.effects.registry.endpoint import Destination
+from bundler.effects.skopeo import policy
 from bundler.errors import ToolFailedError, ToolMissingError, UsageError
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
@@ -36,12 +37,14 @@ class LoadOptions:
     ``engine`` is ``podman``, ``docker`` or a path that ends in one of them; None takes the first that is installed.
     ``platform`` is OS/ARCH where another than the engine's own is wanted. ``environment`` is added to the engine's,
     e.g. DOCKER_HOST.
+    ``listen`` is the address that the engine pulls from.
     """
 
     engine: str | None = None
     only: tuple[str, ...] = ()
     platform: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    listen: str = serve.ANY_PORT
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def run(path: Path, options: LoadOptions, progress: Progress, trust: Trust = UNC
         require_whole(bundle)
         chosen = choose(open_images(bundle), options.only)
         images = tuple(_named(image, bundle) for image in chosen if image.image.platforms)
-        with serve.under_names(images) as server, progress.task("Loading", total=len(images)) as task:
+        with serve.under_names(images, options.listen) as server, progress.task("Loading", total=len(images)) as task:
             for image in images:
                 task.note(image.target.repository)
                 engine.load(image, server.address)
@@ -114,7 +117,12 @@ class _Engine:
             pull.append("--tls-verify=false")  # Docker takes every loopback registry for insecure by itself
         if self.options.platform:
             pull += ["--platform", self.options.platform]
-        self._run([*pull, "--", served], f"pulling {image.target.tagged} from the bundle")
+        try:
+            self._run([*pull, "--", served], f"pulling {image.target.tagged} from the bundle")
+        except ToolFailedError as error:
+            if (refused := policy.explained(error, address)) is error:
+                raise
+            raise refused from error
         try:
             self._check(image, served)
             self._run(["tag", "--", served, image.target.tagged], f"naming {image.target.tagged}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from bundler.effects import files, process
 from bundler.effects.archive.reader import Bundle
 from bundler.effects.skopeo import access as skopeo_access
+from bundler.effects.skopeo import policy
 from bundler.errors import RegistryError, ToolFailedError, UsageError
 from bundler.model.digest import Digest
 from bundler.model.progress import Progress
@@ -54,7 +55,7 @@ def run(path: Path, options: PushOptions, progress: Progress, trust: Trust = UNC
         images = choose(open_images(bundle), options.only)
         named = tuple(name(image, bundle.manifest.registry, options.destination) for image in images)
         with (
-            serve.under_names(named) as server,
+            serve.under_names(named, options.listen) as server,
             skopeo_access.arguments(options.access, "dest-") as arguments,
             skopeo_access.arguments(options.access, "") as looking,
             progress.task("Pushing by skopeo", total=len(named)) as task,
@@ -101,6 +102,8 @@ def _copy(image: NamedImage, address: str, arguments: tuple[str, ...]) -> None:
     try:
         process.run(command, purpose=f"pushing {target.tagged}", remedy="Correct what it says, then push again.")
     except ToolFailedError as error:
+        if (refused := policy.explained(error, address)) is not error:
+            raise refused from error
         if is_artifact(image.opened.image) or BY_REGISTRY.search("\n".join(error.details)):
             raise RegistryError(error.problem, remedy=error.remedy, details=error.details) from error
         raise

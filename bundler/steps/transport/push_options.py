@@ -16,7 +16,7 @@ class PushOptions:
     ``only`` names images by their reference in the bundle or by the name they get; empty means all.
     ``journal_folder`` is where unfinished uploads are noted, so that a killed push goes on; None: they are not.
     ``chunk_size`` is the most bytes in one request. ``force`` sends what the registry has, too. ``keep_going`` lets
-    one image fail without the others.
+    one image fail without the others. ``listen`` is the address that skopeo reads the bundle from.
     """
 
     destination: Destination
@@ -27,3 +27,4 @@ class PushOptions:
     receipt_file: Path | None = None
     force: bool = False
     keep_going: bool = False
+    listen: str = "127.0.0.1:0"

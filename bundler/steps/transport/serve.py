@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from bundler.effects.archive.reader import Bundle
 from bundler.effects.registry_server.catalog import Catalog, ServedBlob, ServedRepository
@@ -18,6 +19,9 @@ from bundler.model.reference import ImageRef
 from bundler.model.trust import UNCHECKED, Trust
 from bundler.steps.bundle import verify
 from bundler.steps.bundle.images import NamedImage, OpenedImage, open_images, require_whole
+
+ANY_PORT: Final = "127.0.0.1:0"
+"""An address of this machine alone; the port is one that is free."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +85,15 @@ def _check_reach(server: Listening, *, login: bool, progress: Progress) -> None:
 
 
 @contextmanager
-def under_names(images: Iterable[NamedImage]) -> Iterator[Listening]:
-    """Serve images on a loopback port while the block runs, each under its target's repository and tag.
+def under_names(images: Iterable[NamedImage], listen: str = ANY_PORT) -> Iterator[Listening]:
+    """Serve images while the block runs, each under its target's repository and tag.
 
     For programs that can only pull; the bundle must stay open for as long.
     """
     repositories: dict[str, ServedRepository] = {}
     for named in images:
         _add(repositories, named.target, named.opened)
-    with serving(Catalog(repositories), "127.0.0.1:0") as server:
+    with serving(Catalog(repositories), listen) as server:
         yield server
 
 
