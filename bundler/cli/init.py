@@ -22,9 +22,10 @@ from bundler.errors import UsageError
 def command(repo: Path, name: str | None, output_file: Path | None) -> None:
     """Write a commented bundle.yaml for the feature repo REPO.
 
-    Fills in what the repo says: its stores and the variables that they need, its requirement files, and the Feast
-    release that it pins. What the repo does not say (the internal registry, the namespace) gets a placeholder. Paths
-    are relative to the folder of the output file, or else to the current folder.
+    Fills in what the repo and the files around it say: stores and the variables that they need, requirement files or
+    the packages of pyproject.toml, setup.cfg, Pipfile or environment.yml, the Feast release, and a base whose Python
+    fits. What they do not say (the internal registry, the namespace) gets a placeholder. What is not taken is named,
+    with the reason. Paths are relative to the folder of the output file, or else to the current folder.
     """
     from bundler.effects import files  # noqa: PLC0415  (help must not load the program)
     from bundler.steps.lock import init  # noqa: PLC0415
@@ -33,9 +34,11 @@ def command(repo: Path, name: str | None, output_file: Path | None) -> None:
         raise UsageError(f"{output_file} exists.", remedy="Choose another name, or remove it first.")
     if output_file:
         files.require_writable(output_file)
-    text = init.propose(repo, name=name, folder=output_file.parent if output_file else Path.cwd())
+    proposal = init.propose(repo, name=name, folder=output_file.parent if output_file else Path.cwd())
+    for note in proposal.notes:
+        console.tell(note)
     if output_file is None:
-        console.show_document(text)
+        console.show_document(proposal.text)
         return
-    files.write(output_file, text.encode())
+    files.write(output_file, proposal.text.encode())
     console.show(str(output_file))

@@ -61,8 +61,6 @@ TOUCHES_THE_WORLD: Mapping[str, str] = {
     "oci/filetree.py File open": "a field of that name: calls what a file of the tree brings",
     "resources/__init__.py folder .is_dir": "finds the package's own templates, installed or in a checkout",
     "steps/build/engine_context.py files .read_bytes": "copies pip's own files into the build context",
-    "steps/lock/init.py _Surroundings.requirements .is_file": "looks at what lies beside a feature repo",
-    "steps/lock/init.py _installed .glob": "looks at what lies beside a feature repo",
     "steps/lock/requirements.py _constraints .is_file": "follows requirement files that name one another",
     "steps/lock/requirements.py _lines .is_file": "follows requirement files that name one another",
     "steps/lock/requirements.py file .is_file": "names a requirement file that is missing",

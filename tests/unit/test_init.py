@@ -35,7 +35,7 @@ def read(text: str) -> BundleSpec:
 
 def test_the_spec_says_what_the_repo_says(repo: Path) -> None:
     (repo.parent / "requirements.txt").write_text("feast[redis]==0.63.0\npandas\n")
-    text = init.propose(repo)
+    text = init.propose(repo).text
     spec = read(text)
     assert (spec.name, spec.deployment.name, spec.repo.path) == ("fraud-scores", "fraud-scores", "feature_repo")
     assert (spec.feast.version, spec.operator.version, spec.requirements) == ("0.63.0", "0.63.0", ("requirements.txt",))
@@ -46,12 +46,12 @@ def test_the_spec_says_what_the_repo_says(repo: Path) -> None:
 
 
 def test_a_repo_that_needs_no_variables_gets_no_secret_for_them(tmp_path: Path) -> None:
-    text = init.propose(make(tmp_path / "r", "project: a\nregistry: /feast-data/registry.db\n"))
+    text = init.propose(make(tmp_path / "r", "project: a\nregistry: /feast-data/registry.db\n")).text
     assert read(text).deployment.credentials_secret is None
 
 
 def test_a_credential_that_is_written_out_is_named_and_not_shown(tmp_path: Path) -> None:
-    text = init.propose(make(tmp_path / "r", YAML.replace("${REDIS_PASSWORD}", "hunter2")))
+    text = init.propose(make(tmp_path / "r", YAML.replace("${REDIS_PASSWORD}", "hunter2"))).text
     assert "  #   online_store.connection_string\n" in text
     assert "hunter2" not in text
 
@@ -77,24 +77,24 @@ def test_the_feast_release_is_the_one_that_the_repo_was_developed_with(
     path = repo.parent / file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert read(init.propose(repo)).feast.version == version
+    assert read(init.propose(repo).text).feast.version == version
 
 
 def test_a_spec_beside_the_repos_own_files_names_the_folder_it_is_in(repo: Path) -> None:
     (repo / "requirements.txt").write_text("feast==0.61.0\n")
-    spec = read(init.propose(repo, folder=repo))
+    spec = read(init.propose(repo, folder=repo).text)
     assert (spec.repo.path, spec.requirements) == (".", ("requirements.txt",))
 
 
 def test_a_spec_elsewhere_names_the_way_to_the_repo(repo: Path) -> None:
     (repo / "requirements.txt").write_text("feast==0.61.0\n")
-    spec = read(init.propose(repo, folder=repo.parent / "deploy"))
+    spec = read(init.propose(repo, folder=repo.parent / "deploy").text)
     assert (spec.repo.path, spec.requirements) == ("../feature_repo", ("../feature_repo/requirements.txt",))
 
 
 @pytest.mark.parametrize("folder", ["1.0", "yes", "a: b", "it's", "# a", "caf\u00e9", "- a", "a b", "{x}", "null"])
 def test_any_folder_name_is_written_so_that_it_reads_back(tmp_path: Path, folder: str) -> None:
-    assert read(init.propose(make(tmp_path / folder))).repo.path == folder
+    assert read(init.propose(make(tmp_path / folder)).text).repo.path == folder
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=30)
@@ -103,7 +103,7 @@ def test_any_project_gives_a_spec_that_reads_back(tmp_path: Path, project: str) 
     folder = tmp_path / "r"
     folder.mkdir(exist_ok=True)
     (folder / "feature_store.yaml").write_text(f"project: '{project}'\nregistry: /r.db\n")
-    assert read(init.propose(folder)).deployment.namespace == "feast"
+    assert read(init.propose(folder).text).deployment.namespace == "feast"
 
 
 def test_a_name_that_no_feature_store_can_have_is_refused_with_a_way_out(repo: Path) -> None:

@@ -12,7 +12,8 @@ from bundler.effects.archive import signing
 from bundler.effects.blobs import BlobStore
 from bundler.effects.packages import index, wheelhouse
 from bundler.effects.registry.endpoint import Access
-from bundler.errors import LockError
+from bundler.errors import LockError, SpecError
+from bundler.feast.rules import supported
 from bundler.model import layout
 from bundler.model.delta import BaseBundle
 from bundler.model.descriptor import Json
@@ -203,6 +204,8 @@ class _Work:
 
     def _check(self) -> None:
         request, spec = self.request, self.project.spec
+        if old := supported.too_old(spec.feast.version):
+            raise SpecError(f"feast.version: {old}.", remedy="Move the feature repo to a later release of Feast.")
         if request.sign_key:
             # What is wrong with the key need not wait for the bake.
             signing.load_key(request.sign_key.path, request.sign_key.password)

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import tomllib
 import yaml
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
-from bundler.effects import feature_repo, files
+from bundler.effects import feature_repo
+from bundler.effects.feature_repo import RepoContents
+from bundler.effects.packages.surroundings import SUITES, PythonChoice, Surroundings
 from bundler.errors import SpecError
+from bundler.feast.operator import capabilities
+from bundler.feast.rules import supported
 from bundler.feast.stores.extras import extras_for
 from bundler.feast.stores.feature_store_yaml import FILE_NAME, FeatureStoreConfig, literal_credentials
 from bundler.model import spec_reader, yaml_document
+from bundler.model.plain_text import plain
 from bundler.model.spec import FeatureRepoSpec
 from bundler.steps.lock.project import SERVERS
 
-_NEWEST_KNOWN_FEAST: Final = "0.66.0"
 _LONGEST_NAME: Final = 43  # of a FeatureStore, see spec_parts
+_WIDTH: Final = 110  # characters of a comment
+_MANY: Final = 5  # files that are named
+_JAVA: Final = {"bookworm": "openjdk-17-jre-headless", "trixie": "openjdk-21-jre-headless"}
+_JAVA_EXTRAS: Final = frozenset({"spark", "flink"})
+_DATA: Final = re.compile(
+    r"\.(parquet|csv|tsv|jsonl|avro|orc|feather|arrow|npy|npz|pkl|pickle|h5|hdf5)$", re.IGNORECASE
+)
+_LEFT_OVER: Final = re.compile(
+    r"(\.(db|sqlite3?|log|ipynb|zip|tar|gz|tgz|bak|orig|tmp|tfstate)$|(^|/)(mlruns|wandb|spark-warehouse|derby|dist"
+    r"|build|htmlcov|tests?)/|(^|/)(setup|conftest|noxfile|test_[^/]*)\.py$)",
+    re.IGNORECASE,
+)
 
 _TEMPLATE: Final = """\
 # What goes into the bundle, and how it runs on the disconnected cluster.
@@ -34,21 +48,19 @@ version: 0.1.0
 repo:
   # Relative to this file. Files can be left out here or in .bundlerignore (patterns as in .gitignore).
   path: {path}
-  # exclude: ["notebooks/"]
+{files}  # exclude: ["notebooks/"]
 
 feast:
-  version: {feast}  # {feast_source}
+{too_old}  version: {feast}  # {feast_source}
   # Added by themselves, for {stores}:
   #   {extras}
-  # extras: []
-
+{own_extras}
 base:
   # A root file system from Debian's packages, no container registry needed.
   # Or Feast's own: image: quay.io/feastdev/feature-server:{feast_plain}
-  debian: bookworm
-{requirements}
+{base}{requirements}
 # What wheels do not bring; the second needs a container engine, which an image as base needs for both: docs/engines.md
-# system_packages: [libgeos-c1v5]
+{system_packages}
 # sdists: ["a-package==1.0"]
 # engine: docker
 
@@ -61,7 +73,7 @@ registry:
   prefix: feast
 
 operator:
-  version: {feast}
+  version: {operator}
   # The cluster has the operator already. Else name the release's install.yaml (file or URL): manifest: install.yaml
   preinstalled: true
 
@@ -81,27 +93,43 @@ deployment:
 """
 
 
-def propose(repo: Path, *, name: str | None = None, folder: Path | None = None) -> str:
+@dataclass(frozen=True)
+class Proposal:
+    """A commented spec, and what its author should know at once."""
+
+    text: str
+    notes: tuple[str, ...]
+
+
+def propose(repo: Path, *, name: str | None = None, folder: Path | None = None) -> Proposal:
     """Return a commented spec for a feature repo, which reads back without a problem.
 
     The spec is meant to lie in ``folder``, by default the one that holds the repo's. Raises ``SpecError`` where the
     repo cannot be used.
     """
     contents = feature_repo.read(repo, FeatureRepoSpec())
-    surroundings = _Surroundings(repo.resolve(), (folder or repo.resolve().parent).resolve())
-    feast, source = surroundings.feast()
-    extras = sorted(extras_for(contents.config, servers=SERVERS, auth=contents.config.auth))
-    chosen = _text(name or _dns_label(contents.config.project))
+    around = Surroundings(repo.resolve(), (folder or repo.resolve().parent).resolve())
+    feast, python = around.feast(), around.python()
+    extras = extras_for(contents.config, servers=SERVERS, auth=contents.config.auth)
+    chosen = name or _dns_label(contents.config.project)
+    old = supported.too_old(feast.version)
+    left = tuple(around.left())
     text = _TEMPLATE.format(
-        name=chosen,
-        path=_text(surroundings.relative(surroundings.repo)),
-        feast=_text(feast),
-        feast_plain=feast,
-        feast_source=source,
+        name=_text(chosen),
+        path=_text(around.relative(around.repo)),
+        files=_files(contents),
+        too_old=_comment(f"{old}. Move the repo to a later release first.") if old else "",
+        feast=_text(feast.version),
+        feast_plain=feast.version,
+        feast_source=feast.source,
         stores=_stores(contents.config),
-        extras=", ".join(extras),
-        requirements=_requirements(surroundings.requirements()),
-        credentials=_credentials(contents.config, name or _dns_label(contents.config.project)),
+        extras=", ".join(sorted(extras)),
+        own_extras=_own_extras(around.extras - extras),
+        base=_base(python),
+        requirements=_requirements(around, left),
+        system_packages=_system_packages(extras, python),
+        operator=_text(_operator(feast.version)),
+        credentials=_credentials(contents.config, chosen),
     )
     try:
         spec_reader.read(text, "bundle.yaml")
@@ -109,89 +137,71 @@ def propose(repo: Path, *, name: str | None = None, folder: Path | None = None) 
         raise SpecError(
             "No spec can be proposed.", remedy="Give a name that fits with --name.", details=error.details
         ) from error
-    return text
+    notes = [f"{old}. Move the repo to a later release first."] if old else []
+    notes += [] if feast.known else [f"Feast {feast.version} is proposed: the repo names no release."]
+    notes += [f"not taken: {line}" for line in left]
+    return Proposal(text, tuple(notes))
 
 
-@dataclass(frozen=True)
-class _Surroundings:
-    """What lies in and around a repo; ``folder`` is where the spec will lie."""
-
-    repo: Path
-    folder: Path
-
-    def relative(self, path: Path) -> str:
-        return Path(os.path.relpath(path, self.folder)).as_posix()
-
-    def places(self) -> Sequence[Path]:
-        """Return the folders that may say something of the repo, the nearest to the spec first."""
-        return tuple(dict.fromkeys((self.folder, self.repo, self.repo.parent)))
-
-    def requirements(self) -> tuple[str, ...]:
-        """Return the requirement files; of a pair it is the .txt, which the .in is the source of."""
-        for place in self.places():
-            for file in ("requirements.txt", "requirements.in"):
-                if (place / file).is_file():
-                    return (self.relative(place / file),)
-        return ()
-
-    def feast(self) -> tuple[str, str]:
-        """Return the Feast release that the repo was developed with, and how that is known."""
-        for place in self.places():
-            for file in ("requirements.txt", "requirements.in"):
-                if pin := next(_pins(place / file), None):
-                    return pin, f"as pinned in {file}"
-            for file in ("uv.lock", "poetry.lock"):
-                if locked := _locked(place / file):
-                    return locked, f"as locked in {file}"
-            for environment in (".venv", "venv"):
-                if installed := _installed(place / environment):
-                    return installed, f"as installed in {environment}"
-        return _NEWEST_KNOWN_FEAST, "not pinned by the repo: set what it was developed with"
+def _comment(sentence: str) -> str:
+    return textwrap.indent(textwrap.fill(sentence, _WIDTH, break_on_hyphens=False), "  # ") + "\n"
 
 
-def _pins(file: Path) -> Iterator[str]:
-    """Yield the Feast releases that a requirement file pins with ``==``."""
-    for line in _read(file).splitlines():
-        try:
-            requirement = Requirement(line.partition("#")[0].strip().rstrip("\\").strip())
-        except InvalidRequirement:
-            continue
-        for specifier in requirement.specifier:
-            if requirement.name.lower() == "feast" and specifier.operator == "==" and _is_version(specifier.version):
-                yield specifier.version
-
-
-def _locked(file: Path) -> str | None:
+def _operator(feast: str) -> str:
+    """Return the release of the operator: that of Feast where the operator has it, else the newest."""
     try:
-        packages = tomllib.loads(_read(file)).get("package")
-    except tomllib.TOMLDecodeError:
-        return None
-    for package in packages if isinstance(packages, list) else []:
-        if isinstance(package, dict) and package.get("name") == "feast" and _is_version(str(package.get("version"))):
-            return str(package["version"])
-    return None
-
-
-def _installed(environment: Path) -> str | None:
-    folders = sorted(environment.glob("lib/python3*/site-packages/feast-*.dist-info"))
-    versions = (path.name.removeprefix("feast-").removesuffix(".dist-info") for path in folders)
-    return next((version for version in versions if _is_version(version)), None)
-
-
-def _read(file: Path) -> str:
-    """Return a text that may help; what cannot be read does not."""
-    try:
-        return files.read_text(file, "what the repo was developed with", utf16=True)
-    except SpecError:
-        return ""
-
-
-def _is_version(text: str) -> bool:
-    try:
-        Version(text)
+        release = Version(feast).release[:2]
     except InvalidVersion:
-        return False
-    return True
+        return supported.NEWEST_FEAST
+    known = capabilities.OLDEST <= release <= capabilities.NEWEST
+    return feast if known else supported.NEWEST_FEAST
+
+
+def _base(python: PythonChoice) -> str:
+    why = f"  # {python.why}\n" if python.why else ""
+    if python.suite is None:
+        return f"{why}  image: {python.image}\n"
+    major, minor = SUITES[python.suite]
+    other = f"  # The developers' own Python would be: image: {python.image}\n" if python.image else ""
+    return f"{why}{other}  debian: {python.suite}  # Python {major}.{minor}\n"
+
+
+def _own_extras(extras: frozenset[str]) -> str:
+    return f"  extras: [{', '.join(sorted(extras))}]\n" if extras else "  # extras: []\n"
+
+
+def _system_packages(extras: frozenset[str], python: PythonChoice) -> str:
+    if not extras & _JAVA_EXTRAS or python.suite is None:
+        java = "  # and Java, which Spark and Flink need" if extras & _JAVA_EXTRAS else ""
+        return f"# system_packages: [libgeos-c1v5]{java}"
+    return f"system_packages: [{_JAVA[python.suite]}]  # Spark and Flink need Java"
+
+
+def _files(contents: RepoContents) -> str:
+    """Say in comments how large the repo is, and what in it may not be meant for an image."""
+    total = sum(file.size for file in contents.files)
+    largest = sorted(contents.files, key=lambda file: (-file.size, file.path))[:_MANY]
+    rows = [
+        f"{len(contents.files)} files, {_size(total)}. The largest: "
+        + _named(f"{one.path} {_size(one.size)}" for one in largest)
+    ]
+    rows += [f"Looks like data: {_named(found)}" for found in [_matching(contents, _DATA)] if found]
+    rows += [f"Looks left over: {_named(found)}" for found in [_matching(contents, _LEFT_OVER)] if found]
+    return "".join(f"  # {row}\n" for row in rows)
+
+
+def _matching(contents: RepoContents, pattern: re.Pattern[str]) -> list[str]:
+    return [file.path for file in contents.files if pattern.search(file.path)]
+
+
+def _named(names: Iterable[str]) -> str:
+    found = list(names)
+    more = f" and {len(found) - _MANY} more" if len(found) > _MANY else ""
+    return ", ".join(found[:_MANY]) + more
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"  # noqa: PLR2004
 
 
 def _text(value: str) -> str:
@@ -207,10 +217,20 @@ def _stores(config: FeatureStoreConfig) -> str:
     return f"online store {config.online_type}, offline store {config.offline_type}, registry {config.registry_type}"
 
 
-def _requirements(files: Sequence[str]) -> str:
-    if not files:
-        return "\n# requirements: [requirements.txt]\n"
-    return "\nrequirements:\n" + "".join(f"  - {_text(file)}\n" for file in files)
+def _requirements(around: Surroundings, left: Sequence[str]) -> str:
+    """Return the keys that name packages, and in comments where they come from and what was not taken."""
+    files = [around.relative(file) for file in around.requirement_files]
+    packages = around.packages()
+    lines = ["", *(f"# Not taken: {plain(line)}" for line in left)]
+    lines += (
+        ["requirements:", *(f"  - {_text(file)}" for file in files)]
+        if files
+        else ["# requirements: [requirements.txt]"]
+    )
+    if packages:
+        places = ", ".join(dict.fromkeys(part.place for part in around.taken))
+        lines += [f"# Taken from {places}:", "packages:", *(f"  - {_text(line)}" for line in packages)]
+    return "\n".join(lines) + "\n"
 
 
 def _credentials(config: FeatureStoreConfig, name: str) -> str:

@@ -16,6 +16,7 @@ from bundler.errors import LockError, ToolFailedError
 from bundler.feast.deployment import wiring
 from bundler.feast.deployment.tenant import DeploymentImages
 from bundler.feast.deployment.tenants import Baked
+from bundler.feast.rules import supported
 from bundler.model.digest import Digest
 from bundler.model.lock import BundleLock, LockedImage, differences
 from bundler.model.platform import Platform
@@ -104,6 +105,8 @@ def gather_job(
         SpecError: before anything is fetched, where the spec or its requirements cannot be met.
         ToolMissingError: before anything is fetched, where a program is missing that fetching needs.
     """
+    if old := supported.too_old(loaded.spec.feast.version):
+        progress.say(f"feast.version: {old}. A build refuses it: move the feature repo to a later release of Feast.")
     _ = loaded.requirements  # what reading them refuses need not wait for what is fetched
     gathering = Gathering(
         loaded.spec, store, progress, _digests(pinned), refresh=refresh, reader=reader, access=access or Access()

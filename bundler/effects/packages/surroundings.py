@@ -1,0 +1,273 @@
+"""What lies in and around a feature repo and says what it was developed with; read for ``init``, and not believed."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import tomllib
+from packaging.requirements import Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from bundler.effects import files
+from bundler.effects.packages import declared
+from bundler.effects.packages.declared import Declaration
+from bundler.errors import SpecError
+from bundler.feast.rules import supported
+
+_READERS: Final[tuple[tuple[str, Callable[[str, str], Iterator[Declaration]]], ...]] = (
+    ("pyproject.toml", declared.pyproject),
+    ("setup.cfg", declared.setup_cfg),
+    ("setup.py", declared.setup_py),
+    ("Pipfile", declared.pipfile),
+    ("environment.yml", declared.conda),
+    ("environment.yaml", declared.conda),
+    ("conda.yaml", declared.conda),
+)
+# Requirement files of these names are of developers, not of servers.
+_OF_DEVELOPERS: Final = re.compile(r"dev|test|lint|doc|ci|constraint|notebook|build|typing|example", re.IGNORECASE)
+_INCLUDE: Final = re.compile(r"^\s*(?:-r|--requirement)(?:\s+|=)(\S+)", re.MULTILINE)
+_VERSION_FILE: Final = ".python-version"
+# Debian suite -> the Python that it has.
+SUITES: Final = {"bookworm": (3, 11), "trixie": (3, 13)}
+_PYTHONS: Final = ((3, 11), (3, 12), (3, 13), (3, 10))
+
+
+@dataclass(frozen=True)
+class FeastChoice:
+    """The release of Feast, and how it is known."""
+
+    version: str
+    source: str
+    known: bool = True
+
+
+@dataclass(frozen=True)
+class PythonChoice:
+    """What the image is built on, and why: a Debian suite, or the image; beside a suite, the image is another way."""
+
+    suite: str | None
+    image: str | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The folders in and around a repo; ``folder`` is where the spec will lie."""
+
+    repo: Path
+    folder: Path
+
+    def relative(self, path: Path) -> str:
+        """Return a path as the spec names it."""
+        return Path(os.path.relpath(path, self.folder)).as_posix()
+
+    @cached_property
+    def places(self) -> tuple[Path, ...]:
+        """The folders that may say something of the repo, the nearest to the spec first."""
+        return tuple(dict.fromkeys((self.folder, self.repo, self.repo.parent)))
+
+    @cached_property
+    def requirement_files(self) -> tuple[Path, ...]:
+        """The requirement files of servers: requirements.txt, else its .in, else what else is named so."""
+        for place in self.places:
+            for name in ("requirements.txt", "requirements.in"):
+                if (place / name).is_file():
+                    return (place / name,)
+        for place in self.places:
+            found = [path for path in _requirement_files(place) if not _OF_DEVELOPERS.search(path.stem)]
+            texts = {path for path in found if path.suffix == ".txt"}
+            found = [path for path in found if path in texts or path.with_suffix(".txt") not in texts]
+            naming = [path for path in found if any(True for _ in _feast(self._requirements(path).requirements))]
+            if found:
+                return tuple(naming or found)
+        return ()
+
+    @cached_property
+    def others(self) -> tuple[Path, ...]:
+        """Requirement files that are not taken."""
+        included = {inner for file in self.requirement_files for inner in _with_included(file)}
+        found = (path for place in self.places for path in _requirement_files(place))
+        return tuple(dict.fromkeys(path for path in found if path not in included))
+
+    @cached_property
+    def declarations(self) -> tuple[Declaration, ...]:
+        """What the project files of the nearest folder that has one declare."""
+        for place in self.places:
+            found = [
+                part
+                for name, reader in _READERS
+                if (place / name).is_file()
+                for part in reader(_read(place / name), self.relative(place / name))
+            ]
+            if any(part.requirements or part.left or part.python for part in found):
+                return tuple(found)
+        return ()
+
+    @cached_property
+    def taken(self) -> tuple[Declaration, ...]:
+        """The declarations whose packages go into the spec: none beside a requirement file, which is taken whole.
+
+        What is always installed counts, and an extra or a group that asks for Feast.
+        """
+        if self.requirement_files:
+            return ()
+        main = tuple(part for part in self.declarations if not part.part)
+        if any(True for part in main for _ in _feast(part.requirements)):
+            return main
+        return (*main, *(part for part in self.declarations if part.part and any(_feast(part.requirements))))
+
+    def _requirements(self, file: Path) -> Declaration:
+        texts = "\n".join(_read(path) for path in _with_included(file))
+        return declared.requirement_lines(texts, file.name)
+
+    def feast(self) -> FeastChoice:
+        """Return the Feast release that the repo was developed with, and how that is known."""
+        return next(self._choices(), FeastChoice(supported.NEWEST_FEAST, _NOT_SAID, known=False))
+
+    def _choices(self) -> Iterator[FeastChoice]:
+        parts = [self._requirements(file) for file in self.requirement_files] + list(self.declarations)
+        for part in parts:
+            pins = (pin for requirement in _feast(part.requirements) if (pin := _pin(requirement)))
+            yield from (FeastChoice(pin, f"as pinned in {part.place}") for pin in pins)
+        for place in self.places:
+            for file in ("uv.lock", "poetry.lock"):
+                if version := _locked(place / file):
+                    yield FeastChoice(version, f"as locked in {file}")
+            for environment in (".venv", "venv"):
+                if installed := _installed(place / environment):
+                    yield FeastChoice(installed, f"as installed in {environment}")
+        for part in parts:
+            ranges = [str(requirement.specifier) for requirement in _feast(part.requirements)]
+            if any(ranges) and (version := supported.newest_in(ranges)):
+                yield FeastChoice(version, f"the newest that {part.place} allows: feast{','.join(ranges)}")
+
+    @cached_property
+    def extras(self) -> frozenset[str]:
+        """The extras of Feast that the taken declarations ask for."""
+        return frozenset(e for part in self.taken for one in _feast(part.requirements) for e in one.extras)
+
+    def packages(self) -> tuple[str, ...]:
+        """Return the packages that the spec names, without Feast itself."""
+        lines = (line for part in self.taken for line in part.requirements)
+        return tuple(dict.fromkeys(line for line in lines if Requirement(line).name.lower() != "feast"))
+
+    def python(self) -> PythonChoice:
+        """Return a base whose Python is one that the repo asks for."""
+        wanted = [(part.python, part.file) for part in self.declarations if part.python and not part.part]
+        minor = self._developed_with()
+        allowed = [version for version in _PYTHONS if all(_allows(text, version) for text, _ in wanted)]
+        reasons = [f"Python {text} in {file}" for text, file in wanted]
+        reasons += [f"Python {minor[0]}.{minor[1]} in {_VERSION_FILE}"] if minor else []
+        why = "; ".join(reasons)
+        fitting = [suite for suite, version in SUITES.items() if version in allowed]
+        if fitting:  # that of the developers, else a newer one rather than an older
+            nearest = min(fitting, key=lambda suite: (SUITES[suite] != minor, SUITES[suite] < (minor or (0, 0))))
+            other = minor if minor in allowed and minor != SUITES[nearest] else None
+            return PythonChoice(nearest, _image(other) if other else None, why)
+        if allowed:
+            return PythonChoice(None, _image(minor if minor in allowed and minor else allowed[0]), why)
+        return PythonChoice("bookworm", None, f"{why}: none of them fits" if why else "")
+
+    def _developed_with(self) -> tuple[int, int] | None:
+        for place in self.places:
+            if found := re.match(r"\s*(\d+)\.(\d+)", _read(place / _VERSION_FILE)):
+                return int(found[1]), int(found[2])
+        return None
+
+    def left(self) -> Iterator[str]:
+        """Yield what is not taken, each with the reason."""
+        parts = [self._requirements(file) for file in self.requirement_files]
+        for part in (*self.declarations, *parts):
+            yield from (f"{part.place}: {line}" for line in part.left)
+        if not self.requirement_files:
+            others = (part for part in self.declarations if part.part and part not in self.taken)
+            yield from (f"{part.place}: is not always installed" for part in others)
+        elif self.declarations:
+            names = ", ".join(dict.fromkeys(part.file for part in self.declarations))
+            yield f"packages of {names}: the requirement file is taken instead"
+        yield from (f"{self.relative(path)}: not the requirements of servers" for path in self.others)
+
+
+_NOT_SAID: Final = "not pinned by the repo: set what it was developed with"
+
+
+def _image(version: tuple[int, int]) -> str:
+    return f"docker.io/library/python:{version[0]}.{version[1]}-slim-bookworm"
+
+
+def _allows(specifier: str, version: tuple[int, int]) -> bool:
+    """Tell whether a Python's newest patch releases are allowed; what cannot be read forbids nothing."""
+    try:
+        allowed = SpecifierSet(specifier)
+    except InvalidSpecifier:
+        return True
+    return any(allowed.contains(f"{version[0]}.{version[1]}.{patch}") for patch in range(20))
+
+
+def _requirement_files(place: Path) -> list[Path]:
+    patterns = ("requirements*.txt", "requirements*.in", "requirements/*.txt", "requirements/*.in")
+    return sorted({path for pattern in patterns for path in place.glob(pattern) if path.is_file()})
+
+
+def _with_included(file: Path, seen: frozenset[Path] = frozenset()) -> tuple[Path, ...]:
+    if file in seen or not file.is_file():
+        return ()
+    inner = (file.parent / name for name in _INCLUDE.findall(_read(file)))
+    return (file, *(path for one in inner for path in _with_included(one, seen | {file})))
+
+
+def _feast(lines: Sequence[str]) -> Iterator[Requirement]:
+    for line in lines:
+        requirement = Requirement(line)
+        if requirement.name.lower() == "feast":
+            yield requirement
+
+
+def _pin(requirement: Requirement) -> str | None:
+    exact = (part.version for part in requirement.specifier if part.operator in ("==", "==="))
+    return next((version for version in exact if _is_version(version)), None)
+
+
+def _locked(file: Path) -> str | None:
+    try:
+        packages = tomllib.loads(_read(file)).get("package")
+    except tomllib.TOMLDecodeError:
+        return None
+    for package in packages if isinstance(packages, list) else []:
+        if isinstance(package, dict) and package.get("name") == "feast" and _is_version(str(package.get("version"))):
+            source = package.get("source")
+            rows = source if isinstance(source, dict) else {}
+            # A commit has the version of the release before it, or of one that never was.
+            elsewhere = {"git", "url", "path", "directory", "editable"} & {*rows, str(rows.get("type"))}
+            return None if elsewhere else str(package["version"])
+    return None
+
+
+def _installed(environment: Path) -> str | None:
+    found = sorted(environment.glob("lib/python3*/site-packages/feast-*.dist-info"))
+    released = (path for path in found if not (path / "direct_url.json").exists())
+    versions = (path.name.removeprefix("feast-").removesuffix(".dist-info") for path in released)
+    return next((version for version in versions if _is_version(version)), None)
+
+
+def _read(file: Path) -> str:
+    """Return a text that may help; what cannot be read does not."""
+    try:
+        return files.read_text(file, "what the repo was developed with", utf16=True).removeprefix("\ufeff")
+    except SpecError:
+        return ""
+
+
+def _is_version(text: str) -> bool:
+    try:
+        Version(text)
+    except InvalidVersion:
+        return False
+    return True
