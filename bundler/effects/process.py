@@ -55,6 +55,7 @@ def run(
     cwd: Path | None = None,
     stdin: bytes | None = None,
     timeout: float | None = None,
+    most_lines: int = _TAIL_LINES,
     most_output: int = _MOST_OUTPUT,
 ) -> Completed:
     """Run a program to its end and return its output.
@@ -91,7 +92,7 @@ def run(
         _LOG.debug("  %s", line)
     if process.returncode != 0:
         lines = (stderr.strip() or stdout.strip()).splitlines()
-        raise _failure(program, process.returncode, purpose, remedy, lines)
+        raise _failure(program, process.returncode, purpose, remedy, lines, most_lines=most_lines)
     return Completed(stdout, stderr)
 
 
@@ -287,11 +288,13 @@ def _start(
         raise ToolMissingError(f"The program {arguments[0]!r} is not on PATH.", remedy=remedy) from error
 
 
-def _failure(program: str, status: int, purpose: str, remedy: str, lines: Iterable[str]) -> ToolFailedError:
+def _failure(
+    program: str, status: int, purpose: str, remedy: str, lines: Iterable[str], *, most_lines: int = _TAIL_LINES
+) -> ToolFailedError:
     return ToolFailedError(
         f"{program} failed with status {status} while {purpose}.",
         remedy=remedy,
-        details=tuple(lines)[-_TAIL_LINES:],
+        details=tuple(lines)[-most_lines:],
     )
 
 

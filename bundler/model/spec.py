@@ -49,7 +49,10 @@ class Feast(Part):
     version: VersionText
     """Feast release to serve with, e.g. 0.61.0."""
     extras: tuple[Extra, ...] = Field(default=(), strict=False)
-    """Pip extras besides those that the stores need, which are added by themselves."""
+    """Pip extras besides those that the stores need, which are added by themselves; ``-NAME`` switches one off.
+
+    What is switched off must come from elsewhere: the image is tried for what its stores import.
+    """
 
 
 class BaseImageSpec(Part):

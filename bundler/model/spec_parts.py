@@ -28,7 +28,7 @@ PLACE = (
     r"^(localhost|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?"
     r"(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*/?$"
 )
-EXTRA = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
+EXTRA = r"^-?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
 CRON = r"^(@\w+|\S+( \S+){4})$"
 
 # Feast's own rule for projects, and the operator's.
@@ -49,7 +49,7 @@ PATTERNS: Final = {
     FEATURE_STORE_NAME: "a FeatureStore name (at most 43 of a-z, 0-9 and '-', as the operator derives longer names)",
     REPOSITORY: "an image repository (lower case, e.g. team/feature-server)",
     PLACE: "a registry host, or host and path (e.g. quay.io/openshift, without https://)",
-    EXTRA: "a pip extra (e.g. redis)",
+    EXTRA: "a pip extra (e.g. redis; -redis switches it off)",
     CRON: "a cron schedule (five fields, e.g. '*/30 * * * *', or @hourly)",
     PROJECT: "a Feast project (letters, digits and '_', not at the beginning)",
     ABSOLUTE_PATH: "an absolute path without ':'",

@@ -179,6 +179,47 @@ def test_what_the_base_holds_is_kept_and_not_installed_twice(tmp_path: Path) -> 
     assert made.constraints == "what the base image holds"
 
 
+def extra_of_redis(*requires: str) -> dict[str, bytes]:
+    """Return what an index serves where Feast's extra for Redis asks for something of its own."""
+    needs = (f"{line}; extra == 'redis'" for line in requires)
+    served = [distribution("feast", "0.61.0", "shared>=1", "grpcio; extra == 'grpcio'", *needs)]
+    served += [distribution("redis", version) for version in ("4.0", "5.0", "6.0")]
+    return dict([*served, distribution("grpcio", "1.0"), distribution("shared", "1.0")])
+
+
+def test_a_version_of_feasts_own_lock_gives_way_to_an_extra_and_the_lock_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with asked_alone(extra_of_redis("redis>=5,<6"), monkeypatch):
+        made = locked(inputs(tmp_path, ""))
+    assert (versions(made)["redis"], versions(made)["shared"]) == ("5.0", "1.0")
+    assert made.constraints == "Feast 0.61.0's own lock for Python 3.11 (given way: redis 5.0 instead of 4.0)"
+
+
+def test_what_an_extra_asks_for_gives_way_to_a_pin_of_the_repo_and_the_lock_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with asked_alone(extra_of_redis("redis==5.0"), monkeypatch):
+        made = locked(inputs(tmp_path, "redis==6.0\n"))
+    assert versions(made)["redis"] == "6.0"
+    assert "redis==6.0 (requirements.txt:1) instead of what others ask for" in made.constraints
+
+
+def test_what_nothing_can_give_way_to_is_refused_with_uvs_whole_explanation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with asked_alone(extra_of_redis("redis>=7"), monkeypatch), pytest.raises(LockError) as caught:
+        locked(inputs(tmp_path, ""))
+    assert any("redis>=7" in line for line in caught.value.details)
+
+
+def test_an_extra_that_is_switched_off_is_not_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = inputs(tmp_path, "")
+    spec = spec_reader.read(SPEC.replace("version: 0.61.0}", 'version: 0.61.0, extras: ["-redis", mysql]}', 1), "b")
+    names = replace(wanted.project, spec=spec).requirements.asked[0].requirement.extras
+    assert names == {"grpcio", "mysql"}
+
+
 @pytest.mark.usefixtures("index")
 def test_a_requirement_that_contradicts_the_base_names_both(tmp_path: Path) -> None:
     wanted = inputs(tmp_path, "# first\nshared>=2  # why\nfeast==0.60.0\n", held={"feast": "0.61.0", "shared": "1.0"})

@@ -183,9 +183,12 @@ class Surroundings:
 
     def left(self) -> Iterator[str]:
         """Yield what is not taken, each with the reason."""
-        parts = [self._requirements(file) for file in self.requirement_files]
-        for part in (*self.declarations, *parts):
-            yield from (f"{part.place}: {line}" for line in part.left)
+        for part in (self._requirements(file) for file in self.requirement_files):
+            yield from (
+                f"the release of Feast: {part.place}: {line}" for line in part.left if line.startswith("feast:")
+            )
+        if not self.requirement_files:
+            yield from (f"{part.place}: {line}" for part in self.declarations for line in part.left)
         if not self.requirement_files:
             others = (part for part in self.declarations if part.part and part not in self.taken)
             yield from (f"{part.place}: is not always installed" for part in others)

@@ -21,6 +21,7 @@ from bundler.errors import LockError, ToolFailedError, ToolMissingError
 from bundler.model.lock import LockedWheel
 from bundler.wheels.compatibility import ImagePython
 
+_MOST_LINES = 400  # of an explanation: its beginning says why
 _LOG = logging.getLogger(__name__)  # shown by --verbose
 
 
@@ -45,6 +46,8 @@ class Resolution:
     """Ask for source distributions, which only Feast's release lock is read from."""
     options: tuple[str, ...] = ()
     """Lines of requirement files that name indexes, where the files themselves are not given."""
+    overrides: tuple[str, ...] = ()
+    """Requirements that stand in the place of what any distribution asks of the same name."""
     pins: str = ""
     """Where the constraints come from, for the person whose requirement contradicts one."""
 
@@ -124,7 +127,11 @@ def releases(resolution: Resolution) -> tuple[ResolvedPackage, ...]:
         try:
             # Not in the current folder: a pyproject.toml or uv.toml there is not an input of the lock.
             process.run(
-                _command(resolution, folder), purpose="resolving the requirements", environment=environment, cwd=folder
+                _command(resolution, folder),
+                purpose="resolving the requirements",
+                environment=environment,
+                cwd=folder,
+                most_lines=_MOST_LINES,
             )
         except ToolFailedError as error:
             raise uv_errors.explained(error, resolution.python, folder, resolution.pins) from None
@@ -158,6 +165,10 @@ def _command(wanted: Resolution, folder: Path) -> list[str | Path]:
     command += ["--python", sys.executable, "--python-platform", wanted.python.uv_platform]
     command += ["--python-version", wanted.python.full_version if wanted.dependencies else f"{major}.{minor}"]
     command += ["--format", "pylock.toml", "--no-header", "--quiet", "--output-file", folder / "pylock.toml"]
+    if wanted.overrides:
+        overrides = folder / "overrides.txt"
+        overrides.write_text("".join(f"{line}\n" for line in wanted.overrides), encoding="utf-8")
+        command += ["--overrides", overrides]
     command += [] if wanted.sources else ["--only-binary", ":all:"]
     command += [] if wanted.dependencies else ["--no-deps"]
     if wanted.wheels is not None and wanted.wheels.is_dir():
@@ -180,6 +191,13 @@ def _release(package: Mapping[str, object], wanted: Resolution, folder: Path) ->
 def _files(package: Mapping[str, object], *, sources: bool) -> Iterator[Mapping[str, object]]:
     listed = [package.get("sdist")] if sources else package.get("wheels")
     yield from (row for row in listed if isinstance(row, Mapping)) if isinstance(listed, list) else ()
+    archive = package.get("archive")  # of an address that a requirement names
+    if not sources and isinstance(archive, Mapping) and _is_wheel(archive):
+        yield archive
+
+
+def _is_wheel(archive: Mapping[str, object]) -> bool:
+    return str(archive.get("url") or archive.get("path", "")).partition("#")[0].endswith(".whl")
 
 
 def _candidate(name: str, version: str, row: Mapping[str, object], folder: Path) -> Candidate:

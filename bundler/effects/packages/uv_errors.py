@@ -24,6 +24,10 @@ _NOT_FOUND = re.compile(
 )
 
 
+class NoSolutionError(LockError):
+    """Requirements and constraints contradict each other; fewer constraints may have a solution."""
+
+
 def wheel_remedy(requirement: str) -> str:
     """Return how to get a wheel that the index does not have."""
     return (
@@ -48,7 +52,7 @@ def explained(error: ToolFailedError, python: ImagePython, folder: Path, pins: s
         return fault
     if match := _NO_WHEEL.search(text):
         name = match[1] or match[3]
-        return LockError(
+        return NoSolutionError(
             f"{name}{match[2] or ''} has no wheel that runs in the image ({where}); sources are not built.",
             remedy=wheel_remedy(f"{name}{match[2]}" if (match[2] or "").startswith("==") else name),
             details=details,
@@ -63,7 +67,7 @@ def explained(error: ToolFailedError, python: ImagePython, folder: Path, pins: s
         return LockError("A requirement cannot be read.", remedy="Correct it: see PEP 508.", details=details)
     if "No solution found" not in text:
         return ToolFailedError("uv failed while resolving the requirements.", remedy=error.remedy, details=details)
-    return LockError(
+    return NoSolutionError(
         f"The requirements cannot be met together ({where}).",
         remedy="Change one of the requirements in the details."
         + (f" Versions that your requirements do not name come from {pins}." if pins else ""),

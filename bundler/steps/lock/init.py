@@ -167,7 +167,11 @@ def _base(python: PythonChoice) -> str:
 
 
 def _own_extras(extras: frozenset[str]) -> str:
-    return f"  extras: [{', '.join(sorted(extras))}]\n" if extras else "  # extras: []\n"
+    return (
+        f"  extras: [{', '.join(sorted(extras))}]\n"
+        if extras
+        else "  # extras: []  # others too; -NAME switches one of those off\n"
+    )
 
 
 def _system_packages(extras: frozenset[str], python: PythonChoice) -> str:

@@ -66,11 +66,13 @@ class Project:
         Raises:
             SpecError: a requirement file does not exist.
         """
-        extras = set(self.spec.feast.extras)
+        written = self.spec.feast.extras
+        extras = {extra for extra in written if not extra.startswith("-")}
         for need in self.needs():
             extras |= extras_for(
                 need.config, servers=SERVERS, auth=need.auth, engine=need.engine, release=self.spec.feast.version
             )
+        extras -= {extra.removeprefix("-") for extra in written if extra.startswith("-")}
         return requirements.read(self.spec, self.folder, sorted(extras))
 
     def needs(self) -> Iterator[Need]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -119,10 +119,15 @@ class Requirements:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Constraint lines, and for people where they come from."""
+    """Constraint lines, and for people where they come from.
+
+    ``pins`` are versions among them that may give way, by name; ``fixed`` are the lines that may not.
+    """
 
     lines: tuple[str, ...]
     source: str
+    pins: Mapping[str, str] = field(default_factory=dict)
+    fixed: tuple[str, ...] = ()
 
 
 def read(spec: BundleSpec, folder: Path, extras: Sequence[str]) -> Requirements:
@@ -216,14 +221,19 @@ def bounds(wanted: Requirements, held: Mapping[str, str], release: ReleaseLock |
         for name, fault in _FAULTS.items()
         if name in pins and name not in by_name and pins[name] in fault.found
     }
-    lines = {name: f"=={version}" for name, version in pins.items() if name not in given_way}
-    lines |= {name: fault.sound for name, fault in faulty.items()}
-    lines |= {name: f"=={version}" for name, version in kept.items()}
+    soft = {name: version for name, version in pins.items() if name not in given_way.keys() | faulty.keys()}
+    fixed = {name: fault.sound for name, fault in faulty.items()}
+    fixed |= {name: f"=={version}" for name, version in kept.items()}
+    lines = {**{name: f"=={version}" for name, version in soft.items()}, **fixed}
     source = release.source if release else "what the base image holds"
     exceptions = {**given_way, **{name: f"{pins[name]} {fault.why}" for name, fault in faulty.items()}}
     if exceptions:
         source += f" (except {', '.join(f'{name}: {place}' for name, place in sorted(exceptions.items()))})"
-    return Bounds(tuple(f"{name}{lines[name]}" for name in sorted(lines)), source)
+    return Bounds(_sorted(lines), source, soft, _sorted(fixed))
+
+
+def _sorted(lines: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(f"{name}{lines[name]}" for name in sorted(lines))
 
 
 def _public(version: str) -> str | None:

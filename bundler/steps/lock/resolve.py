@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 
 from bundler import __version__
 from bundler.effects.blobs import BlobStore
-from bundler.effects.packages import feast_release, uv, wheelhouse
+from bundler.effects.packages import feast_release, wheelhouse
 from bundler.effects.packages.uv import Resolution
 from bundler.errors import SpecError, UsageError
 from bundler.model import spec_reader
@@ -19,7 +19,7 @@ from bundler.model.platform import Platform
 from bundler.model.progress import Progress
 from bundler.model.spec import BundleSpec
 from bundler.oci.layer import COMPRESSOR
-from bundler.steps.lock import requirements
+from bundler.steps.lock import conflicts, requirements
 from bundler.steps.lock import sdists as lock_sources
 from bundler.steps.lock.project import Project
 from bundler.steps.lock.sdists import Asking
@@ -151,19 +151,18 @@ def _platform(
     bounds = requirements.bounds(wanted, held, release, python)
     asking = Asking(python, wanted.index_options, store, progress)
     with lock_sources.resolved(spec.sdists, held, asking, preferences) as sources:
-        candidates = uv.resolve(
-            Resolution(
-                python,
-                requirements=(str(wanted.asked[0].requirement), *spec.packages, *sources.requirements),
-                files=tuple(requirements.file(project.folder, name) for name in spec.requirements),
-                constraints=bounds.lines,
-                preferences=preferences,
-                wheels=project.folder / spec.wheels,
-                stand_ins=sources.folder,
-                pins=bounds.source,
-            )
+        resolution = Resolution(
+            python,
+            requirements=(str(wanted.asked[0].requirement), *spec.packages, *sources.requirements),
+            files=tuple(requirements.file(project.folder, name) for name in spec.requirements),
+            constraints=bounds.lines,
+            preferences=preferences,
+            wheels=project.folder / spec.wheels,
+            stand_ins=sources.folder,
+            pins=bounds.source,
         )
-    new = [candidate for candidate in candidates if candidate.name not in held.keys() | sources.names]
+        settled = conflicts.settle(resolution, wanted, bounds, progress)
+    new = [candidate for candidate in settled.candidates if candidate.name not in held.keys() | sources.names]
     wheels = wheelhouse.lock(new, store, progress=progress, options=wanted.index_options)
     wanted.check_hashes({wheel.name: wheel.sha256 for wheel in wheels})
     row = LockedPlatform(
@@ -176,7 +175,8 @@ def _platform(
         sources=sources.locked,
         tools=lock_sources.tools(sources, asking, preferences),
     )
-    return row, bounds.source
+    source = f"{bounds.source} (given way: {', '.join(settled.gave_way)})" if settled.gave_way else bounds.source
+    return row, source
 
 
 def _check_feast(spec: BundleSpec, held: Mapping[str, str]) -> None:
