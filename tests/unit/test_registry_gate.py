@@ -51,7 +51,7 @@ def test_the_limit_goes_down_to_one_and_comes_back_with_successes() -> None:
     for _ in range(5):
         _together(gate, [429])
     assert (gate.limit, gate.refusals) == (1, 5)
-    for _ in range(1 + 2 + 3 + 4 + 5 + 6 + 7):
+    for _ in range(5 * (1 + 2 + 3 + 4 + 5 + 6 + 7)):
         _together(gate, [200])
     assert (gate.limit, gate.refusals) == (8, 0)
 

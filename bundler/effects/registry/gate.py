@@ -14,6 +14,9 @@ from bundler.effects.registry.retry import Cancellation, backoff
 
 _LONGEST = 300.0  # seconds; a server may ask for more, and is asked again then
 _POLL = 0.1  # seconds
+# Successes for each that may be under way before there is one more. Of 60 layers at five requests a second, a third of
+# the requests is refused then, and a half where each round lets one more through.
+_ROUNDS = 5
 _TOLD_EVERY = 10.0  # seconds
 
 
@@ -54,7 +57,7 @@ class Gate:
     """Lets requests to one host through: at most ``workers`` at once, half as many after each refusal, none meanwhile.
 
     Several refusals of requests that were under way together are one: they halve once, and the pause that they ask for
-    is waited out once, by all. Each round of successes lets one more through again.
+    is waited out once, by all. Some rounds of successes let one more through again.
     """
 
     def __init__(self, host: str, workers: int, cancellation: Cancellation, waiting: Waiting) -> None:
@@ -112,7 +115,7 @@ class Gate:
             elif passage.status is not None and passage.status < 500:  # noqa: PLR2004  (a server's own trouble)
                 self.refusals = 0
                 self._passed += 1
-                if self._passed >= self.limit and self.limit < self._workers:
+                if self._passed >= self.limit * _ROUNDS and self.limit < self._workers:
                     self.limit, self._passed = self.limit + 1, 0
             self._changed.notify_all()
         if passage.asked:
