@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Mapping
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -186,3 +188,35 @@ def test_a_host_that_we_are_sent_to_is_named_in_errors(tmp_path: Path) -> None:
     assert "clocks" in caught.value.remedy
     assert "signature" not in str(caught.value)
     assert "Request has expired" in str(caught.value.details)
+
+
+_STEERS = "\x1b]0;owned\x07\x1b[2K\rVerified\u202e\u2028x"
+
+
+def _hostile(answered: Reply) -> Callable[[str, str, Mapping[str, str]], Reply]:
+    return lambda _method, _target, _headers: answered
+
+
+@pytest.mark.parametrize(
+    "answered",
+    [
+        error(403, f"DENIED{_STEERS}", _STEERS),
+        Reply(500, {}, _STEERS.encode()),
+        error(401, "X", WWW_Authenticate='Bearer realm="http://x\x1b[2K.example/",service="\x1b[2K"'),
+        error(401, "X", WWW_Authenticate='Bearer realm="\x1b[2Knonsense"'),
+        Reply(307, {"Location": "http://\x1b[2K.example:port/"}),
+        Reply(307, {"Location": "/v2/\x1b[2K"}),
+        Reply(200, {"Docker-Content-Digest": "sha256:\x1b[2K"}),
+        Reply(429, {"Retry-After": "0"}, _STEERS.encode()),
+    ],
+)
+def test_what_a_registry_says_does_not_steer_the_terminal(answered: Reply, tmp_path: Path) -> None:
+    bundle = sample_bundles.write(tmp_path / "sample.bundle.tar", {"app:1.0": IMAGE})
+    with memory_registry.running(MemoryRegistry(before=_hostile(answered))) as address:
+        asked = ["push", str(bundle), "--verbose", "--registry", address, "--plain-http", "--retry-times", "1"]
+        done = subprocess.run(
+            [sys.executable, "-m", "bundler", *asked], capture_output=True, check=False, cwd=Path(__file__).parents[2]
+        )
+    assert done.returncode == 7, done.stderr
+    shown = (done.stdout + done.stderr).decode()
+    assert all(letter.isprintable() or letter == "\n" for letter in shown), shown
