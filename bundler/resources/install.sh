@@ -102,10 +102,54 @@ base_of_delta() {
     }' bundle.json | paste -s -d ' ' -
 }
 
+# Exit where a file is not, up to its last byte, the text given; $( ) would hide line ends, so both have a dot behind them.
+same() { # FILE TEXT
+    test "$2." = "$(cat "$1" && printf .)" || fail 6 "$1 does not say what bundle.json says: do not use this bundle, get it again"
+}
+
+# What images.txt or index.json must be: all from bundle.json, but for the names of images in this folder, which
+# images.txt says and index.json must repeat.
+names() { # images|index
+    awk -v wanted="$1" -v tab="$tab" '
+        function json(line) { sub(/^ *"[A-Za-z]*": /, "", line); sub(/,$/, "", line); return line }
+        function plain(line) { line = json(line); return substr(line, 2, length(line) - 2) }
+        NR == FNR { split($0, row, tab); name[NR] = row[1]; next }
+        /^ "registry": / { registry = plain($0); sub(/\/*$/, "/", registry) }
+        /^ "images": / { inside = 1 }
+        /^ [^ ]/ && !/^ "images": / { inside = 0 }
+        !inside { next }
+        /^   "internal": / { internal[++count] = plain($0) }
+        /^   "reference": / { reference[count] = json($0) }
+        /^    "digest": / { digest[count] = plain($0) }
+        /^    "mediaType": / { type[count] = json($0) }
+        /^     "architecture": / { platform[count] = "\"platform\":{\"architecture\":" json($0) }
+        /^     "os": / { platform[count] = platform[count] ",\"os\":" json($0) }
+        /^     "variant": / { platform[count] = platform[count] ",\"variant\":" json($0) }
+        /^    "size": / { size[count] = json($0) }
+        END {
+            if (wanted == "index") printf "{\"manifests\":["
+            else print "# " substr(registry, 1, length(registry) - 1)
+            for (number = 1; number <= count; number++) {
+                target = internal[number]
+                if (index(target, registry) == 1) target = substr(target, length(registry) + 1)
+                sub(/@.*/, "", target)
+                if (target !~ /:/) target = target ":sha256-" substr(digest[number], 8, 12)
+                own = name[number + 1]
+                if (wanted == "images") { print own tab digest[number] tab target; continue }
+                gsub(/["\\]/, "\\\\&", own)
+                printf "%s{\"annotations\":{\"io.containerd.image.name\":%s,", (number > 1 ? "," : ""), reference[number]
+                printf "\"org.opencontainers.image.ref.name\":\"%s\"},", own
+                printf "\"digest\":\"%s\",\"mediaType\":%s,", digest[number], type[number]
+                printf "%s\"size\":%s}", (platform[number] ? platform[number] "}," : ""), size[number]
+            }
+            if (wanted == "index") printf "],\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"schemaVersion\":2}"
+        }' images.txt bundle.json
+}
+
 # --- verify: every file is listed with the checksum it has, and nothing else is here ---------------------------------
 
 verify() {
-    need sha256sum find sort
+    need sha256sum find sort awk
     test -f SHA256SUMS || fail 2 "no SHA256SUMS in $here: run this from the folder that the bundle was unpacked to"
     plain_names
     each_line SHA256SUMS '[0-9a-f]{64}  [A-Za-z0-9_+@][A-Za-z0-9_+@.-]*(/[A-Za-z0-9_+@][A-Za-z0-9_+@.-]*)*'
@@ -120,17 +164,26 @@ verify() {
     } | LC_ALL=C sort | uniq -u)
     test -z "$extra" || fail 6 "not listed in SHA256SUMS, so not verified; delete them or unpack the bundle again: $extra"
     # bundle.json, which is what is signed, must say the same; each of its files has its digest and its path in a row.
-    listed=$({
+    same SHA256SUMS "$({
+        sha256sum bundle.json
         sed -n '/^   "digest": /{
             N
             s/^   "digest": "sha256:\(.*\)",\n   "path": "\(.*\)",$/\1  \2/p
         }' bundle.json
-        sha256sum bundle.json
-    } | LC_ALL=C sort)
-    test "$listed" = "$(LC_ALL=C sort SHA256SUMS)" || fail 6 "bundle.json and SHA256SUMS differ: do not use this bundle, get it again"
+    } | awk '
+        NR == 1 { own = $0; next }
+        own != "" && $2 != "oci-layout" && $2 != "index.json" { print own; own = "" }
+        { print }
+        END { if (own != "") print own }')
+"
+    each_line images.txt "# .*|[ -~]+${tab}sha256:[0-9a-f]{64}${tab}$part(/$part)*:[A-Za-z0-9_][A-Za-z0-9_.-]*"
+    same images.txt "$(names images)
+"
+    same index.json "$(names index)"
     signed
     verified=yes
     say "verified: $(wc -l <SHA256SUMS | tr -d ' ') files"
+    say "note: not checked here: the tar, the form of bundle.json, what images and documents say (bundler.pyz verify BUNDLE checks them)"
     base=$(base_of_delta)
     test -z "$base" || say "note: this is a delta: layers of its images are only in the bundle $base"
 }

@@ -8,10 +8,15 @@
 What the signature covers, and what this program checks:
 
 1. bundle.json lists every other file of the bundle with its size and SHA-256; its signature, bundle.json.sig, covers
-   bundle.json. So the signature covers every byte. SHA256SUMS lists the same files for the program sha256sum.
+   bundle.json. So the signature covers every byte. It has one form only: keys sorted, ASCII, a value a line.
 2. Every file is read and hashed. A missing, altered or extra file is a fault, and so is anything that is not a plain
    file, a path that leaves the bundle, a file that occurs twice, and bytes outside of any file.
-3. A blob (part of a container image) also has its hash as its name; images refer to their parts by these names.
+3. The headers of the tar have one form only: order, owner, mode, time and padding are what a bundle has.
+4. SHA256SUMS, index.json and images.txt are what follows from bundle.json, byte for byte.
+5. A blob (part of a container image) also has its hash as its name; images refer to their parts by these names.
+
+Not checked here, but by every command of bundler: that images are complete, and what Kubernetes manifests, bills of
+materials and checklist.json say. In a folder, nothing of the tar is left to check.
 
 Nothing is unpacked or written. Every fault is printed. Exit code: 0 no fault, 6 a fault was found, 2 wrong usage,
 4 openssl is missing.
@@ -28,18 +33,31 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 OK, USAGE, OPENSSL_MISSING, FAULTS = 0, 2, 4, 6
 MANIFEST, SIGNATURE, CHECKSUMS, BLOBS = "bundle.json", "bundle.json.sig", "SHA256SUMS", "blobs/sha256/"
 MOST_SIGNATURES = 32
-SMALL = 64 << 20  # bytes; no bundle.json, SHA256SUMS or signature of a bundle is larger
+INDEX, IMAGES = "index.json", "images.txt"
+READ = {MANIFEST: 8 << 20, CHECKSUMS: 16 << 20, INDEX: 4 << 20, IMAGES: 16 << 20}  # most bytes
+SIGNATURE_SIZE = 8 << 10
+MOST_FILES, MOST_IMAGES, MOST_VALUES, LATEST = 20_000, 1000, 500_000, 0o77777777777
+LONGEST_PATH, NAME_FIELD, PREFIX_FIELD, LONGEST_HEADER = 240, 100, 155, 4096
 CHUNK = 1 << 20
 BLOCK = 512  # a tar is made of blocks of this size
+PROGRAMS = ("install.sh", "verify.py", "bundler.pyz")
+ORDER = (
+    *("oci-layout", INDEX, MANIFEST, SIGNATURE, CHECKSUMS, "README.md", IMAGES, "CHECKLIST.html", "checklist.json"),
+    *("CHECKLIST.md", "manifests/", "sbom/", *PROGRAMS, "bundle.lock"),
+)
+PATH = re.compile(r"[A-Za-z0-9_+@][A-Za-z0-9_+@.-]*(/[A-Za-z0-9_+@][A-Za-z0-9_+@.-]*)*")
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+NAME = "[a-z0-9]+(?:(?:[.]|_|__|-+)[a-z0-9]+)*"
+TARGET = re.compile(NAME + "(?:/" + NAME + ")*:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+WORD = "[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*"
 
 
 class Seen(NamedTuple):
@@ -50,10 +68,11 @@ class Seen(NamedTuple):
 
 
 class FoundBundle(NamedTuple):
-    """All that was found: each file, the contents of the three that are read, and what was wrong on the way."""
+    """All that was found: each file, the contents of those that are read, the times, and what was wrong on the way."""
 
     files: dict[str, Seen]
     small: dict[str, bytes]
+    times: set[int]
     faults: list[str]
 
 
@@ -73,32 +92,49 @@ def main() -> int:
     if arguments.key and not shutil.which("openssl"):
         sys.stderr.write("openssl is not on PATH: install it, or leave out --key\n")
         return OPENSSL_MISSING
-
     bundle = read_folder(place) if place.is_dir() else read_tar(place)
-    faults = list(bundle.faults)
-    faults += compare(MANIFEST, bundle, *listed_in_manifest(bundle))
-    faults += unnamable(bundle)
-    faults += compare(CHECKSUMS, bundle, *listed_in_checksums(bundle))
-    faults += [name + ": its name is not its SHA-256" for name in bundle.files if misnamed(name, bundle.files[name])]
+    manifest, faults = check(bundle)
     if arguments.key:
         faults += check_signature(bundle, arguments.key)
-
     for fault in faults:
         say("FAULT", fault)
     if faults:
         say("FAULT", f"{len(faults)} found: do not use this bundle.")
         return FAULTS
+    report(bundle, manifest, place, arguments.key)
+    return OK
+
+
+def check(bundle: FoundBundle) -> tuple[dict[str, Any], list[str]]:
+    """Return what bundle.json says, and every fault but those of the signature."""
+    manifest, wrong = manifest_of(bundle)
+    faults = bundle.faults + wrong
+    if manifest:
+        faults += compare(MANIFEST, bundle, listed_in_manifest(manifest))
+        faults += unnamable(manifest) + repeated(bundle, manifest)
+        if bundle.times - {manifest["created"]}:
+            faults.append(f"files have other times than {MANIFEST}: {sorted(bundle.times)[:5]}")
+    listed, wrong = listed_in_checksums(bundle)
+    faults += wrong + compare(CHECKSUMS, bundle, listed)
+    faults += [name + ": its name is not its SHA-256" for name in bundle.files if misnamed(name, bundle.files[name])]
+    return manifest, faults
+
+
+def report(bundle: FoundBundle, manifest: dict[str, Any], place: Path, key: Path | None) -> None:
+    """Say what is known of a bundle without faults, and what is not."""
     size = sum(seen.size for seen in bundle.files.values())
     say("ok", f"{len(bundle.files)} files, {size} bytes: none missing, altered or extra")
     say("ok", f"{MANIFEST} is {bundle.files[MANIFEST].sha256}")
-    base = base_of_delta(bundle)
+    base = manifest.get("base")
     if base:
-        say("note", f"a delta: layers of its images are only in the bundle {base}")
-    if arguments.key:
-        say("ok", f"signed by the key in {arguments.key}")
+        name = f"{base['name']} {base['version']}, {base['digest']}"
+        say("note", f"a delta: layers of its images are only in the bundle {name}")
+    if key:
+        say("ok", f"signed by the key in {key}")
     else:
         say("note", "who made it is not checked: no --key")
-    return OK
+    only_tar = "order, owners, modes and padding of the tar, " if place.is_dir() else ""
+    say("note", f"not checked here: {only_tar}what images, Kubernetes manifests and other documents say")
 
 
 # Reading: a tar where it lies, in one file or in volumes, or a folder.
@@ -146,49 +182,154 @@ class JoinedVolumes(io.RawIOBase):
 
 
 def volumes_of(path: Path, faults: list[str]) -> list[Path]:
-    """Return the file itself, or all volumes of its bundle where it is one; those that are missing are faults."""
+    """Return the file itself, or all volumes of its bundle where it is one; missing and foreign ones are faults."""
     match = re.fullmatch(r"(.+\.tar)\.[0-9]{3}", path.name)
     if not match:
         return [path]
-    pattern = re.escape(match.group(1)) + r"\.[0-9]{3}"
-    found = sorted(entry for entry in path.parent.iterdir() if re.fullmatch(pattern, entry.name))
-    last = int(found[-1].name[-3:])
+    # What "cat NAME.???" would take.
+    found = sorted(
+        entry
+        for entry in path.parent.iterdir()
+        if re.fullmatch(re.escape(match.group(1)) + r"\..{3}", entry.name, re.DOTALL)
+    )
+    volumes = [
+        entry for entry in found if re.fullmatch("[0-9]{3}", entry.name[-3:], re.ASCII) and entry.name[-3:] != "000"
+    ]
+    faults += [f"{entry.name}: beside the volumes, but not one of them" for entry in found if entry not in volumes]
+    last = int(volumes[-1].name[-3:]) if volumes else 0
     wanted = [path.with_name(f"{match.group(1)}.{number:03}") for number in range(1, last + 1)]
-    faults += [f"{volume.name}: missing" for volume in wanted if volume not in found]
-    longest = max(volume.stat().st_size for volume in found)
-    faults += [f"{volume.name}: cut off" for volume in found[:-1] if volume.stat().st_size < longest]
-    return found
+    faults += [f"{volume.name}: missing" for volume in wanted if volume not in volumes]
+    longest = max([volume.stat().st_size for volume in volumes], default=0)
+    faults += [f"{volume.name}: cut off" for volume in volumes[:-1] if volume.stat().st_size < longest]
+    return volumes
 
 
 def read_tar(path: Path) -> FoundBundle:
     """Read every member of a tar once, in order; a member that a bundle never contains is a fault."""
-    bundle = FoundBundle({}, {}, [])
-    end = 0
+    bundle = FoundBundle({}, {}, set(), [])
     try:
         paths = volumes_of(path, bundle.faults)
-        stream = io.BufferedReader(JoinedVolumes(paths), CHUNK)
-        with stream, tarfile.open(fileobj=stream, mode="r:") as archive:  # Python 3.8 knows no parentheses here
-            for member in archive:
-                if not member.isreg() or member.sparse is not None:
-                    bundle.faults.append(member.name + ": not a plain file")
-                    continue
-                stream.seek(member.offset_data)
-                add(bundle, member.name, stream, member.size)
-                padding = stream.read(-member.size % BLOCK)
-                if any(padding) or len(padding) != -member.size % BLOCK:
-                    bundle.faults.append(member.name + ": bytes behind it that belong to no file")
-                end = stream.tell()
-            stream.seek(end)
-            if stream.read(2 * BLOCK + 1) != bytes(2 * BLOCK):
-                bundle.faults.append(f"byte {end}: the tar is damaged, cut off, or has something behind its end")
-    except (OSError, tarfile.TarError) as error:
+        odd = [entry.name for entry in paths if not entry.is_file()]  # opening a pipe would wait
+        if odd:
+            bundle.faults.append(f"{odd[0]}: not a file")
+            return bundle
+        with io.BufferedReader(JoinedVolumes(paths), CHUNK) as stream:
+            read_members(stream, bundle)
+    except OSError as error:
         bundle.faults.append(f"{path}: cannot be read: {error}")
     return bundle
 
 
+def read_members(stream: BinaryIO, bundle: FoundBundle) -> None:
+    """Read members up to the end; where a header is not as bundles have it, what lies behind it cannot be found."""
+    last: tuple[int, str] = (-1, "")
+    while True:
+        place = stream.tell()
+        raw = stream.read(BLOCK)
+        if raw == bytes(BLOCK):
+            if stream.read(BLOCK + 1) != bytes(BLOCK):
+                bundle.faults.append(f"byte {place}: the tar is cut off, or has something behind its end")
+            return
+        try:
+            path, size, time, raw = read_header(raw, stream)
+        except ValueError as error:
+            bundle.faults.append(f"byte {place}: {error}")
+            return
+        if raw != header(path, size, time):
+            bundle.faults.append(
+                f"{path}: not a plain file with the header that a bundle has (kind, owner, mode, form)"
+            )
+            return
+        if order(path) <= last:
+            bundle.faults.append(path + ": occurs twice or out of order")
+        if len(bundle.files) > MOST_FILES:
+            bundle.faults.append(f"more than {MOST_FILES} files")
+            return
+        last = order(path)
+        bundle.times.add(time)
+        add(bundle, path, stream, size)
+        padding = stream.read(-size % BLOCK)
+        if padding != bytes(-size % BLOCK):
+            bundle.faults.append(path + ": bytes behind it that belong to no file")
+
+
+def read_header(raw: bytes, stream: BinaryIO) -> tuple[str, int, int, bytes]:
+    """Return path, size, time and all bytes of a header; only ``header`` says whether it is as it should be."""
+    records = {}
+    if raw[156:157] == b"x":  # a long path or a large size: records of "LENGTH KEY=VALUE"
+        length = number(raw, 124, 136)
+        if length > LONGEST_HEADER:
+            raise ValueError("an extended header that no bundle has")
+        body = stream.read(length + -length % BLOCK)
+        records = dict(re.findall(rb"(?:^|(?<=\n))[0-9]{1,4} (path|size)=([^\n]*)\n", body))
+        raw += body + stream.read(BLOCK)
+    block = raw[-BLOCK:]
+    if len(block) < BLOCK:
+        raise ValueError("the tar is cut off")
+    name, prefix = block[:100].rstrip(b"\0"), block[345:500].rstrip(b"\0")
+    path = records.get(b"path", prefix + b"/" + name if prefix else name).decode("ascii", "backslashreplace")
+    size = records.get(b"size")
+    if size is not None and not re.fullmatch(rb"[0-9]{1,18}", size):
+        raise ValueError("an extended header that no bundle has")
+    return path, int(size) if size else number(block, 124, 136), number(block, 136, 148), raw
+
+
+def number(block: bytes, begin: int, end: int) -> int:
+    """Read an octal number of a header."""
+    match = re.fullmatch(rb"([0-7]{1,11})[ \0]*", block[begin:end])
+    if not match:
+        raise ValueError("the tar is damaged, or a header is not as a bundle has it")
+    return int(match.group(1), 8)
+
+
+def header(path: str, size: int, time: int) -> bytes:
+    """Return the header that a bundle has for a file (POSIX ustar, and pax for what that has no room for)."""
+    name, prefix, records = path.encode(), b"", b""
+    if len(name) > NAME_FIELD:
+        cut = name.find(b"/", len(name) - 101, len(name) - 1)
+        if 0 < cut <= PREFIX_FIELD:
+            prefix, name = name[:cut], name[cut + 1 :]
+        else:
+            records, name = record("path", path), name[:100]
+    if size > LATEST:
+        records, size = records + record("size", str(size)), 0
+    block = ustar((name, prefix), b"0", 0o755 if path in PROGRAMS else 0o644, size, time)
+    if not records:
+        return block
+    extended = ustar((b"././@PaxHeader", b""), b"x", 0o644, len(records), 0)
+    return extended + records + bytes(-len(records) % BLOCK) + block
+
+
+def record(key: str, value: str) -> bytes:
+    """Return a record of an extended header, whose length counts its own digits."""
+    text = f" {key}={value}\n".encode()
+    length = len(text)
+    while len(text) + len(str(length)) != length:
+        length = len(text) + len(str(length))
+    return str(length).encode() + text
+
+
+def ustar(names: tuple[bytes, bytes], kind: bytes, mode: int, size: int, time: int) -> bytes:
+    """Return one block of a header, with its checksum."""
+    name, prefix = names
+    head = name.ljust(100, b"\0") + b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, 0, 0, size, time)
+    tail = kind + bytes(100) + b"ustar\x0000" + bytes(80) + prefix.ljust(155, b"\0") + bytes(12)
+    return head + b"%06o\0 " % (sum(head) + 8 * 0x20 + sum(tail)) + tail
+
+
+def order(path: str) -> tuple[int, str]:
+    """Return the key by which the files of a bundle are sorted."""
+    if path.startswith(BLOBS):
+        return len(ORDER) + 1, path
+    if path.startswith("signatures/"):  # behind all else, so that one more is appended
+        return len(ORDER) + 2, path
+    first = path.partition("/")[0] + "/" if "/" in path else path
+    return ORDER.index(first) if first in ORDER else len(ORDER), path
+
+
 def read_folder(folder: Path) -> FoundBundle:
     """Read every file below a folder; links and devices are faults."""
-    bundle = FoundBundle({}, {}, [])
+    bundle = FoundBundle({}, {}, set(), [])
     for path, name in walk(folder, ""):
         if path.is_symlink() or not path.is_file():
             bundle.faults.append(name + ": not a plain file")
@@ -202,8 +343,11 @@ def read_folder(folder: Path) -> FoundBundle:
 
 
 def walk(folder: Path, prefix: str) -> Iterator[tuple[Path, str]]:
-    """Yield path and name inside the bundle of everything below a folder except folders."""
-    for entry in sorted(folder.iterdir()):
+    """Yield path and name inside the bundle of everything below a folder except folders that have something in them."""
+    entries = sorted(folder.iterdir())
+    if prefix and not entries:
+        yield folder, prefix.rstrip("/")
+    for entry in entries:
         name = prefix + entry.name
         if entry.is_dir() and not entry.is_symlink():
             yield from walk(entry, name + "/")
@@ -215,9 +359,12 @@ def add(bundle: FoundBundle, name: str, stream: BinaryIO, size: int) -> None:
     """Hash the next ``size`` bytes as the file ``name``, and keep them where the file is one that is read."""
     if name in bundle.files:
         bundle.faults.append(name + ": occurs twice")
-    if not re.fullmatch(r"[A-Za-z0-9_+@][A-Za-z0-9_+@.-]*(/[A-Za-z0-9_+@][A-Za-z0-9_+@.-]*)*", name):
+    if len(name) > LONGEST_PATH or not PATH.fullmatch(name):
         bundle.faults.append(name + ": not a path inside a bundle")
-    keep = (name in (MANIFEST, CHECKSUMS) or is_signature(name)) and size <= SMALL
+    most = SIGNATURE_SIZE if is_signature(name) else READ.get(name, -1)
+    keep = size <= most
+    if most >= 0 and not keep:
+        bundle.faults.append(f"{name}: larger than {most} bytes")
     state, kept, left = hashlib.sha256(), b"", size
     while left:
         chunk = stream.read(min(CHUNK, left))
@@ -235,17 +382,18 @@ def add(bundle: FoundBundle, name: str, stream: BinaryIO, size: int) -> None:
 # What the bundle lists, compared with the files that it has.
 
 
-def listed_in_manifest(bundle: FoundBundle) -> tuple[dict[str, Seen], list[str]]:
-    """Return what bundle.json lists, and what is wrong with it."""
+def manifest_of(bundle: FoundBundle) -> tuple[dict[str, Any], list[str]]:
+    """Return what bundle.json says, empty where it is not one, and what is wrong with it."""
+    content = bundle.small.get(MANIFEST, b"")
     try:
-        entries = json.loads(bundle.small.get(MANIFEST, b""))["files"]
-        listed = {
-            str(entry["path"]): Seen(int(entry["size"]), str(entry["digest"]).replace("sha256:", "", 1))
-            for entry in entries
-        }
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        return {}, [f"{MANIFEST}: missing, or cannot be read: {error}"]
-    return listed, [] if len(listed) == len(entries) else [MANIFEST + ": lists a file twice"]
+        require(sum(map(content.count, (b",", b"[", b"{"))) <= MOST_VALUES, f"more than {MOST_VALUES} values")
+        value = json.loads(content)
+        # One form for one meaning: no second value for a name, nothing that a reader could overlook.
+        require((json.dumps(value, indent=1, sort_keys=True) + "\n").encode() == content, "not in its canonical form")
+        check_manifest(value)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return {}, [f"{MANIFEST}: missing, or cannot be used: {str(error)[:200] or type(error).__name__}"]
+    return value, []
 
 
 HOST = r"(localhost|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?"
@@ -253,28 +401,140 @@ REPOSITORY = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]
 TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 
 
-def unnamable(bundle: FoundBundle) -> list[str]:
+def unnamable(manifest: dict[str, Any]) -> list[str]:
     """Return what in bundle.json reaches file names, registries and programs, but has not the form of such a name."""
-    try:
-        manifest = json.loads(bundle.small.get(MANIFEST, b""))
-        texts = [
-            ("name", manifest["name"], "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"),
-            ("version", manifest["version"], TAG),
-        ]
-        texts.append(("registry", manifest["registry"], f"({HOST}(/{REPOSITORY})?)?"))
-        name = f"({HOST}/)?{REPOSITORY}(:{TAG})?(@sha256:[0-9a-f]{{64}})?"
-        texts += [("name of an image", image["internal"], f"({name})?") for image in manifest["images"]]
-        return [f"{MANIFEST}: not a {what}: {text}" for what, text, form in texts if not re.fullmatch(form, text)]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        return [f"{MANIFEST}: cannot be read: {error}"]
+    texts = [("name", manifest["name"], "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"), ("version", manifest["version"], TAG)]
+    texts.append(("registry", manifest["registry"], f"({HOST}(/{REPOSITORY})?)?"))
+    name = f"({HOST}/)?{REPOSITORY}(:{TAG})?(@sha256:[0-9a-f]{{64}})?"
+    texts += [("name of an image", image["internal"], f"({name})?") for image in manifest["images"]]
+    return [f"{MANIFEST}: not a {what}: {text}" for what, text, form in texts if not re.fullmatch(form, text)]
 
 
-def base_of_delta(bundle: FoundBundle) -> str:
-    """Return name, version and digest of the bundle that a delta leaves layers to; empty for a full bundle."""
-    base = json.loads(bundle.small[MANIFEST]).get("base")
-    if not isinstance(base, dict):
-        return ""
-    return f"{base.get('name')} {base.get('version')}, {base.get('digest')}"
+def check_manifest(value: dict[str, Any]) -> None:
+    """Raise an error for what no bundle.json has: other keys, other types, files twice or out of order."""
+    base = {"base"} if "base" in value else set()
+    has_keys(value, {"format", "name", "version", "tool", "created", "registry", "images", "files", *base})
+    require(value["format"] == (2 if base else 1), "unknown format")
+    require(is_number(value["created"], LATEST), "a time that no tar can say")
+    texts = [value[key] for key in ("name", "version", "tool", "registry")]
+    if base:
+        has_keys(value["base"], {"name", "version", "digest", "blobs"})
+        for key in ("name", "version"):
+            require(re.fullmatch("[A-Za-z0-9][A-Za-z0-9._+-]{0,127}", value["base"][key]), "no bundle has that name")
+        require(DIGEST.fullmatch(value["base"]["digest"]), "not a digest")
+        blobs = value["base"]["blobs"]
+        require(len(blobs) <= MOST_FILES, "too many blobs")
+        for blob in blobs:
+            has_keys(blob, {"digest", "size", "repository"})
+            require(DIGEST.fullmatch(blob["digest"]) and is_number(blob["size"]), "not a blob of the base")
+            require(TARGET.fullmatch(blob["repository"] + ":x"), "not a repository")
+        names = [blob["digest"] for blob in blobs]
+        require(names == sorted(set(names)), "the blobs of the base are not in order, each once")
+    require(len(value["images"]) <= MOST_IMAGES and len(value["files"]) <= MOST_FILES, "too many images or files")
+    for image in value["images"]:
+        source = {"sourceDigest"} if "sourceDigest" in image else set()
+        has_keys(image, {"reference", "role", "root", "platforms", "size", "internal", *source})
+        root = image["root"]
+        has_keys(root, {"mediaType", "digest", "size", *({"platform"} if "platform" in root else set())})
+        require(
+            all(DIGEST.fullmatch(text) for text in (root["digest"], image.get("sourceDigest", root["digest"]))),
+            "not a digest",
+        )
+        require(is_number(root["size"]) and is_number(image["size"]), "not a size")
+        texts += [image["reference"], image["role"], image["internal"], root["mediaType"], *image["platforms"]]
+        platform = root.get("platform", {"os": "", "architecture": ""})
+        has_keys(platform, {"os", "architecture", *({"variant"} & set(platform))})
+        require(
+            all(re.fullmatch("linux/(amd64|arm64)(/[^/]+)?", text) for text in image["platforms"]), "not a platform"
+        )
+        texts += platform.values()
+    for entry in value["files"]:
+        has_keys(entry, {"path", "role", "size", "digest"})
+        require(is_number(entry["size"]) and DIGEST.fullmatch(entry["digest"]), "not a file")
+        require(len(entry["path"]) <= LONGEST_PATH and PATH.fullmatch(entry["path"]), "not a path inside a bundle")
+        unknowable = entry["path"] in (MANIFEST, CHECKSUMS) or is_signature(entry["path"])
+        require(not unknowable, "lists a file that it cannot know")
+        texts.append(entry["role"])
+    require(all(re.fullmatch("[ -~]{0,400}", text) for text in texts), "a text that is too long or not plain")
+    keys = [order(entry["path"]) for entry in value["files"]]
+    require(keys == sorted(set(keys)), "lists a file twice or out of order")
+    check_names([MANIFEST, SIGNATURE, CHECKSUMS] + [entry["path"] for entry in value["files"]])
+
+
+def check_names(paths: list[str]) -> None:
+    """Raise an error for two names that are one on a disk that ignores case, or that are file and folder."""
+    files = {path.lower() for path in paths}
+    require(len(files) == len(paths), "two names are one file on some disks")
+    folders: dict[str, str] = {}
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        while folder and folder.lower() not in folders:
+            folders[folder.lower()] = folder
+            folder = folder.rpartition("/")[0]
+        require(not folder or folders[folder.lower()] == folder, "two names are one folder on some disks")
+    require(not files & set(folders), "a name is both a file and a folder")
+
+
+def has_keys(value: object, keys: set[str]) -> None:
+    """Raise an error where an object has other keys."""
+    require(isinstance(value, dict) and set(value) == keys, "a property is missing or unknown")
+
+
+def is_number(value: object, most: int = (1 << 63) - 1) -> bool:
+    """Tell whether this is a whole number that can be a size or a time."""
+    return type(value) is int and 0 <= value <= most
+
+
+def require(condition: object, otherwise: str) -> None:
+    """Raise an error where a condition does not hold."""
+    if not condition:
+        raise ValueError(otherwise)
+
+
+def listed_in_manifest(manifest: dict[str, Any]) -> dict[str, Seen]:
+    """Return what bundle.json lists."""
+    return {entry["path"]: Seen(entry["size"], entry["digest"][7:]) for entry in manifest["files"]}
+
+
+def repeated(bundle: FoundBundle, manifest: dict[str, Any]) -> list[str]:
+    """Return which files are not, byte for byte, what follows from bundle.json."""
+    sums = {entry["path"]: entry["digest"][7:] for entry in manifest["files"]}
+    sums[MANIFEST] = bundle.files[MANIFEST].sha256
+    rows, lines, faults = [], [f"# {manifest['registry']}\n"], []
+    owners: dict[str, str] = {}
+    for image in manifest["images"]:
+        name, digest, prefix = layout_name(image), image["root"]["digest"], manifest["registry"].rstrip("/") + "/"
+        target = image["internal"][len(prefix) :].split("@")[0]
+        if ":" not in target:
+            target += ":sha256-" + digest[7:19]
+        if not image["internal"].startswith(prefix) or not TARGET.fullmatch(target):
+            faults.append(f"{MANIFEST}: an image has no usable internal name: {image['internal']}")
+        if owners.setdefault(target, digest) != digest:
+            faults.append(f"{MANIFEST}: two images have the internal name {target}")
+        names = {"org.opencontainers.image.ref.name": name, "io.containerd.image.name": image["reference"]}
+        rows.append({**image["root"], "annotations": names})
+        lines.append(f"{name}\t{digest}\t{target}\n")
+    index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": rows}
+    expected = {
+        INDEX: json.dumps(index, sort_keys=True, separators=(",", ":"), ensure_ascii=False),
+        IMAGES: "".join(lines),
+        CHECKSUMS: "".join(f"{sums[path]}  {path}\n" for path in sorted(sums, key=order)),
+    }
+    for path, text in expected.items():
+        if bundle.small.get(path, b"") != text.encode():
+            faults.append(f"{path}: missing, or not what follows from {MANIFEST}")
+    if len({layout_name(image) for image in manifest["images"]}) != len(manifest["images"]):
+        faults.append(f"{MANIFEST}: two images have one name")
+    return faults
+
+
+def layout_name(image: dict[str, Any]) -> str:
+    """Return the name of an image in index.json."""
+    reference: str = image["reference"]
+    if re.fullmatch(f"{WORD}(?:/{WORD})*", reference):
+        return reference
+    short: str = image["root"]["digest"][7:19]
+    return re.sub("([^A-Za-z0-9/])[^A-Za-z0-9/]+", r"\1", reference) + "-" + short
 
 
 def listed_in_checksums(bundle: FoundBundle) -> tuple[dict[str, Seen], list[str]]:
@@ -290,14 +550,13 @@ def listed_in_checksums(bundle: FoundBundle) -> tuple[dict[str, Seen], list[str]
     return listed, [] if listed else [CHECKSUMS + ": missing or empty"]
 
 
-def compare(document: str, bundle: FoundBundle, listed: dict[str, Seen], faults: list[str]) -> list[str]:
+def compare(document: str, bundle: FoundBundle, listed: dict[str, Seen]) -> list[str]:
     """Return how the files differ from what a document lists: every other file, but not itself and the signature."""
     if not listed:
-        return faults
+        return []
     # SHA256SUMS covers bundle.json; bundle.json cannot cover SHA256SUMS, which covers it.
     covered = {name for name in bundle.files if not is_signature(name)} - {CHECKSUMS, document}
-    faults = list(faults)
-    faults += [f"{name}: extra, not listed in {document}" for name in sorted(covered - set(listed))]
+    faults = [f"{name}: extra, not listed in {document}" for name in sorted(covered - set(listed))]
     faults += [f"{name}: missing, but listed in {document}" for name in sorted(set(listed) - covered)]
     for name in sorted(covered & set(listed)):
         said, found = listed[name], bundle.files[name]

@@ -339,7 +339,7 @@ def test_the_registry_that_a_bundle_was_built_for_is_never_a_program(
     assert not list(folder.parent.rglob("pwned"))
 
 
-@pytest.mark.parametrize("name", ["--kubeconfig=evil", "a;touch pwned", "$(touch pwned)", "-A", "x\x1b[2J", "A"])
+@pytest.mark.parametrize("name", ["--kubeconfig=evil", "a;touch pwned", "$(touch pwned)", "-A", '"x\\e[2J"', "A"])
 def test_the_name_of_a_pull_secret_is_never_an_option(tmp_path: Path, cluster: dict[str, str], name: str) -> None:
     manifests = {
         f"manifests/{path}": text.replace(b"name: mirror-credentials", f"name: {name}".encode())
