@@ -22,6 +22,10 @@ DOCUMENT_SIZE: Final = 16 << 20
 """Bytes of any other file that is not a blob: checklists, bills of materials, ``bundler.pyz``."""
 METADATA_SIZE: Final = 64 << 20
 """Bytes of all files of a bundle that are not blobs."""
+VOLUMES: Final = 500
+"""Volumes of a bundle; each is an open file while it is read, and a process may usually have 1024."""
+VOLUME_SUMS_SIZE: Final = 1 << 20
+"""Bytes of the file of checksums beside the volumes."""
 LATEST_TIME: Final = 0o77777777777
 """Seconds since 1970 that a header of a tar can say: in the year 2242."""
 

@@ -6,14 +6,14 @@ import re
 from typing import Final
 
 from bundler.errors import UsageError
+from bundler.model import limits
 
-MOST: Final = 500
-"""Each is an open file while the bundle is read, and a process may usually have 1024."""
+MOST: Final = limits.VOLUMES
 
 FAT32_LIMIT: Final = (1 << 32) - 1
 """Bytes of the longest file on FAT32, as most USB sticks come."""
 
-_NAME: Final = re.compile(r"(?P<whole>.+\.tar)\.(?P<number>[0-9]{3})")
+_NAME: Final = re.compile(r"(?P<whole>.+\.tar)\.(?P<number>[0-9]{3})", re.DOTALL)
 _SIZE: Final = re.compile(r"(?P<amount>[0-9]{1,12}(\.[0-9]{1,3})?) ?(?P<unit>[A-Za-z]{0,3})")
 # Without an i a unit is decimal, as media are sold: 4GB fits a file system of FAT32, 4GiB is one byte more than fits.
 _UNITS: Final = {"": 1, "b": 1} | {

@@ -2,7 +2,7 @@
 # Verify, push and install an unpacked bundle with tar, sha256sum, skopeo and kubectl alone.
 #
 #   mkdir feast && tar -xf NAME-VERSION.bundle.tar -C feast
-#   mkdir feast && cat NAME-VERSION.bundle.tar.??? | tar -xf - -C feast      where it came in volumes
+#   mkdir feast && cat NAME-VERSION.bundle.tar.001 NAME-VERSION.bundle.tar.002 | tar -xf - -C feast      (each volume by name)
 #   sh feast/install.sh verify
 #   sh feast/install.sh push  registry.example.com:5000/feast
 #   sh feast/install.sh apply registry.example.com:5000/feast

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import time
 
 import pytest
 import yaml
@@ -270,3 +272,22 @@ def test_all_of_it_lies_in_one_folder() -> None:
         "openshift/image-digest-mirror-set.yaml",
         "openshift/image-tag-mirror-set.yaml",
     ]
+
+
+def test_thousands_of_references_take_no_longer_than_one() -> None:
+    mapping = {f"r/{number:x}a:1": f"other/{number:x}a:1" for number in range(4000)}
+    text = "r/ " * 300_000 + "r/fa:1 x/r/fa:1 r/fa:1.2 r/fa:1. r/fa0a:1,\n"
+    began = time.process_time()
+    there, count = references.relocate_text(text, mapping)
+    assert time.process_time() - began < 5
+    assert there.endswith("other/fa:1 x/r/fa:1 r/fa:1.2 other/fa:1. r/fa0a:1,\n")
+    assert count == 2
+
+
+@given(st.text("ab/:@.- ", max_size=60), st.lists(st.text("ab/:@.-[]", min_size=1, max_size=6), max_size=5))
+@settings(max_examples=200, deadline=None)
+def test_references_are_those_that_one_expression_finds(text: str, sources: list[str]) -> None:
+    mapping = dict.fromkeys(sources, "NEW")
+    alternatives = "|".join(re.escape(source) for source in sorted(mapping, key=len, reverse=True))
+    pattern = rf"(?<![\w/@:.-])(?:{alternatives})(?![\w/@:]|[.-]\w)"
+    assert references.relocate_text(text, mapping)[0] == (re.sub(pattern, "NEW", text) if mapping else text)

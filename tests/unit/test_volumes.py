@@ -131,6 +131,47 @@ def test_a_missing_volume_is_named(copied: Path, number: int) -> None:
             Bundle.open(named)
 
 
+@pytest.mark.parametrize("name", ["000", "asc", "1a2", "01\n", "\u0661\u0662\u0663"])
+def test_a_file_that_a_pattern_takes_for_a_volume_is_refused(copied: Path, name: str) -> None:
+    foreign = volume(copied, 1).with_name(f"{volume(copied, 1).name[:-3]}{name}")
+    foreign.write_bytes(b"evil")
+    with pytest.raises(VerificationError, match="are not volumes of this bundle") as refused:
+        Bundle.open(copied)
+    assert refused.value.details == (foreign.name,)
+
+
+def test_a_volume_that_the_checksums_do_not_list_is_refused(copied: Path) -> None:
+    last = max(copied.glob("*.[0-9][0-9][0-9]"))
+    foreign = last.with_name(volumes.name(last.name[:-4], int(last.name[-3:]) + 1))
+    foreign.write_bytes(b"evil")
+    with pytest.raises(VerificationError) as refused:
+        Bundle.open(copied)
+    assert refused.value.details == (foreign.name,)
+
+
+def test_more_volumes_than_the_limit_are_refused_before_they_are_opened(tmp_path: Path) -> None:
+    for number in range(1, volumes.MOST + 2):
+        (tmp_path / volumes.name("x.bundle.tar", number)).write_bytes(b"x")
+    with pytest.raises(VerificationError, match="500 is the most"):
+        Bundle.open(tmp_path)
+
+
+def test_a_pipe_is_not_waited_for(copied: Path, tmp_path: Path) -> None:
+    volume(copied, 2).unlink()
+    os.mkfifo(volume(copied, 2))
+    with pytest.raises(UsageError, match="not a file"):
+        Bundle.open(copied)
+    os.mkfifo(tmp_path / "x.bundle.tar")
+    with pytest.raises(UsageError, match="not a file"):
+        Bundle.open(tmp_path / "x.bundle.tar")
+    volume(copied, 2).unlink()
+    sums = next(copied.glob("*.SHA256SUMS"))
+    sums.unlink()
+    os.mkfifo(sums)
+    with pytest.raises(VerificationError, match="is not a file"):
+        Bundle.open(copied)
+
+
 def test_a_missing_last_volume_is_noticed_without_the_digests_too(copied: Path) -> None:
     volume(copied, 5).unlink()
     (copied / volumes.checksums(NAME)).unlink()

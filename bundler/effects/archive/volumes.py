@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from bundler.errors import UsageError, VerificationError
-from bundler.model import checksums, layout, volumes
+from bundler.model import checksums, layout, limits, volumes
 from bundler.model.digest import Digest
 
-_SUMS_LIMIT: Final = 1 << 20
+_SUMS_LIMIT: Final = limits.VOLUME_SUMS_SIZE
 _APPLE_DOUBLE: Final = "._"
 """The prefix of files in which macOS keeps attributes on foreign file systems; they are not part of a bundle."""
 _TOGETHER: Final = "Put all volumes, or links to them, into one folder."
@@ -173,14 +173,34 @@ def _entries(folder: Path) -> list[str]:
 
 
 def _complete(whole: Path) -> tuple[Path, ...]:
-    """Return the volumes of a tar; raise ``VerificationError`` naming those that are missing."""
-    numbers = [named[1] for entry in _entries(whole.parent) if (named := _of(whole, entry))]
-    listed = _checksums(whole.parent / volumes.checksums(whole.name))
-    last = max([*numbers, *(named[1] for entry in listed if (named := _of(whole, entry)))], default=0)
+    """Return the volumes of a tar; raise ``VerificationError`` naming those that are missing or do not belong to it."""
+    entries = _entries(whole.parent)
+    numbers = {named[1] for entry in entries if (named := _of(whole, entry))}
+    listed = {
+        named[1] for entry in _checksums(whole.parent / volumes.checksums(whole.name)) if (named := _of(whole, entry))
+    }
+    last = max([*numbers, *listed], default=0)
+    if last > volumes.MOST:
+        raise VerificationError(
+            f"The bundle {whole} has a volume {last}; {volumes.MOST} is the most.", remedy=_TOGETHER
+        )
     missing = [volumes.name(whole.name, number) for number in range(1, last + 1) if number not in numbers]
     if missing or not last:
         raise VerificationError(f"The bundle {whole} lacks {', '.join(missing) or 'its volumes'}.", remedy=_TOGETHER)
+    foreign = [volumes.name(whole.name, number) for number in sorted(numbers - listed)] if listed else []
+    foreign += [entry for entry in entries if _is_taken(whole, entry) and not _of(whole, entry)]
+    if foreign:
+        raise VerificationError(
+            f"Beside the volumes of {whole} lie files that have their names and are not volumes of this bundle.",
+            remedy="Move them to another folder, or get the bundle again.",
+            details=tuple(sorted(foreign)),
+        )
     return tuple(whole.with_name(volumes.name(whole.name, number)) for number in range(1, last + 1))
+
+
+def _is_taken(whole: Path, entry: str) -> bool:
+    """Tell whether ``cat NAME.???`` takes a file and joins it with the volumes."""
+    return entry.startswith(f"{whole.name}.") and len(entry) == len(volumes.name(whole.name, 1))
 
 
 def _of(whole: Path, entry: str) -> tuple[str, int] | None:
@@ -205,8 +225,12 @@ def _compare(whole: Path) -> str:
 
 def _checksums(path: Path) -> Mapping[str, Digest]:
     try:
-        with path.open("rb") as stream:
-            content = stream.read(_SUMS_LIMIT)
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise VerificationError(f"{path} is not a file.", remedy="Copy it again.")
+            content = stream.read(_SUMS_LIMIT + 1)
+        if len(content) > _SUMS_LIMIT:
+            raise VerificationError(f"{path} has more than {_SUMS_LIMIT} bytes.", remedy="Copy it again.")
     except FileNotFoundError:
         return {}
     except OSError as error:
