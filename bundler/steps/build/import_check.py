@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from bundler import resources
 from bundler.effects import image_root
 from bundler.effects.blobs import BlobStore
-from bundler.errors import SpecError, ToolFailedError
+from bundler.errors import SpecError
 from bundler.feast.deployment import wiring
 from bundler.feast.rules import missing_parts, repository
 from bundler.feast.stores.imports import Import, imports_for
-from bundler.model.digest import Digest
+from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Status
 from bundler.model.platform import Platform
 from bundler.model.progress import Progress
 from bundler.oci.image import Image
 from bundler.steps.build.bake import BakedServer
+from bundler.steps.build.image_probe import ImageProbe
 from bundler.steps.build.repo_check import Remark, RepoTrial, Verdict
 from bundler.steps.lock.project import Project
 from bundler.steps.sources.unpacked_base import UnpackedBase
@@ -30,7 +30,6 @@ _CHECK: Final = "image-imports"
 _TITLE: Final = "The image's Python imports what the deployment needs"
 _RECORD: Final = "imports"
 _PROBE: Final = "rehearsal/imports.py"
-_TIMEOUT: Final = 600.0  # seconds; the first import of everything takes half a minute on a slow disk
 
 
 class Trial(Protocol):
@@ -80,21 +79,30 @@ class _ImportTrial:
     @property
     def key(self) -> str:
         """What the outcome depends on; without the last layer, the feature repo's, it is the same for all tenants."""
-        asked = [str(Digest.of(_probe().encode())), *(f"{need.how} {need.name}" for need in self.needed)]
-        environment = Digest.of(json.dumps(dict(self.environment), sort_keys=True).encode())
+        asked = (f"{need.how} {need.name}" for need in self.needed)
         layers = self.image.layers if self.with_repo else self.image.layers[:-1]
-        return " ".join((*(str(layer.diff_id) for layer in layers), str(environment), *asked))
+        return " ".join((*(str(layer.diff_id) for layer in layers), *self._probe.key, *asked))
+
+    @property
+    def _probe(self) -> ImageProbe:
+        return ImageProbe(
+            _PROBE,
+            json.dumps([[need.how, need.name] for need in self.needed]),
+            self.environment,
+            purpose="importing what the deployment needs",
+            silent="The image's Python did not answer what it can import.",
+        )
 
     def tried(self, root: Path) -> Verdict:
         """Import each in the image."""
-        python = self.base.contents.python
-        if python is None:
-            raise AssertionError("the lock was made for a base that has Python")
-        question = json.dumps([[need.how, need.name] for need in self.needed])
-        command = [python.executable, "-B", "-W", "ignore", "-c", _probe(), question]
-        purpose = "importing what the deployment needs"
-        output = image_root.run(root, command, self.environment, purpose=purpose, timeout=_TIMEOUT)
-        failures = zip(self.needed, _answer(output, len(self.needed)), strict=True)
+        return self._probe.ask(root, self.base, self._verdict)
+
+    def _verdict(self, answer: Json) -> Verdict:
+        """Read for each import why it failed, empty where it did not."""
+        reasons = [why for why in answer if isinstance(why, str)] if isinstance(answer, list) else []
+        if not isinstance(answer, list) or not len(answer) == len(reasons) == len(self.needed):
+            raise ValueError("not a reason for each import")
+        failures = zip(self.needed, reasons, strict=True)
         return Verdict(tuple(Remark("import", need.what, why, need.name) for need, why in failures if why), (), 0)
 
     def lines(self, verdict: Verdict) -> Iterator[str]:
@@ -223,20 +231,3 @@ def _not_tried(platform: Platform, server: BakedServer, reason: str) -> Iterator
     problems = repository.problems(server.repo.sources())
     evidence = (f"{platform}: not tried: {reason}", *problems)
     yield Finding(_CHECK, _TITLE, Status.MANUAL, evidence, remedy, "bundler rehearse BUNDLE")
-
-
-def _answer(output: str, count: int) -> tuple[str, ...]:
-    """Read the probe's last line; modules may print whatever they like before it."""
-    try:
-        failures = json.loads(output.splitlines()[-1])
-    except (IndexError, ValueError):
-        failures = None
-    if not isinstance(failures, list) or len(failures) != count or not all(isinstance(row, str) for row in failures):
-        raise ToolFailedError(
-            "The image's Python did not answer what it can import.", details=tuple(output.splitlines())
-        )
-    return tuple(failures)
-
-
-def _probe() -> str:
-    return resources.read(_PROBE).decode()

@@ -8,28 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bundler import resources
-from bundler.effects import files, image_root
+from bundler.effects import files
 from bundler.effects.feature_repo import RepoContents
-from bundler.errors import ToolFailedError
 from bundler.feast.deployment import topology
 from bundler.feast.deployment.wiring import DATA_FOLDER, REPO_FOLDER
 from bundler.feast.rules import missing_parts
 from bundler.feast.stores.feature_store_yaml import FILE_NAME
 from bundler.model import yaml_document
 from bundler.model.descriptor import Json
-from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Status
 from bundler.model.platform import Platform
 from bundler.model.spec import BundleSpec
 from bundler.oci.image import Image
+from bundler.steps.build.image_probe import ImageProbe
 from bundler.steps.lock.project import Project
 from bundler.steps.sources.unpacked_base import UnpackedBase
 
 _CHECK: Final = "image-repo"
 _TITLE: Final = "The image's own Feast loads feature_store.yaml and the definitions"
 _PROBE: Final = "rehearsal/repo.py"
-_TIMEOUT: Final = 600.0  # seconds
 _LEAVE_OUT: Final = "Leave out what is not a definition: repo.exclude, or .feastignore."
 _REMEDIES: Final[Mapping[str, str]] = {
     "syntax": f"Correct it for the Python of the image. {_LEAVE_OUT}",
@@ -99,20 +96,25 @@ class RepoTrial:
     repo: RepoContents
 
     @property
-    def _question(self) -> str:
+    def _probe(self) -> ImageProbe:
         asked = {
             "folder": REPO_FOLDER,
             "variables": list(self.repo.config.variables),
             "mounts": sorted({DATA_FOLDER, *mounts(self.project.spec)}),
         }
-        return json.dumps(asked)
+        return ImageProbe(
+            _PROBE,
+            json.dumps(asked),
+            self.image.config.env,
+            purpose=f"loading the feature repo {self.repo.folder}",
+            silent="The image's Feast did not answer what it thinks of the feature repo.",
+        )
 
     @property
     def key(self) -> str:
         """What the outcome depends on."""
-        environment = Digest.of(json.dumps(dict(self.image.config.env), sort_keys=True).encode())
         layers = (str(layer.diff_id) for layer in self.image.layers)
-        return " ".join(("repo", *layers, str(environment), str(Digest.of(_probe().encode())), self._question))
+        return " ".join(("repo", *layers, *self._probe.key, self._probe.question))
 
     def tried(self, root: Path) -> Verdict:
         """Ask the image's Feast.
@@ -120,19 +122,7 @@ class RepoTrial:
         Raises:
             ToolFailedError: the image's Python does not run, or gave no answer.
         """
-        python = self.base.contents.python
-        if python is None:
-            raise AssertionError("the lock was made for a base that has Python")
-        command = [python.executable, "-B", "-W", "ignore", "-c", _probe(), self._question]
-        purpose = f"loading the feature repo {self.repo.folder}"
-        output = image_root.run(root, command, self.image.config.env, purpose=purpose, timeout=_TIMEOUT)
-        try:
-            return Verdict.from_json(json.loads(output.splitlines()[-1]))
-        except (IndexError, ValueError) as error:
-            raise ToolFailedError(
-                "The image's Feast did not answer what it thinks of the feature repo.",
-                details=tuple(output.splitlines()),
-            ) from error
+        return self._probe.ask(root, self.base, Verdict.from_json)
 
     def lines(self, verdict: Verdict) -> Iterator[str]:
         """Yield each problem with its place on this machine and its remedy."""
@@ -206,7 +196,3 @@ def mounts(spec: BundleSpec) -> Iterator[str]:
             for mount in server.volume_mounts if server else ():
                 if isinstance(path := mount.get("mountPath"), str):
                     yield path
-
-
-def _probe() -> str:
-    return resources.read(_PROBE).decode()
