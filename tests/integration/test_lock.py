@@ -220,6 +220,63 @@ def test_an_extra_that_is_switched_off_is_not_asked_for(tmp_path: Path, monkeypa
     assert names == {"grpcio", "mysql"}
 
 
+# A build backend in the project itself, so that nothing but uv is needed to build it.
+BACKEND = """
+import zipfile
+NEEDS = "Requires-Dist: asked\\n"
+def build_wheel(folder, settings=None, metadata=None):
+    with zipfile.ZipFile(f"{folder}/ours-1.0-py3-none-any.whl", "w") as archive:
+        for name, text in (
+            ("ours.py", open("ours.py").read()),
+            ("ours-1.0.dist-info/METADATA", "Metadata-Version: 2.1\\nName: ours\\nVersion: 1.0\\n" + NEEDS),
+            ("ours-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"),
+            ("ours-1.0.dist-info/RECORD", ""),
+        ):
+            archive.writestr(zipfile.ZipInfo(name), text)
+    return "ours-1.0-py3-none-any.whl"
+"""
+
+
+def project_of_ours(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(
+        "[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n"
+        "[project]\nname = 'ours'\nversion = '1.0'\n"
+    )
+    (folder / "backend.py").write_text(BACKEND)
+    (folder / "ours.py").write_text("A = 1\n")
+    return folder
+
+
+@pytest.mark.usefixtures("index")
+@pytest.mark.parametrize("line", ["-e ./lib", "./lib", "ours @ file://{folder}/lib"])
+def test_a_project_beside_the_spec_is_built_into_a_wheel_and_locked_by_what_is_in_it(tmp_path: Path, line: str) -> None:
+    project_of_ours(tmp_path / "lib")
+    wanted = inputs(tmp_path, f"{line.format(folder=tmp_path)}\nshared<2\n")
+    made = locked(wanted)
+    text = f"{line.format(folder=tmp_path)}\nshared<2\n"
+    assert {"ours", "asked", "dependency"} <= versions(made).keys()
+    (ours,) = (found for found in made.platforms[0].wheels if found.name == "ours")
+    assert BlobStore(tmp_path / "cache").has(Digest(ours.sha256), ours.size)
+    assert not lock.stale(made, inputs(tmp_path, text))
+    (tmp_path / "lib" / "ours.py").write_text("A = 2\n")
+    assert any("project lib" in row for row in lock.stale(made, inputs(tmp_path, text)))
+
+
+@pytest.mark.usefixtures("index")
+def test_wheels_that_are_named_by_their_place_are_locked_and_fetched_by_hash(tmp_path: Path) -> None:
+    name, content = distribution("ours", "2.0")
+    (tmp_path / name).write_bytes(content)
+    wanted = inputs(tmp_path, f"./{name}\n")
+    made = locked(wanted)
+    (ours,) = (found for found in made.platforms[0].wheels if found.name == "ours")
+    assert ours.sha256 == Digest.of(content).hex
+    store, python = BlobStore(tmp_path / "other"), lock.image_python(wanted.bases[AMD64], AMD64)
+    direct = {address.filename: address.location for address in wanted.project.requirements.addresses}
+    wheelhouse.fetch([ours], python, store, wheels_dir=None, progress=SilentProgress(), direct=direct)
+    assert store.has(Digest(ours.sha256), ours.size)
+
+
 @pytest.mark.usefixtures("index")
 def test_a_requirement_that_contradicts_the_base_names_both(tmp_path: Path) -> None:
     wanted = inputs(tmp_path, "# first\nshared>=2  # why\nfeast==0.60.0\n", held={"feast": "0.61.0", "shared": "1.0"})

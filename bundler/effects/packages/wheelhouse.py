@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
@@ -29,12 +29,13 @@ def fetch(
     wheels_dir: Path | None,
     progress: Progress,
     options: tuple[str, ...] = (),
+    direct: Mapping[str, str] | None = None,
 ) -> None:
     """Bring every wheel that the store lacks.
 
     The lock names no index, so uv is asked where the configured index has the locked releases; what answers must have
     the locked hash. An index is not asked for what the spec's own folder of wheels holds. ``options`` are the lines of
-    requirement files that name further indexes.
+    requirement files that name further indexes, ``direct`` the addresses of wheels that they name (filename -> URL).
 
     Raises:
         LockError: the index has no file of that name and hash any more.
@@ -43,6 +44,12 @@ def fetch(
     """
     missing = [wheel for wheel in wheels if not store.has(Digest(wheel.sha256), wheel.size)]
     own = [candidate for wheel in missing if (candidate := _in_folder(wheel, wheels_dir)) is not None]
+    addresses = direct or {}
+    own += [
+        Candidate(wheel.name, wheel.version, wheel.filename, wheel.size, wheel.sha256, addresses[wheel.filename])
+        for wheel in missing
+        if wheel.filename in addresses and wheel.filename not in {candidate.filename for candidate in own}
+    ]
     here = {candidate.filename for candidate in own}
     away = [wheel for wheel in missing if wheel.filename not in here]
     offered = _offered(away, Resolution(python, wheels=wheels_dir, dependencies=False, options=options))

@@ -10,13 +10,14 @@ from pathlib import Path
 from bundler.effects import files
 from bundler.effects.archive import signing
 from bundler.effects.blobs import BlobStore
-from bundler.effects.packages import index, wheelhouse
+from bundler.effects.packages import index, local_projects, wheelhouse
 from bundler.effects.registry.endpoint import Access
 from bundler.errors import LockError, SpecError
 from bundler.feast.rules import supported
 from bundler.model import layout
 from bundler.model.delta import BaseBundle
 from bundler.model.descriptor import Json
+from bundler.model.digest import Digest
 from bundler.model.findings import Finding
 from bundler.model.lock import BundleLock
 from bundler.model.progress import Progress
@@ -231,10 +232,25 @@ class _Work:
 
     def _fetch_packages(self) -> None:
         rows, wheels = self.lock.rows, self.project.folder / self.project.spec.wheels
-        options = self.project.requirements.index_options
+        wanted = self.project.requirements
+        options = wanted.index_options
+        if wanted.projects and not all(
+            self.store.has(Digest(wheel.sha256), wheel.size) for row in rows.values() for wheel in row.wheels
+        ):
+            with local_projects.built([(one.local, one.place) for one in wanted.projects if one.local]) as built:
+                local_projects.keep(built, self.store)
+        direct = {address.filename: address.location for address in wanted.addresses}
         for platform, base in self.gathered.bases.items():
             row, python = rows[platform], resolve.image_python(base, platform)
-            wheelhouse.fetch(row.wheels, python, self.store, wheels_dir=wheels, progress=self.progress, options=options)
+            wheelhouse.fetch(
+                row.wheels,
+                python,
+                self.store,
+                wheels_dir=wheels,
+                progress=self.progress,
+                options=options,
+                direct=direct,
+            )
             sdists.fetch(row, Asking(python, options, self.store, self.progress), wheels)
 
     def _bake(self) -> None:

@@ -14,11 +14,14 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from bundler.effects import files
+from bundler.effects.packages import local_projects
 from bundler.effects.packages.feast_release import ReleaseLock
 from bundler.effects.packages.index import index_options, masked
 from bundler.errors import LockError, SpecError
 from bundler.model.digest import Digest
 from bundler.model.spec import BundleSpec
+from bundler.steps.lock import addresses
+from bundler.steps.lock.addresses import Address, AddressKind
 from bundler.wheels.compatibility import ImagePython
 
 _COMMENT = re.compile(r"(^|\s+)#.*$")
@@ -27,6 +30,7 @@ _INCLUDED = re.compile(r"(?:-r|--requirement)(?:\s+|=)(\S+)$")
 
 _CONSTRAINTS = re.compile(r"(?:-c|--constraints?)(?:\s+|=)(\S+)$")
 _SAVE_AS_UTF8: Final = "Save it as UTF-8. In PowerShell: pip freeze | Out-File -Encoding utf8 requirements.txt"
+_FILE_OPTION = re.compile(r"(-c|--constraints?|-f|--find-links)(?:\s+|=)(\S+)$")
 _HASH = re.compile(r"--hash[=\s]sha256:([0-9a-f]{64})")
 
 
@@ -85,6 +89,10 @@ class Requirements:
     asked: tuple[Asked, ...]
     options: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
+    addresses: tuple[Address, ...] = ()
+    """What lines name by a place instead of a release."""
+    flat: tuple[_Line, ...] = ()
+    """All lines of all requirement files, those of included ones in their place."""
 
     @property
     def names(self) -> frozenset[str]:
@@ -100,7 +108,21 @@ class Requirements:
         """Return what the lock records of them: sorted, each once, no address in it."""
         options = (f"option {Digest.of(masked(line).encode())}" for line in self.options)
         constraints = (f"constraint {Digest.of(masked(line).encode())}" for line in self.constraints)
-        return tuple(sorted({*(requirement.text() for requirement in self.asked), *options, *constraints}))
+        named = (requirement.text() for requirement in self.asked)
+        return tuple(sorted({*named, *options, *constraints, *map(_recorded, self.addresses)}))
+
+    @property
+    def projects(self) -> tuple[Address, ...]:
+        """The projects on this machine that wheels are built of."""
+        return tuple(address for address in self.addresses if address.kind is AddressKind.PROJECT)
+
+    def for_uv(self, wheels: Mapping[Address, Path]) -> tuple[str, ...]:
+        """Return all lines such that uv reads them in any folder; ``wheels`` are those that were built of projects."""
+        located = {address.place: address for address in self.addresses}
+        return tuple(
+            located[line.place].line(wheels.get(located[line.place])) if line.place in located else _absolute(line)
+            for line in self.flat
+        )
 
     def check_hashes(self, resolved: Mapping[str, str]) -> None:
         """Raise ``LockError`` where a file that was chosen (name -> SHA-256) is none that a requirement allows.
@@ -141,7 +163,12 @@ def read(spec: BundleSpec, folder: Path, extras: Sequence[str]) -> Requirements:
     asked += [Asked(Requirement(line), "packages of the spec") for line in spec.packages]
     asked += [Asked(Requirement(line), "sdists of the spec") for line in spec.sdists]
     lines = [line for name in spec.requirements for line in _lines(file(folder, name), name, frozenset())]
-    parsed = [(_parsed(line.text), line) for line in lines]
+    found = {line: addresses.parse(_OPTION_OF_LINE.sub("", line.text), line.place, line.path.parent) for line in lines}
+    refused = tuple(address for address in found.values() if isinstance(address, str))
+    if refused:
+        raise SpecError("Requirements name places that nothing can be installed from.", details=refused)
+    located = {line: address for line, address in found.items() if isinstance(address, Address)}
+    parsed = [(_parsed(line.text), line) for line in lines if line not in located or _parsed(line.text)]
     asked += [
         Asked(requirement, line.place, frozenset(_HASH.findall(line.text)))
         for requirement, line in parsed
@@ -149,7 +176,22 @@ def read(spec: BundleSpec, folder: Path, extras: Sequence[str]) -> Requirements:
     ]
     options = tuple(line.text for requirement, line in parsed if requirement is None)
     constraints = [text for line in lines for text in _constraints(line)]
-    return Requirements(tuple(asked), options, tuple(constraints))
+    return Requirements(tuple(asked), options, tuple(constraints), tuple(located.values()), tuple(lines))
+
+
+def _recorded(address: Address) -> str:
+    """Return what the lock records of a place: not where it is, but what is there."""
+    if address.kind is AddressKind.PROJECT and address.local:
+        return f"project {address.local.name}{address.extras} {local_projects.fingerprint(address.local)}"
+    return f"wheel {address.filename}"
+
+
+def _absolute(line: _Line) -> str:
+    """Return a line such that an option that names a file, relative to the requirement file, does so from anywhere."""
+    match = _FILE_OPTION.match(line.text)
+    if match and "://" not in match[2]:
+        return f"{match[1]} {(line.path.parent / match[2]).absolute()}"
+    return line.text
 
 
 def _parsed(line: str) -> Requirement | None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
 from bundler import __version__
 from bundler.effects.blobs import BlobStore
-from bundler.effects.packages import feast_release, wheelhouse
+from bundler.effects.packages import feast_release, local_projects, wheelhouse
 from bundler.effects.packages.uv import Resolution
-from bundler.errors import SpecError, UsageError
+from bundler.errors import LockError, SpecError, UsageError
 from bundler.model import spec_reader
 from bundler.model.lock import BundleLock, LockedImage, LockedPlatform
 from bundler.model.platform import Platform
@@ -150,11 +151,19 @@ def _platform(
     wanted = project.requirements
     bounds = requirements.bounds(wanted, held, release, python)
     asking = Asking(python, wanted.index_options, store, progress)
-    with lock_sources.resolved(spec.sdists, held, asking, preferences) as sources:
+    named = [(address.local, address.place) for address in wanted.projects if address.local]
+    with (
+        lock_sources.resolved(spec.sdists, held, asking, preferences) as sources,
+        local_projects.built(named) as built,
+    ):
+        _refuse_compiled(built, python)
+        local_projects.keep(built, store)
+        # uv reads requirement files itself, unless a line of them names a place that it could not find.
+        lines = wanted.for_uv(dict(zip(wanted.projects, built, strict=True))) if wanted.addresses else ()
         resolution = Resolution(
             python,
-            requirements=(str(wanted.asked[0].requirement), *spec.packages, *sources.requirements),
-            files=tuple(requirements.file(project.folder, name) for name in spec.requirements),
+            requirements=(str(wanted.asked[0].requirement), *spec.packages, *sources.requirements, *lines),
+            files=() if lines else tuple(requirements.file(project.folder, name) for name in spec.requirements),
             constraints=bounds.lines,
             preferences=preferences,
             wheels=project.folder / spec.wheels,
@@ -162,8 +171,8 @@ def _platform(
             pins=bounds.source,
         )
         settled = conflicts.settle(resolution, wanted, bounds, progress)
-    new = [candidate for candidate in settled.candidates if candidate.name not in held.keys() | sources.names]
-    wheels = wheelhouse.lock(new, store, progress=progress, options=wanted.index_options)
+        new = [candidate for candidate in settled.candidates if candidate.name not in held.keys() | sources.names]
+        wheels = wheelhouse.lock(new, store, progress=progress, options=wanted.index_options)
     wanted.check_hashes({wheel.name: wheel.sha256 for wheel in wheels})
     row = LockedPlatform(
         platform=str(platform),
@@ -177,6 +186,17 @@ def _platform(
     )
     source = f"{bounds.source} (given way: {', '.join(settled.gave_way)})" if settled.gave_way else bounds.source
     return row, source
+
+
+def _refuse_compiled(wheels: Sequence[Path], python: ImagePython) -> None:
+    """Refuse wheels of this machine that do not run in the image: those of projects with compiled code."""
+    for wheel in wheels:
+        if python.best((wheel.name,)) is None:
+            raise LockError(
+                f"{wheel.name} was built here and does not run in the image (Python {python.full_version} on "
+                f"{python.platform}).",
+                remedy="Build it on a machine like the image, into the folder 'wheels' beside the spec.",
+            )
 
 
 def _check_feast(spec: BundleSpec, held: Mapping[str, str]) -> None:
