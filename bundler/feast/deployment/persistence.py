@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -81,11 +81,32 @@ def stores(tenant: Tenant) -> Stores:
     Raises:
         SpecError: a file store lies in the image, or a parameter would crash the operator.
     """
+    _refuse_all(tenant)
     online, offline, registry = _online(tenant), _offline(tenant), _registry(tenant)
     if offline and offline.secret and online.secret and _same_place(offline.secret, online.secret):
         # One Secret for two stores of one type: the operator takes any key that it is told of.
         offline = _with_key(offline, f"offline.{offline.type}")
     return Stores(online, offline, registry)
+
+
+def _refuse_all(tenant: Tenant) -> None:
+    """Raise ``SpecError`` with what is wrong with every store, not only with the first."""
+    errors = [error for read in (_registry, _online, _offline) if (error := _error_of(read, tenant))]
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        details = tuple(f"{error.problem} {error.remedy}" for error in errors)
+        raise SpecError(
+            f"The stores of {tenant.deployment.name} cannot be used, for {len(errors)} reasons.", details=details
+        )
+
+
+def _error_of(read: Callable[[Tenant], object], tenant: Tenant) -> SpecError | None:
+    try:
+        read(tenant)
+    except SpecError as error:
+        return error
+    return None
 
 
 def _same_place(first: StoreSecretKey, second: StoreSecretKey) -> bool:
@@ -95,6 +116,8 @@ def _same_place(first: StoreSecretKey, second: StoreSecretKey) -> bool:
 def _online(tenant: Tenant) -> StoreDeclaration:
     config, named = tenant.config, tenant.deployment.online_store
     if config.online_type == "sqlite":
+        if _is_known_at_the_site(config, "online_store", named.volume):
+            return StoreDeclaration("online", "sqlite", None)
         file = _file(config, "online_store", "data/online.db", named.volume)
         return StoreDeclaration("online", "sqlite", {"file": file})
     _refuse_volume(named, "onlineStore", config.online_type)
@@ -135,6 +158,8 @@ def _registry(tenant: Tenant) -> StoreDeclaration:
     config, named = tenant.config, tenant.deployment.registry
     if config.registry_type == "remote":
         return StoreDeclaration("registry", "remote", None)
+    if config.registry_type == "file" and _is_known_at_the_site(config, "registry", named.volume):
+        return StoreDeclaration("registry", "file", None)
     if config.registry_type == "file":
         file = _file(config, "registry", "data/registry.db", named.volume)
         return StoreDeclaration("registry", "file", {"file": {**file, **_registry_cache(config.registry)}})
@@ -172,6 +197,12 @@ def _with_key(store: StoreDeclaration, key: str) -> StoreDeclaration:
         "secretKeyName": key,
     }
     return replace(store, persistence={"store": reference}, secret=replace(store.secret, key=key))
+
+
+def _is_known_at_the_site(config: FeatureStoreConfig, section: str, volume: VolumeSpec | None) -> bool:
+    """Tell whether a path begins with a variable: the operator takes none, and the baked file alone is read then."""
+    path = config.section(section).get("path")
+    return isinstance(path, str) and path.startswith("$") and volume is None
 
 
 def _file(config: FeatureStoreConfig, section: str, default: str, volume: VolumeSpec | None) -> dict[str, Json]:

@@ -12,7 +12,7 @@ from bundler.feast.deployment import wiring
 from bundler.feast.deployment.tenant import DeploymentImages
 from bundler.feast.deployment.tenants import Baked
 from bundler.feast.emulation import image_check
-from bundler.feast.rules import advice, feast_releases, kubectl_image, permissions
+from bundler.feast.rules import advice, feast_releases, kubectl_image, permissions, store_addresses
 from bundler.kube.manifest_file import ManifestFile
 from bundler.model import layout
 from bundler.model.delta import BaseBundle
@@ -211,6 +211,7 @@ def _checks(facts: BuildFacts, emitted: Mapping[str, ManifestFile]) -> tuple[Fin
         findings.append(permissions.coverage(repo.sources(), repo.config.auth))
         findings.append(permissions.policies(repo.sources(), repo.config.auth))
         findings.append(feast_releases.mysql_registry(repo.config, spec.feast.version))
+        findings += store_addresses.check(repo.config, spec.deployment.namespace)
     findings.append(kubectl_image.platforms(spec.deployment.cron_job.kubectl.image, spec.target_platforms))
     findings += [delta.finding(facts.base, relocation.prefix(facts.project.spec.registry))] if facts.base else []
     _refuse_failed(findings, "What would be emitted does not work on the cluster.")

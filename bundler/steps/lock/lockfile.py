@@ -12,11 +12,11 @@ from bundler.effects.blobs import BlobStore
 from bundler.effects.operator_manifest import OperatorRelease
 from bundler.effects.packages import index
 from bundler.effects.registry.endpoint import Access
-from bundler.errors import LockError, ToolFailedError
+from bundler.errors import LockError, SpecError, ToolFailedError
 from bundler.feast.deployment import wiring
 from bundler.feast.deployment.tenant import DeploymentImages
 from bundler.feast.deployment.tenants import Baked
-from bundler.feast.rules import supported
+from bundler.feast.rules import store_addresses, supported
 from bundler.model.digest import Digest
 from bundler.model.lock import BundleLock, LockedImage, differences
 from bundler.model.platform import Platform
@@ -137,6 +137,11 @@ def _check(loaded: Project, operator: OperatorRelease, mirrored: Sequence[str]) 
     ``mirrored`` are references of registries: each must get a name of its own in the internal registry, and the files
     that lead to it paths that a bundle can have.
     """
+    namespace = loaded.spec.deployment.namespace
+    repos = (loaded.repo, *loaded.own.values())
+    refused = [f"{repo.folder}/{line}" for repo in repos for line in store_addresses.refused(repo.config, namespace)]
+    if refused:
+        raise SpecError("Stores have addresses that no pod reaches.", details=tuple(refused))
     later = f"{loaded.spec.registry.host}/later@sha256:{'0' * 64}"
     images = DeploymentImages(later, later, wiring.REPO_FOLDER)
     own = {name: Baked(repo.config, images) for name, repo in loaded.own.items()}
