@@ -137,3 +137,55 @@ def test_both_installers_of_make_are_told_what_either_is_configured_with(
     )
     told = json.loads(done.stdout)
     assert {name: told.get(name) for name in expected} == expected
+
+
+LOGIN = ("someone", "hunter2")
+
+
+@pytest.fixture
+def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PackageIndex]:
+    """An index that wants a login, as old ones are: HTML, without sizes, hashes, metadata and ranges."""
+    for name in ("UV_DEFAULT_INDEX", "UV_INDEX", "PIP_INDEX_URL", "PIP_FIND_LINKS", "NETRC", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("UV_NO_CACHE", "1")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    content = wheel({"demo.py": ""}, name="demo").getvalue()
+    index = PackageIndex({NAME: content}, login=LOGIN, with_sizes=False, with_hashes=False, with_ranges=False)
+    with index.running() as running:
+        yield running
+
+
+def configured(place: str, index: PackageIndex, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name the index and its login where a site may."""
+    (home / ".config/pip").mkdir(parents=True)
+    (home / ".config/uv").mkdir()
+    match place:
+        case "pip.conf":
+            (home / ".config/pip/pip.conf").write_text(f"[global]\nindex-url = {index.url_with_login}\n")
+        case "uv.toml":
+            text = f'[[index]]\nurl = "{index.url_with_login}"\ndefault = true\n'
+            (home / ".config/uv/uv.toml").write_text(text)
+        case "netrc":
+            (home / ".netrc").write_text(f"machine 127.0.0.1 login {LOGIN[0]} password {LOGIN[1]}\n")
+            (home / ".netrc").chmod(0o600)
+            monkeypatch.setenv("PIP_INDEX_URL", index.url)
+        case "variables of a named index":
+            monkeypatch.setenv("UV_DEFAULT_INDEX", f"corp={index.url}")
+            monkeypatch.setenv("UV_INDEX_CORP_USERNAME", LOGIN[0])
+            monkeypatch.setenv("UV_INDEX_CORP_PASSWORD", LOGIN[1])
+        case variable:
+            monkeypatch.setenv(variable, index.url_with_login)
+
+
+@pytest.mark.parametrize(
+    "place", ["pip.conf", "uv.toml", "netrc", "variables of a named index", "UV_INDEX_URL", "PIP_INDEX_URL"]
+)
+def test_the_login_of_a_private_index_may_stand_in_any_usual_place(
+    place: str, private: PackageIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured(place, private, tmp_path, monkeypatch)
+    found = resolved()
+    assert [candidate.filename for candidate in found] == [NAME]
+    (locked,) = wheelhouse.lock(found, BlobStore(tmp_path / "cache"), progress=SilentProgress())
+    assert locked.size == len(private.wheels[NAME])
