@@ -406,7 +406,11 @@ def unnamable(manifest: dict[str, Any]) -> list[str]:
     texts = [("name", manifest["name"], "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"), ("version", manifest["version"], TAG)]
     texts.append(("registry", manifest["registry"], f"({HOST}(/{REPOSITORY})?)?"))
     name = f"({HOST}/)?{REPOSITORY}(:{TAG})?(@sha256:[0-9a-f]{{64}})?"
-    texts += [("name of an image", image["internal"], f"({name})?") for image in manifest["images"]]
+    for image in manifest["images"]:
+        texts.append(("name of an image", image["internal"], f"({name})?"))
+        words = list(image["root"].get("platform", {}).values())
+        words += [word for platform in image["platforms"] for word in platform.split("/")]
+        texts += [("platform", word, "[A-Za-z0-9._-]{0,64}") for word in words]
     return [f"{MANIFEST}: not a {what}: {text}" for what, text, form in texts if not re.fullmatch(form, text)]
 
 
