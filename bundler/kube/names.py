@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import ClassVar, Final, TypeVar
 
 from bundler.kube.objects import KubeObject
+from bundler.model.names import LABEL
 
 _T = TypeVar("_T", bound="_Name")
-_LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _LONGEST: Final = 253  # letters (RFC 1123, as Kubernetes reads it)
 
 
@@ -34,7 +34,7 @@ class DnsLabel(_Name):
     """A DNS label (RFC 1123): the name of a namespace, a container, a Service."""
 
     __slots__ = ()
-    form = re.compile(_LABEL)
+    form = re.compile(LABEL)
     what = "DNS label"
 
 
@@ -42,7 +42,7 @@ class DnsSubdomain(_Name):
     """A DNS subdomain (RFC 1123): the name of most objects, of API groups and of resources in them."""
 
     __slots__ = ()
-    form = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+    form = re.compile(rf"{LABEL}(?:\.{LABEL})*")
     what = "DNS subdomain"
 
 
@@ -66,7 +66,7 @@ class ApiVersion(_Name):
     """``GROUP/VERSION``, or the version alone of the core group."""
 
     __slots__ = ()
-    form = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*/)?v[0-9][a-z0-9]{{0,61}}")
+    form = re.compile(rf"(?:{LABEL}(?:\.{LABEL})*/)?v[0-9][a-z0-9]{{0,61}}")
     what = "API version"
 
 

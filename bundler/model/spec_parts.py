@@ -20,14 +20,12 @@ from bundler.model.reference import ImageRef
 DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 # The operator derives "feast-NAME-registry-rest" (a Service, 63 characters, RFC 1035) and "feast-NAME" (a CronJob, 52).
 FEATURE_STORE_NAME = r"^[a-z0-9]([-a-z0-9]{0,41}[a-z0-9])?$"
-_REGISTRY_HOST = re.compile(r"(localhost|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?")
-REPOSITORY = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$"
+_HOST = r"(localhost|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?"
+_COMPONENT = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
+REPOSITORY = rf"^{_COMPONENT}(/{_COMPONENT})*$"
 
 # A registry, or a part of one.
-PLACE = (
-    r"^(localhost|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?"
-    r"(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*/?$"
-)
+PLACE = rf"^{_HOST}(/{_COMPONENT})*/?$"
 EXTRA = r"^-?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
 CRON = r"^(@\w+|\S+( \S+){4})$"
 
@@ -92,7 +90,7 @@ _LAST_PORT: Final = 65535
 
 
 def _checked_host(text: str) -> str:
-    if not _REGISTRY_HOST.fullmatch(text):
+    if not re.fullmatch(_HOST, text):
         msg = f"not a registry host: {text!r} (expected HOST or HOST:PORT, without https:// and without a path)"
         raise ValueError(msg)
     port = text.rpartition(":")[2]
