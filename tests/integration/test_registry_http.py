@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from http.client import IncompleteRead, InvalidURL
@@ -170,6 +171,49 @@ def test_a_server_that_does_not_answer_is_not_waited_for_forever() -> None:
         with pytest.raises(TimeoutError):
             send(connections, server.url)
         server.next.set()
+
+
+def read(connections: Connections, url: str, amount: int) -> bytes:
+    with closing(send(connections, url)) as response:
+        return response.read(amount)
+
+
+@pytest.mark.parametrize("at_once", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"])
+def test_an_answer_that_drips_is_given_up(at_once: bytes) -> None:
+    def drip(server: Server, client: socket.socket) -> None:
+        server.head(client)
+        client.sendall(at_once)
+        for byte in b"HTTP/1.1 200 OK\r\nX-Filler: " + b"x" * 1000:
+            client.sendall(bytes([byte]))
+            if server.next.wait(0.05):
+                return
+
+    begin = time.monotonic()
+    with (
+        closing(Connections(kept=1, connecting=5, waiting=0.2, completing=0.2)) as connections,
+        serving(drip) as server,
+    ):
+        with pytest.raises(TimeoutError, match="bytes came in"):
+            read(connections, server.url, 100_000)
+        server.next.set()
+    assert time.monotonic() - begin < 5
+
+
+def test_a_slow_answer_that_goes_on_is_read_to_its_end() -> None:
+    def slow(server: Server, client: socket.socket) -> None:
+        server.head(client)
+        client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n")
+        for _ in range(10):
+            client.sendall(b"x" * 20_000)
+            server.next.wait(0.1)
+
+    with (
+        closing(Connections(kept=1, connecting=5, waiting=0.2, completing=0.2)) as connections,
+        serving(slow) as server,
+    ):
+        response = send(connections, server.url)
+        assert len(response.read(200_000)) == 200_000
+        response.release()
 
 
 def test_a_server_that_stores_what_it_got_is_waited_for_longer() -> None:

@@ -9,6 +9,7 @@ from bundler.effects.blobs import BlobStore, BlobWriter
 from bundler.effects.registry.faults import RefusedError, RegistryUnreachableError
 from bundler.effects.registry.http import Response
 from bundler.effects.registry.meter import Meter
+from bundler.effects.registry.pace import LEAST
 from bundler.effects.registry.repository import Repository
 from bundler.errors import RegistryError, VerificationError
 from bundler.model.descriptor import Descriptor
@@ -34,7 +35,7 @@ def fetch(repository: Repository, blob: Descriptor, store: BlobStore, meter: Met
         with store.writing(blob.digest, blob.size) as writer:
             while (error := _attempt(repository, blob, writer, store, meter)) is not None:
                 retries.wait_after(error)
-                if writer.size > furthest:
+                if writer.size >= furthest + LEAST:  # less is a drip, which may go on for ever
                     furthest = writer.size
                     retries.reset()
     except VerificationError as error:

@@ -19,6 +19,7 @@ from http.client import HTTPConnection, HTTPSConnection, IncompleteRead, Invalid
 from typing import Final, Protocol
 from urllib.parse import quote, unquote, urlsplit
 
+from bundler.effects.registry.pace import PacedResponse
 from bundler.effects.registry.tunnel import open_tunnel
 from bundler.errors import UsageError
 
@@ -117,7 +118,8 @@ class Connections:
     """Connections to any number of servers, at most ``kept`` idle ones each; threads may share them.
 
     ``connecting`` and ``waiting`` are seconds: until a connection is made, and between two pieces of an exchange;
-    ``completing`` until an answer that takes a server long to give.
+    ``completing`` until an answer that takes a server long to give. An answer that drips is given up after some of
+    these times.
     """
 
     def __init__(self, *, kept: int, connecting: float, waiting: float, completing: float) -> None:
@@ -205,6 +207,7 @@ class Connections:
             made = HTTPSConnection(place.host, place.port, context=context)
         else:
             made = HTTPConnection(place.host, place.port)
+        made.response_class = PacedResponse
         proxy = _address(place.proxy) if place.proxy else None
         try:
             made.sock = socket.create_connection(proxy or (place.host, place.port), self._connecting)

@@ -156,7 +156,7 @@ class Session:
         """
         if not cleans_up:
             self.cancellation.check()
-        request = Request(method, headers or {}, body, completes=completes)
+        request = Request(method, headers or {}, body, completes, cleans_up)
         response, url = self._authenticated(request, self.url(location), doing, scopes)
         return self._read(response, url, doing)
 
@@ -270,6 +270,8 @@ class Session:
 
     def _in_turn(self, request: Request, url: str) -> Response:
         """Send a request when its host lets it through."""
+        if request.cleans_up:
+            return self._once(request, url)
         with self._gates.of(url).passing() as passage:
             response = self._once(request, url)
             pause = faults.retry_after(response.headers.get("Retry-After", ""), response.headers.get("Date", ""))

@@ -6,7 +6,9 @@ import socket
 from collections.abc import Mapping
 from email.message import Message
 from http import HTTPStatus
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
+
+from bundler.effects.registry.pace import PacedResponse
 
 
 class ProxyRefusedError(OSError):
@@ -36,7 +38,7 @@ def open_tunnel(connection: socket.socket, host: str, port: int, headers: Mappin
         *(f"{name}: {text}" for name, text in headers.items()),
     ]
     connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("ascii"))
-    answer = HTTPResponse(connection, method="CONNECT")
+    answer = PacedResponse(connection, method="CONNECT")
     try:
         answer.begin()
         if answer.status // 100 != HTTPStatus.OK // 100:

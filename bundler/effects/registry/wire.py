@@ -27,12 +27,16 @@ Body: TypeAlias = "bytes | Callable[[], Iterable[memoryview]]"
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a server; ``completes`` says that it may have much to do before it answers."""
+    """What is asked of a server; ``completes`` says that it may have much to do before it answers.
+
+    ``cleans_up``: it is sent at once, also after the task was cancelled.
+    """
 
     method: str
     headers: Mapping[str, str]
     body: Body | None = None
     completes: bool = False
+    cleans_up: bool = False
 
     @property
     def reads(self) -> bool:
