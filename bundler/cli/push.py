@@ -115,7 +115,8 @@ def command(
         _show(done)
     for failed in done.failed:
         console.show_error(failed.error, as_json=False)
-        console.tell(f"  {failed.image} was not pushed")
+        beside = "; it is an artifact beside the images, which run without it" if failed.artifact else ""
+        console.tell(f"  {failed.image} was not pushed{beside}")
     return push_failures.exit_code(done.failed)
 
 

@@ -18,6 +18,7 @@ _REMEDIES = {
     errno.EDQUOT: "Free some space there, or choose another folder (--output-dir, --cache-dir).",
     errno.EROFS: "Choose a folder that can be written (--output-dir, --cache-dir).",
     errno.EACCES: "Choose a folder that this user may write (--output-dir, --cache-dir).",
+    errno.ENOENT: "Choose a folder that can be made.",
     errno.EISDIR: "Name a file: there is a folder of that name.",
     errno.ENOTDIR: "Choose a folder: a part of this path is a file.",
     errno.EFBIG: "A file there may not be that long (FAT32 takes 4 GB, and `ulimit -f` limits it, too): choose another "

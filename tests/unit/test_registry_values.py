@@ -26,7 +26,7 @@ from bundler.effects.registry.mirrors import Location, Rule
 from bundler.effects.registry.proxies import proxy_for
 from bundler.effects.registry.retry import Cancellation, CancelledError, Retries
 from bundler.effects.registry.tunnel import ProxyRefusedError
-from bundler.errors import RegistryError, ToolFailedError, UsageError
+from bundler.errors import RegistryError, ToolFailedError, ToolMissingError, UsageError
 from bundler.model.digest import Digest
 from bundler.model.reference import ImageRef
 
@@ -167,6 +167,20 @@ def test_a_helper_is_asked_for_its_hosts_only(tmp_path: Path) -> None:
     credentials.find("elsewhere.example", "x", asking, ask_helper=ask)
     assert asked == [("vault", "registry.internal"), ("desktop", "elsewhere.example")]
     assert "identity" not in repr(found)
+
+
+def test_a_store_of_logins_that_is_not_here_has_no_login(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def ask(helper: str, server: str) -> str:
+        raise ToolMissingError(f"no {helper} for {server}")
+
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"auths": {}, "credsStore": "desktop.exe"}))
+    asking = Connection(auth_file=file, environment={})
+    assert credentials.find("x.example", "y", asking, ask_helper=ask) is None
+    assert "docker-credential-desktop.exe, which is not on PATH: no login for x.example" in caplog.text
+    file.write_text(json.dumps({"credHelpers": {"x.example": "named"}}))
+    with pytest.raises(ToolMissingError):
+        credentials.find("x.example", "y", asking, ask_helper=ask)
 
 
 def test_a_helper_without_the_login_is_no_failure(tmp_path: Path) -> None:

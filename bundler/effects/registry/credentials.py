@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bundler.effects import files, user_config
 from bundler.effects.registry.endpoint import Connection
-from bundler.errors import ToolFailedError, UsageError
+from bundler.errors import ToolFailedError, ToolMissingError, UsageError
 from bundler.model.descriptor import Json
 from bundler.model.json_document import mapping, text
 from bundler.model.reference import DOCKER_HUB
@@ -19,6 +20,8 @@ from bundler.model.reference import DOCKER_HUB
 _DOCKER_HUB_KEY = "index.docker.io"
 _HELPER_TIMEOUT = 60.0  # seconds; some helpers ask a person to unlock a key ring
 _IDENTITY_USER = "<token>"  # a helper's way to say that the secret is an identity token
+
+_LOG = logging.getLogger(__name__)
 
 AskHelper = Callable[[str, str], str]
 """Ask the helper of this name for this host; returns its output."""
@@ -102,7 +105,14 @@ def _look_up(config: Mapping[str, Json], host: str, repository: str, source: str
             if _normal(written) == key and (credential := _from_login(mapping(login), source)):
                 return credential
     store = config.get("credsStore")
-    return _from_helper(store, _server_name(host), ask) if isinstance(store, str) and store else None
+    if not isinstance(store, str) or not store:
+        return None
+    try:
+        return _from_helper(store, _server_name(host), ask)
+    except ToolMissingError:
+        # Docker Desktop writes it for every registry, on machines too where only the file was copied to.
+        _LOG.warning("%s names docker-credential-%s, which is not on PATH: no login for %s.", source, store, host)
+        return None
 
 
 def _keys(host: str, repository: str) -> Iterator[str]:
