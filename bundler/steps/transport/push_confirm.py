@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import partial
 
 from bundler.effects.registry import remote_blob
 from bundler.errors import RegistryError
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 from bundler.model.manifest import BundledImage
-from bundler.model.reference import ImageRef
 from bundler.oci.manifest import RawManifest
 from bundler.steps.transport.push_blobs import BlobSender
 from bundler.steps.transport.push_plan import ImagePlan
 from bundler.steps.transport.push_work import PushWork
 
 _NOT_KEPT = "See the registry's log and storage, then run the same command again with --force."
+_MOST_AT_A_TIME = 32  # requests of a few bytes: the time until they are answered is all that they cost
+
+
+@dataclass(frozen=True)
+class _BlobToConfirm:
+    repository: str
+    blob: Descriptor
+    images: list[BundledImage] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _ManifestToConfirm:
+    repository: str
+    manifest: RawManifest
+    reference: str | Digest
+    images: tuple[BundledImage, ...]
 
 
 class Confirmation:
@@ -26,50 +43,81 @@ class Confirmation:
         self._sender = sender
 
     def run(self, images: Iterable[ImagePlan]) -> None:
-        """Confirm every image that has not failed."""
+        """Confirm every image that has not failed: all in one round, a second one only for what was lost."""
         alive = [image for image in images if not self._work.failures.of(image.named.opened.image)]
-        wanted: dict[tuple[str, Digest], tuple[Descriptor, list[BundledImage]]] = {}
-        for image in alive:
+        blobs, below, roots = self._blobs(alive), _below(alive), _roots(alive)
+        checks = [partial(self._is_held, blob) for blob in blobs]
+        checks += [partial(self._is_there, manifest) for manifest in (*below, *roots)]
+        with self._work.progress.task("Confirming", total=len(checks)) as task:
+            workers = max(self._work.parallel, min(_MOST_AT_A_TIME, 4 * self._work.parallel))
+            held = self._work.each(checks, lambda check: check(), workers=workers)
+            task.advance(len(checks))
+        lost = [one for one, is_held in zip((*blobs, *below, *roots), held, strict=True) if not is_held]
+        self._work.each([one for one in lost if isinstance(one, _BlobToConfirm)], self._send_again)
+        for manifests in (below, roots):
+            self._work.each([one for one in manifests if one in lost], self._put_again)
+
+    def _blobs(self, images: Iterable[ImagePlan]) -> tuple[_BlobToConfirm, ...]:
+        """Return the blobs that were there, or mounted."""
+        wanted: dict[tuple[str, Digest], _BlobToConfirm] = {}
+        for image in images:
             repository = image.named.target.repository
             for blob in image.named.opened.blobs:
-                if (repository, blob.digest) not in self._sender.sent.places:
-                    wanted.setdefault((repository, blob.digest), (blob, []))[1].append(image.named.opened.image)
-        blobs = [(repository, blob, asking) for (repository, _), (blob, asking) in wanted.items()]
-        with self._work.progress.task("Confirming", total=len(blobs) + len(alive)) as task:
-            self._work.each(blobs, self._blob)
-            task.advance(len(blobs))
-            self._work.each(alive, self._image)
-            task.advance(len(alive))
+                key = (repository, blob.digest)
+                if key not in self._sender.sent.places:
+                    wanted.setdefault(key, _BlobToConfirm(repository, blob)).images.append(image.named.opened.image)
+        return tuple(wanted.values())
 
-    def _blob(self, item: tuple[str, Descriptor, Sequence[BundledImage]]) -> None:
-        name, blob, images = item
-        repository = self._work.repository(name)
-        with self._work.failures.noting(images):
-            if remote_blob.serves(repository, blob):
-                return
-            self._sender.send_again(name, blob.digest)
-            if not remote_blob.serves(repository, blob):
+    def _is_held(self, wanted: _BlobToConfirm) -> bool:
+        with self._work.failures.noting(wanted.images):
+            return remote_blob.serves(self._work.repository(wanted.repository), wanted.blob)
+        return True  # that it is not known is noted
+
+    def _is_there(self, wanted: _ManifestToConfirm) -> bool:
+        with self._work.failures.noting(wanted.images):
+            repository = self._work.repository(wanted.repository)
+            return repository.find_manifest(wanted.reference) == wanted.manifest.descriptor.digest
+        return True
+
+    def _send_again(self, lost: _BlobToConfirm) -> None:
+        repository = self._work.repository(lost.repository)
+        with self._work.failures.noting(lost.images):
+            self._sender.send_again(lost.repository, lost.blob.digest)
+            if not remote_blob.serves(repository, lost.blob):
                 raise RegistryError(
-                    f"{repository.full_name} took the blob {blob.digest}, and does not give it back.", remedy=_NOT_KEPT
+                    f"{repository.full_name} took the blob {lost.blob.digest}, and does not give it back.",
+                    remedy=_NOT_KEPT,
                 )
 
-    def _image(self, image: ImagePlan) -> None:
-        target = image.named.target
-        with self._work.failures.noting((image.named.opened.image,)):
-            for manifest in image.named.opened.manifests[:-1]:
-                self._manifest(target, manifest, manifest.descriptor.digest)
-            self._manifest(target, image.root, target.tag or image.root.descriptor.digest)
+    def _put_again(self, lost: _ManifestToConfirm) -> None:
+        repository, manifest = self._work.repository(lost.repository), lost.manifest
+        with self._work.failures.noting(lost.images):
+            # A registry that believes that it has a manifest may have stored nothing. As a blob it takes the bytes.
+            self._sender.send_document(lost.repository, manifest.content)
+            repository.put_manifest(lost.reference, manifest.content, manifest.descriptor.media_type)
+            if (found := repository.find_manifest(lost.reference)) != manifest.descriptor.digest:
+                raise RegistryError(
+                    f"{repository.full_name} has {found or 'nothing'} under {lost.reference} after the push, "
+                    f"and should have {manifest.descriptor.digest}.",
+                    remedy="Somebody else may push the same name, or a cache in between be stale: run it again.",
+                )
 
-    def _manifest(self, target: ImageRef, manifest: RawManifest, reference: str | Digest) -> None:
-        repository, digest = self._work.repository(target.repository), manifest.descriptor.digest
-        if repository.find_manifest(reference) == digest:
-            return
-        # A registry that believes that it has a manifest may have stored nothing. As a blob it takes the bytes.
-        self._sender.send_document(target.repository, manifest.content)
-        repository.put_manifest(reference, manifest.content, manifest.descriptor.media_type)
-        if (found := repository.find_manifest(reference)) != digest:
-            raise RegistryError(
-                f"{repository.full_name} has {found or 'nothing'} under {reference} after the push, "
-                f"and should have {digest}.",
-                remedy="Somebody else may push the same name, or a cache in between be stale: run it again.",
-            )
+
+def _below(images: Iterable[ImagePlan]) -> tuple[_ManifestToConfirm, ...]:
+    return tuple(
+        _ManifestToConfirm(image.named.target.repository, raw, raw.descriptor.digest, (image.named.opened.image,))
+        for image in images
+        for raw in image.named.opened.manifests[:-1]
+    )
+
+
+def _roots(images: Iterable[ImagePlan]) -> tuple[_ManifestToConfirm, ...]:
+    return tuple(
+        _ManifestToConfirm(
+            image.named.target.repository,
+            image.root,
+            image.named.target.tag or image.root.descriptor.digest,
+            (image.named.opened.image,),
+        )
+        for image in images
+    )
