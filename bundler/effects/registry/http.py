@@ -7,6 +7,7 @@ place takes to run, and would copy every part of a blob once more.
 from __future__ import annotations
 
 import base64
+import functools
 import selectors
 import socket
 import ssl
@@ -244,6 +245,7 @@ def origin(url: str) -> tuple[str, str, int]:
     return place.scheme, place.host, place.port
 
 
+@functools.lru_cache(maxsize=256)  # each request compares its URL with the registry's several times
 def _parsed(url: str, proxy: str | None) -> tuple[_Place, str]:
     """Return where a URL leads, and the target to ask for there; raise ``InvalidURL``: servers send us anywhere."""
     try:
