@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from pathspec import GitIgnoreSpec
 
 from bundler.errors import SpecError
+from bundler.feast.rules import ignore_patterns
 from bundler.feast.stores import feature_store_yaml as feature_store
 from bundler.feast.stores.feature_store_yaml import FeatureStoreConfig
 from bundler.model.digest import Digest, Hasher
@@ -218,20 +219,13 @@ def _source(file: RepoFile) -> bytes:
 def _chosen(folder: Path, repo: FeatureRepoSpec) -> Iterator[RepoFile]:
     ignored = folder / IGNORE_FILE
     lines = _text(ignored).splitlines() if ignored.is_file() else []
-    include = _patterns("repo.include", repo.include)
-    _patterns(IGNORE_FILE, lines)
-    exclude = _patterns("repo.exclude", [*ALWAYS_LEFT_OUT, *lines, *repo.exclude])
+    include = ignore_patterns.read("repo.include", repo.include)
+    ignore_patterns.read(IGNORE_FILE, lines)
+    exclude = ignore_patterns.read("repo.exclude", [*ALWAYS_LEFT_OUT, *lines, *repo.exclude])
     for path in _walk(folder, exclude):
         name = path.relative_to(folder).as_posix()
         if include.match_file(name):
             yield _checked(folder, path, name, exclude)
-
-
-def _patterns(place: str, lines: Iterable[str]) -> GitIgnoreSpec:
-    try:
-        return GitIgnoreSpec.from_lines(lines)
-    except ValueError as error:
-        raise SpecError(f"{place}: a pattern cannot be read: {error}.", remedy="Write it as in .gitignore.") from error
 
 
 def _walk(root: Path, exclude: GitIgnoreSpec) -> Iterator[Path]:

@@ -46,8 +46,7 @@ class _Walk:
                 f"{file}: kustomizations are nested deeper than {limits.KUSTOMIZE_DEPTH} levels.", remedy=_REMEDY
             )
         for document in self._parse(_text(self._manifests, file), file):
-            # Its kind may be left out, as kubectl allows.
-            kustomization = _object({"kind": "Kustomization", **document} if isinstance(document, dict) else None, file)
+            kustomization = _object(document, file)
             if unknown := kustomization.content.keys() - {"apiVersion", "kind", "resources", "patches"}:
                 raise VerificationError(f"{file}: unsupported fields: {', '.join(sorted(unknown))}.", remedy=_REMEDY)
             rows = kustomization.items("patches")

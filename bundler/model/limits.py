@@ -73,3 +73,9 @@ SPEC_VALUES: Final = 50_000
 
 DIFF_LINES: Final = 400_000
 """Lines that ``bundler diff`` compares, over all texts of both bundles; the operator's manifest has 27,000."""
+IGNORE_PATTERNS: Final = 10_000
+"""Lines of ``.bundlerignore`` and entries of ``repo.include`` and ``repo.exclude``."""
+IGNORE_LENGTH: Final = 1024
+"""Characters of one of them."""
+IGNORE_DOUBLE_STARS: Final = 4
+"""How often ``**`` may stand in one of them."""

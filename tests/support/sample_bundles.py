@@ -24,6 +24,7 @@ from bundler.model.progress import SilentProgress
 from bundler.oci import bundle_index
 
 REGISTRY = "registry.internal:5000/feast"
+STORE = b"apiVersion: feast.dev/v1\nkind: FeatureStore\nmetadata: {name: sample, namespace: feast}\n"
 AMD64 = Platform("linux", "amd64")
 ARM64 = Platform("linux", "arm64")
 
@@ -141,7 +142,7 @@ def members(images: Iterable[BundledImage], blobs: Mapping[Digest, NewFile]) -> 
         NewFile.of(layout.OCI_LAYOUT, layout.LAYOUT_VERSION),
         NewFile.of(layout.INDEX, bundle_index.of(images).to_bytes()),
         NewFile.of(layout.IMAGES, bundle_texts.image_list(images, REGISTRY).encode()),
-        NewFile.of(layout.manifest("featurestore.yaml"), b"kind: FeatureStore\n"),
+        NewFile.of(layout.manifest("featurestore.yaml"), STORE),
         NewFile.of(layout.manifest("kustomization.yaml"), b"kind: Kustomization\nresources: [featurestore.yaml]\n"),
         *blobs.values(),
     ]

@@ -7,7 +7,8 @@ from typing import Final
 
 from bundler.effects.archive.reader import Bundle
 from bundler.errors import BundlerError, VerificationError
-from bundler.kube import kustomize, yaml_text
+from bundler.kube import kustomize, names, yaml_text
+from bundler.kube.objects import KubeObject
 from bundler.model import bundle_texts, json_document, layout, limits
 from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Status
@@ -63,7 +64,7 @@ def _sizes(bundle: Bundle) -> Iterator[str]:
 
 def _json(bundle: Bundle) -> Iterator[str]:
     for path in bundle.known:
-        if path == layout.CHECKLIST_JSON or (path.startswith(layout.SBOM) and path.endswith(".json")):
+        if path == layout.CHECKLIST_JSON or path.startswith(layout.SBOM):
             try:
                 content = bundle.read(path)
                 if path == layout.CHECKLIST_JSON:
@@ -105,17 +106,22 @@ class _Manifests:
     def kustomization(self, folder: str) -> Iterator[str]:
         """Yield what is wrong with a kustomization and what it leads to."""
         try:
-            for _ in kustomize.objects(self._texts, folder, self._parse):
-                pass
+            for resource in kustomize.objects(self._texts, folder, self._parse):
+                yield from names.faults(resource)
         except BundlerError as error:
             yield error.problem
 
     def file(self, path: str) -> Iterator[str]:
         """Yield what is wrong with a file."""
         try:
-            self._parse(self._texts[path], path)
+            documents = self._parse(self._texts[path], path)
         except BundlerError as error:
             yield error.problem
+            return
+        if path.startswith("secrets/"):  # the templates of what a site fills in
+            for secret in (KubeObject(document) for document in documents if isinstance(document, dict)):
+                if secret.kind == "Secret" and secret.name and secret.namespace:
+                    yield from names.faults(KubeObject.named("v1", "Secret", secret.namespace, secret.name))
 
     def _parse(self, text: str, path: str) -> tuple[Json, ...]:
         if path not in self._parsed:
