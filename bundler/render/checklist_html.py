@@ -24,8 +24,8 @@ SIGN_OFF: Final = (
 )
 TRUST: Final = (
     "This page came with the bundle: whoever alters a bundle can alter it, too. Trust it only after bundler verify or "
-    "verify.py, taken from a place that you trust, has accepted the bundle with the signer's key (--key) or with a "
-    "digest that you got over another channel."
+    "verify.py, taken from a place that you trust, has accepted the bundle by the signer's key (--trust, --key) or "
+    "by a digest that you got over another channel."
 )
 _WORDS: Final = {
     Status.PASS: "pass",
