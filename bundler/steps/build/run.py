@@ -21,6 +21,7 @@ from bundler.model.digest import Digest
 from bundler.model.findings import Finding
 from bundler.model.lock import BundleLock
 from bundler.model.progress import Progress
+from bundler.model.size import size
 from bundler.model.trust import UNCHECKED, Trust
 from bundler.oci import relocation
 from bundler.steps.build import builders, documents, import_check, pack, servers
@@ -88,13 +89,13 @@ class Built:
     def summary(self) -> tuple[str, ...]:
         """Return the result for people: the bundle first, then what is in it."""
         images = (
-            f"  {image.role:<15} {image.size / 1e6:7.1f} MB  {image.internal}" for image in self.packed.manifest.images
+            f"  {image.role:<15} {size(image.size):>10}  {image.internal}" for image in self.packed.manifest.images
         )
         count, base = len(self.packed.volumes), self.packed.manifest.base
         return (
-            f"{self.packed.path}  {self.packed.size / 1e6:.1f} MB  {layout.MANIFEST} {self.packed.digest}",
+            f"{self.packed.path}  {size(self.packed.size)}  {layout.MANIFEST} {self.packed.digest}",
             *([f"  in {count} volumes, the last is {self.packed.volumes[-1].name}"] if count else []),
-            *([f"  a delta: leaves {len(base.blobs)} layers, {base.size / 1e6:.1f} MB, to {base}"] if base else []),
+            *([f"  a delta: leaves {len(base.blobs)} layers, {size(base.size)}, to {base}"] if base else []),
             *images,
             f"  next: bundler inspect {self.packed.path}, and the reviewer's CHECKLIST.html inside",
         )
