@@ -23,12 +23,12 @@ _TAB = "\t"
 
 
 def delta(base: BaseBundle) -> str:
-    """Say what a delta leaves to another bundle."""
-    return f"a delta: leaves {len(base.blobs)} blobs, {size(base.size)}, to {base}, {base.digest}"
+    """Return the line that names the base bundle of a delta."""
+    return f"a delta: without {len(base.blobs)} blobs, {size(base.size)}, that are in {base}, {base.digest}"
 
 
 def can_ask() -> bool:
-    """Tell whether somebody is there to answer: no script, no pipe, no CI."""
+    """Tell whether a person can answer questions: stdin and stderr are terminals, and this is not CI."""
     return sys.stdin.isatty() and sys.stderr.isatty() and not os.environ.get("CI")
 
 
@@ -54,12 +54,12 @@ def show_error(error: BundlerError, *, as_json: bool) -> None:
 
 
 def show_json(value: Json) -> None:
-    """Print a result for scripts; in ASCII, so that nothing in it steers a terminal."""
+    """Print a result for scripts; in ASCII, so that it cannot control a terminal."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
 def show(line: str, *, keep: str = "") -> None:
-    """Print a line of a result for people; what could make it more than one line, or invisible, is escaped."""
+    """Print a line of a result for people; line breaks and invisible characters are escaped."""
     sys.stdout.write(plain(line, keep=keep) + "\n")
 
 
@@ -69,12 +69,12 @@ def show_document(text: str) -> None:
 
 
 def tell(line: str) -> None:
-    """Print a line of the story on stderr."""
+    """Print a line of progress on stderr."""
     sys.stderr.write(plain(line) + "\n")
 
 
 def confirm(lines: Iterable[str]) -> None:
-    """Show what is about to happen, a line each, and ask whether to continue; raise ``click.Abort`` where not."""
+    """Show what will be done, a line each, and ask whether to continue; raise ``click.Abort`` on no."""
     for line in lines:
         tell(line)
     click.confirm("Continue?", abort=True, err=True)
@@ -87,7 +87,7 @@ def ask_password(question: str, *, again: bool) -> str:
 
 
 def show_usage_error(error: click.ClickException) -> None:
-    """Print what click found wrong with the command line; arguments may come out of somebody else's file names."""
+    """Print click's error about the command line; arguments may come from foreign file names."""
     if isinstance(error, click.UsageError) and error.ctx is not None:
         sys.stderr.write(f"{error.ctx.get_usage()}\nTry '{error.ctx.command_path} --help' for help.\n\n")
     # Choices are listed with a tab before each; nothing else may begin a line.
@@ -100,7 +100,7 @@ def usage_text(error: click.ClickException) -> str:
 
 
 class PlainFormatter(logging.Formatter):
-    """Log records as lines that steer no terminal: with ``--verbose``, what programs and servers say."""
+    """Log records as lines that cannot control a terminal; with ``--verbose``, output of programs and servers."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's text."""

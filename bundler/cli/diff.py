@@ -1,4 +1,4 @@
-"""``bundler diff``: what one bundle brings that another does not."""
+"""``bundler diff``: what one bundle has that another does not."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _lines(difference: Difference, *, patch: bool) -> Iterator[str]:
     if base := new.base:
         yield f"  {console.delta(base)}"
     if difference.lacking:
-        yield f"  {len(difference.lacking)} of these are not in this {old.version}: it cannot be pushed after it"
+        yield f"  {len(difference.lacking)} of these are not in OLD, so NEW cannot be pushed after it"
     yield f"  made {old.created_text} by {old.tool}, and {new.created_text} by {new.tool}"
     yield from _section("images", difference.images)
     for bill, changes in difference.packages.items():
@@ -78,5 +78,5 @@ def _section(title: str, changes: tuple[Change, ...]) -> Iterator[str]:
 
 
 def _short(text: str) -> str:
-    """Shorten digests to what people compare."""
+    """Shorten digests to the digits that people compare."""
     return _DIGEST.sub(r"\1", text)

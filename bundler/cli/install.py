@@ -1,4 +1,4 @@
-"""``bundler install``: from a bundle whose images were pushed to feature stores that serve."""
+"""``bundler install``: installs a bundle whose images were pushed, and waits until its feature stores serve."""
 
 from __future__ import annotations
 

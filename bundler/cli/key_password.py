@@ -42,19 +42,19 @@ def read(source: str | None, *, confirm: bool = False) -> bytes | None:
     kind, _, rest = source.partition(":")
     if kind == "env" and rest:
         if rest not in os.environ:
-            raise UsageError(f"--key-password {source}: there is no such variable.", remedy=_FORMS)
+            raise UsageError(f"--key-password {source}: the variable is not set.", remedy=_FORMS)
         return _checked(os.environb[os.fsencode(rest)], source)
     if kind == "file" and rest:
         return _checked(_first_line(Path(rest), source), source)
     if kind == "fd" and re.fullmatch("[0-9]{1,5}", rest):
         return _checked(_first_line(int(rest), source), source)
-    # The text is not shown: somebody may have written the password itself.
+    # The text is not shown, because it may be the password itself.
     raise UsageError("--key-password does not name a source.", remedy=_FORMS)
 
 
 def _prompt(*, confirm: bool) -> bytes:
     if not console.can_ask():
-        raise UsageError("Nobody is there to ask for the key's password.", remedy=_FORMS)
+        raise UsageError("This is not a terminal, so the key's password cannot be asked for.", remedy=_FORMS)
     return console.ask_password("Password of the key", again=confirm).encode()
 
 

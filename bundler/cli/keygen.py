@@ -31,5 +31,5 @@ def command(*, name: Path, password_source: str | None, no_password: bool, outpu
         console.show_json({"privateKey": str(private), "publicKey": str(public), "keyId": str(made.key_id)})
         return
     console.show(f"{private}  the private key: keep it where bundles are signed")
-    console.show(f"{public}  the public key: hand it over another way than the bundles")
+    console.show(f"{public}  the public key: hand it over on another channel than the bundles")
     console.show(f"key id {made.key_id}")

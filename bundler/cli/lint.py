@@ -1,4 +1,4 @@
-"""``bundler lint``: what of a FeatureStore will not start, and why."""
+"""``bundler lint``: finds the parts of a FeatureStore that will not start, and why."""
 
 from __future__ import annotations
 

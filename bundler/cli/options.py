@@ -209,7 +209,7 @@ def read_features(command: Callable[..., _Result]) -> Callable[..., _Result]:
 
 
 def store_images(command: Callable[..., _Result]) -> Callable[..., _Result]:
-    """Images of the servers beside a rehearsal; the command gets kind of store -> image as ``store_images``."""
+    """Images of the store servers of a rehearsal; the command gets kind of store -> image as ``store_images``."""
 
     @functools.wraps(command)
     def with_images(*, redis: str | None, postgres: str | None, **others: object) -> _Result:
@@ -341,7 +341,7 @@ def _trust(paths: tuple[Path, ...]) -> Trust:
 
 
 def _one_bundle(paths: tuple[Path, ...]) -> Path:
-    """Return the path that stands for all of them, which the shell may have made of ``x.tar.*``."""
+    """Return the one path of a bundle, also where the shell has expanded ``x.tar.*`` to its volumes."""
     from bundler.model import volumes  # noqa: PLC0415  (help stays quick)
 
     if len(paths) == 1:
@@ -370,7 +370,7 @@ def default_cache() -> Path:
 
 
 def _cache_without_home() -> Path:
-    """Return a folder that nobody else can have filled: layers and package files are taken from there."""
+    """Return a folder that only this user can have filled, because layers and package files are taken from it."""
     import tempfile  # noqa: PLC0415  (it brings half a dozen modules)
 
     from bundler.effects import files  # noqa: PLC0415  (help stays quick)
@@ -378,13 +378,13 @@ def _cache_without_home() -> Path:
     folder = Path(tempfile.gettempdir(), f"bundler-{os.getuid()}")
     if not files.make_own_folder(folder):
         raise UsageError(
-            f"This user has no home, and {folder} belongs to somebody else.", remedy="Give --cache-dir, or set HOME."
+            f"This user has no home, and {folder} belongs to another user.", remedy="Give --cache-dir, or set HOME."
         )
     return folder
 
 
 def progress(*, quiet: bool, verbose: bool) -> Progress:
-    """Choose how the story is told, and turn on the log of external programs where it is wanted."""
+    """Choose the display of progress, and turn on the log of external programs with ``--verbose``."""
     if verbose:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(console.PlainFormatter("%(message)s"))

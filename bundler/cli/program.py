@@ -1,4 +1,4 @@
-"""The program: its commands, and the one place where errors become sentences and exit codes."""
+"""The program: its commands, and the only place that turns errors into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] in _COMMANDS and args[0] not in self.list_commands(ctx):
-            ctx.fail(f"{args[0]!r} belongs to the connected side: install the whole program there (pip install).")
+            ctx.fail(f"{args[0]!r} belongs to the connected side: install the whole program there with pip.")
         return super().resolve_command(ctx, args)
 
 
@@ -86,11 +86,11 @@ artifacts that the registry refuses.
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def program() -> None:
-    """Hold the commands."""
+    """The group of all commands."""
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and end the process with the exit code that the outcome has."""
+    """Run the command line and end the process with the exit code of the result."""
     signal.signal(signal.SIGTERM, _interrupt)
     arguments = sys.argv[1:] if arguments is None else arguments
     as_json = "--output=json" in arguments or ("--output", "json") in pairwise(arguments)
@@ -122,7 +122,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print a traceback, which is a bug of ours; its message may hold text from outside."""
+    """Print a traceback, which is a bug of this program; its message may hold foreign text."""
     import traceback  # noqa: PLC0415  (start-up time)
 
     for line in "".join(traceback.format_exception(kind, error, trace)).splitlines():
@@ -130,5 +130,5 @@ def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackT
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    # The same way out as Ctrl-C, so that temporary files and child processes are cleaned up.
+    # As for Ctrl-C, so that temporary files and child processes are cleaned up.
     raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Progress of long work on stderr: one live line at a terminal, plain lines in logs and pipes.
+"""Progress of long tasks on stderr: one live line at a terminal, plain lines in logs and pipes.
 
 Written here and not taken from a library: this half of the program travels in every bundle; a reviewer reads all of it.
 """
@@ -29,7 +29,7 @@ _NARROW: Final = 80  # columns, where the terminal does not say
 
 @dataclass
 class Count:
-    """How far a task is; ``unit`` is ``bytes`` or ``items``, ``total`` None where nobody knows it."""
+    """The progress of a task; ``unit`` is ``bytes`` or ``items``, ``total`` None where nobody knows it."""
 
     total: int | None
     unit: str
@@ -82,7 +82,7 @@ def cut(text: str, columns: int) -> str:
 
 @dataclass
 class PlainTask:
-    """A task told in lines: every ten seconds, and at its end."""
+    """A task that prints lines: every ten seconds, and at its end."""
 
     title: str
     count: Count
@@ -90,16 +90,16 @@ class PlainTask:
     _told: float = field(default_factory=time.monotonic)
 
     def advance(self, amount: int) -> None:
-        """Count, and tell how far it is when the last line is old."""
+        """Count, and print the progress when the last line is ten seconds old."""
         self.count.add(amount)
         self._tell_if_due(self.count.text())
 
     def note(self, text: str) -> None:
-        """Tell what is being worked on when the last line is old."""
+        """Print what is being worked on when the last line is ten seconds old."""
         self._tell_if_due(plain(text))
 
     def end(self, seconds: float) -> None:
-        """Tell that the task is done."""
+        """Print that the task is done."""
         self._line(f"{self.count.text()} in {seconds:.1f} s" if self.count.done else f"done in {seconds:.1f} s")
 
     def _tell_if_due(self, text: str) -> None:
@@ -119,7 +119,7 @@ class PlainProgress:
         self._out = out
 
     def task(self, title: str, *, total: int | None = None, unit: str = "items") -> AbstractContextManager[Task]:
-        """Begin a piece of work."""
+        """Begin a task."""
         return self._scope(PlainTask(plain(title), Count(total, unit), self._out))
 
     @contextmanager
@@ -129,7 +129,7 @@ class PlainProgress:
         task.end(time.monotonic() - start)
 
     def say(self, text: str) -> None:
-        """Tell one finished fact."""
+        """Print one line about something that is finished."""
         self._out.write(f"{plain(text)}\n")
         self._out.flush()
 
@@ -148,7 +148,7 @@ class LiveTask:
         self.count.add(amount)
 
     def note(self, text: str) -> None:
-        """Say what is being worked on just now."""
+        """Show what is being worked on at the moment."""
         self.noted = plain(text)
 
 
@@ -167,7 +167,7 @@ class TerminalProgress:
         self._lock = threading.Lock()
 
     def task(self, title: str, *, total: int | None = None, unit: str = "items") -> AbstractContextManager[Task]:
-        """Begin a piece of work; where several are under way, the newest is shown."""
+        """Begin a task; of several running tasks the newest is shown."""
         return self._scope(LiveTask(plain(title), Count(total, unit), self._clock()))
 
     @contextmanager
@@ -217,14 +217,14 @@ class TerminalProgress:
         return "  ".join(text for text in columns if text)
 
     def say(self, text: str) -> None:
-        """Tell one finished fact, above the live line."""
+        """Print one line above the live line."""
         with self._lock:
             self._write(f"{_CLEAR}{plain(text)}\n")
 
     def _columns(self) -> int:
         try:
             return os.get_terminal_size(self._out.fileno()).columns or _NARROW
-        except (OSError, ValueError):  # not a terminal after all
+        except (OSError, ValueError):  # the stream is not a terminal
             return _NARROW
 
     def _paint(self, code: str, text: str) -> str:

@@ -52,7 +52,7 @@ def _renamed(_context: click.Context, _option: click.Parameter, value: str | Non
 @options.listen("Address that skopeo reads the bundle from, with --client skopeo")
 @click.option("--engine", hidden=True, callback=_renamed, expose_value=False)
 @click.option("--dry-run", is_flag=True, help="Show what would be sent; send nothing.")
-@click.option("--force", is_flag=True, help="Send everything anew, also what the registry says that it has.")
+@click.option("--force", is_flag=True, help="Send everything again, also what the registry says that it has.")
 @click.option("--keep-going", is_flag=True, help="Push the other images where one fails; the exit code says so.")
 @click.option("--receipt", type=_FILE, help="File that also gets the receipt (JSON).")
 @options.registry_access

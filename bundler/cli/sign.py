@@ -25,8 +25,8 @@ _FILE = click.Path(path_type=Path)
 @click.option("--key", type=_FILE, help="Private key (PEM, ECDSA P-256) that signs the bundle here.")
 @key_password.option()
 @click.option("--payload", type=_FILE, metavar="FILE", help="Write what is to be signed elsewhere; sign nothing.")
-@click.option("--attach", type=_FILE, metavar="SIGNATURE", help="Put in a signature (DER) that was made elsewhere.")
-@click.option("--public-key", type=_FILE, help="Public key (PEM) that the signature of --attach must fit.")
+@click.option("--attach", type=_FILE, metavar="SIGNATURE", help="Add this signature (DER), which was made elsewhere.")
+@click.option("--public-key", type=_FILE, help="Public key (PEM) that must verify the signature of --attach.")
 @options.output_format
 @options.verbosity
 def command(
@@ -49,7 +49,10 @@ def command(
     from bundler.steps.bundle import sign  # noqa: PLC0415
 
     if sum(bool(given) for given in (key, payload, attach)) != 1:
-        raise UsageError("What to do is not clear.", remedy="Give one of --key, --payload and --attach.")
+        raise UsageError(
+            "bundler sign needs exactly one of --key, --payload and --attach.",
+            remedy="Give one of --key, --payload and --attach.",
+        )
     if bool(attach) != bool(public_key):
         raise UsageError("--attach and --public-key belong together.", remedy="Give both.")
     progress = options.progress(quiet=quiet, verbose=verbose)
@@ -75,5 +78,6 @@ def _read(signature: Path) -> bytes:
         return files.read_bytes(signature)
     except OSError as error:
         raise UsageError(
-            f"Cannot read the signature {signature}: {error.strerror}.", remedy="Name the file that openssl wrote."
+            f"Cannot read the signature {signature}: {error.strerror}.",
+            remedy="Give the path of the file that openssl wrote.",
         ) from error

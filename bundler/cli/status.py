@@ -1,4 +1,4 @@
-"""``bundler status``: what of a bundle is installed, and whether it serves."""
+"""``bundler status``: shows what of a bundle is installed, and whether it serves."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Workers(Part):
     keep_alive_timeout: Positive | None = Field(default=None, alias="keepAliveTimeout")
     """Seconds that an idle connection is kept."""
     registry_ttl_seconds: NotNegative | None = Field(default=None, alias="registryTTLSeconds")
-    """Seconds after which each worker reads the registry anew."""
+    """Seconds after which each worker reads the registry again."""
 
 
 class OnlineServer(ServerSpec):

@@ -41,7 +41,7 @@ def ask(url: str, body: object) -> tuple[int, bytes]:
 
 
 def statuses(content: bytes) -> dict[str, Any]:
-    """Return feature -> status of an answer of ``/get-online-features``; nothing where it is none."""
+    """Return feature -> status of an answer of ``/get-online-features``; empty where it is malformed."""
     try:
         answer = json.loads(content)
         rows = zip(answer["metadata"]["feature_names"], answer["results"], strict=True)

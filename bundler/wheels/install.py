@@ -98,7 +98,7 @@ class OpenWheel:
         archive = self._archive
         for entry, info in archive.entries.items():
             if entry not in archive.recorded or _is_byte_code(entry):
-                continue  # RECORD is written anew, and its signatures (PEP 427) no longer fit
+                continue  # RECORD is written again, so its signatures (PEP 427) no longer match
             path = self._place(entry, target)
             is_script = entry.startswith(f"{archive.data}/scripts/")
             if is_script and info.file_size <= _SCRIPT_LIMIT:
@@ -154,7 +154,7 @@ class OpenWheel:
 
 
 def _is_byte_code(entry: str) -> bool:
-    """Tell byte code in a cache: it is made anew from the sources, and nobody could review what a wheel brings."""
+    """Tell byte code in a cache: it is compiled again, because that of a wheel cannot be reviewed."""
     return "__pycache__" in entry.split("/")
 
 

@@ -56,7 +56,7 @@ def read(stream: BinaryIO) -> SourceFacts:
     """Read a source distribution (.tar.gz).
 
     Raises:
-        ValueError: it is none, or says of itself what cannot be understood.
+        ValueError: it is not a source distribution, or its metadata cannot be read.
     """
     try:
         with tarfile.open(fileobj=stream, mode="r|gz") as archive:

@@ -192,7 +192,7 @@ def test_a_user_without_a_home_has_a_cache_of_its_own(homeless: Path) -> None:
     assert options.default_cache() == homeless
     assert homeless.stat().st_mode & 0o777 == 0o700
     homeless.chmod(0o777)
-    with pytest.raises(UsageError, match="belongs to somebody else"):
+    with pytest.raises(UsageError, match="belongs to another user"):
         options.default_cache()
 
 

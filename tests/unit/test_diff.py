@@ -162,8 +162,8 @@ def test_a_delta_on_another_bundle_than_the_old_one_cannot_follow_it() -> None:
     assert found.lacking == {layout.blob(layer): 1000}
     assert not found.new_blobs
     text = "\n".join(command_line._lines(found, patch=False))
-    assert "a delta: leaves 1 blobs, 1.0 kB, to other 9, sha256:" in text
-    assert "1 of these are not in this 1: it cannot be pushed after it" in text
+    assert "a delta: without 1 blobs, 1.0 kB, that are in other 9, sha256:" in text
+    assert "1 of these are not in OLD, so NEW cannot be pushed after it" in text
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:

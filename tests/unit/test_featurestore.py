@@ -392,7 +392,7 @@ TWO_FILES = "project: p\nregistry: {path: /r.db}\nonline_store: {path: /o.db}\no
             NEW,
             cases.FEATURE_STORE,
             {"onlineStore": {"volume": {"mountPath": "/d"}}},
-            "a store of type redis is no file",
+            "a store of type redis is not a file",
         ),
         (
             NEW,

@@ -87,7 +87,7 @@ def _write_whole(descriptor: int, content: bytes, offset: int) -> None:
 
 
 def _say_digests(path: Path) -> None:
-    """Write the file of the volumes' digests anew, which must fit the last one again."""
+    """Write the file of the volumes' digests again, because the digest of the last volume changed."""
     with Bundle.open(path) as bundle:
         rows = zip(archive_digests.of_volumes(bundle), bundle.volumes.files, strict=True)
         whole = bundle.path

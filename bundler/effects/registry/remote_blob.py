@@ -24,7 +24,7 @@ _TRIES = 2
 
 
 class RemoteBlob:
-    """The bytes of a blob in a repository, read in order; reading elsewhere opens it anew. Close it in the end."""
+    """The bytes of a blob in a repository, read in order; reading elsewhere opens it again. Close it in the end."""
 
     def __init__(self, repository: Repository, blob: Descriptor) -> None:
         self._repository = repository

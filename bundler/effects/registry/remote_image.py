@@ -51,7 +51,7 @@ class RemoteImage:
 
     @classmethod
     def from_json(cls, value: Json) -> RemoteImage:
-        """Read a record of the cache; raise ``ValueError`` where it is none."""
+        """Read a record of the cache; raise ``ValueError`` where it is malformed."""
         if isinstance(value, dict):
             value = {"notes": [], **value}  # records of earlier releases have none
         match value:

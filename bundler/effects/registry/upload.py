@@ -25,7 +25,7 @@ from bundler.effects.registry.upload_strategy import (
 from bundler.errors import RegistryError, VerificationError
 
 CHUNK_SIZE = 64 << 20  # bytes in one request, up to half as many more in the last; a longer blob goes in several
-_WORTH_A_NOTE = 8 << 20  # bytes; a smaller blob is sent anew after the client was killed
+_WORTH_A_NOTE = 8 << 20  # bytes; a smaller blob is sent again after the client was killed
 _STREAM = {"Content-Type": "application/octet-stream"}
 
 
@@ -211,7 +211,7 @@ def upload(
 
     A blob up to ``chunk_size`` (and half as many bytes more) goes in one request, a longer one in chunks. Where a
     request breaks, the registry is asked how much it has kept, and only the rest is sent; a registry that does not say
-    gets the blob anew.
+    gets the whole blob again.
 
     Raises:
         VerificationError: the content is not what its digest says. The upload was left incomplete.

@@ -90,7 +90,7 @@ class Move(Enum):
 
     CONTINUE = "ask how much the registry has kept, and send the rest"
     BEGIN_ANEW = "cancel the upload and begin another"
-    WHOLE_BLOB = "cancel the upload and send the whole blob in one request; where it is sent so already: begin anew"
+    WHOLE_BLOB = "cancel the upload and send the whole blob in one request; where it is sent so already: begin again"
     SMALLER_CHUNKS = "continue in smaller chunks"
     WAIT = "wait and continue; give up where another attempt cannot help"
     GIVE_UP = "raise the error"

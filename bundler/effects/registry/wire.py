@@ -22,7 +22,7 @@ _LOG = logging.getLogger(__name__)
 _CONNECT_TIMEOUT = 15.0  # seconds
 
 Body: TypeAlias = "bytes | Callable[[], Iterable[memoryview]]"
-"""A small body, or what makes the parts of a big one, anew for every attempt."""
+"""A small body, or a function that yields the chunks of a big one, called for every attempt."""
 
 
 @dataclass(frozen=True)

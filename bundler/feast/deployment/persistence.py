@@ -240,6 +240,6 @@ def _claim(volume: VolumeSpec) -> dict[str, Json]:
 def _refuse_volume(named: deployment_spec.StoreSpec, section: str, kind: str) -> None:
     if named.volume is not None:
         raise SpecError(
-            f"deployment.{section}.volume: a store of type {kind} is no file, so there is nothing to put on a volume.",
+            f"deployment.{section}.volume: a store of type {kind} is not a file, so it cannot be on a volume.",
             remedy="Leave the volume out.",
         )

@@ -24,7 +24,7 @@ LAYER_EPOCH: Final = 315532800  # 1980-01-01, the oldest that a zip file can say
 # Never below /feast-data: the operator mounts an empty volume over that.
 REPO_FOLDER: Final = "/opt/feast/feature_repo"
 # The folder above is the home of the Debian base's user, writable for its group; said here as it is there, because a
-# layer that names a folder sets its owner and mode anew.
+# layer that names a folder sets its owner and mode again.
 _HOME: Final = (Directory("opt/feast", 0o775, 1001, 0),)
 # Part of the layer's cache key; raise it when the layer of the same repo gets other bytes.
 _RECIPE: Final = 2

@@ -77,7 +77,7 @@ class EngineBuilder:
         inputs = engine_context.inputs(job, self.spec, self.store)
         files = dict(engine_context.texts(inputs, job))
         context = tuple(engine_context.files(files, job, self.store))
-        unlabelled = dockerfile.render(replace(inputs, labels={}))[dockerfile.MAIN]  # they are no part of any layer
+        unlabelled = dockerfile.render(replace(inputs, labels={}))[dockerfile.MAIN]  # labels are not part of a layer
         key = _key(self.choice, unlabelled, context, job.base.image)
         record = self.store.recall(_RECORD, key)
         layers, title = _recalled(record, self.store) or self._built(inputs, context, job)

@@ -71,7 +71,7 @@ class Verdict:
 
     @classmethod
     def from_json(cls, value: Json) -> Verdict:
-        """Read a verdict; raise ``ValueError`` where it is none."""
+        """Read a verdict; raise ``ValueError`` where it is malformed."""
         match value:
             case {"problems": list(problems), "notes": list(notes), "views": int(views)}:
                 return cls(tuple(map(_remark, problems)), tuple(map(_remark, notes)), views)

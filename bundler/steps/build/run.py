@@ -214,7 +214,7 @@ class _Work:
         self.base = delta.base_of(request.base, spec.name, spec.version, request.trust) if request.base else None
         self.store.sweep()
         if self.existing is None and request.locked:
-            raise LockError(f"There is no {self.project.lock_file}.", remedy=f"Make it: {self.project.lock_command}")
+            raise LockError(f"{self.project.lock_file} does not exist.", remedy=f"Make it: {self.project.lock_command}")
         self.job = locking.gather_job(
             self.project, self.existing, self.store, self.progress, reader=request.reader, access=request.access
         )

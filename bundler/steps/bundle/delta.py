@@ -26,7 +26,7 @@ def base_of(path: Path, name: str, version: str, trust: Trust = UNCHECKED) -> Ba
 
     Raises:
         UsageError: there is no such bundle.
-        VerificationError: it is none, a manifest in it is damaged, or it has a name that no bundle has.
+        VerificationError: it is not a bundle, a manifest in it is damaged, or it has a name that no bundle has.
         SpecError: the delta would have its name and version.
     """
     with Bundle.open(path, trust) as bundle:

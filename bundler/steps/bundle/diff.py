@@ -261,7 +261,7 @@ def _texts(old: Bundle, new: Bundle, pairs: Sequence[_Pair]) -> Iterator[TextCha
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines of a text as patches count them: what is no line feed does not end one."""
+    """Return the lines of a text as patches count them: only a line feed ends a line."""
     lines = text.split("\n")
     if last := lines.pop():
         lines.append(f"{last}\n\\ No newline at end of file")

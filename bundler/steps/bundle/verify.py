@@ -68,7 +68,7 @@ def check(
 
     Raises:
         ToolMissingError: a public key is given, and there is no openssl.
-        UsageError: the public key is none.
+        UsageError: the public key cannot be used.
     """
     manifest, unreadable = _manifest(bundle)
     structure = list(_structure(bundle, manifest))  # reads every header: what is known is complete only after it

@@ -166,7 +166,7 @@ def _digests(pinned: BundleLock | None) -> Mapping[str, Digest]:
 
 
 def write(request: LockRequest, store: BlobStore, progress: Progress) -> WrittenLock:
-    """Resolve and write the lock, keeping the pins of the one before where nobody asked for newer ones."""
+    """Resolve and write the lock, keeping the pins of the earlier lock unless newer ones are requested."""
     with index.trusting(request.access.tls.ca_certificates):
         return _write(request, store, progress)
 
@@ -187,7 +187,7 @@ def _earlier(loaded: Project, *, tolerant: bool) -> BundleLock | None:
     try:
         return project.read_lock(loaded)
     except LockError:
-        if tolerant:  # it is to be written anew: nothing of it is kept
+        if tolerant:  # it will be replaced: nothing of it is kept
             return None
         raise
 

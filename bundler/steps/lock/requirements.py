@@ -125,7 +125,7 @@ class Requirements:
         )
 
     def check_hashes(self, resolved: Mapping[str, str]) -> None:
-        """Raise ``LockError`` where a file that was chosen (name -> SHA-256) is none that a requirement allows.
+        """Raise ``LockError`` where a file that was chosen (name -> SHA-256) is not allowed by a requirement.
 
         uv reads hashes and does not hold a resolution to them.
         """

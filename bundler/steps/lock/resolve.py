@@ -133,7 +133,7 @@ def image_python(base: UnpackedBase, platform: Platform) -> ImagePython:
             f"The base image for {platform} has no GNU C library that could be recognised.",
             remedy="Choose a base such as Debian, Ubuntu or UBI: manylinux wheels do not run on musl (Alpine).",
         )
-    # Debian marks builds from a branch with "+", which is no version to uv.
+    # Debian marks builds from a branch with "+", which uv does not accept as a version.
     return ImagePython(python.version, python.full_version.rstrip("+"), glibc, platform)
 
 

@@ -75,7 +75,7 @@ class GatheredBases:
 class Gathering:
     """How to gather: for which spec, into which store, and what an earlier lock pinned (reference -> source digest).
 
-    ``refresh`` makes what is made of Debian's packages anew, of the packages that Debian has now. ``reader`` reads
+    ``refresh`` makes images of Debian's packages again, of the packages that Debian has now. ``reader`` reads
     registries: "bundler" or "skopeo"; ``access`` says as whom, and whom to trust.
     """
 

@@ -113,7 +113,7 @@ def plan(references: Sequence[str], asked: MirrorOptions, store: BlobStore, prog
     """Say what mirroring registry images would fetch: reads manifests only.
 
     Raises:
-        SpecError: a reference is none, or an image lacks a platform.
+        SpecError: a reference is malformed, or an image lacks a platform.
         RegistryError: no source has an image.
     """
     with pulling(store, asked.settings, progress) as puller:
