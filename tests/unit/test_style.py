@@ -1,29 +1,46 @@
-"""The words of docs/style.md: phrases that were replaced do not come back in strings of the program or in the docs."""
+"""The words of docs/style.md: phrases that were replaced stay out of the program, its templates and the docs."""
 
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")))
 STYLE = ROOT / "docs" / "style.md"  # it quotes what it forbids, in the lines that begin with "Bad:"
+TEMPLATES = tuple(
+    path
+    for folder in ("bundler/resources", "dockerfiles", "manifests", "examples", ".ci", "tests/setup")
+    for path in sorted((ROOT / folder).rglob("*"))
+    if path.suffix in {".j2", ".sh", ".md", ".yaml"}
+)
 
 BANNED = (
     "a user of nobody",
+    "anew",
+    "at last",
     "by hand of",
     "in a dull loop",
+    "in circles",
+    "in one stroke",
+    "in vain",
+    "of no use",
     "on another way",
     "that are none",
+    "the story",
     "theatre",
     "took otherwise",
     "understudy",
 )
-_BANNED = re.compile(r"\b(" + "|".join(map(re.escape, BANNED)) + r")\b", re.IGNORECASE)
+# "It is no delta" and "they are no files", but "there is no such file", "no longer" and "no more than".
+_IS_NO = r"(?<!there )(?:is|are|was|were) no(?! longer\b| more\b)"
+_BANNED = re.compile(r"\b(" + "|".join([*map(re.escape, BANNED), _IS_NO]) + r")\b", re.IGNORECASE)
 
 
 def found(text: str) -> list[str]:
@@ -36,6 +53,12 @@ def strings(source: str) -> Iterator[tuple[int, str]]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.lineno, node.value
+
+
+def comments(source: str) -> str:
+    """Return the comments of a module as one text."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return " ".join(token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT)
 
 
 def test_no_string_of_the_program_has_a_banned_phrase() -> None:
@@ -58,6 +81,25 @@ def test_no_page_has_a_banned_phrase(page: Path) -> None:
     assert found(text) == []
 
 
+@pytest.mark.parametrize("template", TEMPLATES, ids=[str(path.relative_to(ROOT)) for path in TEMPLATES])
+def test_no_template_has_a_banned_phrase(template: Path) -> None:
+    assert found(template.read_text()) == []
+
+
+def test_no_comment_of_the_program_has_a_banned_phrase() -> None:
+    banned = [
+        f"{path.relative_to(ROOT)}: {phrase}"
+        for path in sorted((ROOT / "bundler").rglob("*.py"))
+        for phrase in found(comments(path.read_text()))
+    ]
+
+    assert banned == []
+
+
 def test_a_phrase_is_found_across_lines_and_not_within_words() -> None:
     assert found("as A user\n  of nobody, on another way") == ["a user of nobody", "on another way"]
     assert found("it is not a delta; theatres") == []
+    assert found("It is no delta, there is no file, it is no longer there, and they\nare no volumes.") == [
+        "is no",
+        "are no",
+    ]

@@ -180,7 +180,7 @@ def _cached(source: str, target: InstallTarget) -> str:
 
 
 def _of_the_base(target: InstallTarget) -> set[str]:
-    """Return the folders that the base has: a layer that names one would set its owner and mode anew."""
+    """Return the folders that the base has: a layer that names one would set its owner and mode again."""
     deepest = [PurePosixPath(path.lstrip("/")) for path in (target.site_packages, target.scripts)]
     return {str(folder) for path in deepest for folder in (path, *path.parents)}
 
