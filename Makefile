@@ -17,7 +17,7 @@ TEST_PROGRAMS   := $(BUNDLE_PROGRAMS) umoci dockerd=docker.io docker=docker.io p
                    docker-registry redis-server psql=postgresql kubectl=kubernetes-client openssl shellcheck git
 
 .DEFAULT_GOAL := help
-.PHONY: help bundle test test-cluster check unit integration golden format bench lock-tools schema clean
+.PHONY: help bundle test test-cluster test-machines check unit integration golden format bench lock-tools schema clean
 
 help:  ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,10 @@ test: check  ## Run every check and every test, with real programs (15 minutes)
 test-cluster: .venv/dev.stamp  ## Run installs against a real API server, built from Debian's sources (ten minutes, as root)
 	@sh tests/setup/programs.sh $(TEST_PROGRAMS)
 	@sh tests/setup/cluster.sh $(or $(CLUSTER),build/cluster) $(BIN)/python
+
+test-machines: .venv/dev.stamp  ## Try everything on bare Debian machines and write docs/machines.md (an hour, as root)
+	@sh tests/setup/programs.sh $(TEST_PROGRAMS)
+	$(BIN)/python -m tests.machines.table $(or $(MACHINES),build/machines) $(or $(SUITES),bookworm trixie sid)
 
 check: .venv/dev.stamp  ## Run the static checks: style, types, layers, dependencies
 	$(BIN)/ruff check
