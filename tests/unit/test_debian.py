@@ -1,4 +1,5 @@
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -229,6 +230,26 @@ def test_a_range_of_subordinate_ids_is_that_of_the_user(tmp_path: Path) -> None:
     assert not debian_host._has_range(file, "feast")
     assert debian_host._has_range(file, "other")
     assert not debian_host._has_range(tmp_path / "absent", "feast")
+    file.write_text(f"{os.geteuid()}:100000:65536\n")
+    assert debian_host._has_range(file, "feast")
+
+
+def test_a_user_without_a_name_is_told_what_is_missing_as_every_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 4_000_000)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(debian_host, "_NAMESPACE_SETTINGS", ())
+    with pytest.raises(ToolMissingError, match="'4000000'"):
+        debian_host.mode()
+
+
+def test_a_kernel_without_user_namespaces_is_told_to_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = tmp_path / "max_user_namespaces"
+    setting.write_text("0\n")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(debian_host, "_NAMESPACE_SETTINGS", (tmp_path / "absent", setting))
+    with pytest.raises(ToolMissingError, match="no user namespaces"):
+        debian_host.mode()
 
 
 @pytest.mark.parametrize("suite", ["bookworm", "forky"])

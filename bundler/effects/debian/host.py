@@ -20,6 +20,10 @@ _NO_APT: Final = "A Debian root file system is made with apt: use a Debian or Ub
 _KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _EMULATORS: Final = Path("/proc/sys/fs/binfmt_misc")
 _FIELDS: Final = ("REPO_URI", "RELEASE", "CODENAME", "COMPONENT", "ORIGIN", "SOURCESENTRY")
+_NAMESPACE_SETTINGS: Final = (
+    Path("/proc/sys/kernel/unprivileged_userns_clone"),
+    Path("/proc/sys/user/max_user_namespaces"),
+)
 _SIGNED_BY: Final = re.compile(r"^\s*Signed-By:\s*(/\S+)\s*$|signed-by=(/[^\s\]]+)", re.MULTILINE | re.IGNORECASE)
 _RELEASE: Final = re.compile(r"([a-z]+)(-updates|-security)?")
 # A line of "apt-get --print-uris update": where apt would look for the packages of one component of one release.
@@ -51,7 +55,8 @@ def mode() -> str:
     remedy = "Install it: sudo apt-get install uidmap"
     process.find("newuidmap", remedy=remedy)
     process.find("newgidmap", remedy=remedy)
-    user = pwd.getpwuid(os.geteuid()).pw_name
+    check_namespaces()
+    user = _user()
     for path, option in (("/etc/subuid", "--add-subuids"), ("/etc/subgid", "--add-subgids")):
         if not _has_range(Path(path), user):
             raise ToolMissingError(
@@ -61,12 +66,35 @@ def mode() -> str:
     return "unshare"
 
 
+def check_namespaces() -> None:
+    """See that the kernel lets users make user namespaces; raise ``ToolMissingError`` where it does not."""
+    for path in _NAMESPACE_SETTINGS:
+        try:
+            value = path.read_text().strip()
+        except OSError:
+            continue
+        if value == "0":
+            raise ToolMissingError(
+                f"A user cannot make a root file system here: the kernel allows no user namespaces ({path} is 0).",
+                remedy="Be root, have an administrator set it, or name base and kubectl images of a registry.",
+            )
+
+
+def _user() -> str:
+    """Return the name of this user; a container may run under an id that has none."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
 def _has_range(path: Path, user: str) -> bool:
+    """Tell whether a user has subordinate ids; a line may name the user or its number."""
     try:
         lines = path.read_text().splitlines()
     except OSError:
         return False
-    return any(line.split(":")[0] == user for line in lines)
+    return any(line.split(":")[0] in (user, str(os.geteuid())) for line in lines)
 
 
 def check_architecture(platform: Platform) -> None:
