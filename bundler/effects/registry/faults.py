@@ -22,6 +22,7 @@ from bundler.errors import RegistryError
 
 # What passes by itself: request timeout, too early, too many requests, and a server's trouble.
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+BUSY = frozenset({429, 503})  # where requests come too fast, the latter with Retry-After
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SHOWN = 300  # characters of a foreign error that are worth showing
 _SHOWN_ERRORS = 10

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from bundler.effects.registry.http import origin
 from bundler.effects.registry.retry import Cancellation, backoff
 
 _LONGEST = 300.0  # seconds; a server may ask for more, and is asked again then
@@ -88,13 +89,13 @@ class Gate:
     def _enter(self, *, nested: bool) -> int:
         waited_for = 0.0
         while True:
-            self._cancellation.check()
             with self._changed:
                 opens_at, pause = self._opens_at, self._opens_at - time.monotonic()
                 if pause <= 0 or opens_at == waited_for:
                     if nested or self._under_way < self.limit or self.limit >= self._workers:
                         self._under_way += 1
                         return self._period
+                    self._cancellation.check()  # only who must wait: an upload is cancelled after the task was
                     self._changed.wait(_POLL)
                     continue
             self._cancellation.sleep(pause)
@@ -132,13 +133,14 @@ class Gates:
 
     def __init__(self, workers: int, cancellation: Cancellation, waiting: Waiting) -> None:
         self._workers, self._cancellation, self._waiting = workers, cancellation, waiting
-        self._gates: dict[str, Gate] = {}
+        self._gates: dict[tuple[str, str, int], Gate] = {}
         self._lock = threading.Lock()
 
     def of(self, url: str) -> Gate:
-        """Return the gate of a URL's host."""
-        host = urlsplit(url).netloc.rpartition("@")[2]
+        """Return the gate of a URL's host; raise ``InvalidURL`` where it has none."""
+        server = origin(url)
         with self._lock:
-            if host not in self._gates:
-                self._gates[host] = Gate(host, self._workers, self._cancellation, self._waiting)
-            return self._gates[host]
+            if server not in self._gates:
+                host = urlsplit(url).netloc.rpartition("@")[2]
+                self._gates[server] = Gate(host, self._workers, self._cancellation, self._waiting)
+            return self._gates[server]

@@ -7,7 +7,7 @@ place takes to run, and would copy every part of a blob once more.
 from __future__ import annotations
 
 import base64
-import functools
+import re
 import selectors
 import socket
 import ssl
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
+from functools import lru_cache
 from http.client import HTTPConnection, HTTPSConnection, IncompleteRead, InvalidURL
 from typing import Final, Protocol
 from urllib.parse import quote, unquote, urlsplit
@@ -25,6 +26,7 @@ from bundler.effects.registry.tunnel import open_tunnel
 from bundler.errors import UsageError
 
 _PORTS: Final = {"http": 80, "https": 443}
+_ORIGIN: Final = re.compile(r"[^:/?#]*://[^/?#]*")
 # What may stand in a request's target as it is (RFC 3986); a server that sends us somewhere may forget to encode.
 _AS_IT_IS: Final = "/%?=&:;@+$,!~*'()[]"
 
@@ -241,11 +243,20 @@ def origin(url: str) -> tuple[str, str, int]:
 
     Raises ``InvalidURL``: servers send us anywhere.
     """
-    place, _ = _parsed(url, None)
+    head = _ORIGIN.match(url)
+    try:
+        return _origin(head[0] if head else url)
+    except InvalidURL as error:
+        raise InvalidURL(url) from error
+
+
+@lru_cache(maxsize=64)
+def _origin(head: str) -> tuple[str, str, int]:
+    # Asked several times for each request, and always of the same few hosts.
+    place, _ = _parsed(head, None)
     return place.scheme, place.host, place.port
 
 
-@functools.lru_cache(maxsize=256)  # each request compares its URL with the registry's several times
 def _parsed(url: str, proxy: str | None) -> tuple[_Place, str]:
     """Return where a URL leads, and the target to ask for there; raise ``InvalidURL``: servers send us anywhere."""
     try:

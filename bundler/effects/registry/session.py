@@ -274,9 +274,10 @@ class Session:
             return self._once(request, url)
         with self._gates.of(url).passing() as passage:
             response = self._once(request, url)
-            pause = faults.retry_after(response.headers.get("Retry-After", ""), response.headers.get("Date", ""))
-            slow_down = faults.asks_to_slow_down(response.status, pause)
-            passage.answered(response.status, slow_down=slow_down, pause=pause)
+            pause = None
+            if response.status in faults.BUSY:
+                pause = faults.retry_after(response.headers.get("Retry-After", ""), response.headers.get("Date", ""))
+            passage.answered(response.status, slow_down=faults.asks_to_slow_down(response.status, pause), pause=pause)
             return response
 
     def _once(self, request: Request, url: str) -> Response:
