@@ -67,6 +67,7 @@ bench: .venv/dev.stamp  ## Measure, beside other tools in the same run
 	@sh tests/setup/programs.sh $(TEST_PROGRAMS)
 	$(BIN)/python benchmarks/build.py
 	$(BIN)/python benchmarks/transport.py
+	$(BIN)/python benchmarks/small_images.py
 
 lock-tools: .venv/dev.stamp  ## Resolve requirements/*.txt anew: pinned, hashed, no index named
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header \

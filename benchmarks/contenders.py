@@ -13,6 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from bundler.effects.archive.reader import Bundle
 from bundler.model.digest import Digest
 from tests.support import sample_bundles
 from tests.support.registries import RunningRegistry
@@ -169,6 +170,8 @@ def creators(total: int) -> dict[str, Contender]:
 
 def pushers(bundle: Path, unpacked: Path) -> dict[str, Contender]:
     """Return who brings a bundle into an empty registry; ``unpacked`` is a folder with what is in it."""
+    with Bundle.open(bundle) as opened:
+        images = opened.manifest.images
 
     def ours(**how: Any) -> Contender:  # noqa: ANN401  (what ``pushed`` takes)
         return lambda _, registry: ([pushed(bundle, registry.address, **how)], 0)
@@ -180,7 +183,17 @@ def pushers(bundle: Path, unpacked: Path) -> dict[str, Contender]:
 
     def oras(_work: Path, registry: RunningRegistry) -> Run:
         into = ["--from-oci-layout", "--to-plain-http"]
-        return [["oras", "cp", *into, f"{bundle}:quay.example/{one}", f"{registry.address}/{one}"] for one in OWN], 0
+        # By digest: oras takes what follows a slash in a layout's name for something else.
+        return [
+            [
+                "oras",
+                "cp",
+                *into,
+                f"{bundle}@{image.root.digest}",
+                f"{registry.address}/{image.reference.partition('/')[2]}",
+            ]
+            for image in images
+        ], 0
 
     found: dict[str, Contender] = {
         "bundler": ours(),
