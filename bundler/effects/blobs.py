@@ -25,11 +25,14 @@ class BlobWriter(HashingWriter):
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__(stream)
         self._stream = stream
+        self.repeated = 0
+        """Bytes that were written before the blob began again."""
 
     def restart(self) -> None:
         """Discard the written bytes: the blob begins again."""
         self._stream.seek(0)
         self._stream.truncate()
+        self.repeated = max(self.repeated, self.size)
         self.reset()
 
 

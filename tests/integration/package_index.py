@@ -28,6 +28,7 @@ class PackageIndex:
     with_sizes: bool = True
     with_hashes: bool = True
     with_ranges: bool = True
+    says_ranges: bool = True
     moved: bool = False
     faults: list[int] = field(default_factory=list)
     """For each of the next requests for a file: below 0 break off after so many bytes, else a status."""
@@ -138,7 +139,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         start, end = int(wanted[1]), int(wanted[2] or len(body) - 1)
         part = body[start : end + 1]
-        self.answer(206, part, {"Content-Range": f"bytes {start}-{end}/{len(body)}"}, break_after)
+        told = {"Content-Range": f"bytes {start}-{end}/{len(body)}"} if self.index.says_ranges else {}
+        self.answer(206, part, told, break_after)
 
     def answer(self, status: int, body: bytes, headers: dict[str, str], break_after: int | None = None) -> None:
         self.send_response(status)

@@ -67,6 +67,19 @@ def test_a_server_that_knows_no_ranges_sends_all_again(tmp_path: Path, index: Pa
     assert store.has(Digest(DEMO.sha256), DEMO.size)
 
 
+@pytest.mark.parametrize("says_ranges", [True, False])
+def test_a_transfer_that_an_index_does_not_continue_begins_again(
+    says_ranges: bool,  # noqa: FBT001
+    tmp_path: Path,
+    index: PackageIndex,
+) -> None:
+    index.faults, index.says_ranges = [-1000, *([416] if says_ranges else [])], says_ranges
+    store = BlobStore(tmp_path)
+    fetch(store, DEMO)
+    assert store.has(Digest(DEMO.sha256), DEMO.size)
+    assert [wanted for _, wanted, _ in index.seen] == [None, "bytes=1000-", None]
+
+
 def test_a_transfer_that_breaks_off_again_and_again_is_given_up(tmp_path: Path, index: PackageIndex) -> None:
     index.faults = [-10] * 20
     store = BlobStore(tmp_path)

@@ -24,6 +24,7 @@ from bundler.effects.registry.faults import RefusedError
 from bundler.effects.registry.http import Response
 from bundler.effects.registry.journal import Journal
 from bundler.effects.registry.meter import Meter
+from bundler.effects.registry.remote_blob import RemoteBlob
 from bundler.effects.registry.repository import Repository
 from bundler.effects.registry.retry import Cancellation, CancelledError
 from bundler.effects.registry.session import Session
@@ -457,6 +458,19 @@ def test_a_download_that_cannot_go_on_begins_again(without_ranges: Callable[[], 
     assert sum(fetch(session, blob, store).steps) == len(CONTENT)
     assert store.path(DIGEST).read_bytes() == CONTENT
     assert [headers.get("Range") for _, _, headers in session.urls] == [None, f"bytes={len(CONTENT) // 2}-", None]
+
+
+@pytest.mark.parametrize("without_ranges", [lambda: answer(416, {}), lambda: answer(206, {}, CONTENT[100:])])
+def test_a_blob_of_another_repository_is_read_where_ranges_fail(without_ranges: Callable[[], Response]) -> None:
+    registry = MemoryRegistry()
+    blob = _stored(registry)
+    session = MemorySession(registry)
+    answers = [without_ranges]
+    session.answer = lambda _method, _url: answers.pop(0)() if answers else answer(200, {}, CONTENT)
+    remote, view = RemoteBlob(Repository(session, "team/app"), blob), memoryview(bytearray(1000))
+    assert remote.read_into(3_000_000, view) == 1000
+    assert bytes(view) == CONTENT[3_000_000:3_001_000]
+    remote.close()
 
 
 def test_more_bytes_than_announced_are_refused(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from bundler.model.progress import Task
 _ATTEMPTS = 5
 _CHUNK = 1 << 20
 _FIRST_PAUSE = 0.4  # seconds; doubles with each attempt
-_OK, _PARTIAL = 200, 206
+_OK, _PARTIAL, _UNSATISFIABLE = 200, 206, 416
 _REFUSED = frozenset({401, 403, 407})
 
 
@@ -81,7 +81,7 @@ class Downloads:
         if self._stop.is_set():
             raise _StoppedError
         writer.write(chunk)
-        self._task.advance(len(chunk))
+        self._task.advance(max(0, min(len(chunk), writer.size - writer.repeated)))
         if candidate.size is not None and writer.size > candidate.size:
             raise VerificationError(f"Expected a file of {candidate.size} bytes, got more.")
 
@@ -122,7 +122,10 @@ class Downloads:
             "GET", candidate.url, headers=headers, preload_content=False, decode_content=False
         )
         try:
-            _check(response, candidate.url, writer.size)
+            if writer.size and _sends_no_ranges(response, writer.size):
+                writer.restart()
+                raise _BrokenError("the index does not continue the file where it broke off")
+            _check(response, candidate.url)
             # A server without ranges sends the file from its beginning: skip the bytes that are here already.
             skip = writer.size if response.status == _OK else 0
             while chunk := response.read(_CHUNK):
@@ -134,13 +137,15 @@ class Downloads:
             response.release_conn()
 
 
-def _check(response: urllib3.BaseHTTPResponse, url: str, start: int) -> None:
+def _sends_no_ranges(response: urllib3.BaseHTTPResponse, start: int) -> bool:
+    """Tell whether an index, asked to go on at ``start``, refuses, or sends a part that begins elsewhere."""
+    elsewhere = not re.match(rf"bytes {start}-", response.headers.get("Content-Range", ""))
+    return response.status == _UNSATISFIABLE or (response.status == _PARTIAL and elsewhere)
+
+
+def _check(response: urllib3.BaseHTTPResponse, url: str) -> None:
     status = response.status
-    if status == _OK:
-        return
-    if status == _PARTIAL:
-        if not re.match(rf"bytes {start}-", response.headers.get("Content-Range", "")):
-            raise _BrokenError("the index answered with another range of the file than requested")
+    if status in (_OK, _PARTIAL):
         return
     if status in TRANSIENT_STATUSES:
         raise _BrokenError(f"HTTP status {status}")

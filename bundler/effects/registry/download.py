@@ -7,7 +7,6 @@ from http import HTTPStatus
 from bundler.effects import files
 from bundler.effects.blobs import BlobStore, BlobWriter
 from bundler.effects.registry.faults import RefusedError, RegistryUnreachableError
-from bundler.effects.registry.http import Response
 from bundler.effects.registry.meter import Meter
 from bundler.effects.registry.pace import LEAST
 from bundler.effects.registry.repository import Repository
@@ -67,7 +66,7 @@ def _append(repository: Repository, blob: Descriptor, writer: BlobWriter, store:
     begin = writer.size
     try:
         with repository.open_blob(blob.digest, begin) as response:
-            if begin and response.status == HTTPStatus.PARTIAL_CONTENT and not _begins_at(response, begin):
+            if begin and response.status == HTTPStatus.PARTIAL_CONTENT and not response.begins_at(begin):
                 return False
             skip = begin if response.status == HTTPStatus.OK else 0
             buffer = memoryview(bytearray(min(_PART, blob.size + 1)))  # one more shows that there is too much
@@ -81,10 +80,6 @@ def _append(repository: Repository, blob: Descriptor, writer: BlobWriter, store:
             return False
         raise
     return True
-
-
-def _begins_at(response: Response, offset: int) -> bool:
-    return response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0] == str(offset)
 
 
 def _write(chunk: memoryview, blob: Descriptor, writer: BlobWriter, store: BlobStore) -> None:

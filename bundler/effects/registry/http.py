@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
 from functools import lru_cache
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPSConnection, IncompleteRead, InvalidURL
 from typing import Final, Protocol
 from urllib.parse import quote, unquote, urlsplit
@@ -72,6 +73,13 @@ class Response:
         self._body = body
         self._keep = keep
         self._drop = drop
+
+    def begins_at(self, offset: int) -> bool:
+        """Tell whether the body begins at this byte of the file; a part that does not say is taken for another one."""
+        if self.status != HTTPStatus.PARTIAL_CONTENT:
+            return offset == 0
+        begin = re.match(r"bytes ([0-9]+)-", self.headers.get("Content-Range", ""))
+        return int(begin[1]) == offset if begin else False
 
     def read(self, amount: int) -> bytes:
         """Return ``amount`` bytes, fewer only at the end; raise ``IncompleteRead`` where that came too early."""

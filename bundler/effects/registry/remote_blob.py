@@ -71,12 +71,25 @@ class RemoteBlob:
 
     def _open(self, offset: int) -> None:
         self.close()
-        self._response = self._stack.enter_context(self._repository.open_blob(self.digest, offset))
+        self._response = self._opened_at(offset) or self._stack.enter_context(self._repository.open_blob(self.digest))
         self._position = offset
-        if offset and self._response.status == HTTPStatus.OK:  # all of it, from the beginning
+        if not self._response.begins_at(offset):  # all of it, from the beginning
             left = offset
             while left:
                 left -= len(self._response.read(min(left, _SKIPPED)))
+
+    def _opened_at(self, offset: int) -> Response | None:
+        """Open the blob at an offset, or all of it; return None where the registry gets ranges wrong."""
+        try:
+            response = self._stack.enter_context(self._repository.open_blob(self.digest, offset))
+        except RefusedError as error:
+            if offset and error.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                return None
+            raise
+        if offset and response.status == HTTPStatus.PARTIAL_CONTENT and not response.begins_at(offset):
+            self.close()
+            return None
+        return response
 
 
 def serves(repository: Repository, blob: Descriptor) -> bool:
