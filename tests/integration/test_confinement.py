@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from inspect import getsource
@@ -182,6 +183,13 @@ def test_a_fork_bomb_is_limited_and_nothing_of_it_is_left(root: Path) -> None:
     assert int(perl(root, script, mark)) < limits.PROCESSES
     assert time.monotonic() - began < 30
     assert not alive(mark)
+
+
+def test_on_old_kernels_the_threads_of_the_user_that_run_already_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert limits.threads_of(os.getuid()) == 0 or os.uname().release < "5.14"
+    release = os.uname_result(("Linux", "here", "4.18.0-553.el8_10.x86_64", "#1 SMP", os.uname().machine))
+    monkeypatch.setattr(os, "uname", lambda: release)
+    assert limits.threads_of(os.getuid()) >= threading.active_count()
 
 
 def alive(mark: str) -> list[str]:

@@ -8,7 +8,7 @@ import struct
 import sys
 from typing import cast
 
-from bundler.effects.confinement import inside
+from bundler.effects.confinement import inside, limits
 
 
 def framed(root: str, argument: object) -> bytes:
@@ -46,4 +46,5 @@ def execute() -> None:
     root, argument = request()
     command, environment, seconds = cast("tuple[list[str], dict[str, str], float]", argument)
     os.chdir(root)
-    inside.launch(lambda: inside.run_program(command, environment, seconds))
+    others = limits.threads_of(inside.outside_ids()[0])  # which are out of sight in there
+    inside.launch(lambda: inside.run_program(command, environment, seconds=seconds, others=others))

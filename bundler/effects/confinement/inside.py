@@ -101,12 +101,12 @@ def _watch(work: Callable[[], None], show: Callable[[], None]) -> None:
     work()
 
 
-def run_program(command: Sequence[str], environment: Mapping[str, str], seconds: float) -> NoReturn:
-    """Run a program of the image beneath the watcher, and end as it ends."""
+def run_program(command: Sequence[str], environment: Mapping[str, str], *, seconds: float, others: int) -> NoReturn:
+    """Run a program of the image beneath the watcher, and end as it ends; ``others`` as ``limits`` has it."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     program = os.fork()
     if program == 0:
-        _ended_by_errors(lambda: _become(command, environment, seconds))
+        _ended_by_errors(lambda: _become(command, environment, seconds, others))
     while True:
         signal.sigtimedwait({signal.SIGCHLD}, _LOOK)
         while True:
@@ -124,11 +124,11 @@ def run_program(command: Sequence[str], environment: Mapping[str, str], seconds:
             os._exit(_FAILED)
 
 
-def _become(command: Sequence[str], environment: Mapping[str, str], seconds: float) -> None:
+def _become(command: Sequence[str], environment: Mapping[str, str], seconds: float, others: int) -> None:
     for one in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores
         signal.signal(one, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    limits.set_for_program(seconds)
+    limits.set_for_program(seconds, others)
     seccomp.refuse_dangerous()
     os.execve(command[0], list(command), dict(environment))  # noqa: S606  (a program of the image, no shell)
 

@@ -24,10 +24,13 @@ FREE_DISK: Final = 512 << 20  # bytes that unpacking leaves to others
 _COUNTS_BY_NAMESPACE: Final = (5, 14)  # since this Linux, a limit of processes counts those of a namespace alone
 
 
-def set_for_program(seconds: float) -> None:
-    """Limit this process and all that it starts; ``seconds`` of processor time for each."""
+def set_for_program(seconds: float, others: int) -> None:
+    """Limit this process and all that it starts; ``seconds`` of processor time for each.
+
+    ``others`` are the threads that count against the limit beside those (see ``threads_of``).
+    """
     _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_NPROC, PROCESSES + _others())
+    _limit(resource.RLIMIT_NPROC, PROCESSES + others)
     _limit(resource.RLIMIT_NOFILE, FILES)
     _limit(resource.RLIMIT_AS, ADDRESSES)
     _limit(resource.RLIMIT_DATA, DATA)
@@ -60,15 +63,15 @@ def _limit(kind: int, value: int) -> None:
     resource.setrlimit(kind, (allowed, allowed))
 
 
-def _others() -> int:
-    """Return how many threads this user runs already, where the kernel would count them too."""
+def threads_of(user: int) -> int:
+    """Return how many threads a user runs, where the kernel counts them against the limit of confined code, too."""
     release = tuple(int(number) for number in os.uname().release.split("-")[0].split(".")[:2])
     if release >= _COUNTS_BY_NAMESPACE:
         return 0
-    found, me = 0, os.getuid()
+    found = 0
     with suppress(OSError):
         for name in os.listdir("/proc"):  # noqa: PTH208
             with suppress(OSError):
-                if name.isdigit() and os.stat(f"/proc/{name}").st_uid == me:  # noqa: PTH116
+                if name.isdigit() and os.stat(f"/proc/{name}").st_uid == user:  # noqa: PTH116
                     found += len(os.listdir(f"/proc/{name}/task"))  # noqa: PTH208
     return found
