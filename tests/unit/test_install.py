@@ -219,7 +219,7 @@ def test_values_come_from_a_file_of_lines_or_from_a_manifest(bundle: Path, tmp_p
         ("credentials", "", "no file is named"),
         ("credential={file}", "", "asks for no such Secret"),
         ("credentials={file}", "USER=ada\n", "PASSWORD is not there"),
-        ("credentials={file}", "USER=ada\nPASSWORD\n", ":2: no KEY=VALUE"),
+        ("credentials={file}", "USER=ada\nPASSWORD\n", ":2: not of the form KEY=VALUE"),
         ("credentials={file}", "kind: ConfigMap\n", "not the manifest of a Secret"),
         ("credentials={file}", "kind: Secret\ndata: {USER: '%'}\n", "not base64"),
         ("credentials={file}.not", "", "Cannot read"),
@@ -408,7 +408,7 @@ def test_a_damaged_bundle_is_not_installed(bundle: Path, cluster: FakeCluster, t
         {"kind": "Kustomization", "resources": [], "helmCharts": []},
         {"kind": "Kustomization", "resources": ["absent.yaml"]},
         {"kind": "Kustomization", "resources": [], "patches": [{"path": "x.yaml"}]},
-        {"resources": []},
+        {"kind": None, "resources": []},  # left out it means Kustomization, to kubectl, too
     ],
 )
 def test_a_kustomization_that_no_bundle_has_is_refused(document: dict[str, Any]) -> None:

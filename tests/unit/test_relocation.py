@@ -61,7 +61,7 @@ def test_a_registry_without_nested_paths_gets_one_component_below_the_prefix() -
     moved = relocation.relocate(ImageRef.parse(f"{SERVER}@{DIGEST}"), flat)
     assert str(moved) == f"registry.internal:5000/feast/feastdev-feature-server:0.61.0@{DIGEST}"
     names = [ImageRef.parse(name) for name in ("quay.io/a/b-c:1", "quay.io/a-b/c:1")]
-    with pytest.raises(SpecError, match="one name"):
+    with pytest.raises(SpecError, match="the same name"):
         relocation.relocations(names, flat)
     source = ImageRef.parse("quay.io/team/app:1.0")
     mapping = relocation.relocations([source], flat)
