@@ -29,6 +29,8 @@ def command(
 ) -> int:
     """Find what the operator would refuse in MANIFESTS, and what it would accept but could not start.
 
+    MANIFESTS are files, or folders whose YAML files are read at any depth.
+
     Exit code 3: something would fail.
     """
     from bundler.steps import lint  # noqa: PLC0415  (help must not load the program)

@@ -167,6 +167,16 @@ def make_own_folder(folder: Path) -> bool:
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
 
 
+def yaml_files(folder: Path) -> tuple[Path, ...]:
+    """Return the YAML files of a folder at any depth; none where it is not a folder."""
+    return tuple(sorted(path for pattern in ("*.yaml", "*.yml") for path in folder.rglob(pattern) if path.is_file()))
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether a path names a folder."""
+    return path.is_dir()
+
+
 def is_there(path: Path) -> bool:
     """Tell whether a name is taken, by whatever it is."""
     return os.path.lexists(path)

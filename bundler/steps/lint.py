@@ -10,15 +10,15 @@ from bundler.errors import SpecError
 from bundler.feast.operator import crd, validation
 from bundler.feast.operator.capabilities import Capabilities
 from bundler.feast.operator.crd import FeatureStoreCrd
-from bundler.feast.rules import advice, feast_releases
+from bundler.feast.rules import advice, feast_releases, outside_addresses
 from bundler.kube.manifest_file import ManifestFile
 from bundler.kube.objects import KubeObject
 from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Report, Section, Status
 
 
-def run(files: tuple[Path, ...], *, operator_version: str | None, operator_manifest: Path | None) -> Report:
-    """Check every FeatureStore in the files against an operator's definition, or what is known of its version.
+def run(paths: tuple[Path, ...], *, operator_version: str | None, operator_manifest: Path | None) -> Report:
+    """Check every FeatureStore in files and folders against an operator's definition, or what is known of its version.
 
     Raises:
         SpecError: a file cannot be read or is not YAML, or none holds a FeatureStore.
@@ -29,13 +29,23 @@ def run(files: tuple[Path, ...], *, operator_version: str | None, operator_manif
         if definition is not None
         else Capabilities.for_version(operator_version or "")
     )
-    stores = [(file, store) for file in files for store in _feature_stores(file)]
+    stores = [(file, store) for file in _listed(paths) for store in _feature_stores(file)]
     if not stores:
         raise SpecError("None of the files holds a FeatureStore.", remedy="Name the manifest that does.")
     sections = tuple(
         Section(_title(store, file), tuple(_findings(store, definition, capabilities))) for file, store in stores
     )
     return Report("What the operator would do with each FeatureStore", sections)
+
+
+def _listed(paths: tuple[Path, ...]) -> Iterator[Path]:
+    """Yield files, and of folders the YAML files that mention a FeatureStore; templates beside them are no YAML."""
+    for path in paths:
+        if not files.is_folder(path):
+            yield path
+        for inner in files.yaml_files(path):
+            if "FeatureStore" in files.read_text(inner, "a Kubernetes manifest"):
+                yield inner
 
 
 def accepted(resource: Json, definition: FeatureStoreCrd) -> Finding:
@@ -61,6 +71,7 @@ def _findings(store: KubeObject, definition: FeatureStoreCrd | None, capabilitie
         return
     yield from advice.advise(resource, capabilities)
     yield feast_releases.offline_server(resource, None)
+    yield outside_addresses.check(resource)
 
 
 def _definition(file: Path) -> FeatureStoreCrd:

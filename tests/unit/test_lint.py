@@ -37,6 +37,25 @@ def test_the_resource_of_the_guide_does_not_start_and_lint_says_why(
     assert "Can't find feature repo configuration file" in out
 
 
+def test_a_folder_is_read_at_any_depth_and_a_repository_that_pods_clone_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "values.yaml").write_text("a: {{ template }}\n")
+    (tmp_path / "base" / "cr.yml").write_text(
+        "apiVersion: feast.dev/v1\nkind: FeatureStore\nmetadata: {name: shop}\nspec:\n  feastProject: shop\n"
+        "  feastProjectDir: {git: {url: 'https://user:secret@github.com/shop/features.git'}}\n"
+        "  authz: {noAuth: true}\n  services: {onlineStore: {server: {image: quay.io/feastdev/feature-server:1}}}\n"
+    )
+    with pytest.raises(SystemExit) as ended:
+        program.main(["lint", str(tmp_path), "--operator-version", "0.66.0"])
+    assert ended.value.code == 3
+    out = capsys.readouterr().out
+    assert "spec.feastProjectDir.git: an init container clones from github.com at every start" in out
+    assert "spec.services.onlineStore.server.image: the image is one of quay.io" in out
+    assert "secret" not in out
+
+
 def test_files_without_a_feature_store_are_refused(tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text("kind: Namespace\n")
     with pytest.raises(SpecError, match="holds a FeatureStore"):

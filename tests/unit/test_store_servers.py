@@ -35,6 +35,10 @@ def test_one_server_serves_two_stores_that_have_the_same_address() -> None:
         ({"online_store": {**REDIS, "redis_type": "redis_cluster"}}, "online_store: redis as redis_cluster"),
         ({"online_store": {"type": "redis", "connection_string": "r:1,ssl=true"}}, "online_store: redis with TLS"),
         ({"online_store": {"type": "dynamodb"}}, "online_store: dynamodb"),
+        (
+            {"online_store": {"type": "postgres", "host": "pg", "sslmode": "verify-full"}},
+            "online_store: postgres with sslmode verify-full",
+        ),
         ({"registry": {"registry_type": "sql", "path": "mysql://a@b/c"}}, "registry: sql on mysql"),
         ({"registry": {"registry_type": "sql", "path": "postgresql://a@b:x/c"}}, "registry: sql at an address"),
     ],

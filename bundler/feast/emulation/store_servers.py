@@ -68,6 +68,8 @@ def _needs(section: str, store: Json) -> Iterator[StoreServer | str]:
     match kind:
         case "redis":
             yield _redis(section, settings)
+        case "postgres" if settings.get("sslmode") in ("verify-ca", "verify-full"):
+            yield f"{section}: postgres with sslmode {settings['sslmode']}"
         case "postgres":
             account = StoreLogin(*(str(settings.get(name, "")) for name in ("user", "password", "database")))
             port = _port(settings.get("port"), _POSTGRES_PORT)

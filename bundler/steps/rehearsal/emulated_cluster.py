@@ -175,11 +175,11 @@ class EmulatedCluster:
                 time.sleep(_PROBE_AGAIN)
         return tuple(finished[server.name] for server, _ in started)
 
-    def run_store(self, store: StoreServer, image: str) -> None:
-        """Run the server of a store, and wait until its port is open."""
+    def run_store(self, store: StoreServer, image: str, certificate: tuple[str, str]) -> None:
+        """Run the server of a store, with a certificate and its key, and wait until its port is open."""
         pod = store_pod(store)
         relay = self.network.start_relay(pod, "", reaches=False)
-        container = self._engine.create(store_containers.container(store, f"{pod}-server", image, relay))
+        container = self._engine.create(store_containers.container(store, f"{pod}-server", image, relay, certificate))
         container.start()
         probe = Probe(store.port, None, tls=False)
         wait_until(

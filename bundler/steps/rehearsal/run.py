@@ -129,7 +129,7 @@ class _Rehearsal:
         cluster = EmulatedCluster(self.engine, network, security)
         for server in servers:
             self.progress.say(f"Starting {server.kind} at {server.host}:{server.port}")
-            cluster.run_store(server, images.servers[server.kind])
+            cluster.run_store(server, images.servers[server.kind], self.authority.server([server.host]))
         return cluster
 
 

@@ -23,18 +23,27 @@ mkdir /tmp/data
 printf %s "${STORE_PASSWORD:-unused}" >/tmp/password
 initdb -D /tmp/data -U "$STORE_USER" --pwfile=/tmp/password --auth=scram-sha-256 -E UTF8 --locale=C >/dev/null
 [ -z "$STORE_SQL" ] || printf '%s\\n' "$STORE_SQL" | postgres --single -D /tmp/data postgres
-exec postgres -D /tmp/data -h 0.0.0.0 -p "$1" -k /tmp
+printf %s "$STORE_CERTIFICATE" >/tmp/server.crt
+printf %s "$STORE_KEY" >/tmp/server.key
+exec postgres -D /tmp/data -h 0.0.0.0 -p "$1" -k /tmp \
+  -c ssl=on -c ssl_cert_file=/tmp/server.crt -c ssl_key_file=/tmp/server.key
 """,
 }
 
 
-def container(store: StoreServer, name: str, image: str, network: EngineContainer) -> ContainerPlan:
-    """Return the container of a store's server."""
+def container(
+    store: StoreServer, name: str, image: str, network: EngineContainer, certificate: tuple[str, str]
+) -> ContainerPlan:
+    """Return the container of a store's server.
+
+    ``certificate`` and its key (PEM) are for TLS, which Feast's store for PostgreSQL asks for where nothing else is
+    said (sslmode=require); PostgreSQL answers without TLS, too.
+    """
     return ContainerPlan(
         name=name,
         image=image,
         command=("sh", "-ec", _STORES[store.kind], "sh", str(store.port)),
-        environment=_account(store),
+        environment={**_account(store), "STORE_CERTIFICATE": certificate[0], "STORE_KEY": certificate[1]},
         working_folder="/tmp",  # noqa: S108  (inside a container)
         user=_USERS[store.kind],
         network=network,
