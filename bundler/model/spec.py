@@ -43,6 +43,22 @@ class FeatureRepoSpec(Part):
     """Patterns of files to leave out, besides those in .bundlerignore."""
 
 
+class AllowedSecret(Part):
+    """A file that looks like a secret or a leftover and is baked on purpose."""
+
+    path: Annotated[str, Field(min_length=1)]
+    """Pattern (as in .gitignore) of files in the feature repo."""
+    reason: Annotated[str, Field(min_length=3)]
+    """Why; the reviewer reads it in the checklist."""
+
+
+class SecretsSpec(Part):
+    """What is baked although it looks like a secret."""
+
+    allow: tuple[AllowedSecret, ...] = Field(default=(), strict=False)
+    """Findings that are meant, each with its reason."""
+
+
 class Feast(Part):
     """The Feast release and the pip extras it is installed with."""
 
@@ -182,6 +198,7 @@ class BundleSpec(Part):
     source: str | None = None
     """Where the feature repo's source is kept, e.g. https://git.example/team/features; a label of the image."""
     repo: FeatureRepoSpec = FeatureRepoSpec()
+    secrets: SecretsSpec = SecretsSpec()
     feast: Feast
     base: BaseImageSpec
     requirements: tuple[str, ...] = Field(default=(), strict=False)

@@ -16,7 +16,7 @@ from bundler.feast.rules import advice, feast_releases, kubectl_image, permissio
 from bundler.kube.manifest_file import ManifestFile
 from bundler.model import layout
 from bundler.model.delta import BaseBundle
-from bundler.model.findings import Finding, Report, Status
+from bundler.model.findings import Finding, Report, Status, passed
 from bundler.model.lock import BundleLock
 from bundler.model.manifest import BundledImage
 from bundler.model.platform import Platform
@@ -212,10 +212,24 @@ def _checks(facts: BuildFacts, emitted: Mapping[str, ManifestFile]) -> tuple[Fin
         findings.append(permissions.policies(repo.sources(), repo.config.auth))
         findings.append(feast_releases.mysql_registry(repo.config, spec.feast.version))
         findings += store_addresses.check(repo.config, spec.deployment.namespace)
+    findings += _baked_files(facts)
     findings.append(kubectl_image.platforms(spec.deployment.cron_job.kubectl.image, spec.target_platforms))
     findings += [delta.finding(facts.base, relocation.prefix(facts.project.spec.registry))] if facts.base else []
     _refuse_failed(findings, "What would be emitted does not work on the cluster.")
     return tuple(findings)
+
+
+def _baked_files(facts: BuildFacts) -> Iterator[Finding]:
+    """Yield every file of the feature repos with its size and digest, and what was said of secrets among them."""
+    for server in facts.servers:
+        lines = (f"{file.path}: {file.size} bytes, {file.digest}" for file in server.repo.files)
+        yield passed("baked-files", f"The feature repo in {facts.pinned_server(server)}", *lines)
+    title = "Secrets and leftovers in the feature repos"
+    if allowed := facts.project.allowed_secrets:
+        remedy = "Read the reason for each: these files look like secrets or leftovers, and the spec allows them."
+        yield Finding("secrets", title, Status.MANUAL, tuple(map(str, allowed)), remedy)
+    else:
+        yield passed("secrets", title, "every file was looked through by name and content; none was found")
 
 
 def _refuse_failed(findings: Sequence[Finding], problem: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -19,8 +19,9 @@ from bundler.model import lock, spec_reader
 from bundler.model.digest import Digest
 from bundler.model.lock import BundleLock
 from bundler.model.spec import BundleSpec
-from bundler.steps.lock import requirements
+from bundler.steps.lock import requirements, secrets
 from bundler.steps.lock.requirements import Requirements
+from bundler.steps.lock.secrets import AllowedFinding
 
 LOCK_NAME: Final = "bundle.lock"
 # The operator may start each of them from the one image, so the image can run each of them.
@@ -41,13 +42,15 @@ class Need:
 class Project:
     """A spec, its file (whose folder its paths are relative to), and what is baked of the feature repos.
 
-    ``own`` are the repos of tenants that have one, by the tenant's name.
+    ``own`` are the repos of tenants that have one, by the tenant's name. ``allowed_secrets`` is what looks like a
+    secret in them and is baked with the reason that the spec gives.
     """
 
     spec: BundleSpec
     file: Path
     repo: RepoContents
     own: Mapping[str, RepoContents] = field(default_factory=dict)
+    allowed_secrets: tuple[AllowedFinding, ...] = ()
 
     @property
     def fingerprint(self) -> Digest:
@@ -105,12 +108,10 @@ class Project:
 
 def load(file: Path) -> Project:
     """Read the spec and the feature repos; raise ``SpecError`` where one of them cannot be used."""
-    spec = spec_reader.read(
-        files.read_text(
-            file, "the spec", missing="Name it with --file, or write one: bundler init REPO -o bundle.yaml"
-        ),
-        str(file),
+    text = files.read_text(
+        file, "the spec", missing="Name it with --file, or write one: bundler init REPO -o bundle.yaml"
     )
+    spec = spec_reader.read(text, str(file))
     folder = file.resolve().parent
     own = {
         tenant.name: feature_repo.read(folder / tenant.repo.path, tenant.repo) for tenant in spec.tenants if tenant.repo
@@ -118,7 +119,8 @@ def load(file: Path) -> Project:
     loaded = Project(spec, file.resolve(), feature_repo.read(folder / spec.repo.path, spec.repo), own)
     for repo in (loaded.repo, *own.values()):
         refuse_credentials(repo.config)
-    return loaded
+    allowed = secrets.refuse(loaded.spec, text, file, (loaded.repo, *own.values()))
+    return replace(loaded, allowed_secrets=allowed)
 
 
 def read_lock(project: Project) -> BundleLock | None:

@@ -1,0 +1,68 @@
+"""Refuse a project in which secrets or leftovers would be baked, but for those that the spec allows with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bundler.effects import secret_scan
+from bundler.effects.feature_repo import RepoContents
+from bundler.effects.secret_scan import SecretFinding
+from bundler.errors import SpecError
+from bundler.feast.rules import ignore_patterns
+from bundler.model import secret_marks
+from bundler.model.plain_text import plain
+from bundler.model.spec import BundleSpec
+
+_REMEDY: Final = (
+    "Remove them, leave the files out with repo.exclude, or name each in secrets.allow of the spec (path, reason). "
+    "A secret that was in a repo should be changed."
+)
+
+
+@dataclass(frozen=True)
+class AllowedFinding:
+    """What looks like a secret or a leftover and is baked, because the spec says why."""
+
+    finding: SecretFinding
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.finding}. Allowed: {self.reason}"
+
+
+def refuse(spec: BundleSpec, text: str, file: Path, repos: Iterable[RepoContents]) -> tuple[AllowedFinding, ...]:
+    """Return what the spec allows; for all else raise ``SpecError`` naming file and line, never the secret itself.
+
+    ``text`` is that of the spec: its source, addresses and commands become labels, manifests and documents.
+    """
+    rules = [
+        (ignore_patterns.read(f"secrets.allow[{number}].path", [entry.path]), entry.reason)
+        for number, entry in enumerate(spec.secrets.allow)
+    ]
+    refused = [f"{file}:{line}: {what}" for line, what in secret_marks.in_text(text.encode())]
+    allowed: list[AllowedFinding] = []
+    for repo in repos:
+        for finding in _scan(repo):
+            reason = next((reason for pattern, reason in rules if pattern.match_file(finding.path)), None)
+            if reason is None:
+                refused.append(f"{repo.folder}/{finding}")
+            else:
+                allowed.append(AllowedFinding(finding, reason))
+    if refused:
+        raise SpecError(
+            f"Secrets or leftovers would be in the bundle: {len(refused)} found.",
+            remedy=_REMEDY,
+            details=tuple(map(plain, refused)),
+        )
+    return tuple(allowed)
+
+
+def _scan(repo: RepoContents) -> tuple[SecretFinding, ...]:
+    try:
+        return secret_scan.scan(repo.files)
+    except OSError as error:
+        problem = f"{error.filename} cannot be read any more: {error.strerror}."
+        raise SpecError(problem, remedy="Build again.") from error
