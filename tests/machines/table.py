@@ -68,6 +68,16 @@ PEOPLE: Final = (
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """What all machines have in common: the project as one commit has it, a lock, a registry, and a folder."""
+
+    sources: bytes
+    lock: Path
+    address: str
+    folder: Path
+
+
+@dataclass(frozen=True)
 class Machine:
     """A root file system."""
 
@@ -134,18 +144,18 @@ def machine(suite: str, folder: Path) -> Iterator[Machine]:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def row(suite: str, person: Person, folder: Path, address: str, lock: Path) -> str:
+def row(suite: str, person: Person, attempt: Attempt) -> str:
     """Try everything on a machine of its own and return a row of the table."""
-    with machine(suite, folder) as made:
+    lock = attempt.lock
+    with machine(suite, attempt.folder) as made:
         if person.programs:
             packages = "python3-venv mmdebstrap skopeo uidmap"
             made.must(
                 "root", f"DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends -y {packages}"
             )
         home = made.root / ("root" if person.account == "root" else f"home/{person.account}")
-        sources = subprocess.run(["git", "archive", "HEAD"], cwd=PROJECT, capture_output=True, check=True).stdout
         (home / "project").mkdir()
-        subprocess.run(["tar", "-x", "-C", home / "project"], input=sources, check=True)
+        subprocess.run(["tar", "-x", "-C", home / "project"], input=attempt.sources, check=True)
         if lock.exists():
             shutil.copy(lock, home / "project/examples/driver-stats/bundle.lock")
         made.must("root", f"chown -R {person.account}: {shlex.quote('/' + str(home.relative_to(made.root)))}")
@@ -162,7 +172,7 @@ def row(suite: str, person: Person, folder: Path, address: str, lock: Path) -> s
         made.must(person.account, f"tar -xOf {bundle} bundler.pyz > bundler.pyz")
         tried = (
             f"python3 bundler.pyz verify {bundle}",
-            f"python3 bundler.pyz push {bundle} --registry {address}/{suite}-{person.account} --plain-http",
+            f"python3 bundler.pyz push {bundle} --registry {attempt.address}/{suite}-{person.account} --plain-http",
             _SERVE.format(bundle=bundle, port=_free_port()),
         )
         outcomes = [outcome(made.run(person.account, script)) for script in tried]
@@ -202,11 +212,13 @@ def main() -> None:
     """Try the suites that the command line names."""
     folder, suites = Path(sys.argv[1]).absolute(), sys.argv[2:]
     folder.mkdir(parents=True, exist_ok=True)
-    lock = folder / "bundle.lock"  # of the first machine: the others must come to the same bundle
+    sources = subprocess.run(["git", "archive", "HEAD"], cwd=PROJECT, capture_output=True, check=True).stdout
     with registries.running(folder / "registry") as registry:
+        # The lock of the first machine: the others must come to the same bundle.
+        attempt = Attempt(sources, folder / "bundle.lock", registry.address, folder)
         for suite in suites:
             for person in PEOPLE:
-                line = row(suite, person, folder, registry.address, lock)
+                line = row(suite, person, attempt)
                 sys.stderr.write(line)
                 write([line])
 
