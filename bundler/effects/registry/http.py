@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-import selectors
+import select
 import socket
 import ssl
 import threading
@@ -282,9 +282,10 @@ def _dropped(connection: HTTPConnection) -> bool:
     """Tell whether the server has closed an idle connection; nothing else can be read from one."""
     if connection.sock is None:
         return True
-    with selectors.DefaultSelector() as selector:
-        selector.register(connection.sock, selectors.EVENT_READ)
-        return bool(selector.select(0))
+    # Not a selector of epoll, which is a file of its own: it would be opened and closed for every request.
+    poller = select.poll()
+    poller.register(connection.sock, select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def _address(proxy: str) -> tuple[str, int]:
