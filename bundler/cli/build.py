@@ -37,7 +37,9 @@ _ENGINES: Final = ("docker", "podman", "none")
     show_default=True,
     help="Folder that gets NAME-VERSION.bundle.tar.",
 )
-@click.option("--locked", is_flag=True, help="Fail if bundle.lock does not exist, instead of writing it.")
+@click.option(
+    "--locked", is_flag=True, help="Fail if bundle.lock does not exist or does not fit, instead of writing it."
+)
 @click.option(
     "--dry-run", is_flag=True, help="List the steps, and the images to fetch with their sizes; fetch nothing."
 )
@@ -102,7 +104,8 @@ def command(
 ) -> None:
     """Build the feature-server image, mirror every other image, write the manifests, and pack one bundle.
 
-    Uses bundle.lock beside the spec, writes it if it does not exist, and fails if it is out of date. Needs a container
+    Uses bundle.lock beside the spec, writes it if it does not exist or only the feature repo has changed, and fails if it is
+    out of date otherwise. Needs a container
     engine only with --engine or 'engine' in the spec. Run an interrupted build again: it goes on where it stopped.
     """
     from bundler.effects.blobs import BlobStore  # noqa: PLC0415  (help must not load the program)

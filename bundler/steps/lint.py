@@ -39,7 +39,7 @@ def run(paths: tuple[Path, ...], *, operator_version: str | None, operator_manif
 
 
 def _listed(paths: tuple[Path, ...]) -> Iterator[Path]:
-    """Yield files, and of folders the YAML files that mention a FeatureStore; templates beside them are no YAML."""
+    """Yield files, and of folders the YAML files that mention a FeatureStore; others may be templates."""
     for path in paths:
         if not files.is_folder(path):
             yield path

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from bundler.effects import feature_repo
 from bundler.effects.blobs import BlobStore
+from bundler.effects.operator_manifest import OperatorRelease
 from bundler.effects.packages import wheelhouse
 from bundler.errors import LockError, SpecError, UsageError
 from bundler.model import spec_reader
@@ -21,6 +23,7 @@ from bundler.model.platform import Platform
 from bundler.model.progress import SilentProgress
 from bundler.oci import image
 from bundler.oci.rootfs import BaseContents, PythonInstallation
+from bundler.steps.lock import lockfile
 from bundler.steps.lock import resolve as lock
 from bundler.steps.lock.project import Project
 from bundler.steps.lock.resolve import LockInputs
@@ -338,6 +341,30 @@ def test_a_misspelt_package_to_upgrade_is_refused(tmp_path: Path) -> None:
     first = locked(inputs(tmp_path))
     with pytest.raises(UsageError, match=r"no such package.*Did you mean dependency"):
         locked(replace(inputs(tmp_path), old=first, upgrade=frozenset({"dependancy"})))
+
+
+@pytest.mark.usefixtures("index")
+def test_a_build_renews_a_lock_where_only_the_feature_repo_has_changed_and_refuses_everything_else(
+    tmp_path: Path,
+) -> None:
+    made = locked(inputs(tmp_path))
+    store = BlobStore(tmp_path / "cache")
+
+    def fitting(requirements: str, *, exactly: bool = False) -> BundleLock:
+        now = inputs(tmp_path, requirements)
+        gathered = lockfile.Gathered(now.bases, (), (), cast("OperatorRelease", None))
+        return lockfile.fitting(now.project, made, gathered, store, SilentProgress(), epoch=2000, locked=exactly)
+
+    assert fitting("asked\n", exactly=True) == made
+    (tmp_path / "repo/features.py").write_text("x = 1\n")
+    with pytest.raises(LockError, match="does not fit"):
+        fitting("asked\n", exactly=True)
+    with pytest.raises(LockError, match="does not fit"):
+        fitting("asked>=2\n")
+    renewed = fitting("asked\n")
+    assert renewed.model_copy(update={"repo": made.repo}) == made
+    assert renewed.repo != made.repo
+    assert read_lock((tmp_path / "bundle.lock").read_text(), "bundle.lock") == renewed
 
 
 def stale(made: BundleLock, now: LockInputs) -> tuple[str, ...]:

@@ -228,7 +228,13 @@ class _Work:
 
     def _lock(self) -> None:
         self.lock = locking.fitting(
-            self.project, self.existing, self.gathered, self.store, self.progress, epoch=self.request.epoch
+            self.project,
+            self.existing,
+            self.gathered,
+            self.store,
+            self.progress,
+            epoch=self.request.epoch,
+            locked=self.request.locked,
         )
 
     def _fetch_packages(self) -> None:

@@ -200,8 +200,12 @@ def fitting(
     progress: Progress,
     *,
     epoch: int | None,
+    locked: bool = False,
 ) -> BundleLock:
     """Return the existing lock if it fits what was found; make one where there is none.
+
+    Where only files of a feature repo changed, nothing that was resolved depends on them: the lock gets the new
+    fingerprint, unless ``locked`` says that it must fit as it is.
 
     Raises:
         LockError: it is stale, with the differences.
@@ -209,6 +213,11 @@ def fitting(
     if existing is not None:
         stale = lock.stale(existing, _inputs(loaded, inputs, epoch, None, frozenset()))
         stale += _image_changes(existing.images, inputs.locked_images)
+        if stale and not locked and all(line[2:].startswith("feature repo ") for line in stale):
+            progress.say(f"The feature repo has changed and nothing else: {loaded.lock_file} gets its new fingerprint")
+            renewed = existing.model_copy(update={"repo": str(loaded.fingerprint)})
+            _kept(loaded, renewed, progress)
+            return renewed
         if stale:
             raise LockError(
                 f"{loaded.lock_file} does not fit what would be built (- locked, + found).",
@@ -217,11 +226,16 @@ def fitting(
             )
         return existing
     new = lock.run(_inputs(loaded, inputs, epoch, None, frozenset()), store, progress)
+    _kept(loaded, new, progress)
+    return new
+
+
+def _kept(loaded: Project, new: BundleLock, progress: Progress) -> None:
+    """Write a lock beside the spec, where this user may."""
     try:
         files.write(loaded.lock_file, new.to_text().encode())
     except ToolFailedError as error:  # the bundle holds it too
         progress.say(f"The lock is only in the bundle: {error.problem}")
-    return new
 
 
 def _inputs(
