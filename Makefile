@@ -17,7 +17,7 @@ TEST_PROGRAMS   := $(BUNDLE_PROGRAMS) umoci dockerd=docker.io docker=docker.io p
                    docker-registry redis-server psql=postgresql kubectl=kubernetes-client openssl shellcheck git
 
 .DEFAULT_GOAL := help
-.PHONY: help bundle test test-cluster test-machines check unit integration golden format bench lock-tools schema clean
+.PHONY: help bundle test fuzz test-cluster test-machines check unit integration golden format bench lock-tools schema clean
 
 help:  ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,9 @@ test: check  ## Run every check and every test, with real programs (15 minutes)
 	$(PYTEST) tests/unit --cov --cov-report= --cov-fail-under=0
 	@sh tests/setup/programs.sh $(TEST_PROGRAMS)
 	$(PYTEST) tests/integration tests/e2e --cov --cov-append --cov-report=term:skip-covered
+
+fuzz: .venv/dev.stamp  ## Feed every reader mutated inputs for FUZZ_MINUTES (ten)
+	FUZZ_MINUTES=$(or $(FUZZ_MINUTES),10) $(BIN)/python -m pytest -n $(WORKERS) tests/fuzz
 
 test-cluster: .venv/dev.stamp  ## Run installs against a real API server, built from Debian's sources (ten minutes, as root)
 	@sh tests/setup/programs.sh $(TEST_PROGRAMS)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from bundler.errors import LockError
+from bundler.model import limits
 from bundler.model.digest import Digest
 from bundler.model.platform import Platform
 
@@ -192,7 +193,10 @@ def _told(row: ErrorDetails, text: str, file: str) -> str:
 
 def _line(text: str, place: tuple[str | int, ...]) -> int:
     """Return the line of a place in a JSON document, or of the nearest one above it: JSON is YAML."""
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader) if len(text) <= limits.SPEC_SIZE else None
+    except (yaml.YAMLError, RecursionError):  # YAML does not know tabs
+        return 1
     for key in place:
         inner = None
         if isinstance(node, yaml.MappingNode):

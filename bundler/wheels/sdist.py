@@ -61,7 +61,8 @@ def read(stream: BinaryIO) -> SourceFacts:
     try:
         with tarfile.open(fileobj=stream, mode="r|gz") as archive:
             files = dict(_files(archive))
-    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+    # TypeError: what tarfile makes of a gzip header that is cut off.
+    except (tarfile.TarError, zlib.error, EOFError, OSError, TypeError) as error:
         raise ValueError(f"it cannot be unpacked: {error}") from error
     info = HeaderParser().parsestr(files.get("PKG-INFO", ""))
     name, version = info.get("Name", ""), info.get("Version", "")

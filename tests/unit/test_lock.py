@@ -131,3 +131,8 @@ def test_a_wheel_or_a_platform_that_occurs_twice_is_refused() -> None:
             lock.read(json.dumps(value), "bundle.lock")
         assert "occurs 2 times" in caught.value.details[0]
         rows.pop()
+
+
+def test_a_lock_with_tabs_is_refused_with_a_sentence() -> None:
+    with pytest.raises(LockError, match="is not a lock"):
+        lock.read('{\n\t"format": 1,\n\t"images": [{}]\n}\n', "bundle.lock")

@@ -80,3 +80,8 @@ def test_what_cannot_be_understood_is_refused(files: dict[str, str], said: str) 
 def test_what_is_no_archive_is_refused(cut: int) -> None:
     with pytest.raises(ValueError, match="cannot be unpacked"):
         sdist.read(io.BytesIO(archive(**{"PKG-INFO": INFO}).getvalue()[:cut]))
+
+
+def test_a_gzip_header_that_is_cut_off_is_a_sentence() -> None:
+    with pytest.raises(ValueError, match="cannot be unpacked"):
+        sdist.read(io.BytesIO(b"\x1f\x8b\x08"))
