@@ -1,4 +1,4 @@
-"""Answers that must not drip: each byte would start a socket's time limit anew, and the whole would take for ever."""
+"""Answers that must not drip: each byte would start a socket's time limit again, and the whole would never end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 LEAST: Final = 16 << 10
-"""Bytes that make a step: with them the time that an answer may take begins anew."""
+"""Bytes that make a step: with them the time that an answer may take begins again."""
 _LIMITS: Final = 3  # times the socket's own limit, for each step
 
 
