@@ -124,4 +124,4 @@ def test_without_any_python_of_that_version_the_checklist_says_that_there_is_no_
     with compilers.chosen(ELSEWHERE, bases, store) as choice:
         assert choice.compiler is None
         assert choice.finding is not None
-        assert "no Python 2.1" in choice.finding.evidence[0]
+        assert "does not have Python 2.1" in choice.finding.evidence[0]

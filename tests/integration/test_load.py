@@ -86,7 +86,7 @@ def test_an_engine_that_does_not_run_is_a_clear_error(bundle: Path, tmp_path: Pa
 
 
 def test_what_is_no_engine_is_refused(bundle: Path) -> None:
-    with pytest.raises(UsageError, match="not an engine"):
+    with pytest.raises(UsageError, match="not a container engine"):
         load.run(bundle, LoadOptions("/bin/true"), SilentProgress())
 
 

@@ -324,7 +324,7 @@ def test_listening_for_more_than_this_machine_is_said_and_no_password_crosses_th
     progress = SilentProgress()
     monkeypatch.setattr(progress, "say", said.append, raising=False)
     serve.run(bundle, ServeOptions("0.0.0.0:0"), progress)
-    assert "no login (--htpasswd) and no TLS (--tls-cert, --tls-key): whoever does can read these images." in said[0]
+    assert "no login (--htpasswd) and no TLS (--tls-cert, --tls-key): everybody there can read these images." in said[0]
     said.clear()
     serve.run(bundle, ServeOptions("127.0.0.1:0"), progress)
     assert not any("Other machines" in line for line in said)

@@ -74,6 +74,6 @@ def test_what_cannot_be_installed_is_refused_with_its_place_and_what_to_do(folde
 def test_all_lines_that_are_refused_are_told_at_once(folder: Path) -> None:
     (folder / "requirements.txt").write_text("git+https://git.example/a\npandas\n./gone\n")
     spec = spec_reader.read(f"{SPEC}requirements: [requirements.txt]\n", "bundle.yaml")
-    with pytest.raises(SpecError, match="places that nothing can be installed from") as caught:
+    with pytest.raises(SpecError, match="addresses from which packages cannot be installed") as caught:
         requirements.read(spec, folder, [])
     assert [line.partition(": ")[0] for line in caught.value.details] == ["requirements.txt:1", "requirements.txt:3"]

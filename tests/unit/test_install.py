@@ -216,8 +216,8 @@ def test_values_come_from_a_file_of_lines_or_from_a_manifest(bundle: Path, tmp_p
 @pytest.mark.parametrize(
     ("argument", "text", "said"),
     [
-        ("credentials", "", "no file is named"),
-        ("credential={file}", "", "asks for no such Secret"),
+        ("credentials", "", "the file is missing"),
+        ("credential={file}", "", "does not ask for this Secret"),
         ("credentials={file}", "USER=ada\n", "PASSWORD is not there"),
         ("credentials={file}", "USER=ada\nPASSWORD\n", ":2: not of the form KEY=VALUE"),
         ("credentials={file}", "kind: ConfigMap\n", "not the manifest of a Secret"),

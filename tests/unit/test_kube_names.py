@@ -81,7 +81,7 @@ def test_each_name_of_an_object_is_held_to_its_type() -> None:
 )
 def test_a_bundle_with_such_a_name_is_refused_when_it_is_read(text: str) -> None:
     manifests = {"kustomization.yaml": "kind: Kustomization\nresources: [z.yaml]\n", "z.yaml": text}
-    with pytest.raises(VerificationError, match="names that no cluster takes"):
+    with pytest.raises(VerificationError, match="names that a cluster does not accept"):
         install_plan.plan(manifests)
 
 
@@ -90,7 +90,7 @@ def test_a_secrets_template_with_such_a_name_is_refused_too() -> None:
         "kustomization.yaml": "kind: Kustomization\nresources: []\n",
         "secrets/z.yaml": "kind: Secret\nmetadata: {name: -A, namespace: feast}\nstringData: {a: b}\n",
     }
-    with pytest.raises(VerificationError, match="names that no cluster takes"):
+    with pytest.raises(VerificationError, match="names that a cluster does not accept"):
         install_plan.plan(manifests)
 
 

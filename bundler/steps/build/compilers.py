@@ -64,12 +64,12 @@ def _of_this_machine(platform: Platform, python: PythonInstallation, reasons: li
         return Choice(found)
     minor = ".".join(map(str, python.version))
     if found is None:
-        what = f"no byte code, so `feast` starts slower: the machine that built this has no Python {minor}"
+        what = f"no byte code, so `feast` starts slower: the build machine does not have Python {minor}"
     else:
-        what = f"byte code by Python {found.version} of the machine that built this, not by {python.full_version}"
+        what = f"byte code was compiled by Python {found.version} of the build machine, not by {python.full_version}"
     evidence = (f"{platform}: {what}", *(f"the image's own Python cannot run: {reason}" for reason in reasons))
     remedy = (
-        "A bundle of the same lock has other digests where it was built on another machine. Build it where the image's "
+        "A bundle of the same lock gets other digests on another build machine. Build it where the image's "
         f"own Python can run: on its processor, with user namespaces; or install Python {python.full_version}."
     )
     return Choice(found, Finding(_CHECK, _TITLE, Status.MANUAL, evidence, remedy))

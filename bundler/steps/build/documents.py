@@ -88,7 +88,7 @@ def checked(facts: BuildFacts) -> ChecklistFacts:
 
 def rehearsed(facts: ChecklistFacts, rehearsal: Report) -> ChecklistFacts:
     """Add what a rehearsal of the manifests showed; raise ``SpecError`` where they did not serve."""
-    _refuse_failed(rehearsal.findings, "The rehearsal failed: the bundle would not serve as it is.")
+    _refuse_failed(rehearsal.findings, "The rehearsal failed: the bundle would not serve features.")
     return replace(facts, rehearsal=rehearsal)
 
 
@@ -191,7 +191,7 @@ def _facts(build: BuildFacts, emitted: Mapping[str, ManifestFile]) -> ChecklistF
         images=build.images,
         manifests=emitted,
         checks=_checks(build, emitted),
-        notes=(f"Python versions that nobody asked for by name are those of {lock.constraints}.",),
+        notes=(f"Versions of Python packages that the spec does not name come from {lock.constraints}.",),
     )
 
 
@@ -215,7 +215,7 @@ def _checks(facts: BuildFacts, emitted: Mapping[str, ManifestFile]) -> tuple[Fin
     findings += _baked_files(facts)
     findings.append(kubectl_image.platforms(spec.deployment.cron_job.kubectl.image, spec.target_platforms))
     findings += [delta.finding(facts.base, relocation.prefix(facts.project.spec.registry))] if facts.base else []
-    _refuse_failed(findings, "What would be emitted does not work on the cluster.")
+    _refuse_failed(findings, "The rendered manifests would not work on the cluster.")
     return tuple(findings)
 
 

@@ -107,7 +107,7 @@ class EngineBuilder:
         if (engine.platform.os, engine.platform.architecture) != (job.platform.os, job.platform.architecture):
             raise SpecError(
                 f"{engine.title} here builds for {engine.platform}, not for {job.platform}.",
-                remedy="Leave the platform out of 'platforms', or bake without an engine, which can do all of them.",
+                remedy="Leave the platform out of 'platforms', or bake without an engine, which supports all.",
             )
         with self.progress.task(f"Baking in {engine.title}") as task:
             base, name = f"localhost/{engine.run}/base:latest", f"localhost/{engine.run}/server:latest"
@@ -131,7 +131,7 @@ class EngineBuilder:
                 made = image.config
         except ValueError as error:
             raise VerificationError(
-                f"The engine's image cannot be used: {error}.", remedy="Repeat the build."
+                f"The engine's image cannot be used: {error}.", remedy="Run the build again."
             ) from error
         expected = bake.assemble(job.base.image, layers, job.identity, self.store, epoch=job.created)
         _check_config(made, expected.config)
@@ -170,7 +170,7 @@ class EngineBuilder:
         if wrong:
             raise VerificationError(
                 "The engine's image has other Python packages than the lock (- locked, + found).",
-                remedy="A step of the base or a system package brings Python packages: choose others.",
+                remedy="The base image or a system package installs Python packages: choose another one.",
                 details=tuple(sorted(wrong)),
             )
 
@@ -183,7 +183,11 @@ def _finding(engine: str, inputs: DockerfileInputs) -> Finding:
     lines += [f"built from source, without a network, by tools of the lock: {name}" for name in inputs.sources]
     lines += [
         "times of files, folders of the base and what running left are set by bundler, the rest is as the steps make it"
-        + (": another day's system packages make another image" if network else ": the same steps, the same image")
+        + (
+            ": the image changes when the package sources get newer system packages"
+            if network
+            else ": the same steps, the same image"
+        )
     ]
     return Finding("engine-build", "The image was baked by a container engine", Status.PASS, tuple(lines))
 

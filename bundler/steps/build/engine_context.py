@@ -77,7 +77,7 @@ def _system(spec: BundleSpec, base: UnpackedBase) -> SystemPackages | None:
         return SystemPackages("rpm", spec.system_packages)
     title = release.get("PRETTY_NAME", "of an unknown system")
     raise SpecError(
-        f"system_packages: the base is {title}, whose package manager is not known here.",
+        f"system_packages: the base is {title}, whose package manager is not supported.",
         remedy="Use a base of Debian's, Ubuntu's or Red Hat's family, or one that has the packages.",
     )
 

@@ -90,7 +90,7 @@ class _ImportTrial:
             json.dumps([[need.how, need.name] for need in self.needed]),
             self.environment,
             purpose="importing what the deployment needs",
-            silent="The image's Python did not answer what it can import.",
+            silent="The image's Python did not report what it can import.",
         )
 
     def tried(self, root: Path) -> Verdict:
@@ -227,7 +227,7 @@ def _verdicts(trials: Sequence[Trial], image: Image, store: BlobStore, progress:
 
 def _not_tried(platform: Platform, server: BakedServer, reason: str) -> Iterator[Finding]:
     """Yield what was not tried; whether the definitions compile is then at least known of this program's Python."""
-    remedy = "Packages were chosen by a table. Rehearse the bundle on a machine of that platform with Docker or Podman."
+    remedy = "The imports were not tried. Rehearse the bundle on a machine of that platform with Docker or Podman."
     problems = repository.problems(server.repo.sources())
     evidence = (f"{platform}: not tried: {reason}", *problems)
     yield Finding(_CHECK, _TITLE, Status.MANUAL, evidence, remedy, "bundler rehearse BUNDLE")

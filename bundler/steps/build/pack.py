@@ -214,7 +214,7 @@ def describe(images_to_pack: Sequence[ImageToPack], store: BlobStore) -> Describ
     if problems:
         raise VerificationError(
             "Images cannot be packed as they are in the cache.",
-            remedy="Repeat the build; where that does not help, delete the cache (--cache-dir).",
+            remedy="Run the build again; if it fails again, delete the cache (--cache-dir).",
             details=tuple(dict.fromkeys(problems)),
         )
     return Described(tuple(images), blobs, frozenset(layers))

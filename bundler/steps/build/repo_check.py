@@ -107,7 +107,7 @@ class RepoTrial:
             json.dumps(asked),
             self.image.config.env,
             purpose=f"loading the feature repo {self.repo.folder}",
-            silent="The image's Feast did not answer what it thinks of the feature repo.",
+            silent="The image's Feast did not report on the feature repo.",
         )
 
     @property
@@ -143,8 +143,8 @@ class RepoTrial:
         told = tuple(f"{self._place(note)}: {note.what}" for note in verdict.notes if note.kind != "source")
         if not told:
             return (passed,)
-        remedy = "Make sure that each is there at the site, or change the definition."
-        title = "The site has what the definitions reach for"
+        remedy = "Make sure that the site has each, or change the definition."
+        title = "The site has the hosts and files that the definitions use"
         return passed, Finding("image-repo.site", title, Status.MANUAL, told, remedy)
 
     def _place(self, remark: Remark) -> str:

@@ -214,7 +214,9 @@ class _Work:
         self.base = delta.base_of(request.base, spec.name, spec.version, request.trust) if request.base else None
         self.store.sweep()
         if self.existing is None and request.locked:
-            raise LockError(f"{self.project.lock_file} does not exist.", remedy=f"Make it: {self.project.lock_command}")
+            raise LockError(
+                f"{self.project.lock_file} does not exist.", remedy=f"Write it with: {self.project.lock_command}"
+            )
         self.job = locking.gather_job(
             self.project, self.existing, self.store, self.progress, reader=request.reader, access=request.access
         )
@@ -285,7 +287,7 @@ class _Work:
             self.base = delta.left_to(self.base, self.described.layers)
             if self.base is None:
                 self.progress.say(
-                    f"{self.request.base} has no layer of this bundle's images: this is a full bundle, not a delta"
+                    f"{self.request.base} shares no layer with this bundle: this is a full bundle, not a delta"
                 )
         self.facts = BuildFacts(
             self.project,

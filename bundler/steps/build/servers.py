@@ -65,8 +65,8 @@ def _repository(spec: BundleSpec, tenant: str | None) -> str:
     name = f"{folder}{slash}{tenant}-feature-server"
     if name == spec.image_repository:
         raise SpecError(
-            f"tenants: {tenant}: its image would have the name of the bundle's, {name}.",
-            remedy="Give the bundle's another with 'image', or the tenant another name.",
+            f"tenants: {tenant}: its image would have the same name as the bundle's own image, {name}.",
+            remedy="Give the bundle's own image another name with 'image', or rename the tenant.",
         )
     return name
 

@@ -35,14 +35,14 @@ def base_of(path: Path, name: str, version: str, trust: Trust = UNCHECKED) -> Ba
         brought = dict(_brought(bundle))
     if (manifest.name, manifest.version) == (name, version):
         raise SpecError(
-            f"The base {path} is {name} {version} itself; the delta would take its name.",
+            f"The base bundle {path} is {name} {version} itself; the delta would get the same name.",
             remedy="Raise 'version' in the spec.",
         )
     base = BaseBundle(manifest.name, manifest.version, digest, {**brought, **manifest.left_out})
     try:
         base.check()
     except ValueError as error:
-        raise VerificationError(f"The bundle {path} cannot be a base: {error}.") from error
+        raise VerificationError(f"The bundle {path} cannot be a base bundle: {error}.") from error
     return base
 
 
@@ -67,7 +67,7 @@ def finding(base: BaseBundle, registry: str) -> Finding:
     return manual(
         "delta",
         f"The registry has the bundle {base}, on which this one builds",
-        "Push that bundle first where it was not pushed yet. A push of this one proves that nothing is lacking.",
+        "Push that bundle first where it was not pushed yet. A push of this delta checks that no layer is missing.",
         f"{layout.OFFLINE_COMMAND} push {file} --registry {registry}",
         f"{len(base.blobs)} layers, {base.size} bytes, are left to {base}, {layout.MANIFEST} {base.digest}",
     )

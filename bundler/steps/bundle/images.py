@@ -101,7 +101,7 @@ def require_whole(bundle: Bundle) -> None:
     if base := bundle.manifest.base:
         raise UsageError(
             f"The bundle {bundle.path} is a delta: {len(base.blobs)} blobs of its images are only in {base}.",
-            remedy=f"Push {base} and then this one to a registry (bundler push), or build a whole bundle (no --base).",
+            remedy=f"Push {base} and then this one to a registry (bundler push), or build a full bundle (no --base).",
         )
 
 
@@ -111,7 +111,9 @@ def choose(images: tuple[OpenedImage, ...], only: tuple[str, ...]) -> tuple[Open
     for wanted in only:
         if not any(wanted in known for known in names.values()):
             raise UsageError(
-                f"The bundle has no image {wanted!r}.", remedy="It has these.", details=tuple(sorted(names))
+                f"The bundle does not have the image {wanted!r}.",
+                remedy="Choose one of these.",
+                details=tuple(sorted(names)),
             )
     return tuple(image for image in images if not only or not names[image.image.reference].isdisjoint(only))
 

@@ -44,7 +44,7 @@ def attach(path: Path, signature: bytes, public_key: Path, progress: Progress) -
     wrong = openssl.check_signature(payload(path, progress), signature[: limits.SIGNATURE_SIZE + 1], signer)
     if wrong:
         raise VerificationError(
-            f"The signature does not fit the bundle {path} and the key {signer}.",
+            f"The signature does not match the bundle {path} and the key {signer}.",
             remedy="Sign the file that --payload writes, with SHA-256, as ECDSA or RSA (PKCS #1) in DER.",
             details=(wrong,),
         )

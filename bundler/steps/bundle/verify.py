@@ -91,7 +91,9 @@ def require(bundle: Bundle, *, progress: Progress, hashed: Mapping[str, Hashed] 
     """Verify, and raise ``VerificationError`` with every fault as its details where there is one; see ``check``."""
     report = check(bundle, progress=progress, hashed=hashed)
     if report.failed:
-        raise VerificationError(f"The bundle {bundle.path} is not what it says.", details=_faults(report))
+        raise VerificationError(
+            f"The bundle {bundle.path} does not match its own {layout.MANIFEST}.", details=_faults(report)
+        )
 
 
 def require_metadata(bundle: Bundle) -> None:

@@ -32,7 +32,7 @@ def check(bundle: Bundle, manifest: BundleManifest) -> Iterator[Finding]:
         *_kubernetes(bundle, manifest),
     ]
     for fault in dict.fromkeys(faults):
-        yield Finding("documents", "A document is not what a bundle has", Status.FAIL, (plain(fault),), _REMEDY)
+        yield Finding("documents", "A document is not valid", Status.FAIL, (plain(fault),), _REMEDY)
     if not faults:
         evidence = f"{layout.INDEX}, {layout.IMAGES} and {layout.CHECKSUMS} say what {layout.MANIFEST} says"
         yield Finding("documents", "The documents agree and can be read", Status.PASS, (evidence,))

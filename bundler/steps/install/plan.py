@@ -167,8 +167,8 @@ def _check_names(resources: Sequence[KubeObject], templates: Sequence[RequiredSe
     asked = [KubeObject.named("v1", "Secret", secret.namespace, secret.name) for secret in templates]
     if faults := [fault for resource in (*resources, *asked) for fault in names.faults(resource)]:
         raise VerificationError(
-            "The bundle's manifests have names that no cluster takes.",
-            remedy="The bundle was altered or damaged: get it again, and run bundler verify.",
+            "The bundle's manifests have names that a cluster does not accept.",
+            remedy="The bundle was altered or damaged: copy it again, and run bundler verify.",
             details=tuple(faults[:_SHOWN_FAULTS]),
         )
 

@@ -119,7 +119,7 @@ def run(release: Release, options: InstallOptions, kubectl: Kubectl, progress: P
     if options.query and len(plan.stores) > 1:
         raise UsageError(
             "The bundle has several feature stores; --feature asks one.",
-            remedy="Install without it, and ask each: docs/install.md says how.",
+            remedy="Install without --feature, then ask each: docs/install.md has the commands.",
         )
     work = _Install(release, options, kubectl, progress)
     work.check_kinds()
@@ -270,7 +270,7 @@ class _Install:
                     problem = state.failed or f"Timed out after {self.options.timeout:g} s"
                     raise ClusterError(
                         f"{problem}: {what} ({state.seen}).",
-                        remedy="What was applied stays. Correct what the details say, then run the same command again.",
+                        remedy="Applied objects stay. Correct what the details say, then run the same command again.",
                         details=tuple(state.explain()),
                     )
                 task.note(state.seen)

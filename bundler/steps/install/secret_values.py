@@ -27,11 +27,13 @@ def read(required: Sequence[RequiredSecret], arguments: Sequence[str]) -> Mappin
     for argument in arguments:
         name, equals, file = argument.partition("=")
         if not equals or not file:
-            raise UsageError(f"--secret {name}: no file is named.", remedy="Write --secret NAME=FILE.")
+            raise UsageError(f"--secret {name}: the file is missing.", remedy="Write --secret NAME=FILE.")
         matching = [secret for secret in required if name in (secret.name, secret.place)]
         if not matching:
             known = ", ".join(secret.place for secret in required) or "none"
-            raise UsageError(f"--secret {name}: the bundle asks for no such Secret.", remedy=f"It asks for: {known}.")
+            raise UsageError(
+                f"--secret {name}: the bundle does not ask for this Secret.", remedy=f"It asks for: {known}."
+            )
         text = files.read_text(Path(file), "the values of a Secret", error=UsageError)
         for secret in matching:
             values = _values(text, Path(file), secret)

@@ -65,4 +65,4 @@ def _materialized(kubectl: Kubectl, store: KubeObject, job: str) -> Finding:
         return Finding("cron-job", title, Status.PASS, (f"the Job {job} is complete",))
     evidence = ("neither the CronJob nor the first run of this bundle has succeeded yet", *first.explain())
     command = f"kubectl -n {store.namespace} get jobs"
-    return Finding("cron-job", title, Status.FAIL, evidence, "See how its Jobs ended.", command)
+    return Finding("cron-job", title, Status.FAIL, evidence, "Look at the status of its Jobs.", command)

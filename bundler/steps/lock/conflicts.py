@@ -92,7 +92,7 @@ def _told(settled: Settled, bounds: Bounds, progress: Progress) -> Settled:
         if candidate.name in bounds.pins and candidate.version != bounds.pins[candidate.name]
     ]
     everything = (*settled.gave_way, *moved)
-    progress.say(f"There is no solution with all versions of {bounds.source}. Taken: {', '.join(everything)}")
+    progress.say(f"The versions of {bounds.source} do not all fit together. Chosen: {', '.join(everything)}")
     return replace(settled, gave_way=everything)
 
 

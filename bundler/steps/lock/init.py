@@ -22,6 +22,7 @@ from bundler.feast.stores.extras import extras_for
 from bundler.feast.stores.feature_store_yaml import FILE_NAME, FeatureStoreConfig, literal_credentials
 from bundler.model import spec_reader, yaml_document
 from bundler.model.plain_text import plain
+from bundler.model.size import size
 from bundler.model.spec import FeatureRepoSpec
 from bundler.steps.lock.project import SERVERS
 
@@ -186,8 +187,8 @@ def _files(contents: RepoContents) -> str:
     total = sum(file.size for file in contents.files)
     largest = sorted(contents.files, key=lambda file: (-file.size, file.path))[:_MANY]
     rows = [
-        f"{len(contents.files)} files, {_size(total)}. The largest: "
-        + _named(f"{one.path} {_size(one.size)}" for one in largest)
+        f"{len(contents.files)} files, {size(total)}. The largest: "
+        + _named(f"{one.path} {size(one.size)}" for one in largest)
     ]
     rows += [f"Looks like data: {_named(found)}" for found in [_matching(contents, _DATA)] if found]
     rows += [f"Looks left over: {_named(found)}" for found in [_matching(contents, _LEFT_OVER)] if found]
@@ -202,10 +203,6 @@ def _named(names: Iterable[str]) -> str:
     found = list(names)
     more = f" and {len(found) - _MANY} more" if len(found) > _MANY else ""
     return ", ".join(found[:_MANY]) + more
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"  # noqa: PLR2004
 
 
 def _text(value: str) -> str:

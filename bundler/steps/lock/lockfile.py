@@ -141,7 +141,7 @@ def _check(loaded: Project, operator: OperatorRelease, mirrored: Sequence[str]) 
     repos = (loaded.repo, *loaded.own.values())
     refused = [f"{repo.folder}/{line}" for repo in repos for line in store_addresses.refused(repo.config, namespace)]
     if refused:
-        raise SpecError("Stores have addresses that no pod reaches.", details=tuple(refused))
+        raise SpecError("Stores have addresses that pods cannot reach.", details=tuple(refused))
     later = f"{loaded.spec.registry.host}/later@sha256:{'0' * 64}"
     images = DeploymentImages(later, later, wiring.REPO_FOLDER)
     own = {name: Baked(repo.config, images) for name, repo in loaded.own.items()}

@@ -166,7 +166,7 @@ def read(spec: BundleSpec, folder: Path, extras: Sequence[str]) -> Requirements:
     found = {line: addresses.parse(_OPTION_OF_LINE.sub("", line.text), line.place, line.path.parent) for line in lines}
     refused = tuple(address for address in found.values() if isinstance(address, str))
     if refused:
-        raise SpecError("Requirements name places that nothing can be installed from.", details=refused)
+        raise SpecError("Requirements name addresses from which packages cannot be installed.", details=refused)
     located = {line: address for line, address in found.items() if isinstance(address, Address)}
     parsed = [(_parsed(line.text), line) for line in lines if line not in located or _parsed(line.text)]
     asked += [
@@ -303,7 +303,7 @@ def _check(asked: Sequence[Asked], held: Mapping[str, str]) -> None:
     )
     if problems:
         raise LockError(
-            "A requirement contradicts what is fixed already.",
-            remedy="Change the requirement, or choose another base: what a base holds is never replaced silently.",
+            "A requirement contradicts the base image or the spec.",
+            remedy="Change the requirement, or choose another base image: its packages are never replaced silently.",
             details=problems,
         )

@@ -126,12 +126,13 @@ def image_python(base: UnpackedBase, platform: Platform) -> ImagePython:
     python, glibc = base.contents.python, base.contents.glibc
     if python is None:
         raise SpecError(
-            f"The base image for {platform} has no Python.", remedy="Choose a base with CPython 3.10 or newer."
+            f"The base image for {platform} does not have Python.",
+            remedy="Choose a base image with CPython 3.10 or newer.",
         )
     if glibc is None:
         raise SpecError(
-            f"The base image for {platform} has no GNU C library that could be recognised.",
-            remedy="Choose a base such as Debian, Ubuntu or UBI: manylinux wheels do not run on musl (Alpine).",
+            f"The base image for {platform} does not have a GNU C library that bundler recognises.",
+            remedy="Choose a base image such as Debian, Ubuntu or UBI: manylinux wheels do not run on musl (Alpine).",
         )
     # Debian marks builds from a branch with "+", which uv does not accept as a version.
     return ImagePython(python.version, python.full_version.rstrip("+"), glibc, platform)
@@ -204,7 +205,7 @@ def _check_feast(spec: BundleSpec, held: Mapping[str, str]) -> None:
     if held_version is not None and held_version != spec.feast.version:
         raise SpecError(
             f"The base image holds Feast {held_version}, the spec asks for {spec.feast.version}.",
-            remedy="Set feast.version to what the base holds, or choose another base.",
+            remedy="Set feast.version to the release in the base image, or choose another base image.",
         )
 
 
@@ -226,5 +227,5 @@ def _normalised(upgrade: frozenset[str] | None, old: BundleLock | None) -> froze
     for name in sorted(names - known):
         near = difflib.get_close_matches(name, sorted(known), n=1)
         hint = f"Did you mean {near[0]}?" if near else "Only packages that a lock pins can be upgraded."
-        raise UsageError(f"--upgrade-package {name}: the lock has no such package.", remedy=hint)
+        raise UsageError(f"--upgrade-package {name}: the lock does not have this package.", remedy=hint)
     return names

@@ -113,7 +113,7 @@ def fetch(row: LockedPlatform, asking: Asking, wheels_dir: Path) -> None:
         if source.filename not in named or named[source.filename].sha256 not in (source.sha256, ""):
             raise LockError(
                 f"The lock names {source.filename} with SHA-256 {source.sha256[:12]}…, the index has no such file.",
-                remedy="If that is meant to be: bundler lock --upgrade -f SPEC",
+                remedy="If the index changed on purpose, accept it: bundler lock --upgrade -f SPEC",
             )
     exact = [replace(named[source.filename], size=source.size, sha256=source.sha256) for source in missing]
     wheelhouse.download(exact, asking.store, progress=asking.progress, options=asking.options)

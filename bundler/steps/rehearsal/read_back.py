@@ -51,7 +51,7 @@ class ReadBack:
         views = json.loads(ran.output.strip().splitlines()[-1])["views"]
         if not views:
             lines = ("the Feast registry has no feature view with online=True",)
-            yield Finding("online", "There is nothing to read back", Status.NOT_APPLICABLE, lines)
+            yield Finding("online", "There are no online features to read", Status.NOT_APPLICABLE, lines)
         for view in views:
             if view["rows"]:
                 yield self._compared(online, view)

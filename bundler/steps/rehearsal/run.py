@@ -85,7 +85,7 @@ class _Rehearsal:
         sections = [Section("The images", (images.finding,))]
         if not images.names:
             raise UsageError(
-                f"The bundle has no image for {self.engine.platform}, the platform of {self.engine.title}.",
+                f"The bundle does not have an image for {self.engine.platform}, the platform of {self.engine.title}.",
                 remedy=f"Use an engine on one of the bundle's platforms, or build for {self.engine.platform} too.",
             )
         title = f"Rehearsal of {self.inputs.title} on {self.engine.title}"
@@ -105,7 +105,7 @@ class _Rehearsal:
         runner = PodRunner(cluster, images, self.authority.pem, self.progress)
         sections += [outcome for outcome in outcomes if isinstance(outcome, Section)]
         sections += [Section(f"{store.pod.namespace}/{store.pod.name}", tuple(runner.run(store))) for store in emulated]
-        sections.append(Section("What was not covered", tuple(_uncovered(gaps))))
+        sections.append(Section("What the rehearsal does not cover", tuple(_uncovered(gaps))))
         return Report(title, tuple(sections))
 
     def _emulated(self, resource: dict[str, Json], default: str) -> EmulatedFeatureStore | Section:

@@ -129,7 +129,10 @@ class Gathering:
             images = {platform: self._debian(make, suite, platform).image for platform in platforms}
         missing = [str(platform) for platform in platforms if platform not in images]
         if missing:
-            raise SpecError(f"The base has no image for {', '.join(missing)}.", remedy="Change platforms or the base.")
+            raise SpecError(
+                f"The base has no image for {', '.join(missing)}.",
+                remedy="Change 'platforms' or the base image in the spec.",
+            )
         by_platform = {
             platform: UnpackedBase(image, base_image.contents(image, self.store, progress=self.progress))
             for platform, image in images.items()

@@ -105,7 +105,9 @@ class _Engine:
             raise ToolMissingError("Neither podman nor docker is on PATH.", remedy=_INSTALL)
         kind = Path(program).name
         if kind not in _ENGINES:
-            raise UsageError(f"{program!r} is not an engine.", remedy="Name podman or docker, or a path to one.")
+            raise UsageError(
+                f"{program!r} is not a container engine.", remedy="Name podman or docker, or a path to one."
+            )
         process.find(program, remedy=_INSTALL)
         return cls(program, kind == "podman", options)
 
@@ -135,14 +137,14 @@ class _Engine:
         expected = image.opened.image.root.digest
         if not any(str(text).endswith(f"@{expected}") for text in digests):
             raise ToolFailedError(
-                f"{self.program} has {image.target.tagged} with the digests {', '.join(digests)}, {expected} is due.",
-                remedy="Another program may have taken the port: load again.",
+                f"{self.program} has {image.target.tagged} with {', '.join(digests)} instead of {expected}.",
+                remedy="Another program may have taken the port: run the command again.",
             )
 
     def _run(self, arguments: list[str], purpose: str) -> process.Completed:
         return process.run(
             [self.program, *arguments],
             purpose=purpose,
-            remedy="Is it running here, and may this user use it? One elsewhere can pull from: bundler serve.",
+            remedy="Check that it runs and that this user may use it. An engine elsewhere can use: bundler serve.",
             environment=self.options.environment,
         )

@@ -103,7 +103,7 @@ class _Push:
         if self._options.force:
             questions = tuple(one for one in questions if one.kind is ContentKind.BLOB and one.digest in elsewhere)
         own = {image.target.repository for image in named}
-        with self._progress.task("Looking what is there", total=len(questions)) as task:
+        with self._progress.task("Asking what the registry has", total=len(questions)) as task:
             meter = Meter(task)
 
             def ask(question: Question) -> bool:
@@ -162,7 +162,7 @@ class _Push:
             self._failures.note(
                 (bundled,),
                 RegistryError(
-                    f"The registry has something else than signatures under {target.tagged}: {error}.",
+                    f"The registry has other content than signatures under {target.tagged}: {error}.",
                     remedy="It was left as it is. Remove that tag, then run the same command again.",
                 ),
             )

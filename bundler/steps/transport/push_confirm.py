@@ -99,7 +99,7 @@ class Confirmation:
                 raise RegistryError(
                     f"{repository.full_name} has {found or 'nothing'} under {lost.reference} after the push, "
                     f"and should have {manifest.descriptor.digest}.",
-                    remedy="Somebody else may push the same name, or a cache in between be stale: run it again.",
+                    remedy="Another push may use this name, or a cache may be stale: run the command again.",
                 )
 
 

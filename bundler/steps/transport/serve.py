@@ -81,7 +81,7 @@ def _check_reach(server: Listening, *, login: bool, progress: Progress) -> None:
         if not there
     )
     reach = f"Other machines can reach {server.address}"
-    progress.say(f"{reach}. There is {lacking}: whoever does can read these images." if lacking else f"{reach}.")
+    progress.say(f"{reach}. There is {lacking}: everybody there can read these images." if lacking else f"{reach}.")
 
 
 @contextmanager

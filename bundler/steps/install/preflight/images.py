@@ -47,13 +47,18 @@ def _pulls(place: str, secret: KubeObject, scope: PreflightScope, access: Access
     logins = required_secrets.logins(secret)
     if logins is None:
         return Finding(
-            check, title, Status.FAIL, ("it has no logins of registries",), "Delete it and make it again.", _LOGIN
+            check,
+            title,
+            Status.FAIL,
+            ("it does not hold logins of registries",),
+            "Delete it and create it again.",
+            _LOGIN,
         )
     lines = tuple(_missing(scope, access, replace(access.connection, logins=logins)))
     if not lines:
         return Finding(check, title, Status.PASS, ("the registry answers for every image",))
     hosts = f"it has logins for: {', '.join(sorted(logins)) or 'none'}"
-    return Finding(check, title, Status.FAIL, (hosts, *lines), "Put a login into it that may pull images.", _LOGIN)
+    return Finding(check, title, Status.FAIL, (hosts, *lines), "Add a login that may pull images.", _LOGIN)
 
 
 def check_nodes(scope: PreflightScope) -> Iterator[Finding]:
@@ -63,7 +68,7 @@ def check_nodes(scope: PreflightScope) -> Iterator[Finding]:
     common = frozenset[Platform]().union(*platforms).intersection(*platforms)
     nodes = [node for node in scope.kubectl.listed("nodes", None) if _accepts_pods(node)]
     if not nodes:
-        yield Finding("nodes", title, Status.FAIL, ("the cluster has no node that accepts pods",), "Add one.")
+        yield Finding("nodes", title, Status.FAIL, ("no node of the cluster accepts pods",), "Add one.")
         return
     kinds: dict[str, int] = {}
     for node in nodes:

@@ -64,7 +64,7 @@ def checked(check: str, title: str, look: Callable[[], Iterator[Finding]]) -> tu
     try:
         return tuple(look())
     except ForbiddenError as error:
-        remedy = "You may not read this: ask somebody who may."
+        remedy = "You may not read this: ask somebody with this permission."
         return (Finding(check, title, Status.MANUAL, tuple(error.details[-1:]), remedy),)
     except BundlerError as error:
         return (Finding(check, title, Status.FAIL, (str(error), *error.details), error.remedy or "See the details."),)
