@@ -17,7 +17,6 @@ from bundler.steps.transport.push_plan import ImagePlan
 from bundler.steps.transport.push_work import PushWork
 
 _NOT_KEPT = "See the registry's log and storage, then run the same command again with --force."
-_MOST_AT_A_TIME = 32  # requests of a few bytes: the time until they are answered is all that they cost
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class Confirmation:
     def __init__(self, work: PushWork, sender: BlobSender) -> None:
         self._work = work
         self._sender = sender
+        self._sent = frozenset(digest for _, digest in sender.sent.places)
 
     def run(self, images: Iterable[ImagePlan]) -> None:
         """Confirm every image that has not failed: all in one round, a second one only for what was lost."""
@@ -49,8 +49,7 @@ class Confirmation:
         checks = [partial(self._is_held, blob) for blob in blobs]
         checks += [partial(self._is_there, manifest) for manifest in (*below, *roots)]
         with self._work.progress.task("Confirming", total=len(checks)) as task:
-            workers = max(self._work.parallel, min(_MOST_AT_A_TIME, 4 * self._work.parallel))
-            held = self._work.each(checks, lambda check: check(), workers=workers)
+            held = self._work.each(checks, lambda check: check())
             task.advance(len(checks))
         lost = [one for one, is_held in zip((*blobs, *below, *roots), held, strict=True) if not is_held]
         self._work.each([one for one in lost if isinstance(one, _BlobToConfirm)], self._send_again)
@@ -69,8 +68,11 @@ class Confirmation:
         return tuple(wanted.values())
 
     def _is_held(self, wanted: _BlobToConfirm) -> bool:
+        repository, digest = self._work.repository(wanted.repository), wanted.blob.digest
         with self._work.failures.noting(wanted.images):
-            return remote_blob.serves(self._work.repository(wanted.repository), wanted.blob)
+            if digest in self._sent:  # its bytes came a moment ago: only that it was mounted is in question
+                return repository.has_blob(digest)
+            return remote_blob.serves(repository, wanted.blob)
         return True  # that it is not known is noted
 
     def _is_there(self, wanted: _ManifestToConfirm) -> bool:

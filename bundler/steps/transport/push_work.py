@@ -34,20 +34,9 @@ class PushWork:
         """Return a repository to be written to."""
         return Repository(self.session, name, write=True)
 
-    @property
-    def parallel(self) -> int:
-        """How many requests are usually under way at a time."""
-        return self.options.access.connection.parallel
-
     def each(
-        self,
-        items: Iterable[_Item],
-        work: Callable[[_Item], _Result],
-        *,
-        at_first: int | None = None,
-        workers: int | None = None,
+        self, items: Iterable[_Item], work: Callable[[_Item], _Result], *, at_first: int | None = None
     ) -> tuple[_Result, ...]:
         """Do ``work`` on every item, several at a time; see ``parallel.each``."""
-        return parallel.each(
-            items, work, workers=workers or self.parallel, cancellation=self.session.cancellation, at_first=at_first
-        )
+        workers = self.options.access.connection.parallel
+        return parallel.each(items, work, workers=workers, cancellation=self.session.cancellation, at_first=at_first)
