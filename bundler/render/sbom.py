@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -18,7 +17,7 @@ from bundler.model.reference import ImageRef
 
 _SPEC: Final = "1.6"
 # Any fixed namespace will do (RFC 9562, version 5): the serial number then depends on the image alone.
-_NAMESPACE: Final = uuid.UUID("6f1d7f55-7a8e-5d0f-9d8c-3c5a0b5f2a41")
+_NAMESPACE: Final = "6f1d7f55-7a8e-5d0f-9d8c-3c5a0b5f2a41"
 
 
 @dataclass(frozen=True)
@@ -105,6 +104,8 @@ def cyclonedx(
     repo: RepoComponent | None = None,
 ) -> str:
     """Return the bill of materials of an image as JSON."""
+    import uuid  # noqa: PLC0415  (start-up time of what only reads bills)
+
     components = [_library(package.purl, package.name, package.version) for package in set(debian)]
     components += [_python(package) for package in set(python)]
     if repo:
@@ -115,7 +116,7 @@ def cyclonedx(
         "$schema": f"http://cyclonedx.org/schema/bom-{_SPEC}.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": _SPEC,
-        "serialNumber": f"urn:uuid:{uuid.uuid5(_NAMESPACE, image.purl + json.dumps(below))}",
+        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.UUID(_NAMESPACE), image.purl + json.dumps(below))}",
         "version": 1,
         "metadata": {
             "timestamp": image.created,

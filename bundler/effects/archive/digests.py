@@ -19,6 +19,7 @@ from bundler.model.progress import Progress
 # hashlib releases the interpreter's lock; two threads keep a disk and a processor busy, and leave capacity.
 THREADS: Final = 2
 _CHUNK: Final = 1 << 20
+_FEW: Final = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ def compute(bundle: Bundle, members: Mapping[str, BundleFile], progress: Progres
             with lock:
                 task.advance(amount)
 
+        if total <= _FEW:  # the threads would take longer to start
+            return {member.path: of_member(bundle, member, advance, stop) for member in ordered}
         with ThreadPoolExecutor(THREADS) as pool:
             futures = {member.path: pool.submit(of_member, bundle, member, advance, stop) for member in ordered}
             try:
