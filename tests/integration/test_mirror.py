@@ -214,7 +214,9 @@ def test_signatures_and_referrers_come_along(registry: RunningRegistry, store: B
     images = {
         "team/single:1.0": AMD,
         f"team/single:sha256-{AMD.root.digest.hex}.sig": SampleImage(
-            signed, {signed.digest: signature, Digest.of(b'{"critical": "signature"}'): b'{"critical": "signature"}'}
+            signed,
+            {signed.digest: signature, Digest.of(b'{"critical": "signature"}'): b'{"critical": "signature"}'},
+            platforms=(),
         ),
     }
     bundle = sample_bundles.write(tmp_path / "signed.bundle.tar", images)
