@@ -145,6 +145,6 @@ class _Engine:
         return process.run(
             [self.program, *arguments],
             purpose=purpose,
-            remedy="Check that it runs and that this user may use it. An engine elsewhere can use: bundler serve.",
+            remedy="Check that it is running, and your permissions. Engines elsewhere can pull from: bundler serve.",
             environment=self.options.environment,
         )
