@@ -31,7 +31,8 @@ def run(paths: tuple[Path, ...], *, operator_version: str | None, operator_manif
     )
     stores = [(file, store) for file in _listed(paths) for store in _feature_stores(file)]
     if not stores:
-        raise SpecError("None of the files holds a FeatureStore.", remedy="Name the manifest that does.")
+        named = ", ".join(map(str, paths))
+        raise SpecError(f"None of the files holds a FeatureStore: {named}.", remedy="Name the manifest that does.")
     sections = tuple(
         Section(_title(store, file), tuple(_findings(store, definition, capabilities))) for file, store in stores
     )
