@@ -201,7 +201,18 @@ def volumes_of(path: Path, faults: list[str]) -> list[Path]:
     faults += [f"{volume.name}: missing" for volume in wanted if volume not in volumes]
     longest = max([volume.stat().st_size for volume in volumes], default=0)
     faults += [f"{volume.name}: cut off" for volume in volumes[:-1] if volume.stat().st_size < longest]
+    sums = path.with_name(match.group(1) + ".SHA256SUMS")
+    if sums.exists() and not (sums.is_file() and listed_volumes(sums) == {volume.name for volume in volumes}):
+        faults.append(f"{sums.name}: does not list these volumes as sha256sum does")
     return volumes
+
+
+def listed_volumes(sums: Path) -> set[str]:
+    """Return the names that a file of checksums beside the volumes lists, none where it is malformed."""
+    with sums.open("rb") as stream:
+        rows = stream.read(CHUNK + 1).decode("ascii", "replace").split("\n")
+    names = {row[66:] for row in rows[:-1] if re.fullmatch("[0-9a-f]{64}  [^/]+", row)}
+    return names if len(names) == len(rows) - 1 and not rows[-1] else set()
 
 
 def read_tar(path: Path) -> FoundBundle:
