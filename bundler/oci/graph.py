@@ -149,7 +149,8 @@ class _Walk:
             self.problems.append(str(error))
             return None
         if len(content) != descriptor.size or Digest.of(content) != descriptor.digest:
-            self.problems.append(f"{descriptor.digest}: {len(content)} bytes of another digest or size")
+            expected = f"{descriptor.digest}, {descriptor.size} bytes"
+            self.problems.append(f"expected {expected}; found {Digest.of(content)}, {len(content)} bytes")
             return None
         return content
 
