@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -28,7 +29,7 @@ PATH = st.lists(st.text("ab.*($+^]", min_size=1, max_size=5), min_size=1, max_si
 def test_patterns_match_what_pathspec_says(patterns: list[str], paths: list[str]) -> None:
     try:
         expected = GitIgnoreSpec.from_lines(patterns)
-    except ValueError:
+    except (ValueError, re.error):
         with pytest.raises(SpecError):
             ignore_patterns.read("x", patterns)
         return
@@ -58,3 +59,8 @@ def test_each_limit_is_held_and_what_is_at_it_is_read(at: list[str], past: list[
     ignore_patterns.read(".bundlerignore", at)
     with pytest.raises(SpecError, match=r"^\.bundlerignore: "):
         ignore_patterns.read(".bundlerignore", past)
+
+
+def test_a_range_that_runs_backwards_is_refused_with_a_sentence() -> None:
+    with pytest.raises(SpecError, match="a pattern cannot be read"):
+        ignore_patterns.read(".bundlerignore", ["[a-*z]"])

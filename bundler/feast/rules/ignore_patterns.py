@@ -39,11 +39,11 @@ def read(place: str, lines: Iterable[str]) -> GitIgnoreSpec:
             )
     try:
         spec = GitIgnoreSpec.from_lines(patterns)
-    except ValueError as error:
+        for pattern in spec.patterns:
+            if (expression := getattr(pattern, "regex", None)) is not None:
+                pattern.regex = re.compile(_without_backtracking(expression.pattern))
+    except (ValueError, re.error) as error:  # pathspec passes on what Python says of a range like [a-*]
         raise SpecError(f"{place}: a pattern cannot be read: {error}.", remedy="Write it as in .gitignore.") from error
-    for pattern in spec.patterns:
-        if (expression := getattr(pattern, "regex", None)) is not None:
-            pattern.regex = re.compile(_without_backtracking(expression.pattern))
     return spec
 
 
