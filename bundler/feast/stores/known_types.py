@@ -1,4 +1,4 @@
-"""The types of stores, registries and engines that Feast 0.61 to 0.66 know, and the pip extra that each needs."""
+"""The types of stores, registries and engines that Feast 0.61 to 0.67 know, and the pip extra that each needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Kinds:
     ending: str = ""
 
 
-# The types that Feast 0.61 to 0.66 know.
+# The types that Feast 0.61 to 0.67 know.
 ONLINE: Final = Kinds(
     {
         "none": None,
@@ -43,6 +43,7 @@ ONLINE: Final = Kinds(
         "mongodb": "mongodb",
         "hbase": "hbase",
         "aerospike": "aerospike",
+        "chronon": None,  # it asks a server by HTTP
     },
     "OnlineStore",
 )
@@ -65,6 +66,7 @@ OFFLINE: Final = Kinds(
         "clickhouse": "clickhouse",
         "ray": "ray",
         "oracle": "oracle",
+        "chronon": None,
     },
     "OfflineStore",
 )
@@ -89,6 +91,8 @@ ENGINE: Final = Kinds(
         "spark_application": "k8s",
         "ray.engine": "ray",
         "flink.engine": "flink",
+        "trino": "trino",
+        "trino.engine": "trino",
     },
     "Engine",
 )
@@ -124,6 +128,10 @@ SINCE: Final = {
     ("offline_store.type", "hybrid"): "0.66",
     ("online_store.type", "aerospike"): "0.65",
     ("online_store.type", "scylladb"): "0.65",
+    ("batch_engine.type", "trino"): "0.67",
+    ("batch_engine.type", "trino.engine"): "0.67",
+    ("offline_store.type", "chronon"): "0.67",
+    ("online_store.type", "chronon"): "0.67",
     ("batch_engine.type", "flink.engine"): "0.64",
     ("batch_engine.type", "spark_application"): "0.65",
 }
