@@ -27,6 +27,9 @@ _LEFT_OUT: Final = re.compile(
     r"|usr/share/doc/[^/]+/(?!copyright$).+"
 )
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# mmdebstrap writes a comment into this file, and newer releases of it another one: as the older ones have it, so that
+# all make the same bytes.
+_FSTAB: Final = "printf '# UNCONFIGURED FSTAB FOR BASE SYSTEM\\n' > \"$1/etc/fstab\""
 _ACCOUNT: Final = f"{USER}:x:{UID}:0:Feast:{HOME}"
 # Group 0 owns the home with the rights of the user: OpenShift runs images under a user id of its own, with that group.
 # Engines mount /dev, on a root file system that may be read-only.
@@ -74,6 +77,7 @@ BASE: Final = DebianRecipe(
     packages=("ca-certificates", "libgomp1", "libstdc++6", "python3", "tzdata"),
     hooks=(
         "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr",
+        f"--customize-hook={_FSTAB}",
         f"--customize-hook=echo '{_ACCOUNT}:/bin/bash' >> \"$1/etc/passwd\"",
     ),
     additions=FileTree.of(_FOLDERS),
@@ -102,7 +106,7 @@ KUBECTL: Final = DebianRecipe(
     name="kubectl",
     variant="extract",
     packages=("base-files", "kubernetes-client"),
-    hooks=(f"--extract-hook={_CONTROL_DATA}",),
+    hooks=(f"--extract-hook={_CONTROL_DATA}", f"--extract-hook={_FSTAB}"),
     additions=FileTree.of(
         [
             *_FOLDERS,
