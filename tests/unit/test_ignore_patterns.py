@@ -64,3 +64,7 @@ def test_each_limit_is_held_and_what_is_at_it_is_read(at: list[str], past: list[
 def test_a_range_that_runs_backwards_is_refused_with_a_sentence() -> None:
     with pytest.raises(SpecError, match="a pattern cannot be read"):
         ignore_patterns.read(".bundlerignore", ["[a-*z]"])
+
+
+def test_a_bracket_in_a_set_is_no_warning() -> None:
+    assert ignore_patterns.read(".bundlerignore", ["[[a]x"]).match_file("ax")

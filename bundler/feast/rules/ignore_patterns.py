@@ -8,6 +8,7 @@ follows it fits, as nothing before the next star depends on it; an atomic group 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable
 from typing import Final
 
@@ -38,10 +39,14 @@ def read(place: str, lines: Iterable[str]) -> GitIgnoreSpec:
                 remedy="Write several shorter ones.",
             )
     try:
-        spec = GitIgnoreSpec.from_lines(patterns)
-        for pattern in spec.patterns:
-            if (expression := getattr(pattern, "regex", None)) is not None:
-                pattern.regex = re.compile(_without_backtracking(expression.pattern))
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", FutureWarning
+            )  # of a set like [[a-z], which later Pythons may read otherwise
+            spec = GitIgnoreSpec.from_lines(patterns)
+            for pattern in spec.patterns:
+                if (expression := getattr(pattern, "regex", None)) is not None:
+                    pattern.regex = re.compile(_without_backtracking(expression.pattern))
     except (ValueError, re.error) as error:  # pathspec passes on what Python says of a range like [a-*]
         raise SpecError(f"{place}: a pattern cannot be read: {error}.", remedy="Write it as in .gitignore.") from error
     return spec
