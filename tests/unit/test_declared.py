@@ -158,7 +158,7 @@ def test_the_spec_says_what_was_taken_from_where_and_what_was_not(tmp_path: Path
         "# Taken from pyproject.toml:",
         "# Not taken: pyproject.toml: ours: comes from git+https://git.example/ours",
         "# Not taken: the extra dev of pyproject.toml: is not always installed",
-        "The largest: data/a.parquet 0.2 MB",
+        "The largest: data/a.parquet 200.0 kB",
         "# Looks like data: data/a.parquet",
         "# Looks left over: old.ipynb",
     ):
