@@ -429,7 +429,7 @@ def check_manifest(value: dict[str, Any]) -> None:
     """Raise an error for what no bundle.json has: other keys, other types, files twice or out of order."""
     base = {"base"} if "base" in value else set()
     has_keys(value, {"format", "name", "version", "tool", "created", "registry", "images", "files", *base})
-    require(value["format"] == (2 if base else 1), "unknown format")
+    require(value["format"] == (2 if base else 1) and value["format"] is not True, "unknown format")
     require(is_number(value["created"], LATEST), "a time that no tar can say")
     texts = [value[key] for key in ("name", "version", "tool", "registry")]
     if base:

@@ -56,7 +56,9 @@ class Huge:
 @pytest.fixture(scope="module")
 def huge(tmp_path_factory: pytest.TempPathFactory) -> Huge:
     blob = Descriptor(media_types.OCI_LAYER, _digest_of_zeros(SIZE), SIZE)
-    config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}}).encode()
+    config = json.dumps(
+        {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [str(blob.digest)]}}
+    ).encode()
     manifest = json.dumps(
         {
             "schemaVersion": 2,
@@ -68,7 +70,8 @@ def huge(tmp_path_factory: pytest.TempPathFactory) -> Huge:
     root = Descriptor(media_types.OCI_MANIFEST, Digest.of(manifest), len(manifest), AMD64)
     blobs = {Digest.of(content): NewFile.of(layout.blob(Digest.of(content)), content) for content in (config, manifest)}
     blobs[blob.digest] = NewFile(layout.blob(blob.digest), SIZE, Path("sparse"))
-    row = BundledImage("quay.example/huge:1", "mirrored", root, (AMD64,), SIZE, f"{REGISTRY}/huge:1")
+    size = SIZE + len(config) + len(manifest)
+    row = BundledImage("quay.example/huge:1", "mirrored", root, (AMD64,), size, f"{REGISTRY}/huge:1")
     path = tmp_path_factory.mktemp("huge") / "huge.bundle.tar"
     with path.open("wb") as stream:
         for member in sorted(sample_bundles.members([row], blobs), key=lambda member: layout.order(member.path)):
@@ -84,7 +87,7 @@ def huge(tmp_path_factory: pytest.TempPathFactory) -> Huge:
 
 
 class Sink(ThreadingHTTPServer):
-    """A registry that hashes what it gets and keeps none of it; ``received`` is bytes by digest."""
+    """A registry that hashes what it gets and keeps manifests only; ``received`` is bytes by digest."""
 
     daemon_threads = True
 
@@ -94,6 +97,7 @@ class Sink(ThreadingHTTPServer):
         self.states: list[hashlib._Hash] = []
         self.sizes: list[int] = []
         self.received: dict[str, int] = {}
+        self.manifests: dict[str, bytes] = {}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -105,7 +109,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200)
 
     def do_HEAD(self) -> None:
-        self._answer(404)
+        name = self.path.rpartition("/")[2]
+        if (content := self.server.manifests.get(name)) is not None:
+            length = str(len(content))
+            digest = str(Digest.of(content))
+            self._answer(200, **{"Content-Length": length, "Docker-Content-Digest": digest})
+        else:
+            self._answer(200 if name in self.server.received else 404)
 
     def do_POST(self) -> None:
         self.server.states.append(hashlib.sha256())
@@ -118,7 +128,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         if "/manifests/" in self.path:
-            digest = str(Digest.of(self.rfile.read(int(self.headers["Content-Length"]))))
+            content = self.rfile.read(int(self.headers["Content-Length"]))
+            digest = str(Digest.of(content))
+            self.server.manifests |= {digest: content, self.path.rpartition("/")[2]: content}
         else:
             number = self._take()
             digest = f"sha256:{self.server.states[number].hexdigest()}"

@@ -135,7 +135,7 @@ def test_only_the_chosen_image_is_pushed(bundle: Path, registry: RunningRegistry
 
 
 def test_an_unknown_image_is_refused_with_the_names_there_are(bundle: Path, registry: RunningRegistry) -> None:
-    with pytest.raises(UsageError, match="no image 'nginx'") as caught:
+    with pytest.raises(UsageError, match="does not have the image 'nginx'") as caught:
         run(bundle, options(registry, only=("nginx",)))
 
     assert "quay.example/team/app:1.0" in caught.value.details

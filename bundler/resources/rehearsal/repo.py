@@ -444,7 +444,14 @@ def judge(folder, variables, mounts):
     sys.path[:] = [path for path in sys.path if path] + [folder]
     sys.dont_write_bytecode = True
     warnings.simplefilter("ignore")
-    config = read_config(folder, variables)
+    try:
+        config = read_config(folder, variables)
+    except ImportError as error:
+        failed(error, f"{folder}/{FILE}", folder, [])
+        return 0
+    except Exception as error:  # noqa: BLE001  (a library that is built for another release of numpy, say)
+        tell(PROBLEMS, "apply", FILE, said(error))
+        return 0
     if not import_all(folder, Watch(folder)):
         return 0
     project = config.project if config else None

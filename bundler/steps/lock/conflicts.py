@@ -48,7 +48,10 @@ def settle(wanted: Resolution, asked: Requirements, bounds: Bounds, progress: Pr
         return _told(Settled(uv.resolve(loose)), bounds, progress)
     except NoSolutionError as second:
         text = "\n".join((*first.details, *second.details))
-        named = {line.name: line for line in _contradicted(asked, second)}
+        lines = [*_contradicted(asked, second)]
+        named = {line.name: line for line in lines}
+        if len(named) < len(lines):  # the site's own lines contradict each other: none of them is the weaker one
+            raise second from None
         if not named:
             raise _without_wheels(loose, second) from None
         overrides = tuple(_override(line, text) for line in named.values())
