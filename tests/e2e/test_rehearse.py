@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,14 +13,14 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from bundler.cli import program
 from bundler.feast.operator.capabilities import Capabilities
 from bundler.feast.stores import feature_store_yaml as feature_store
 from bundler.model import spec_reader
 from bundler.model.spec import BundleSpec
 from bundler.render import manifests
-from tests.e2e.conftest import Built, Ran, build, bundler, copy_example, run
+from tests.e2e.conftest import Built, build, bundler, copy_example, run
 from tests.support import engines, host_images
+from tests.support.command_line import Called, called
 
 pytestmark = pytest.mark.e2e
 NEWEST = "0.67.0"
@@ -43,18 +41,6 @@ spec:
 """
 
 
-def called(*arguments: str | Path, environment: Mapping[str, str]) -> Ran:
-    """Run the command line in this process: what it runs of the program then counts as covered."""
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patched:
-        for name, value in environment.items():
-            patched.setenv(name, value)
-        with pytest.raises(SystemExit) as ended:
-            program.main([str(argument) for argument in arguments])
-    assert isinstance(ended.value.code, int)
-    return Ran(ended.value.code, out.getvalue(), err.getvalue(), 0)
-
-
 @dataclass(frozen=True)
 class RehearsalEngine:
     """An engine that has an image with Redis and PostgreSQL."""
@@ -62,7 +48,7 @@ class RehearsalEngine:
     options: tuple[str, ...]
     environment: Mapping[str, str]
 
-    def rehearse(self, bundle: Path, *options: str | Path) -> tuple[Ran, list[dict[str, Any]]]:
+    def rehearse(self, bundle: Path, *options: str | Path) -> tuple[Called, list[dict[str, Any]]]:
         ran = called("rehearse", bundle, *self.options, "--output", "json", *options, environment=self.environment)
         assert ran.stdout, ran.stderr
         report = json.loads(ran.stdout)
@@ -126,7 +112,7 @@ def rendered(built: Built, folder: Path, **deployment: Any) -> Path:
     return folder
 
 
-def assert_served(ran: Ran, findings: list[dict[str, Any]], views: int = 1) -> None:
+def assert_served(ran: Called, findings: list[dict[str, Any]], views: int = 1) -> None:
     """Check that nothing failed, and that values came back by HTTP for so many feature views."""
     failed = [finding for finding in findings if finding["status"] == "fail"]
     assert (ran.status, failed) == (0, []), ran.stderr

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from bundler.cli import program
 from bundler.effects.archive import append, openssl, signing
 from bundler.effects.archive.reader import Bundle
 from bundler.errors import UsageError, VerificationError
@@ -23,6 +19,7 @@ from bundler.model.digest import Digest
 from bundler.model.progress import SilentProgress
 from bundler.model.trust import PublicKey, Trust, TrustFile
 from bundler.steps.bundle import sign, verify
+from tests.support.command_line import called
 from tests.support.programs import require
 from tests.unit import packed
 
@@ -60,26 +57,6 @@ def signed(bundle: Path, *pairs: Pair) -> Path:
     for pair in pairs:
         sign.with_key(bundle, pair.private, None, SilentProgress())
     return bundle
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What the command line did; ``output`` is all that it printed."""
-
-    exit_code: int
-    output: str
-
-
-def run(*arguments: str | Path, environment: Mapping[str, str] | None = None) -> Ran:
-    printed = io.StringIO()
-    with redirect_stdout(printed), redirect_stderr(printed), pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sys, "excepthook", sys.excepthook)
-        for name, value in (environment or {}).items():
-            patched.setenv(name, value)
-        with pytest.raises(SystemExit) as ended:
-            program.main([str(argument) for argument in arguments])
-    assert isinstance(ended.value.code, int)
-    return Ran(ended.value.code, printed.getvalue())
 
 
 def trusting(*pairs: Pair, threshold: int = 1) -> Trust:
@@ -167,8 +144,8 @@ def test_every_command_refuses_what_a_trusted_key_has_not_signed(
 ) -> None:
     path = REFUSED[kind](bundle, pairs)
     for command in everything(path):
-        ran = run(*command, "--trust", pairs["release"].public)
-        assert ran.exit_code == 6, (command, ran.output)
+        ran = called(*command, "--trust", pairs["release"].public)
+        assert ran.status == 6, (command, ran.output)
         assert "Traceback" not in ran.output
         if kind != "zeros":
             assert str(pairs["release"].key.key_id) in ran.output
@@ -180,7 +157,7 @@ def test_every_command_refuses_what_a_trusted_key_has_not_signed(
 def test_every_command_says_by_whom_a_bundle_is_signed(bundle: Path, pairs: Mapping[str, Pair], kind: str) -> None:
     path = ACCEPTED[kind](bundle, pairs)
     for command in everything(path):
-        ran = run(*command, "--trust", pairs["release"].public)
+        ran = called(*command, "--trust", pairs["release"].public)
         assert "is signed by" in ran.output, (command, ran.output)
         assert str(pairs["release"].key.key_id) in ran.output
         assert "Do not use this bundle." not in ran.output, (command, ran.output)
@@ -189,7 +166,7 @@ def test_every_command_says_by_whom_a_bundle_is_signed(bundle: Path, pairs: Mapp
 @pytest.mark.usefixtures("programs")
 def test_without_trust_every_command_says_that_signatures_are_not_checked(bundle: Path) -> None:
     for command in everything(bundle):
-        ran = run(*command)
+        ran = called(*command)
         assert ran.output.count("not checked: no --trust") == (2 if command[0] == "diff" else 1), (command, ran.output)
         assert "Do not use this bundle." not in ran.output
 
@@ -199,18 +176,18 @@ def test_the_environment_and_the_machine_demand_signatures_too(
 ) -> None:
     signed(bundle, pairs["release"])
     both = {"BUNDLER_TRUST": f"{pairs['release'].public}{os.pathsep}{pairs['audit'].public}"}
-    assert run("inspect", bundle, environment={"BUNDLER_TRUST": str(pairs["release"].public)}).exit_code == 0
-    assert run("inspect", bundle, environment=both).exit_code == 6
+    assert called("inspect", bundle, environment={"BUNDLER_TRUST": str(pairs["release"].public)}).status == 0
+    assert called("inspect", bundle, environment=both).status == 6
     folder = tmp_path / "trust.d"
     folder.mkdir()
     monkeypatch.setattr(trust, "FOLDER", str(folder))
-    assert run("inspect", bundle).exit_code == 0
+    assert called("inspect", bundle).status == 0
     shutil.copy(pairs["audit"].public, folder / "10-audit.pem")
-    refused = run("inspect", bundle, "--trust", pairs["release"].public)
-    assert refused.exit_code == 6
+    refused = called("inspect", bundle, "--trust", pairs["release"].public)
+    assert refused.status == 6
     assert "10-audit.pem" in refused.output
     (folder / "10-audit.pem").write_text("nothing")
-    assert run("inspect", bundle).exit_code == 2  # a demand that is not understood is not taken for none
+    assert called("inspect", bundle).status == 2  # a demand that is not understood is not taken for none
 
 
 @pytest.mark.parametrize(
@@ -227,6 +204,16 @@ def test_a_threshold_of_keys_must_have_signed(
     with pytest.raises(VerificationError) as refused:
         Bundle.open(bundle, asked)
     assert sum(line.startswith("signed by") for line in refused.value.details) == signers
+
+
+def test_a_key_that_two_trust_files_name_differently_satisfies_both(
+    bundle: Path, pairs: Mapping[str, Pair], tmp_path: Path
+) -> None:
+    signed(bundle, pairs["release"])
+    named = tmp_path / "site.trust"
+    named.write_text(f"name: Release team\n{pairs['release'].public.read_text()}")
+    ran = called("inspect", bundle, "--trust", named, "--trust", pairs["release"].public)
+    assert ran.status == 0, ran.output
 
 
 def test_signing_changes_nothing_before_the_signatures_and_can_be_repeated(
@@ -267,13 +254,13 @@ def test_volumes_are_signed_in_place_and_their_digests_fit(tmp_path: Path, pairs
 
 def test_a_signature_made_by_openssl_is_put_in(bundle: Path, pairs: Mapping[str, Pair], tmp_path: Path) -> None:
     payload, signature = tmp_path / "bundle.json", tmp_path / "sig"
-    assert run("sign", bundle, "--payload", payload).exit_code == 0
+    assert called("sign", bundle, "--payload", payload).status == 0
     command = ("openssl", "dgst", "-sha256", "-sign", pairs["release"].private, "-out", signature, payload)
     subprocess.run(command, check=True)
-    wrong = run("sign", bundle, "--attach", signature, "--public-key", pairs["audit"].public)
-    assert wrong.exit_code == 6, wrong.output
-    put = run("sign", bundle, "--attach", signature, "--public-key", pairs["release"].public)
-    assert put.exit_code == 0, put.output
+    wrong = called("sign", bundle, "--attach", signature, "--public-key", pairs["audit"].public)
+    assert wrong.status == 6, wrong.output
+    put = called("sign", bundle, "--attach", signature, "--public-key", pairs["release"].public)
+    assert put.status == 0, put.output
     Bundle.open(bundle, trusting(pairs["release"])).close()
     # Any site can check it with openssl alone.
     with Bundle.open(bundle) as opened:
@@ -301,26 +288,26 @@ def test_the_id_of_a_key_is_what_openssl_makes_of_it(pairs: Mapping[str, Pair]) 
 def test_a_key_with_a_password_is_made_and_used(bundle: Path, tmp_path: Path) -> None:
     name, secret = tmp_path / "mine", tmp_path / "password"
     secret.write_text("correct horse\n")
-    made = run("keygen", name, "--key-password", f"file:{secret}")
-    assert made.exit_code == 0, made.output
+    made = called("keygen", name, "--key-password", f"file:{secret}")
+    assert made.status == 0, made.output
     assert name.with_suffix(".key").stat().st_mode & 0o777 == 0o600
     assert b"ENCRYPTED" in name.with_suffix(".key").read_bytes()
-    again = run("keygen", name, "--no-password")
-    assert again.exit_code == 2
+    again = called("keygen", name, "--no-password")
+    assert again.status == 2
     assert "no key is overwritten" in again.output
     for source, status in ((None, 2), ("env:WRONG", 2), ("env:RIGHT", 0)):
         password = ("--key-password", source) if source else ()
         environment = {"WRONG": "battery staple", "RIGHT": "correct horse"}
-        ran = run("sign", bundle, "--key", f"{name}.key", *password, environment=environment)
-        assert ran.exit_code == status, ran.output
+        ran = called("sign", bundle, "--key", f"{name}.key", *password, environment=environment)
+        assert ran.status == status, ran.output
         assert "horse" not in ran.output
-    assert run("verify", bundle, "--trust", f"{name}.pub").exit_code == 0
+    assert called("verify", bundle, "--trust", f"{name}.pub").status == 0
 
 
 @pytest.mark.parametrize("source", ["hunter2", "pass:hunter2", "env:", "file:", "fd:x"])
 def test_a_password_on_the_command_line_is_refused_and_not_shown(bundle: Path, tmp_path: Path, source: str) -> None:
-    ran = run("keygen", tmp_path / "x", "--key-password", source)
-    assert ran.exit_code == 2
+    ran = called("keygen", tmp_path / "x", "--key-password", source)
+    assert ran.status == 2
     assert "hunter2" not in ran.output
     assert not list(tmp_path.glob("x*"))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bundler.effects.archive import openssl
@@ -25,35 +27,43 @@ def require(bundle: Bundle, trust: Trust) -> tuple[PublicKey, ...]:
         ToolMissingError: there is no openssl.
         UsageError: a trusted key is not one that openssl can use.
     """
-    signatures = dict(_signatures(bundle))
-    signers = tuple(key for key in trust.keys if _fits(bundle, key, signatures))
+    signed = _Signed.of(bundle)
+    signers = tuple(key for key in trust.keys if signed.by(key))
     for file in trust.files:
-        _require(bundle, file, signers, signed=bool(signatures))
+        _require(bundle, file, {key.key_id for key in signers}, signed=bool(signed.signatures))
     return signers
 
 
 def signed_by(bundle: Bundle, key: PublicKey) -> bool:
     """Tell whether one of a bundle's signatures fits a key; raises as ``require``."""
-    return _fits(bundle, key, dict(_signatures(bundle)))
+    return _Signed.of(bundle).by(key)
 
 
-def _signatures(bundle: Bundle) -> Iterator[tuple[Digest | None, bytes]]:
-    """Yield each signature by the id of its key, by None where its path does not say it."""
-    for path in bundle.members:
-        if layout.is_signature(path):
-            yield layout.signer(path), bundle.read(path, limit=limits.SIGNATURE_SIZE)
+@dataclass(frozen=True)
+class _Signed:
+    """What is signed, and each signature by the id of its key, by None where its path does not say it."""
+
+    content: bytes
+    signatures: Mapping[Digest | None, bytes]
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> _Signed:
+        signatures = {
+            layout.signer(path): bundle.read(path, limit=limits.SIGNATURE_SIZE)
+            for path in bundle.members
+            if layout.is_signature(path)
+        }
+        content = bundle.read(layout.MANIFEST, limit=limits.BUNDLE_MANIFEST_SIZE) if signatures else b""
+        return cls(content, signatures)
+
+    def by(self, key: PublicKey) -> bool:
+        candidates = {self.signatures[name] for name in (key.key_id, None) if name in self.signatures}
+        return any(not openssl.check_signature(self.content, signature, key) for signature in sorted(candidates))
 
 
-def _fits(bundle: Bundle, key: PublicKey, signatures: Mapping[Digest | None, bytes]) -> bool:
-    candidates = {signatures[name] for name in (key.key_id, None) if name in signatures}
-    if not candidates:
-        return False
-    content = bundle.read(layout.MANIFEST, limit=limits.BUNDLE_MANIFEST_SIZE)
-    return any(not openssl.check_signature(content, signature, key) for signature in sorted(candidates))
-
-
-def _require(bundle: Bundle, file: TrustFile, signers: tuple[PublicKey, ...], *, signed: bool) -> None:
-    fitting = [key for key in file.keys if key in signers]
+def _require(bundle: Bundle, file: TrustFile, signers: AbstractSet[Digest], *, signed: bool) -> None:
+    # By id: another trust file may call the same key by another name.
+    fitting = [key for key in file.keys if key.key_id in signers]
     if len(fitting) >= file.threshold:
         return
     wanted = f"{file.threshold} of {len(file.keys)} keys" if len(file.keys) > 1 else "its key"
