@@ -40,15 +40,24 @@ def scan(files: Iterable[RepoFile]) -> tuple[SecretFinding, ...]:
     Raises:
         OSError: a file cannot be read any more.
     """
-    findings: set[SecretFinding] = set()
-    for file in files:
-        if what := secret_marks.by_name(file.path):
-            findings.add(SecretFinding(file.path, 0, what))
-        elif file.size > secret_marks.LARGEST:
-            findings.add(SecretFinding(file.path, 0, f"{file.size} bytes, more than {secret_marks.LARGEST}"))
-        else:
-            findings |= {SecretFinding(file.path, line, what) for line, what in _in_content(file)}
-    return tuple(sorted(findings))
+    # A second to load: commands that read no feature repo do without it.
+    from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class  # noqa: PLC0415
+    from detect_secrets.settings import transient_settings  # noqa: PLC0415
+
+    classes: dict[str, type] = get_mapping_from_secret_type_to_class()
+    plugins = sorted({plugin.__name__ for plugin in classes.values()} - _LEFT_OUT)
+    with transient_settings({"plugins_used": [{"name": name} for name in plugins]}):
+        return tuple(sorted({SecretFinding(file.path, line, what) for file in files for line, what in _in_file(file)}))
+
+
+def _in_file(file: RepoFile) -> Iterator[tuple[int, str]]:
+    """Yield what is found in a file by line; line 0 is the file as a whole."""
+    if what := secret_marks.by_name(file.path):
+        yield 0, what
+    elif file.size > secret_marks.LARGEST:
+        yield 0, f"{file.size} bytes, more than {secret_marks.LARGEST}"
+    else:
+        yield from _in_content(file)
 
 
 def _in_content(file: RepoFile) -> Iterator[tuple[int, str]]:
@@ -60,19 +69,14 @@ def _in_content(file: RepoFile) -> Iterator[tuple[int, str]]:
 
 
 def _detected(file: RepoFile, content: bytes) -> Iterator[tuple[int, str]]:
-    from detect_secrets.core import scan as detector  # noqa: PLC0415  (a second to load; files by name need none)
-    from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class  # noqa: PLC0415
-    from detect_secrets.settings import transient_settings  # noqa: PLC0415
+    from detect_secrets.core import scan as detector  # noqa: PLC0415  (as above)
 
-    classes: dict[str, type] = get_mapping_from_secret_type_to_class()
-    plugins = {plugin.__name__ for plugin in classes.values()} - _LEFT_OUT
     lines = content.decode(errors="replace").splitlines()
-    with transient_settings({"plugins_used": [{"name": name} for name in sorted(plugins)]}):
-        for secret in detector.scan_file(str(file.source)):
-            line = lines[secret.line_number - 1] if secret.line_number <= len(lines) else ""
-            if secret.type == _KEYWORD and _points(line, secret.secret_value or ""):
-                continue
-            yield secret.line_number, f"detect-secrets calls it {secret.type!r}"
+    for secret in detector.scan_file(str(file.source)):
+        line = lines[secret.line_number - 1] if secret.line_number <= len(lines) else ""
+        if secret.type == _KEYWORD and _points(line, secret.secret_value or ""):
+            continue
+        yield secret.line_number, f"detect-secrets calls it {secret.type!r}"
 
 
 def _points(line: str, value: str) -> bool:
