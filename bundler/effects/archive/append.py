@@ -15,7 +15,7 @@ from bundler.effects.archive import header as archive_header
 from bundler.effects.archive.reader import Bundle
 from bundler.effects.archive.volumes import BundleVolume
 from bundler.errors import UsageError
-from bundler.model import layout, volumes
+from bundler.model import checksums, layout, volumes
 from bundler.model.digest import Digest
 from bundler.oci import tar
 
@@ -90,6 +90,5 @@ def _say_digests(path: Path) -> None:
     """Write the file of the volumes' digests again, because the digest of the last volume changed."""
     with Bundle.open(path) as bundle:
         rows = zip(archive_digests.of_volumes(bundle), bundle.volumes.files, strict=True)
-        whole = bundle.path
-        text = "".join(f"{digest.hex}  {volume.path.name}\n" for digest, volume in rows)
-    files.write(whole.with_name(volumes.checksums(whole.name)), text.encode())
+        content = checksums.text({volume.path.name: digest for digest, volume in rows})
+        files.write(bundle.path.with_name(volumes.checksums(bundle.path.name)), content)
