@@ -27,7 +27,7 @@ from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 from bundler.model.manifest import BundledImage
 from bundler.oci import tar
-from tests.support import registries, sample_bundles
+from tests.support import memory, registries, sample_bundles
 from tests.support.sample_bundles import AMD64, REGISTRY
 
 pytestmark = pytest.mark.integration
@@ -170,25 +170,8 @@ def sink() -> Iterator[Sink]:
             thread.join()
 
 
-# What a process is charged for begins with the memory of the one that it was forked from, so that must be a small one.
-_ACCOUNT = """
-import resource, subprocess, sys
-status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
-sys.exit(status)
-"""
-
-
-def _peak_of(command: list[str]) -> int:
-    """Run a command that must succeed; return the most memory that it had, in bytes."""
-    account = [sys.executable, "-I", "-S", "-c", _ACCOUNT, *command]
-    done = subprocess.run(account, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout)
-
-
 def _idle() -> int:
-    return _peak_of([sys.executable, "-c", "pass"])
+    return memory.peak_of([sys.executable, "-c", "pass"])
 
 
 def test_a_push_needs_no_more_memory_for_a_blob_of_five_gigabytes_and_no_disk(
@@ -198,7 +181,7 @@ def test_a_push_needs_no_more_memory_for_a_blob_of_five_gigabytes_and_no_disk(
     with sink() as registry:
         command = [sys.executable, "-m", "bundler", "push", str(huge.path), "--plain-http", "--quiet"]
         command += ["--registry", registry.address, "--cache-dir", str(tmp_path / "cache")]
-        above = _peak_of(command) - _idle()
+        above = memory.peak_of(command) - _idle()
     assert registry.received[str(huge.blob)] == SIZE
     assert 0 < above < LIMIT
     assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) == 0

@@ -24,6 +24,7 @@ from bundler.model import layout
 from bundler.steps.transport import load, serve
 from tests.support import hostile_cases, memory_registry
 from tests.support.hostile import Draft, Place
+from tests.support.memory import peak_of
 from tests.unit import packed
 
 TABLE = Path(__file__).resolve().parents[2] / "docs" / "readers.md"
@@ -37,14 +38,6 @@ SECONDS = 5.0  # of processor time
 MEGABYTES = 150
 # A delta is read, and then refused for what it is (2), or because its base is not there (7); no case here is one.
 ACCEPTED, REFUSED = 0, 6
-
-
-# The system counts for a child what its parent had before it became another program: a small process starts it.
-_LAUNCHER = """
-import resource, subprocess, sys
-status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
-print(status, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-"""
 
 
 class _ReadError(Exception):
@@ -208,10 +201,7 @@ def test_no_case_takes_much_memory(name: str, tmp_path: Path) -> None:
     path = tmp_path / "x.bundle.tar"
     path.write_bytes(hostile_cases.CASES[name][1](Draft.of(packed.bundle(tmp_path).path)))
     command = [sys.executable, "-m", "bundler", "verify", "--quiet", str(path)]
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", _LAUNCHER, *command], capture_output=True, check=True)
-    status, kilobytes = map(int, done.stdout.split())
-    assert status == REFUSED
-    assert kilobytes >> 10 < MEGABYTES
+    assert peak_of(command, REFUSED) >> 20 < MEGABYTES
 
 
 if __name__ == "__main__":
