@@ -113,7 +113,7 @@ def command(
     from bundler.steps.build.pack import SigningKey  # noqa: PLC0415
 
     if (rehearse_engine or store_images) and not rehearse:
-        raise click.UsageError("--rehearse-engine, --redis and --postgres need --rehearse.")
+        raise click.UsageError("--rehearse-engine, --redis and --postgres need --rehearse: add it, or leave these out.")
     store, progress = BlobStore(cache_dir), options.progress(quiet=quiet, verbose=verbose)
     request = build.BuildRequest(
         spec_file=spec_file,

@@ -20,7 +20,7 @@ import pytest
 import urllib3
 
 from bundler.effects.archive.reader import Bundle
-from bundler.effects.registry_server import patience
+from bundler.effects.registry_server import client_limits
 from bundler.effects.registry_server.server import Listening, ServerTls, listening, serving
 from bundler.effects.registry_server.users import Users
 from bundler.errors import UsageError
@@ -226,7 +226,7 @@ def test_nothing_behind_a_body_is_taken_for_a_request(server: Listening) -> None
 
 
 def test_a_head_that_comes_byte_by_byte_has_an_end(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience.RequestReader.__init__, "__kwdefaults__", {"head": 1.0, "clock": time.monotonic})
+    monkeypatch.setattr(client_limits.RequestReader.__init__, "__kwdefaults__", {"head": 1.0, "clock": time.monotonic})
     with served(bundle) as server, socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
         begin = time.monotonic()
         with pytest.raises(OSError, match=r"reset|[Bb]roken pipe"):
@@ -244,7 +244,7 @@ def drip(client: socket.socket, content: bytes) -> None:
 def test_one_client_has_so_many_connections_and_others_are_still_served(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience.Places.__init__, "__defaults__", (patience.CONNECTIONS, 3))
+    monkeypatch.setattr(client_limits.Places.__init__, "__defaults__", (client_limits.CONNECTIONS, 3))
     with served(bundle) as server, ExitStack() as stack:
         for _ in range(3):
             client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
@@ -256,7 +256,7 @@ def test_one_client_has_so_many_connections_and_others_are_still_served(
         )
         other.sendall(HEAD + b"\r\n")
         assert other.recv(100).startswith(b"HTTP/1.1 200 ")
-    assert patience.CONNECTIONS_OF_ONE >= 64
+    assert client_limits.CONNECTIONS_OF_ONE >= 64
 
 
 def users(folder: Path, *rows: tuple[str, str]) -> Path:

@@ -22,7 +22,7 @@ from bundler.model.digest import Digest
 from bundler.oci.layer import Layer
 
 _RECORD: Final = "image-python"
-_PATIENCE: Final = 60.0  # seconds
+_TIMEOUT: Final = 60.0  # seconds
 _MOST_SECONDS: Final = 3600.0  # of processor time, for all wheels of a layer
 # Its own Python finds the libraries of an image by no other variable.
 _KEPT: Final = ("LD_LIBRARY_PATH",)
@@ -145,7 +145,7 @@ class ImageCompiler:
         """Ask it for its identity, and try it; raise ``ToolFailedError`` as ``opened`` does."""
         command = [self._python.executable, "-I", "-S", "-c", bytecode.IDENTITY]
         self.identity = image_root.run(
-            self._unpacked(), command, self._python.variables(), purpose="telling its version", timeout=_PATIENCE
+            self._unpacked(), command, self._python.variables(), purpose="telling its version", timeout=_TIMEOUT
         ).strip()
         if not bytecode.is_of(self.identity, self._python.version):
             wanted = ".".join(map(str, self._python.version))

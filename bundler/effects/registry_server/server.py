@@ -27,7 +27,7 @@ from urllib.parse import parse_qsl, urlsplit
 from bundler.effects.archive.volumes import Extent
 from bundler.effects.registry_server.answers import Reply, answer, error_reply
 from bundler.effects.registry_server.catalog import Catalog, ServedBlob
-from bundler.effects.registry_server.patience import HEAD, IDLE, Deadline, Places, RequestReader
+from bundler.effects.registry_server.client_limits import HEAD, IDLE, Deadline, Places, RequestReader
 from bundler.effects.registry_server.users import Users
 from bundler.errors import UsageError
 

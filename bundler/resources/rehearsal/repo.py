@@ -22,7 +22,7 @@ import traceback
 import warnings
 from pathlib import Path
 
-PATIENCE = 120  # seconds that one file may take to import
+IMPORT_SECONDS = 120  # seconds that one file may take to import
 FILE = "feature_store.yaml"
 VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 # (section, function of feast.repo_config that finds the class of its type, key of the type, its default)
@@ -272,7 +272,7 @@ def imported(body):
 
 
 def late(*_):
-    raise TimeoutError(f"the import took more than {PATIENCE} s")
+    raise TimeoutError(f"the import took more than {IMPORT_SECONDS} s")
 
 
 def import_all(folder, watch):
@@ -284,7 +284,7 @@ def import_all(folder, watch):
     for file in get_repo_files(Path(folder)):
         watch.active, watch.reached[:] = f"{below(str(file), folder)}:1", []
         try:
-            signal.alarm(PATIENCE)
+            signal.alarm(IMPORT_SECONDS)
             importlib.import_module(py_path_to_module(file))
         except BaseException as error:  # noqa: BLE001  (a definition may raise anything, SystemExit included)
             failed(error, str(file), folder, watch.reached)
