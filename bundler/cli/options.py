@@ -65,6 +65,7 @@ def registry_access(command: Callable[..., _Result]) -> Callable[..., _Result]:
         insecure: bool,
         retry_times: int | None,
         registry_timeout: float | None,
+        token_server: tuple[str, ...],
         **others: object,
     ) -> _Result:
         from bundler.effects.registry.endpoint import Access, TlsSettings  # noqa: PLC0415  (help stays quick)
@@ -75,7 +76,12 @@ def registry_access(command: Callable[..., _Result]) -> Callable[..., _Result]:
             )
         tls = TlsSettings(ca_cert, client_cert, client_key, verify=not insecure)
         access = Access.of(
-            auth_file=authfile, tls=tls, plain_http=plain_http, retry_times=retry_times, timeout=registry_timeout
+            auth_file=authfile,
+            tls=tls,
+            plain_http=plain_http,
+            retry_times=retry_times,
+            timeout=registry_timeout,
+            token_servers=token_server,
         )
         return command(access=access, **others)
 
@@ -87,6 +93,13 @@ def registry_access(command: Callable[..., _Result]) -> Callable[..., _Result]:
                 type=file,
                 help="File of registry logins, as `skopeo login` writes it.  [default: $REGISTRY_AUTH_FILE, then "
                 "Podman's and Docker's files]",
+            ),
+            click.option(
+                "--token-server",
+                metavar="HOST[:PORT]",
+                multiple=True,
+                callback=token_servers,
+                help="Token server in another domain than its registry that may get the login; repeatable.",
             ),
             click.option(
                 "--ca-cert",
@@ -225,6 +238,17 @@ def store_images(command: Callable[..., _Result]) -> Callable[..., _Result]:
     return click.option(
         "--redis", metavar="IMAGE", help="Image that runs Redis where a store needs it; the engine must have it."
     )(wrapped)
+
+
+def token_servers(_context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Check hosts of token servers: the same form as that of a registry, without a path."""
+    from bundler.effects.registry.endpoint import Destination  # noqa: PLC0415  (help stays quick)
+
+    for text in texts:
+        if "/" in text:
+            raise UsageError(f"--token-server {text} is not HOST[:PORT].", remedy="Name the host alone.")
+        Destination.parse(text)
+    return texts
 
 
 def user(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:

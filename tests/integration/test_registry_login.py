@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import ssl
 import subprocess
@@ -144,6 +145,42 @@ def test_a_login_is_not_sent_to_a_token_server_in_plain_text(tmp_path: Path) -> 
                 session.check()
     assert asked == []
     assert "secret" not in str(caught.value)
+
+
+def test_a_login_goes_to_a_token_server_elsewhere_only_where_that_is_named(tmp_path: Path) -> None:
+    seen: list[str | None] = []
+    bundle = sample_bundles.write(tmp_path / "sample.bundle.tar", {"app:1.0": IMAGE})
+    pair = Authority.make(tmp_path / "ca").server()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+
+    def tokens(_method: str, _target: str, headers: Mapping[str, str]) -> Reply:
+        seen.append(headers.get("authorization"))
+        return Reply(200, {}, b'{"token": "t"}')
+
+    def guarded(_method: str, _target: str, headers: Mapping[str, str]) -> Reply | None:
+        asked = f'Bearer realm="https://{realm}/token",service=r'
+        return None if headers.get("authorization") else error(401, "UNAUTHORIZED", WWW_Authenticate=asked)
+
+    with (
+        memory_registry.running(MemoryRegistry(before=tokens), host="127.0.0.2", tls=context) as realm,
+        memory_registry.running(MemoryRegistry(before=guarded), tls=context) as address,
+    ):
+        logins = registries.auth_file(tmp_path / "auth.json", {address: ("robot", "secret")})
+        asked = ["push", str(bundle), "--registry", address, "--insecure", "--authfile", str(logins)]
+        refused, sent = (
+            subprocess.run(
+                [sys.executable, "-m", "bundler", *asked, *more],
+                capture_output=True,
+                check=False,
+                text=True,
+                cwd=Path(__file__).parents[2],
+            )
+            for more in ((), ("--token-server", realm))
+        )
+    assert (refused.returncode, sent.returncode) == (7, 0), sent.stderr
+    assert f"--token-server {realm}" in refused.stderr
+    assert set(seen) == {f"Basic {base64.b64encode(b'robot:secret').decode()}"}
 
 
 def test_a_host_that_we_are_sent_to_gives_a_token_to_anybody(tmp_path: Path) -> None:

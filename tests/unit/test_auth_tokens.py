@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from bundler.effects.registry import token_servers
 from bundler.effects.registry.auth import Authenticator, Scope
 from bundler.effects.registry.credentials import Credential
 from bundler.effects.registry.faults import HttpAnswer
@@ -157,6 +158,80 @@ def test_a_login_is_not_sent_to_a_realm_in_plain_text(
         auth.answer(f'Bearer realm="{realm}"', (), None)
     assert realm in caught.value.problem
     assert tokens.asked == []
+
+
+@pytest.mark.parametrize(
+    ("registry", "server", "own"),
+    [
+        ("registry-1.docker.io", "auth.docker.io", True),
+        ("registry.gitlab.com", "gitlab.com", True),
+        ("registry.corp.example.com", "sso.EXAMPLE.com.", True),
+        ("registry.example.co.uk", "auth.example.co.uk", True),
+        ("registry.internal", "gitlab.internal", True),
+        ("registry", "auth", True),
+        ("10.1.2.3", "10.1.2.3", True),
+        ("rg.fr-par.scw.cloud", "api.scaleway.com", True),
+        ("nvcr.io", "authn.nvidia.com", True),
+        ("registry.redhat.io", "sso.redhat.com", True),
+        ("registry.gitlab.com", "gitlab.com.evil.net", False),
+        ("registry.example.com", "notexample.com", False),
+        ("registry.one.co.uk", "auth.two.co.uk", False),
+        ("co.uk", "auth.co.uk", False),
+        ("one.github.io", "two.github.io", False),
+        ("one.eu-west-1.elb.amazonaws.com", "two.eu-west-1.elb.amazonaws.com", False),
+        ("one.github.io", "one.github.io", True),
+        ("10.1.2.3", "10.1.2.4", False),
+        ("2.3", "4.3", False),
+        ("harbor", "harbor.example.com", False),
+        ("mirror.example.com", "auth.docker.io", False),
+        ("nvcr.io", "api.scaleway.com", False),
+        ("evil.com", "authn.nvidia.com", False),
+    ],
+)
+def test_a_token_server_of_the_same_owner_is_known(registry: str, server: str, own: bool) -> None:  # noqa: FBT001
+    assert token_servers.belongs_to(registry, server) is own
+
+
+@pytest.mark.parametrize(
+    ("realm", "allowed", "sent"),
+    [
+        ("https://auth.docker.io/token", (), False),
+        ("https://auth.docker.io/token", ("AUTH.docker.io",), True),
+        ("https://auth.docker.io/token", ("auth.docker.io:443",), True),
+        ("https://auth.docker.io:8443/token", ("auth.docker.io:443",), False),
+        ("https://auth.docker.io:8443/token", ("auth.docker.io:8443",), True),
+        ("https://auth.docker.io@evil.net/token", ("auth.docker.io",), False),
+        ("http://auth.docker.io/token", ("auth.docker.io",), False),
+    ],
+)
+@pytest.mark.parametrize("login", [ROBOT, Credential("", "", "identity", "helper"), None])
+def test_a_login_goes_to_another_domain_only_where_the_user_says_so(
+    realm: str,
+    allowed: tuple[str, ...],
+    sent: bool,  # noqa: FBT001
+    login: Credential | None,
+) -> None:
+    tokens = TokenSource()
+    auth = Authenticator("mirror.example.com", lambda _: login, tokens.fetch, allowed=allowed)
+    if sent or login is None:  # anybody may ask there
+        assert auth.answer(f'Bearer realm="{realm}"', (), None) == "Bearer t1"
+        return
+    with pytest.raises(RegistryError, match="it was not sent") as caught:
+        auth.answer(f'Bearer realm="{realm}"', (), None)
+    assert tokens.asked == []
+    if realm.startswith("https"):
+        assert "another domain" in caught.value.problem
+        assert f"--token-server {urlsplit(realm).netloc.rpartition('@')[2]}" in caught.value.remedy
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "169.254.169.254", "[::1]", "[::ffff:7f00:1]", "127.1"])
+def test_a_registry_elsewhere_does_not_send_us_to_this_machine(host: str) -> None:
+    tokens = TokenSource()
+    with pytest.raises(RegistryError, match="it was not asked"):
+        tokens.authenticator(None).answer(f'Bearer realm="https://{host}/token"', (), None)
+    assert tokens.asked == []
+    here = Authenticator("localhost:5000", lambda _: None, tokens.fetch)
+    assert here.answer(f'Bearer realm="https://{host}/token"', (), None) == "Bearer t1"
 
 
 @pytest.mark.parametrize("answer", [{"token": None}, {"token": 7}, {"token": "a\r\nX-Other: b"}, {"expires_in": "x"}])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import InvalidURL
 from urllib.parse import urlencode, urlsplit
 
-from bundler.effects.registry import faults
+from bundler.effects.registry import faults, token_servers
 from bundler.effects.registry.challenge import Challenge, choose
 from bundler.effects.registry.credentials import Credential
 from bundler.effects.registry.faults import Elsewhere, HttpAnswer
@@ -51,8 +51,8 @@ class Authenticator:
     """Answers one registry's challenges; safe to share between threads.
 
     Tokens are kept one a realm, service and set of scopes, and renewed a little before they expire. ``lookup`` finds
-    the login for a repository. Whoever answers at ``base_url`` may name a token server that gets the login, too
-    (``auth.docker.io`` for Docker Hub), but not one that would get it in plain text.
+    the login for a repository. Whoever answers at ``base_url`` may name a token server that gets the login, too: one of
+    its own domain (``auth.docker.io`` for Docker Hub) or of ``allowed`` (``HOST[:PORT]``), but not in plain text.
     """
 
     def __init__(
@@ -63,8 +63,10 @@ class Authenticator:
         clock: Callable[[], float] = time.monotonic,
         *,
         base_url: str = "",
+        allowed: Collection[str] = (),
     ) -> None:
         self._host = host
+        self._allowed = frozenset(server.lower() for server in allowed)
         self._base_url = base_url or f"https://{host}"
         self._lookup = lookup
         self._fetch = fetch
@@ -155,20 +157,37 @@ class Authenticator:
         return self._read_token(answer, asked_at, parts.netloc)
 
     def _check_realm(self, realm: str, credential: Credential | None) -> None:
-        """Raise ``RegistryError`` where a realm is not an address, or would get the login in plain text."""
+        """Raise ``RegistryError`` where a realm is not an address, or must not get the login, or not in plain text."""
         try:
-            scheme, host, _ = origin(realm)
+            scheme, host, port = origin(realm)
         except InvalidURL as error:
             raise RegistryError(
                 f"The registry {self._host} wants tokens from {realm!r}, which is not a URL.",
                 remedy="Correct the token realm in the registry's configuration.",
             ) from error
         own_scheme, own_host, _ = origin(self._base_url)
-        if credential and scheme == "http" and (own_scheme, own_host) != (scheme, host):
+        if token_servers.is_local(host) and host != own_host and not token_servers.is_local(own_host):
+            raise RegistryError(
+                f"The registry {self._host} sends us to {host} for a token, which means this machine and is not "
+                "a token server; it was not asked.",
+                remedy="Correct the token realm in the registry's configuration.",
+            )
+        if credential is None:
+            return
+        if scheme == "http" and (own_scheme, own_host) != (scheme, host):
             raise RegistryError(
                 f"The registry {self._host} wants the login ({_said(credential)}) sent to {realm.partition('?')[0]} in "
                 "plain text; it was not sent.",
                 remedy="Correct the token realm in the registry's configuration: https (Harbor: external_url).",
+            )
+        server = urlsplit(realm).netloc.rpartition("@")[2].lower()
+        allowed = self._allowed & {server, host, f"{host}:{port}"}
+        if not allowed and not token_servers.belongs_to(own_host, host):
+            raise RegistryError(
+                f"The registry {self._host} wants the login ({_said(credential)}) sent to {server}, which is in "
+                "another domain; it was not sent.",
+                remedy="Use the name that the registry has in that domain, or correct its token realm (Harbor: "
+                f"external_url). Where {server} is meant to get this login, add --token-server {server}.",
             )
 
     def _read_token(self, answer: HttpAnswer, asked_at: float, server: str) -> _Token:

@@ -87,12 +87,14 @@ def _this_environment() -> Mapping[str, str]:
 class Connection:
     """How a registry is used: as whom, through what, with which timeouts (seconds).
 
-    ``logins`` (the ``auths`` of a file of logins) stand in the place of all files. ``timeout`` is for a registry that
-    says nothing, ``completing`` for one that has all of a blob and stores it, which it may do in another storage.
+    ``logins`` (the ``auths`` of a file of logins) stand in the place of all files. ``token_servers`` (``HOST[:PORT]``)
+    may get a login of a registry in another domain. ``timeout`` is for a registry that says nothing, ``completing`` for
+    one that has all of a blob and stores it, which it may do in another storage.
     """
 
     logins: Mapping[str, Json] | None = field(default=None, repr=False)
     auth_file: Path | None = None
+    token_servers: tuple[str, ...] = ()
     parallel: int = 8
     attempts: int = 6
     timeout: float = 60.0
@@ -121,9 +123,10 @@ class Access:
         plain_http: bool,
         retry_times: int | None,
         timeout: float | None = None,
+        token_servers: tuple[str, ...] = (),
     ) -> Access:
         """Make it of what the command line was given."""
-        connection = Connection(auth_file=auth_file)
+        connection = Connection(auth_file=auth_file, token_servers=token_servers)
         if timeout is not None:
             connection = replace(connection, timeout=timeout)
         if retry_times is not None:

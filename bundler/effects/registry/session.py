@@ -50,6 +50,7 @@ class Session:
             lambda repository: credentials.find(endpoint.host, repository, connection),
             self._fetch_token,
             base_url=endpoint.base_url,
+            allowed=connection.token_servers,
         )
         self._guest_of: dict[str, Authenticator] = {}
         self._lock = threading.Lock()
