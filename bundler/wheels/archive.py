@@ -31,6 +31,12 @@ _LOCAL_HEADER: Final = 30  # bytes, without the name (APPNOTE.TXT 4.3.7)
 _METHODS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _HASHES: Final = frozenset({"sha256", "sha384", "sha512"})  # "sha256 or better" (PEP 427)
 
+# pip and uv install such a wheel, although the format forbids it: nothing says what its files must be.
+_NOT_RECORDED: Final = (
+    "Ask for another release. Or look at the wheel, write its RECORD anew (unzip {filename} -d unpacked; "
+    "pip install wheel; python -m wheel pack unpacked -d wheels), and keep it in the folder 'wheels' beside the spec."
+)
+
 
 @dataclass(frozen=True)
 class Recorded:
@@ -84,11 +90,9 @@ class WheelArchive:
         self._check_version()
         self.recorded: Mapping[str, Recorded] = dict(self._recorded())
 
-    def refuse(self, entry: str, reason: str) -> VerificationError:
+    def refuse(self, entry: str, reason: str, remedy: str = "Do not use this wheel.") -> VerificationError:
         """Return the error about an entry."""
-        return VerificationError(
-            f"{self.filename}: the entry {entry!r:.300} {reason}.", remedy="Do not use this wheel."
-        )
+        return VerificationError(f"{self.filename}: the entry {entry!r:.300} {reason}.", remedy=remedy)
 
     def open(self, entry: str) -> BinaryIO:
         """Open an entry for reading; the stream refuses to end where size or hash are not as announced."""
@@ -177,7 +181,8 @@ class WheelArchive:
             try:
                 yield name, Recorded.parse(rows[name][1])
             except (KeyError, IndexError, ValueError) as error:
-                raise self.refuse(name, "has no SHA-256 hash, or a better one, in RECORD") from error
+                reason = "has no SHA-256 hash, or a better one, in RECORD"
+                raise self.refuse(name, reason, _NOT_RECORDED.format(filename=self.filename)) from error
 
     def _raw(self, entry: str) -> bytes:
         """Read what RECORD does not list (itself), or what is read before it."""

@@ -34,6 +34,8 @@ class PackageIndex:
     """For each of the next requests for a file: below 0 break off after so many bytes, else a status."""
     served: dict[str, bytes] = field(default_factory=dict)
     """Other bytes than the index announces, by file name."""
+    yanked: dict[str, str] = field(default_factory=dict)
+    """Why a file was withdrawn, by its name."""
     seen: list[tuple[str, str | None, str | None]] = field(default_factory=list)
     pair: Pair | None = None
     """What to speak TLS with."""
@@ -83,6 +85,7 @@ class PackageIndex:
                 "url": f"../../files/{name}",
                 "hashes": {"sha256": digests[name]} if self.with_hashes else {},
                 "size": len(self.wheels[name]),
+                "yanked": self.yanked.get(name, False),
             }
             for name in names
         ]

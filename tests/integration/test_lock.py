@@ -14,7 +14,7 @@ from bundler.effects import feature_repo
 from bundler.effects.blobs import BlobStore
 from bundler.effects.operator_manifest import OperatorRelease
 from bundler.effects.packages import wheelhouse
-from bundler.errors import LockError, SpecError, UsageError
+from bundler.errors import LockError, SpecError, UsageError, VerificationError
 from bundler.model import spec_reader
 from bundler.model.digest import Digest
 from bundler.model.lock import BundleLock, differences
@@ -216,6 +216,45 @@ def test_what_nothing_can_give_way_to_is_refused_with_uvs_whole_explanation(
     assert any("redis>=7" in line for line in caught.value.details)
 
 
+class Heard(SilentProgress):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_wheels_that_cannot_be_installed_are_all_named_when_they_are_locked(
+    tmp_path: Path, index: PackageIndex
+) -> None:
+    for name in ("asked", "dependency"):
+        content = wheel({f"{name}.py": ""}, name=name, version="2.0", record={f"{name}.py": None}).getvalue()
+        index.wheels[f"{name}-2.0-py3-none-any.whl"] = content
+    with pytest.raises(VerificationError, match="2 wheels cannot be installed") as caught:
+        locked(inputs(tmp_path, "asked\ndependency\n"))
+    first, second = caught.value.details
+    assert "asked-2.0-py3-none-any.whl: the entry 'asked.py' has no SHA-256 hash" in first
+    assert "python -m wheel pack" in first
+    assert "dependency-2.0-py3-none-any.whl" in second
+
+
+def test_wheels_that_overlap_and_releases_that_were_withdrawn_are_said_when_they_are_locked(
+    tmp_path: Path, index: PackageIndex
+) -> None:
+    same = {"cv/__init__.py": "", "cv/data.py": "SAME = 1\n"}
+    for number, name in enumerate(("headless", "windowed")):
+        content = wheel({**same, "cv/core.py": f"{number}\n"}, name=name, version="1.0").getvalue()
+        index.wheels[f"{name}-1.0-py3-none-any.whl"] = content
+    index.yanked["asked-1.0-py3-none-any.whl"] = "does not start"
+    wanted, heard = inputs(tmp_path, "asked==1.0\nheadless\nwindowed\n"), Heard()
+    lock.run(wanted, BlobStore(tmp_path / "cache"), heard)
+    assert "asked 1.0 was withdrawn by its authors (does not start). Ask for another release." in heard.lines
+    (line,) = {line for line in heard.lines if "windowed" in line}
+    assert line.startswith("headless-1.0-py3-none-any.whl and windowed-1.0-py3-none-any.whl both have cv/core.py, with")
+
+
 def test_an_extra_that_is_switched_off_is_not_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = inputs(tmp_path, "")
     spec = spec_reader.read(SPEC.replace("version: 0.61.0}", 'version: 0.61.0, extras: ["-redis", mysql]}', 1), "b")
@@ -225,17 +264,20 @@ def test_an_extra_that_is_switched_off_is_not_asked_for(tmp_path: Path, monkeypa
 
 # A build backend in the project itself, so that nothing but uv is needed to build it.
 BACKEND = """
-import zipfile
+import base64, hashlib, zipfile
 NEEDS = "Requires-Dist: asked\\n"
 def build_wheel(folder, settings=None, metadata=None):
+    record = ""
     with zipfile.ZipFile(f"{folder}/ours-1.0-py3-none-any.whl", "w") as archive:
         for name, text in (
             ("ours.py", open("ours.py").read()),
             ("ours-1.0.dist-info/METADATA", "Metadata-Version: 2.1\\nName: ours\\nVersion: 1.0\\n" + NEEDS),
             ("ours-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"),
-            ("ours-1.0.dist-info/RECORD", ""),
         ):
             archive.writestr(zipfile.ZipInfo(name), text)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+            record += f"{name},sha256={digest},\\n"
+        archive.writestr(zipfile.ZipInfo("ours-1.0.dist-info/RECORD"), record)
     return "ours-1.0-py3-none-any.whl"
 """
 

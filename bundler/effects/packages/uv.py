@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -22,6 +23,8 @@ from bundler.model.lock import LockedWheel
 from bundler.wheels.compatibility import ImagePython
 
 _MOST_LINES = 400  # of an explanation: its beginning says why
+# uv chooses a release that was withdrawn where it is asked for by its version, and warns.
+_YANKED = re.compile(r"^warning: `([^`=]+)==([^`]+)` is yanked(?: \(reason: \"(.*)\"\))?", re.MULTILINE)
 _LOG = logging.getLogger(__name__)  # shown by --verbose
 
 
@@ -65,6 +68,8 @@ class Candidate:
     size: int | None
     sha256: str
     url: str = field(repr=False)
+    yanked: str | None = None
+    """Why the index has withdrawn the release, empty where it does not say; None where it has not."""
 
     @property
     def local(self) -> Path | None:
@@ -126,7 +131,7 @@ def releases(resolution: Resolution) -> tuple[ResolvedPackage, ...]:
             lock.write_text(_preferences(pins), encoding="utf-8")
         try:
             # Not in the current folder: a pyproject.toml or uv.toml there is not an input of the lock.
-            process.run(
+            told = process.run(
                 _command(resolution, folder),
                 purpose="resolving the requirements",
                 environment=environment,
@@ -136,7 +141,8 @@ def releases(resolution: Resolution) -> tuple[ResolvedPackage, ...]:
         except ToolFailedError as error:
             raise uv_errors.explained(error, resolution.python, folder, resolution.pins) from None
         rows = tomllib.loads(lock.read_text(encoding="utf-8")).get("packages", [])
-        packages = [_release(row, resolution, folder) for row in rows if _applies(row, resolution)]
+        yanked = {(name, version): reason for name, version, reason in _YANKED.findall(told.stderr)}
+        packages = [_release(row, resolution, folder, yanked) for row in rows if _applies(row, resolution)]
     return tuple(sorted(packages, key=lambda release: release.name))
 
 
@@ -164,7 +170,7 @@ def _command(wanted: Resolution, folder: Path) -> list[str | Path]:
     # uv only needs some interpreter; with --python it does not search for others.
     command += ["--python", sys.executable, "--python-platform", wanted.python.uv_platform]
     command += ["--python-version", wanted.python.full_version if wanted.dependencies else f"{major}.{minor}"]
-    command += ["--format", "pylock.toml", "--no-header", "--quiet", "--output-file", folder / "pylock.toml"]
+    command += ["--format", "pylock.toml", "--no-header", "--output-file", folder / "pylock.toml"]
     if wanted.overrides:
         overrides = folder / "overrides.txt"
         overrides.write_text("".join(f"{line}\n" for line in wanted.overrides), encoding="utf-8")
@@ -182,10 +188,13 @@ def _applies(package: Mapping[str, object], wanted: Resolution) -> bool:
     return wanted.python.satisfies(marker if isinstance(marker, str) else None)
 
 
-def _release(package: Mapping[str, object], wanted: Resolution, folder: Path) -> ResolvedPackage:
+def _release(
+    package: Mapping[str, object], wanted: Resolution, folder: Path, yanked: Mapping[tuple[str, str], str]
+) -> ResolvedPackage:
     name, version = str(package["name"]), str(package.get("version", ""))
-    rows = _files(package, sources=wanted.sources)
-    return ResolvedPackage(name, version, tuple(_candidate(name, version, row, folder) for row in rows))
+    found = (_candidate(name, version, row, folder) for row in _files(package, sources=wanted.sources))
+    reason = yanked.get((name, version))
+    return ResolvedPackage(name, version, tuple(replace(candidate, yanked=reason) for candidate in found))
 
 
 def _files(package: Mapping[str, object], *, sources: bool) -> Iterator[Mapping[str, object]]:

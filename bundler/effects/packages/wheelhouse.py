@@ -111,6 +111,21 @@ def lock(
     )
 
 
+def bring(
+    candidates: Sequence[Candidate],
+    locked: Sequence[LockedWheel],
+    store: BlobStore,
+    *,
+    progress: Progress,
+    options: tuple[str, ...] = (),
+) -> None:
+    """Bring the files that the store lacks, for which ``lock`` returned these entries; raises as ``fetch``."""
+    pairs = zip(candidates, locked, strict=True)
+    missing = [(candidate, wheel) for candidate, wheel in pairs if not store.has(Digest(wheel.sha256), wheel.size)]
+    exact = [replace(candidate, size=wheel.size, sha256=wheel.sha256) for candidate, wheel in missing]
+    download(exact, store, progress=progress, options=options)
+
+
 def download(
     files: Sequence[Candidate], store: BlobStore, *, progress: Progress, options: tuple[str, ...] = ()
 ) -> tuple[tuple[str, int], ...]:

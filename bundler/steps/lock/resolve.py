@@ -12,10 +12,11 @@ from packaging.utils import canonicalize_name
 from bundler import __version__
 from bundler.effects.blobs import BlobStore
 from bundler.effects.packages import feast_release, local_projects, wheelhouse
-from bundler.effects.packages.uv import Resolution
+from bundler.effects.packages.uv import Candidate, Resolution
 from bundler.errors import LockError, SpecError, UsageError
 from bundler.model import spec_reader
-from bundler.model.lock import BundleLock, LockedImage, LockedPlatform
+from bundler.model.digest import Digest
+from bundler.model.lock import BundleLock, LockedImage, LockedPlatform, LockedWheel
 from bundler.model.platform import Platform
 from bundler.model.progress import Progress
 from bundler.model.spec import BundleSpec
@@ -25,6 +26,7 @@ from bundler.steps.lock import sdists as lock_sources
 from bundler.steps.lock.project import Project
 from bundler.steps.lock.sdists import Asking
 from bundler.steps.sources.unpacked_base import UnpackedBase
+from bundler.wheels import together
 from bundler.wheels.compatibility import ImagePython
 
 
@@ -50,6 +52,7 @@ def run(inputs: LockInputs, store: BlobStore, progress: Progress) -> BundleLock:
         SpecError: the base has no Python, or holds another Feast than the spec asks for.
         LockError: the requirements cannot be met with wheels.
         RegistryError: the package index refused or cannot be reached.
+        VerificationError: a wheel is not what the index says, or cannot be installed.
     """
     rows: list[LockedPlatform] = []
     sources: list[str] = []
@@ -174,6 +177,8 @@ def _platform(
         settled = conflicts.settle(resolution, wanted, bounds, progress)
         new = [candidate for candidate in settled.candidates if candidate.name not in held.keys() | sources.names]
         wheels = wheelhouse.lock(new, store, progress=progress, options=wanted.index_options)
+        wheelhouse.bring(new, wheels, store, progress=progress, options=wanted.index_options)
+    _judge(new, wheels, store, progress)
     wanted.check_hashes({wheel.name: wheel.sha256 for wheel in wheels})
     row = LockedPlatform(
         platform=str(platform),
@@ -187,6 +192,25 @@ def _platform(
     )
     source = f"{bounds.source} (given way: {', '.join(settled.gave_way)})" if settled.gave_way else bounds.source
     return row, source
+
+
+def _judge(
+    candidates: Sequence[Candidate], wheels: Sequence[LockedWheel], store: BlobStore, progress: Progress
+) -> None:
+    """Say which releases were withdrawn and which wheels overlap.
+
+    Raises:
+        VerificationError: a wheel cannot be installed.
+    """
+    for candidate in candidates:
+        if candidate.yanked is not None:
+            reason = f" ({candidate.yanked})" if candidate.yanked else ""
+            progress.say(
+                f"{candidate.name} {candidate.version} was withdrawn by its authors{reason}. Ask for another release."
+            )
+    digests = {wheel.filename: Digest(wheel.sha256) for wheel in wheels}
+    for overlap in together.check(list(digests), lambda filename: store.open(digests[filename])):
+        progress.say(str(overlap))
 
 
 def _refuse_compiled(wheels: Sequence[Path], python: ImagePython) -> None:
