@@ -61,6 +61,11 @@ _ENGINES: Final = ("docker", "podman", "none")
 )
 @key_password.option("--sign-key-password")
 @click.option(
+    "--sign-images",
+    is_flag=True,
+    help="Also sign the images that are built here, with --sign-key, as cosign does: admission policies can demand it.",
+)
+@click.option(
     "--rehearse",
     is_flag=True,
     help="Run the pods without a network before packing (bundler rehearse); the checklist gets the evidence.",
@@ -90,6 +95,7 @@ def command(
     engine: str | None,
     sign_key: Path | None,
     password_source: str | None,
+    sign_images: bool,
     rehearse: bool,
     rehearse_engine: str | None,
     store_images: Mapping[str, str],
@@ -114,6 +120,8 @@ def command(
 
     if (rehearse_engine or store_images) and not rehearse:
         raise click.UsageError("--rehearse-engine, --redis and --postgres need --rehearse: add it, or leave these out.")
+    if sign_images and not sign_key:
+        raise click.UsageError("--sign-images needs --sign-key: name the private key, or leave out --sign-images.")
     store, progress = BlobStore(cache_dir), options.progress(quiet=quiet, verbose=verbose)
     request = build.BuildRequest(
         spec_file=spec_file,
@@ -121,6 +129,7 @@ def command(
         epoch=options.source_date_epoch(),
         locked=locked,
         sign_key=SigningKey(sign_key, key_password.read(password_source)) if sign_key else None,
+        sign_images=sign_images,
         trust=trust,
         reader=reader,
         engine=_container_engine(engine),

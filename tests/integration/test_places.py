@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from bundler.effects.archive import signing
+from bundler.effects.archive.reader import Bundle
+from bundler.model import layout
 from tests.integration.package_index import PackageIndex
 from tests.integration.test_lock import feast_sources
 from tests.support import images, registries, small_project
@@ -111,6 +114,25 @@ def test_folders_and_environment_change_no_byte(world: World, tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stderr
     assert Path(json.loads(done.stdout)["bundle"]).read_bytes() == world.bundle.read_bytes()
+
+
+def test_signed_images_change_no_byte_between_two_builds_and_are_in_the_checklist(world: World, tmp_path: Path) -> None:
+    signing.generate(tmp_path / "a.key", tmp_path / "a.pub", None)
+    options = ("--locked", "--sign-images", "--sign-key", str(tmp_path / "a.key"))
+    cache, made = world.bundle.parents[1] / "cache", []
+    for folder in ("one", "two"):
+        done = build(world.project / "bundle.yaml", tmp_path / folder, cache, world.index, *options)
+        assert done.returncode == 0, done.stderr
+        made.append(Path(json.loads(done.stdout)["bundle"]))
+    assert made[0].read_bytes() == made[1].read_bytes()
+    with Bundle.open(made[0]) as bundle:
+        (server,) = [image for image in bundle.manifest.images if image.role == "feature-server"]
+        (signature,) = [image for image in bundle.manifest.images if image.role == "companion"]
+        assert signature.internal == f"{server.internal.rpartition(':')[0]}:sha256-{server.root.digest.hex}.sig"
+        report = json.loads(bundle.read(layout.CHECKLIST_JSON))["report"]
+    findings = [finding for section in report["sections"] for finding in section["findings"]]
+    (told,) = [finding["evidence"] for finding in findings if finding["check"] == "image-signatures"]
+    assert told[1:] == [server.pinned]
 
 
 @pytest.mark.parametrize("seconds", [1577836800, 2051222400], ids=["2020", "2035"])

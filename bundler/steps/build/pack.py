@@ -45,13 +45,17 @@ _FOLDER_ROLES: Final = {layout.MANIFESTS: "manifest", layout.SBOM: "sbom", layou
 
 @dataclass(frozen=True)
 class ImageToPack:
-    """An image whose blobs are in the cache; see ``BundledImage`` for what the names mean."""
+    """An image whose blobs are in the cache; see ``BundledImage`` for what the names mean.
+
+    ``made_here`` tells that this build made it, and not another that it was mirrored from.
+    """
 
     reference: str
     role: str
     root: Descriptor
     internal: str
     source_digest: Digest | None = None
+    made_here: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from bundler.effects import files
 from bundler.effects.archive import signing
 from bundler.effects.blobs import BlobStore
@@ -24,7 +26,7 @@ from bundler.model.progress import Progress
 from bundler.model.size import size
 from bundler.model.trust import UNCHECKED, Trust
 from bundler.oci import relocation
-from bundler.steps.build import builders, documents, import_check, pack, servers
+from bundler.steps.build import builders, documents, image_signatures, import_check, pack, servers
 from bundler.steps.build.bake import BakedServer
 from bundler.steps.build.builder import ImageBuilder
 from bundler.steps.build.documents import BuildFacts
@@ -47,6 +49,7 @@ from bundler.steps.sources.mirror import MirrorPlan
 class BuildRequest:
     """What ``bundler build`` was asked; ``epoch`` in seconds, None means now; ``reader`` reads registries.
 
+    ``sign_images`` asks for signatures of the images that are baked, by ``sign_key``.
     ``engine`` is the container engine that bakes (``none``: without one), None what the spec says; ``environment`` says
     where it is. ``rehearsal`` says how to run the result before it is packed, None that it is not run. ``base`` is a
     bundle whose layers are left out.
@@ -57,6 +60,7 @@ class BuildRequest:
     epoch: int | None = None
     locked: bool = False
     sign_key: SigningKey | None = None
+    sign_images: bool = False
     reader: str = "bundler"
     engine: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -149,12 +153,14 @@ def _steps(request: BuildRequest, loaded: Project, lock: BundleLock | None) -> t
         has_lock=lock is not None,
         rehearse=request.rehearsal is not None,
         signed=request.sign_key is not None,
+        sign_images=request.sign_images,
     )
 
 
 class _Work:
     """What the steps of one build hand on to each other: each method is a step, and sets what later ones need."""
 
+    key: ec.EllipticCurvePrivateKey | None
     base: BaseBundle | None
     job: GatherJob
     bases: GatheredBases
@@ -163,6 +169,7 @@ class _Work:
     builder: ImageBuilder
     servers: tuple[BakedServer, ...]
     imported: tuple[Finding, ...]
+    signed: tuple[Finding, ...] = ()
     images: tuple[ImageToPack, ...]
     described: Described
     facts: BuildFacts
@@ -197,6 +204,7 @@ class _Work:
             StepKind.PACKAGES: self._fetch_packages,
             StepKind.BAKE: self._bake,
             StepKind.IMPORTS: self._check_imports,
+            StepKind.SIGN_IMAGES: self._sign_images,
             StepKind.MANIFESTS: self._render_manifests,
             StepKind.REHEARSE: self._rehearse,
             StepKind.DOCUMENTS: self._write_documents,
@@ -208,9 +216,8 @@ class _Work:
         request, spec = self.request, self.project.spec
         if old := supported.too_old(spec.feast.version):
             raise SpecError(f"feast.version: {old}.", remedy="Move the feature repo to a later release of Feast.")
-        if request.sign_key:
-            # What is wrong with the key need not wait for the bake.
-            signing.load_key(request.sign_key.path, request.sign_key.password)
+        # What is wrong with the key need not wait for the bake.
+        self.key = signing.load_key(request.sign_key.path, request.sign_key.password) if request.sign_key else None
         self.base = delta.base_of(request.base, spec.name, spec.version, request.trust) if request.base else None
         self.store.sweep()
         if self.existing is None and request.locked:
@@ -276,12 +283,19 @@ class _Work:
         )
         self.servers = servers.bake(self.project, self.gathered.bases, self.lock, self.builder)
         self.stack.close()  # the engine is not needed any more
+        self.images = servers.to_pack(self.project, self.servers, self.gathered.images, self.store)
 
     def _check_imports(self) -> None:
         self.imported = import_check.run(self.project, self.gathered.bases, self.servers, self.store, self.progress)
 
+    def _sign_images(self) -> None:
+        if self.key is None:
+            raise AssertionError("images are signed where there is a key")
+        signed = image_signatures.sign(self.images, self.key, self.store)
+        self.images = (*self.images, *signed.signatures)
+        self.signed = (signed.finding,)
+
     def _render_manifests(self) -> None:
-        self.images = servers.to_pack(self.project, self.servers, self.gathered.images, self.store)
         self.described = pack.describe(self.images, self.store)
         if self.base:
             self.base = delta.left_to(self.base, self.described.layers)
@@ -295,7 +309,7 @@ class _Work:
             self.lock,
             self.described.images,
             self.servers,
-            (*self.builder.findings(), *self.imported),
+            (*self.builder.findings(), *self.imported, *self.signed),
             signed=self.request.sign_key is not None,
             engine_work=self.builder.work,
             base=self.base,

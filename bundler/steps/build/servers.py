@@ -74,7 +74,7 @@ def _repository(spec: BundleSpec, tenant: str | None) -> str:
 def _server_to_pack(server: BakedServer, store: BlobStore) -> ImageToPack:
     """Return the image as the internal registry will name it; an index holds it where it is for several platforms."""
     root = gather.stored_root(tuple(server.images.values()), store)
-    return ImageToPack(str(server.internal), FEATURE_SERVER, root, str(server.internal))
+    return ImageToPack(str(server.internal), FEATURE_SERVER, root, str(server.internal), made_here=True)
 
 
 def _identity(
@@ -101,7 +101,7 @@ def _others_to_pack(images: Sequence[GatheredImage], spec: BundleSpec) -> Iterat
     for image, reference in zip(images, references, strict=True):
         name = str(internal[reference])
         if image.baked:
-            yield ImageToPack(name, image.role, image.root, name)
+            yield ImageToPack(name, image.role, image.root, name, made_here=True)
         else:
             yield ImageToPack(image.reference, image.role, image.root, name, image.source_digest)
 

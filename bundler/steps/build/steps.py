@@ -21,6 +21,7 @@ class StepKind(Enum):
     PACKAGES = "fetch-packages"
     BAKE = "bake"
     IMPORTS = "check-imports"
+    SIGN_IMAGES = "sign-images"
     MANIFESTS = "render-manifests"
     REHEARSE = "rehearse"
     DOCUMENTS = "write-documents"
@@ -60,7 +61,13 @@ def engine_of(spec: BundleSpec, option: str | None) -> str | None:
 
 
 def steps(
-    spec: BundleSpec, *, engine: str | None = None, has_lock: bool = False, rehearse: bool = False, signed: bool = False
+    spec: BundleSpec,
+    *,
+    engine: str | None = None,
+    has_lock: bool = False,
+    rehearse: bool = False,
+    signed: bool = False,
+    sign_images: bool = False,
 ) -> tuple[BuildStep, ...]:
     """Return the steps of a build.
 
@@ -78,6 +85,7 @@ def steps(
         (StepKind.PACKAGES, f"fetch wheels{sources}"),
         (StepKind.BAKE, f"bake {images} {f'with {engine}' if engine else 'without a container engine'}"),
         (StepKind.IMPORTS, "check imports and the feature repo in the image"),
+        *([(StepKind.SIGN_IMAGES, "sign the images that are built here")] if sign_images else []),
         (StepKind.MANIFESTS, "render and check the manifests"),
         *([(StepKind.REHEARSE, "rehearse the pods without a network")] if rehearse else []),
         (StepKind.DOCUMENTS, "write the checklist and the bills of materials"),

@@ -1,0 +1,68 @@
+"""Signatures of images as cosign keeps them in a registry (sigstore/cosign, ``specs/SIGNATURE_SPEC.md``).
+
+They are one manifest under a tag that names the signed digest. cosign, admission controllers and the container engines
+that read sigstore signatures (Podman, CRI-O, skopeo) look there.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Final
+
+from bundler.model import media_types
+from bundler.model.descriptor import Descriptor, Json
+from bundler.model.digest import Digest
+from bundler.oci import document
+from bundler.oci.manifest import ImageManifest
+
+PAYLOAD: Final = "application/vnd.dev.cosign.simplesigning.v1+json"
+SIGNATURE: Final = "dev.cosignproject.cosign/signature"
+_TYPE: Final = "cosign container image signature"
+
+
+@dataclass(frozen=True)
+class ImageSignature:
+    """The manifest of a signature, and the blobs that it points to."""
+
+    manifest: bytes
+    config: bytes
+    payload: bytes
+
+    @property
+    def root(self) -> Descriptor:
+        """The pointer to the manifest."""
+        return Descriptor(media_types.OCI_MANIFEST, Digest.of(self.manifest), len(self.manifest))
+
+
+def tag(image: Digest) -> str:
+    """Return the tag under which the signature of a manifest or an index is looked for."""
+    return f"sha256-{image.hex}.sig"
+
+
+def payload(name: str, image: Digest) -> bytes:
+    """Return what is signed: a digest, and the registry and repository (``name``) that it is claimed for."""
+    return document.canonical(
+        {
+            "critical": {
+                "identity": {"docker-reference": name},
+                "image": {"docker-manifest-digest": str(image)},
+                "type": _TYPE,
+            },
+            "optional": None,
+        }
+    )
+
+
+def stored(signed: bytes, signature: bytes) -> ImageSignature:
+    """Return a payload and its signature (DER) as a registry keeps them."""
+    layer = Descriptor(
+        PAYLOAD, Digest.of(signed), len(signed), annotations={SIGNATURE: base64.b64encode(signature).decode("ascii")}
+    )
+    # As cosign writes it: the config of an image for no platform, whose only layer is the payload.
+    diff_ids: list[Json] = [str(layer.digest)]
+    config = document.canonical(
+        {"architecture": "", "os": "", "config": {}, "rootfs": {"type": "layers", "diff_ids": diff_ids}}
+    )
+    pointer = Descriptor(media_types.OCI_CONFIG, Digest.of(config), len(config))
+    return ImageSignature(ImageManifest(pointer, (layer,)).to_bytes(), config, signed)
