@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from bundler.cli import console, key_password, options
-from bundler.model.size import size
 
 if TYPE_CHECKING:
     from bundler.effects.registry.endpoint import Access
@@ -41,7 +40,7 @@ _ENGINES: Final = ("docker", "podman", "none")
     "--locked", is_flag=True, help="Fail if bundle.lock does not exist or does not fit, instead of writing it."
 )
 @click.option(
-    "--dry-run", is_flag=True, help="List the steps, and the images to fetch with their sizes; fetch nothing."
+    "--dry-run", is_flag=True, help="List the steps, and what is to be fetched with its sizes; fetch nothing."
 )
 @click.option(
     "--reader",
@@ -144,11 +143,8 @@ def command(
         if output == "json":
             console.show_json(planned.to_json())
             return
-        for number, step in enumerate(planned.steps, start=1):
-            console.show(f"{number:>2}. {step.title}")
-        for image in planned.mirror.images:
-            console.show(f"{size(image.missing):>9} of {size(image.size):>9}  {image.reference}")
-        console.show(f"{size(planned.mirror.bytes_to_fetch):>9} to fetch, without Python and Debian packages")
+        for line in planned.lines():
+            console.show(line)
         return
     built = build.run(request, store, progress)
     if output == "json":

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bundler.effects.blobs import BlobStore
 from bundler.errors import SpecError
+from bundler.model.digest import Digest
+from bundler.model.lock import BundleLock, LockedPlatform, LockedWheel
 from bundler.model.spec import BundleSpec
+from bundler.steps.build.plan import BuildPlan, PackagePlan
 from bundler.steps.build.steps import StepKind, engine_of, steps
+from bundler.steps.sources.mirror import MirrorPlan
 from tests.unit.manifest_cases import spec
 
 
@@ -64,3 +70,42 @@ def test_the_option_comes_before_the_engine_of_the_spec() -> None:
 def test_source_distributions_need_an_engine() -> None:
     with pytest.raises(SpecError, match="only a container engine builds them"):
         engine_of(_spec(sdists=["a==1.0"]), "none")
+
+
+def _lock(*contents: bytes) -> BundleLock:
+    wheels = tuple(
+        LockedWheel(
+            name=f"w{number}",
+            version="1",
+            filename=f"w{number}-1-py3-none-any.whl",
+            size=len(content),
+            sha256=Digest.of(content).hex,
+        )
+        for number, content in enumerate(contents)
+    )
+    digest = f"sha256:{'0' * 64}"
+    rows = tuple(
+        LockedPlatform(
+            platform=name, python="3.11.2", glibc="2.36", base_digest=digest, base_packages={}, wheels=wheels
+        )
+        for name in ("linux/amd64", "linux/arm64")
+    )
+    return BundleLock(
+        tool="t", created=0, spec=digest, repo=digest, compressor="c", constraints="", platforms=rows, images=()
+    )
+
+
+def test_a_dry_run_counts_the_packages_of_the_lock_each_file_once(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    store.put(b"here")
+    planned = BuildPlan((), MirrorPlan((), 1000), PackagePlan.of(_lock(b"here", b"is missing"), store))
+    assert planned.lines() == (
+        "     10 B of      14 B  2 Python packages",
+        "   1.0 kB to fetch, without Debian packages",
+    )
+    assert planned.to_json()["packages"] == {"count": 2, "size": 14, "bytesToFetch": 10}
+
+
+def test_a_dry_run_without_a_lock_says_what_it_does_not_know() -> None:
+    (line,) = BuildPlan((), MirrorPlan((), 0), None).lines()
+    assert line.endswith("to fetch, without Python packages (there is no bundle.lock yet) and Debian packages")

@@ -31,6 +31,7 @@ from bundler.steps.build.bake import BakedServer
 from bundler.steps.build.builder import ImageBuilder
 from bundler.steps.build.documents import BuildFacts
 from bundler.steps.build.pack import Described, ImageToPack, Packed, PackPlan, SigningKey
+from bundler.steps.build.plan import BuildPlan, PackagePlan
 from bundler.steps.build.steps import BuildStep, StepKind, engine_of, steps
 from bundler.steps.bundle import delta
 from bundler.steps.checklist.facts import ChecklistFacts
@@ -42,7 +43,6 @@ from bundler.steps.lock.sdists import Asking
 from bundler.steps.rehearsal.inputs import BuildInput
 from bundler.steps.rehearsal.options import RehearseOptions
 from bundler.steps.sources.gather import GatheredBases
-from bundler.steps.sources.mirror import MirrorPlan
 
 
 @dataclass(frozen=True)
@@ -105,27 +105,16 @@ class Built:
         )
 
 
-@dataclass(frozen=True)
-class BuildPlan:
-    """What a build would do: its steps, and the images that it would fetch from registries."""
-
-    steps: tuple[BuildStep, ...]
-    mirror: MirrorPlan
-
-    def to_json(self) -> dict[str, Json]:
-        """Return the plan for ``--dry-run --output json``."""
-        return {**self.mirror.to_json(), "steps": [step.to_json() for step in self.steps]}
-
-
 def plan(request: BuildRequest, store: BlobStore, progress: Progress) -> BuildPlan:
-    """Say what a build would do, which images it would fetch from registries, and how many bytes.
+    """Say what a build would do, which images and packages it would fetch, and how many bytes.
 
     Only manifests of images are fetched. Raises as ``run`` where the spec or a registry is at fault.
     """
     loaded = project.load(request.spec_file)
     lock = project.read_lock(loaded)
     with index.trusting(request.access.tls.ca_certificates):
-        return BuildPlan(_steps(request, loaded, lock), locking.plan(loaded, lock, store, progress, request.access))
+        mirror = locking.plan(loaded, lock, store, progress, request.access)
+    return BuildPlan(_steps(request, loaded, lock), mirror, PackagePlan.of(lock, store) if lock else None)
 
 
 def run(request: BuildRequest, store: BlobStore, progress: Progress) -> Built:
