@@ -26,7 +26,8 @@ class PackagePlan:
         """Return the plan of a lock; a file that several platforms share is counted once."""
         files: dict[str, LockedWheel | LockedSource] = {}
         for row in lock.platforms:
-            files |= {file.sha256: file for file in (*row.wheels, *row.sources, *row.tools)}
+            named: tuple[LockedWheel | LockedSource, ...] = (*row.wheels, *row.sources, *row.tools)
+            files |= {file.sha256: file for file in named}
         missing = (file.size for file in files.values() if not store.has(Digest(file.sha256), file.size))
         return cls(len(files), sum(file.size for file in files.values()), sum(missing))
 
