@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from bundler.cli import console, key_password, options
+from bundler.cli import (
+    bundle_options,
+    cache_options,
+    console,
+    key_password,
+    options,
+    registry_options,
+    rehearsal_options,
+)
 
 if TYPE_CHECKING:
     from bundler.effects.registry.endpoint import Access
@@ -70,8 +78,8 @@ _ENGINES: Final = ("docker", "podman", "none")
     help="Run the pods without a network before packing (bundler rehearse); the checklist gets the evidence.",
 )
 @click.option("--rehearse-engine", type=click.Choice(["docker", "podman"]), help="Container engine of the rehearsal.")
-@options.store_images
-@options.volume_size
+@rehearsal_options.store_images
+@bundle_options.volume_size
 @click.option(
     "--base",
     type=click.Path(path_type=Path),
@@ -79,9 +87,9 @@ _ENGINES: Final = ("docker", "podman", "none")
     help="Base bundle, which the site has pushed already: build a delta without its layers. A push checks that the "
     "registry has them.",
 )
-@options.trusted
-@options.registry_access
-@options.cache_dir
+@bundle_options.trusted
+@registry_options.registry_access
+@cache_options.cache_dir
 @options.output_format
 @options.verbosity
 def command(

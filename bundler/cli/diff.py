@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bundler.cli import console, options
+from bundler.cli import bundle_options, console, options
 from bundler.model.size import size
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 @click.argument("old", type=click.Path(path_type=Path), metavar="OLD")
 @click.argument("new", type=click.Path(path_type=Path), metavar="NEW")
 @click.option("-p", "--patch", is_flag=True, help="Also show the changed lines of manifests and build files.")
-@options.trusted
+@bundle_options.trusted
 @options.output_format
 def command(*, old: Path, new: Path, patch: bool, trust: Trust, output: str) -> None:
     """Show what bundle NEW has that bundle OLD does not.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bundler.cli import console, options
+from bundler.cli import bundle_options, console, options
 from bundler.model.size import size
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="inspect", epilog=options.examples("bundler inspect rides-1.0.bundle.tar"))
-@options.bundle_argument
+@bundle_options.bundle_argument
 @options.output_format
 def command(*, bundle: Path, trust: Trust, output: str) -> None:
     """Show what the manifest of BUNDLE lists: images, files, and whether it is signed.

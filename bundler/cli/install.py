@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bundler.cli import console, options
+from bundler.cli import bundle_options, cluster_options, console, options, registry_options
 
 if TYPE_CHECKING:
     from bundler.effects.kubectl import Kubectl
@@ -27,12 +27,12 @@ _FILE = click.Path(path_type=Path)
         "bundler install rides-1.0.bundle.tar --registry registry.example:5000/feast --secret rides/redis=redis.env"
     ),
 )
-@options.bundle_argument
-@options.pushed_registry
-@options.secret_files
-@options.install_part
+@bundle_options.bundle_argument
+@registry_options.pushed_registry
+@cluster_options.secret_files
+@cluster_options.install_part
 @click.option("--no-first-run", is_flag=True, help="Do not run the CronJob once at the end.")
-@options.read_features
+@cluster_options.read_features
 @click.option(
     "--force-conflicts",
     is_flag=True,
@@ -50,7 +50,7 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--timeout", type=click.FloatRange(1), default=600, show_default=True, help="Seconds to wait for each step."
 )
-@options.cluster
+@cluster_options.cluster
 @click.option("--receipt", type=_FILE, help="File that also gets the receipt (JSON).")
 @click.option(
     "--checklist",

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bundler.cli import console, options
+from bundler.cli import bundle_options, console, options, registry_options
 
 if TYPE_CHECKING:
     from bundler.model.trust import Trust
 
 
 @click.command(name="load", epilog=options.examples("bundler load rides-1.0.bundle.tar --engine podman"))
-@options.bundle_argument
+@bundle_options.bundle_argument
 @click.option(
     "--engine", metavar="docker|podman", help="Container engine to load into.  [default: the first that is installed]"
 )
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     callback=options.platform,
     help="Platform to load of an image that has several.  [default: the engine's]",
 )
-@options.listen("Address that the engine pulls from")
+@registry_options.listen("Address that the engine pulls from")
 @options.output_format
 @options.verbosity
 def command(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bundler.cli import console, options
+from bundler.cli import cache_options, console, options, registry_options
 
 if TYPE_CHECKING:
     from bundler.effects.registry.endpoint import Access
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 @click.option(
     "-P", "--upgrade-package", "packages", multiple=True, metavar="NAME", help="Resolve this package again; repeatable."
 )
-@options.registry_access
-@options.cache_dir
+@registry_options.registry_access
+@cache_options.cache_dir
 @options.output_format
 @options.verbosity
 def command(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bundler.cli import options, report
+from bundler.cli import bundle_options, cluster_options, options, registry_options, report
 from bundler.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     name="preflight",
     epilog=options.examples("bundler preflight rides-1.0.bundle.tar --registry registry.example:5000/feast"),
 )
-@options.bundle_argument
-@options.pushed_registry
-@options.secret_files
-@options.install_part
-@options.cluster
-@options.registry_access
+@bundle_options.bundle_argument
+@registry_options.pushed_registry
+@cluster_options.secret_files
+@cluster_options.install_part
+@cluster_options.cluster
+@registry_options.registry_access
 @options.output_format
 @options.verbosity
 def command(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bundler.cli import console, options
+from bundler.cli import bundle_options, cache_options, console, options, registry_options
 from bundler.model.size import size
 
 if TYPE_CHECKING:
@@ -27,14 +27,14 @@ def _renamed(_context: click.Context, _option: click.Parameter, value: str | Non
 @click.command(
     name="push", epilog=options.examples("bundler push rides-1.0.bundle.tar --registry registry.example:5000/feast")
 )
-@options.bundle_argument
+@bundle_options.bundle_argument
 @click.option(
     "--registry",
     required=True,
     metavar="HOST[:PORT][/PREFIX]",
     help="Registry to push to, instead of the one in the spec.",
 )
-@options.flatten(
+@registry_options.flatten(
     "Make one component of each repository below PREFIX, for registries without nested paths: team/app becomes "
     "team-app. Give it to preflight, install and status, too."
 )
@@ -49,14 +49,14 @@ def _renamed(_context: click.Context, _option: click.Parameter, value: str | Non
     show_default=True,
     help="What sends the images. skopeo reads them from the bundle, which is served on loopback.",
 )
-@options.listen("Address that skopeo reads the bundle from, with --client skopeo")
+@registry_options.listen("Address that skopeo reads the bundle from, with --client skopeo")
 @click.option("--engine", hidden=True, callback=_renamed, expose_value=False)
 @click.option("--dry-run", is_flag=True, help="Show what would be sent; send nothing.")
 @click.option("--force", is_flag=True, help="Send everything again, also what the registry says that it has.")
 @click.option("--keep-going", is_flag=True, help="Push the other images where one fails; the exit code says so.")
 @click.option("--receipt", type=_FILE, help="File that also gets the receipt (JSON).")
-@options.registry_access
-@options.uploads_dir
+@registry_options.registry_access
+@cache_options.uploads_dir
 @options.output_format
 @options.verbosity
 def command(

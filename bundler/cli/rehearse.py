@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bundler.cli import operator_release, options, report
+from bundler.cli import bundle_options, cache_options, operator_release, options, rehearsal_options, report
 
 if TYPE_CHECKING:
     from bundler.model.trust import Trust
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 @click.command(
     name="rehearse", epilog=options.examples("bundler rehearse rides-1.0.bundle.tar --engine podman --redis redis:7")
 )
-@options.bundle_argument
+@bundle_options.bundle_argument
 @click.option(
     "--engine",
     type=click.Choice(["docker", "podman"]),
     help="Container engine that runs the pods.  [default: Docker (DOCKER_HOST, docker context, socket), else Podman]",
 )
-@options.store_images
+@rehearsal_options.store_images
 @click.option(
     "--values",
     type=click.Path(path_type=Path),
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option(
     "--user",
     metavar="UID:GID",
-    callback=options.user,
+    callback=rehearsal_options.user,
     help="User that the servers run as.  [default: an unprivileged one, as OpenShift assigns]",
 )
 @click.option("--read-only-root", is_flag=True, help="Let servers write to their volumes and /tmp only.")
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     "--keep-images", is_flag=True, help="Keep the images in the engine, so that the next rehearsal starts sooner."
 )
 @click.option("--report", "report_file", type=click.Path(path_type=Path), help="File that also gets the report (JSON).")
-@options.engine_notes_dir
+@cache_options.engine_notes_dir
 @options.output_format
 @options.verbosity
 def command(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bundler.cli import options
+from bundler.cli import bundle_options, options
 from bundler.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="serve", epilog=options.examples("bundler serve rides-1.0.bundle.tar --listen 127.0.0.1:5000"))
-@options.bundle_argument
+@bundle_options.bundle_argument
 @click.option(
     "--listen", default="127.0.0.1:5000", show_default=True, metavar="HOST:PORT", help="Address to listen on."
 )

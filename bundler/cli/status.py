@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bundler.cli import options, report
+from bundler.cli import bundle_options, cluster_options, options, registry_options, report
 from bundler.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 @click.command(
     name="status", epilog=options.examples("bundler status rides-1.0.bundle.tar --registry registry.example:5000/feast")
 )
-@options.bundle_argument
-@options.pushed_registry
-@options.cluster
+@bundle_options.bundle_argument
+@registry_options.pushed_registry
+@cluster_options.cluster
 @options.output_format
 @options.verbosity
 def command(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bundler.cli import console, options
+from bundler.cli import bundle_options, cluster_options, console, options
 
 if TYPE_CHECKING:
     from bundler.effects.kubectl import Kubectl
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="uninstall", epilog=options.examples("bundler uninstall rides-1.0.bundle.tar"))
-@options.bundle_argument
+@bundle_options.bundle_argument
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option(
     "--delete-volumes", is_flag=True, help="Also delete the volumes that the operator created, with their data."
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "--timeout", type=click.FloatRange(1), default=120, show_default=True, help="Seconds to wait for each object."
 )
-@options.cluster
+@cluster_options.cluster
 @options.output_format
 @options.verbosity
 def command(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bundler.cli import options, report
+from bundler.cli import bundle_options, options, report
 from bundler.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="verify", epilog=options.examples("bundler verify rides-1.0.bundle.tar --key release.pub"))
-@options.bundle_argument
+@bundle_options.bundle_argument
 @click.option("--key", type=click.Path(path_type=Path), help="Public key (PEM) that the signature must match.")
 @options.output_format
 @options.verbosity

@@ -13,7 +13,7 @@ import click
 import pytest
 
 from bundler import __version__
-from bundler.cli import console, options, program, progress
+from bundler.cli import cache_options, console, program, progress
 from bundler.effects.packages.index import PackageIndexes
 from bundler.errors import BundlerError, ExitCode, SpecError, UsageError
 from bundler.model.size import size
@@ -189,11 +189,11 @@ def homeless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_a_user_without_a_home_has_a_cache_of_its_own(homeless: Path) -> None:
-    assert options.default_cache() == homeless
+    assert cache_options.default_cache() == homeless
     assert homeless.stat().st_mode & 0o777 == 0o700
     homeless.chmod(0o777)
     with pytest.raises(UsageError, match="belongs to another user"):
-        options.default_cache()
+        cache_options.default_cache()
 
 
 @pytest.mark.usefixtures("homeless")
