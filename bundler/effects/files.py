@@ -107,10 +107,14 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside ``path`` that takes its name when the block ends well, and vanishes otherwise.
 
     The file is flushed to disk before it is renamed, and the folder after, so a crash leaves the old or the new file.
+
+    Raises:
+        ToolFailedError: it cannot be written, or the name is that of a device or a pipe, which would be replaced.
     """
     import tempfile  # noqa: PLC0415  (it brings half a dozen modules, and a push or a look at a bundle writes nothing)
 
     with explained(path):
+        _require_file_or_nothing(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         temporary = Path(name)
@@ -136,12 +140,27 @@ def require_writable(path: Path) -> None:
     """Check that a file can be written, by making another one beside it; for paths that a user gives.
 
     Raises:
-        ToolFailedError: it is a folder, its folder is missing and cannot be made, or nothing can be written there.
+        ToolFailedError: it is a folder, a device or a pipe, its folder is missing and cannot be made, or nothing can be
+            written there.
     """
     with explained(path):
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "")
+        _require_file_or_nothing(path)
         _try(path.parent)
+
+
+def _require_file_or_nothing(path: Path) -> None:
+    """Refuse what a file cannot take the name of: a folder, and a device or a pipe, which root would destroy."""
+    try:
+        kind = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, "")
+    if not stat.S_ISREG(kind):
+        raise ToolFailedError(
+            f"Cannot write {path}: there is a device or a pipe of that name, and the file would replace it.",
+            remedy="Name a file.",
+        )
 
 
 def require_folder(folder: Path) -> None:

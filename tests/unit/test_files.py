@@ -106,3 +106,17 @@ def test_a_pipe_is_not_waited_for_where_a_key_is_expected(tmp_path: Path) -> Non
     os.mkfifo(tmp_path / "key.pem")
     with pytest.raises(UsageError, match=r"Cannot read the signing key .*key\.pem: it is not a file"):
         signing.load_key(tmp_path / "key.pem")
+
+
+def test_a_device_or_a_pipe_is_never_replaced_by_a_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    link = tmp_path / "link"
+    link.symlink_to("/dev/null")
+    for path in (pipe, link):
+        with pytest.raises(ToolFailedError, match="there is a device or a pipe of that name"):
+            files.require_writable(path)
+        with pytest.raises(ToolFailedError, match="there is a device or a pipe of that name"):
+            files.write(path, b"content")
+    assert pipe.is_fifo()
+    assert link.is_symlink()
