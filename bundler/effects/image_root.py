@@ -1,4 +1,4 @@
-"""Run a program of an image on this machine: unpacked into a folder, confined to it, without a network."""
+"""Run a program of an image on this machine: unpacked into folders, confined to them, without a network."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import functools
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bundler.effects import files, process
+from bundler.effects import process
 from bundler.effects.blobs import BlobStore
 from bundler.effects.confinement import child, inside, limits, view
 from bundler.errors import ToolFailedError
@@ -22,44 +22,63 @@ _TIMEOUT: Final = 20.0  # seconds
 _ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 
 
+@dataclass(frozen=True)
+class ImageRoot:
+    """An unpacked image: folders of ``folder`` that lie on each other, by name, the topmost first."""
+
+    folder: Path
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What this machine allows: a fault where it does not confine programs, and whether it stacks folders."""
+
+    fault: str
+    stacks: bool
+
+
 def unavailable(platform: Platform) -> str:
     """Return why programs of an image of this platform cannot run here, empty where they can."""
     if platform.machine != os.uname().machine:
         return f"this machine's processor is {os.uname().machine}"
-    return _confinement_fault()
+    return _tried().fault
+
+
+def stacks() -> bool:
+    """Tell whether an image may lie in several folders; kernels before Linux 5.11 do not let users stack them."""
+    return _tried().stacks
 
 
 @functools.cache
-def _confinement_fault() -> str:
+def _tried() -> _Trial:
     with tempfile.TemporaryDirectory(prefix="bundler-trial-") as name:
         for folder in view.FOLDERS:
-            Path(name, folder.lstrip("/")).mkdir(parents=True)
+            Path(name, "root", folder.lstrip("/")).mkdir(parents=True)
         try:
-            _inside("child.trial", Path(name), None, purpose="making namespaces", timeout=_TIMEOUT)
+            said = _inside("child.trial", Path(name), ["root"], purpose="making namespaces", timeout=_TIMEOUT)
         except ToolFailedError as error:
-            return f"this machine does not allow confining programs: {' '.join(error.details) or error}"
-    return ""
+            fault = f"this machine does not allow confining programs: {' '.join(error.details) or error}"
+            return _Trial(fault, stacks=False)
+    return _Trial("", stacks=child.STACKED in said)
 
 
-@contextmanager
-def unpacked(layers: Sequence[Layer], store: BlobStore) -> Iterator[Path]:
-    """Unpack layers, the lowest first, into a temporary folder beside the cache, without their owners.
-
-    It needs as much disk as the image has unpacked, until the block ends.
+def unpack(layers: Sequence[Layer], store: BlobStore, folder: Path) -> None:
+    """Unpack layers, the lowest first, into a folder (over what is there), without their owners.
 
     Raises:
         ToolFailedError: a layer cannot be unpacked, the disk is full.
     """
-    with files.explained(store.folder), store.temporary_folder() as root:
-        rows = [
-            [str(layer.descriptor.digest), str(store.path(layer.descriptor.digest)), layer.descriptor.media_type]
-            for layer in layers
-        ]
-        _inside("unpack.unpack", root, rows)
-        yield root
+    rows = [
+        [str(layer.descriptor.digest), str(store.path(layer.descriptor.digest)), layer.descriptor.media_type]
+        for layer in layers
+    ]
+    _inside("unpack.unpack", folder, rows)
 
 
-def run(root: Path, command: Sequence[str], environment: Mapping[str, str], *, purpose: str, timeout: float) -> str:
+def run(
+    root: ImageRoot, command: Sequence[str], environment: Mapping[str, str], *, purpose: str, timeout: float
+) -> str:
     """Run a program in an unpacked image and return its standard output; ``environment`` is all that it gets.
 
     It cannot change the image: its writes are discarded when it ends.
@@ -67,32 +86,39 @@ def run(root: Path, command: Sequence[str], environment: Mapping[str, str], *, p
     Raises:
         ToolFailedError: it failed, did not end in ``timeout`` seconds, or printed more than ``limits.OUTPUT`` bytes.
     """
-    return _inside("child.execute", root, [list(command), dict(environment), timeout], purpose=purpose, timeout=timeout)
+    argument = [list(root.names), list(command), dict(environment), timeout]
+    return _inside("child.execute", root.folder, argument, purpose=purpose, timeout=timeout)
 
 
 def conversing(
-    root: Path, command: Sequence[str], environment: Mapping[str, str], *, seconds: float
+    root: ImageRoot, command: Sequence[str], environment: Mapping[str, str], *, seconds: float
 ) -> process.Conversation:
     """Run a program in an unpacked image that the block asks and that answers, as ``run`` does.
 
     ``seconds`` of processor time are what it may take.
     """
-    request = child.framed(str(root), [list(command), dict(environment), seconds])
+    _give(root.folder)
+    request = child.framed(str(root.folder), [list(root.names), list(command), dict(environment), seconds])
     return process.conversing(_child("child.execute"), environment=_ENVIRONMENT, cwd=Path("/"), first=request)
 
 
 def _inside(
-    function: str, root: Path, argument: object, *, purpose: str = "unpacking an image", timeout: float | None = None
+    function: str, folder: Path, argument: object, *, purpose: str = "unpacking an image", timeout: float | None = None
 ) -> str:
-    if os.geteuid() == 0:  # who works in there is somebody else
-        os.chown(root, *inside.outside_ids())
+    _give(folder)
     return process.run(
         _child(function),
         purpose=purpose,
-        stdin=child.framed(str(root), argument),
+        stdin=child.framed(str(folder), argument),
         timeout=timeout,
         most_output=limits.OUTPUT,
     ).stdout
+
+
+def _give(folder: Path) -> None:
+    """Give a folder to the user that confined code has: where root runs this, somebody else."""
+    if os.geteuid() == 0:
+        os.chown(folder, *inside.outside_ids())
 
 
 def _child(function: str) -> list[str | Path]:

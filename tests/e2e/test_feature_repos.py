@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import pyarrow as pa
@@ -13,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bundler import resources
-from bundler.effects import image_root
+from bundler.effects import image_root, unpacked_images
 from bundler.effects.archive.reader import Bundle
 from bundler.effects.blobs import BlobStore
 from bundler.feast.stores import feature_store_yaml
@@ -221,11 +223,12 @@ REFUSED: Final[Mapping[str, tuple[dict[str, str], tuple[tuple[str, str, str], ..
 
 
 @pytest.fixture(scope="module")
-def verdicts(built: Built, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Verdict]:
+def verdicts(built: Built) -> dict[str, Verdict]:
     """What the Feast of the example's image says of each repo, by its name."""
     store = BlobStore(built.cache)
-    with image_root.unpacked(_layers(built), store) as root:
-        questions = {name: _case(root / "cases" / name, files) for name, files in _all().items()}
+    with unpacked_images.unpacked(_layers(built), store) as image, TemporaryDirectory(dir=image.folder) as top:
+        root = replace(image, names=(Path(top).name, *image.names))
+        questions = {name: _case(Path(top, "cases", name), files) for name, files in _all().items()}
         command = ["/usr/bin/python3", "-B", "-W", "ignore", "-c", _DRIVER]
         argument = json.dumps([resources.read("rehearsal/repo.py").decode(), questions])
         environment = {"PATH": "/usr/bin:/bin", "HOME": "/opt/feast", "LANG": "C.UTF-8"}

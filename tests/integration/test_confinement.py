@@ -16,6 +16,7 @@ import pytest
 
 from bundler.effects import image_root
 from bundler.effects.confinement import inside, limits, seccomp
+from bundler.effects.image_root import ImageRoot
 from bundler.effects.packages import bytecode
 from bundler.errors import ToolFailedError
 from tests.support.images import program
@@ -104,9 +105,13 @@ def port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
+def shown(root: Path) -> ImageRoot:
+    return ImageRoot(root.parent, (root.name,))
+
+
 def perl(root: Path, script: str, *arguments: object, timeout: float = 60) -> str:
     command = ["/bin/perl", "-e", script, *map(str, arguments)]
-    return image_root.run(root, command, {"PATH": "/bin"}, purpose="trying to get out", timeout=timeout)
+    return image_root.run(shown(root), command, {"PATH": "/bin"}, purpose="trying to get out", timeout=timeout)
 
 
 def listing(root: Path) -> Mapping[str, tuple[int, int]]:
@@ -141,8 +146,10 @@ def test_each_way_out_is_shut_where_an_ordinary_user_runs_it(root: Path, port: i
         "import sys\n"
         "from pathlib import Path\n"
         "from bundler.effects import image_root\n"
+        "folder = Path(sys.argv[1])\n"
+        "root = image_root.ImageRoot(folder.parent, (folder.name,))\n"
         "command = ['/bin/perl', '-e', *sys.argv[2:]]\n"
-        "print(image_root.run(Path(sys.argv[1]), command, {'PATH': '/bin'}, purpose='trying', timeout=60))\n"
+        "print(image_root.run(root, command, {'PATH': '/bin'}, purpose='trying', timeout=60))\n"
     )
     # An ordinary user without a single capability, who can still read this checkout.
     user = ["unshare", "--user", "--map-user=1000", "--map-group=1000"] if os.geteuid() == 0 else []
@@ -235,7 +242,7 @@ def test_memory_is_limited(root: Path) -> None:
 
 def test_a_program_that_is_asked_answers_from_its_confinement(root: Path) -> None:
     command = ["/bin/perl", "-e", "$| = 1; while (<STDIN>) { print scalar reverse }"]
-    with image_root.conversing(root, command, {}, seconds=10) as (requests, answers):
+    with image_root.conversing(shown(root), command, {}, seconds=10) as (requests, answers):
         for text in (b"one\n", b"two\n"):
             requests.write(text)
             requests.flush()
@@ -244,7 +251,7 @@ def test_a_program_that_is_asked_answers_from_its_confinement(root: Path) -> Non
 
 def test_what_cannot_be_run_is_said_without_a_traceback(root: Path) -> None:
     with pytest.raises(ToolFailedError, match="failed with status") as caught:
-        image_root.run(root, ["/bin/none"], {}, purpose="testing", timeout=20)
+        image_root.run(shown(root), ["/bin/none"], {}, purpose="testing", timeout=20)
     assert caught.value.details == ("/bin/none No such file or directory",)
 
 

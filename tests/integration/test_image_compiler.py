@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects import image_root
+from bundler.effects import unpacked_images
 from bundler.effects.blobs import BlobStore
 from bundler.effects.packages import bytecode, image_compiler
 from bundler.effects.packages.bytecode import SourceFile
@@ -74,7 +74,7 @@ def test_its_version_is_asked_once_and_where_nothing_is_compiled_nothing_is_unpa
 ) -> None:
     with image_compiler.opened(python, store) as first:
         identity = first.identity
-    monkeypatch.setattr(image_root, "unpacked", nothing_unpacked)
+    monkeypatch.setattr(unpacked_images, "unpacked", nothing_unpacked)
     with image_compiler.opened(python, store) as again:
         assert again.identity == identity
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bundler import resources
-from bundler.effects import image_root
+from bundler.effects import image_root, unpacked_images
 from bundler.effects.blobs import BlobStore
 from bundler.effects.confinement import limits, unpack
 from bundler.errors import ToolFailedError
@@ -54,7 +54,7 @@ def shell(store: BlobStore) -> Layer:
 
 
 def said(store: BlobStore, layers: Iterable[Layer], script: str, timeout: float = 60) -> str:
-    with image_root.unpacked(tuple(layers), store) as root:
+    with unpacked_images.unpacked(tuple(layers), store) as root:
         return image_root.run(root, ["/bin/dash", "-c", script], {"PATH": "/bin"}, purpose="testing", timeout=timeout)
 
 
@@ -76,11 +76,11 @@ def test_later_layers_replace_and_remove_what_earlier_ones_brought(store: BlobSt
         entry("lib/by-link", b"2"),
         entry("hard", kind=tarfile.LNKTYPE, link="a/kept"),
     )
-    with image_root.unpacked((first, second), store) as root:
+    with unpacked_images.unpacked((first, second), store) as image:
+        root = image.folder / image.names[0]
         found = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
         assert {path for path in found if not path.startswith("dev/")} == {"a/kept", "a/by-link", "b/new", "c", "hard"}
         assert (root / "hard").read_bytes() == b"1"
-    assert not root.exists()
 
 
 def test_a_layer_writes_nowhere_but_into_its_folder(store: BlobStore, tmp_path: Path) -> None:
@@ -99,7 +99,8 @@ def test_a_layer_writes_nowhere_but_into_its_folder(store: BlobStore, tmp_path: 
         entry("dev/null", b"x"),
         entry("disk", kind=tarfile.BLKTYPE),
     )
-    with image_root.unpacked((hostile,), store) as root:
+    with unpacked_images.unpacked((hostile,), store) as image:
+        root = image.folder / image.names[0]
         assert (root / "dev").is_dir()
         assert not (root / "dev").is_symlink()
         assert not (root / "disk").exists()
@@ -131,7 +132,7 @@ def test_a_damaged_layer_is_told_and_leaves_nothing(store: BlobStore) -> None:
     damaged = Digest.of(b"not gzip")
     store.put(b"not gzip")
     bad = Layer(Descriptor(media_types.OCI_LAYER_GZIP, damaged, 8), damaged)
-    with pytest.raises(ToolFailedError, match="unpacking an image") as caught, image_root.unpacked((bad,), store):
+    with pytest.raises(ToolFailedError, match="unpacking an image") as caught, unpacked_images.unpacked((bad,), store):
         pass
     assert f"layer {damaged}: its gzip stream is damaged" in caught.value.details[-1]
     assert [path.name for path in store.folder.iterdir()] == ["sha256"]
@@ -139,7 +140,7 @@ def test_a_damaged_layer_is_told_and_leaves_nothing(store: BlobStore) -> None:
 
 def test_a_sparse_file_which_says_more_than_it_holds_is_refused(store: BlobStore) -> None:
     hostile = layer(store, entry("disk", kind=tarfile.GNUTYPE_SPARSE))
-    with pytest.raises(ToolFailedError) as caught, image_root.unpacked((hostile,), store):
+    with pytest.raises(ToolFailedError) as caught, unpacked_images.unpacked((hostile,), store):
         pass
     assert "'disk' is a sparse file" in caught.value.details[-1]
 
@@ -170,12 +171,12 @@ def test_it_needs_no_right_that_root_has(store: BlobStore) -> None:
     child = (
         "import json, sys\n"
         "from pathlib import Path\n"
-        "from bundler.effects import image_root\n"
+        "from bundler.effects import image_root, unpacked_images\n"
         "from bundler.effects.blobs import BlobStore\n"
         "from bundler.oci.layer import Layer\n"
         "print(Path('/proc/self/status').read_text())\n"
         "layer = Layer.from_json(json.loads(sys.argv[2]))\n"
-        "with image_root.unpacked((layer,), BlobStore(Path(sys.argv[1]))) as root:\n"
+        "with unpacked_images.unpacked((layer,), BlobStore(Path(sys.argv[1]))) as root:\n"
         "    print(image_root.run(root, ['/bin/id'], {}, purpose='testing', timeout=60))\n"
     )
     # Whoever runs the tests: an ordinary user without a single capability, who can still read this checkout.
@@ -203,7 +204,7 @@ def test_another_processor_is_said_before_anything_is_unpacked() -> None:
 def test_no_program_of_this_machine_is_needed(monkeypatch: pytest.MonkeyPatch, store: BlobStore) -> None:
     layers = [shell(store)]
     monkeypatch.setenv("PATH", "/nonexistent")
-    image_root._confinement_fault.cache_clear()
+    image_root._tried.cache_clear()
     assert image_root.unavailable(HERE) == ""
     assert said(store, layers, "echo here") == "here\n"
 

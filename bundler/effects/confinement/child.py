@@ -6,9 +6,12 @@ import json
 import os
 import struct
 import sys
-from typing import cast
+from typing import Final, cast
 
-from bundler.effects.confinement import inside, limits
+from bundler.effects.confinement import inside, limits, view
+
+STACKED: Final = "folders can be stacked"
+"""What ``trial`` prints where they can."""
 
 
 def framed(root: str, argument: object) -> bytes:
@@ -36,15 +39,25 @@ def _exactly(size: int) -> bytes:
 
 
 def trial() -> None:
-    """Make a confinement and do nothing in it."""
-    os.chdir(request()[0])
-    inside.launch(lambda: None)
+    """Make a confinement, and say whether what is shown in it can be stacked of several folders."""
+    root, argument = request()
+    names = cast("list[str]", argument)
+    os.chdir(root)
+    inside.launch(_say_stacked, show=lambda: view.show_unchanged(names))
+
+
+def _say_stacked() -> None:
+    if os.access("/", os.W_OK):  # a folder that is only shown, unstacked, cannot be written
+        sys.stdout.write(f"{STACKED}\n")
 
 
 def execute() -> None:
     """Run the program of the request."""
     root, argument = request()
-    command, environment, seconds = cast("tuple[list[str], dict[str, str], float]", argument)
+    names, command, environment, seconds = cast("tuple[list[str], list[str], dict[str, str], float]", argument)
     os.chdir(root)
     others = limits.threads_of(inside.outside_ids()[0])  # which are out of sight in there
-    inside.launch(lambda: inside.run_program(command, environment, seconds=seconds, others=others))
+    inside.launch(
+        lambda: inside.run_program(command, environment, seconds=seconds, others=others),
+        show=lambda: view.show_unchanged(names),
+    )

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NoReturn
 
-from bundler.effects.confinement import kernel, limits, seccomp, view
+from bundler.effects.confinement import kernel, limits, seccomp
 
 _NOBODY: Final = 65534
 _LOOK: Final = 0.25  # seconds between two looks at the memory in use
@@ -44,8 +44,8 @@ def _unprivileged(path: str) -> int:
     return max(first + count - 1 for first, count in ranges)
 
 
-def launch(work: Callable[[], None], *, show: Callable[[], None] = view.show_unchanged) -> NoReturn:
-    """Run ``work`` in a confinement whose root is the current folder, as ``show`` makes it; end with its status.
+def launch(work: Callable[[], None], *, show: Callable[[], None]) -> NoReturn:
+    """Run ``work`` in a confinement whose root ``show`` makes of the current folder; end with its status.
 
     ``work`` runs in the watcher's place as the only process, or calls ``run_program``. It can import nothing.
     """

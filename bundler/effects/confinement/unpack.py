@@ -1,4 +1,4 @@
-"""Unpack the layers of an image into the current folder, confined to it; the child of ``image_root.unpacked``."""
+"""Unpack the layers of an image into the current folder, confined to it; the child of ``image_root.unpack``."""
 
 from __future__ import annotations
 
@@ -130,16 +130,24 @@ def _write(layer: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> None:
     if member.isdir():
         _make_folder(path)
         return
-    _remove(path)
+    try:
+        _make(layer, member, path)
+    except FileExistsError:
+        _remove(path)
+        _make(layer, member, path)
+
+
+def _make(layer: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> None:
+    """Make what a member is; raise ``FileExistsError`` before anything of it is read where the name is taken."""
     if member.issym():
         os.symlink(member.linkname, path)  # noqa: PTH211
     elif member.islnk():
         os.link(os.path.normpath("/" + member.linkname), path)
-    elif (content := layer.extractfile(member)) is not None:
-        with content, open(path, "wb") as target:  # noqa: PTH123
-            shutil.copyfileobj(content, target, 1 << 18)
-        if member.mode & stat.S_IXUSR:
-            os.chmod(path, 0o700)  # noqa: PTH101
+    elif member.isreg():
+        mode = 0o700 if member.mode & stat.S_IXUSR else 0o600
+        target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        with os.fdopen(target, "wb") as stream, cast("BinaryIO", layer.extractfile(member)) as content:
+            shutil.copyfileobj(content, stream, 1 << 18)
 
 
 def _make_folder(path: str) -> None:

@@ -1,12 +1,14 @@
-"""What confined code sees of the file system: one folder, a few devices, and a ``/proc`` that cannot be written.
+"""What confined code sees of the file system: one image, a few devices, and a ``/proc`` that cannot be written.
 
-All mounts are in a mount namespace of their own, which ends with the code. The folder that is shown is the current one.
+All mounts are in a mount namespace of their own, which ends with the code. What is shown is the current folder, or
+folders in it.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -48,21 +50,26 @@ def show_writable() -> None:
     _enter()
 
 
-def show_unchanged() -> None:
-    """Make the current folder the root such that it cannot be changed, with devices and ``/proc``.
+def show_unchanged(names: Sequence[str]) -> None:
+    """Make folders of the current one the root, the topmost first, such that they cannot be changed.
 
-    What is written lies in memory and is gone afterwards; on kernels that do not let users stack file systems, only
-    the usual folders for temporary files can be written.
+    Devices and ``/proc`` are added. What is written lies in memory and is gone afterwards; on kernels that do not let
+    users stack file systems, there must be one folder only, and only the usual folders for temporary files can be
+    written.
     """
     _begin()
-    os.mkdir(f"{_PLACE}/image")  # noqa: PTH102
-    kernel.mount(".", f"{_PLACE}/image", "", kernel.MS_BIND)
     read_only = kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | _INERT | _kept()
-    kernel.mount("none", f"{_PLACE}/image", "", read_only)
+    places = [f"{_PLACE}/image{position}" for position in range(len(names))]
+    for name, place in zip(names, places, strict=True):
+        os.mkdir(place)  # noqa: PTH102
+        kernel.mount(name, place, "", kernel.MS_BIND)
+        kernel.mount("none", place, "", read_only)
     try:
-        _stack()
+        _stack(places)
     except OSError:
-        kernel.mount(f"{_PLACE}/image", _ROOT, "", kernel.MS_BIND)
+        if len(places) > 1:
+            raise
+        kernel.mount(places[0], _ROOT, "", kernel.MS_BIND)
         kernel.mount("none", _ROOT, "", read_only)
     _add_devices()
     for name in _SCRATCH_FOLDERS:
@@ -100,10 +107,10 @@ def _enter() -> None:
     os.chdir("/")
 
 
-def _stack() -> None:
+def _stack(places: Sequence[str]) -> None:
     for name in ("upper", "work"):
         os.mkdir(f"{_PLACE}/{name}")  # noqa: PTH102
-    options = f"lowerdir={_PLACE}/image,upperdir={_PLACE}/upper,workdir={_PLACE}/work,userxattr"
+    options = f"lowerdir={':'.join(places)},upperdir={_PLACE}/upper,workdir={_PLACE}/work,userxattr"
     kernel.mount("overlay", _ROOT, "overlay", _INERT, options)
 
 

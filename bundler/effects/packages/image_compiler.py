@@ -9,12 +9,12 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Lock
 from typing import Final
 
-from bundler.effects import image_root
+from bundler.effects import image_root, unpacked_images
 from bundler.effects.blobs import BlobStore
+from bundler.effects.image_root import ImageRoot
 from bundler.effects.packages import bytecode
 from bundler.effects.packages.bytecode import Frames, SourceFile
 from bundler.errors import ToolFailedError
@@ -114,7 +114,7 @@ class ImageCompiler:
     def __init__(self, python: ImagePythonProgram, store: BlobStore, stack: ExitStack) -> None:
         self._python, self._store, self._stack = python, store, stack
         self._lock = Lock()
-        self._root: Path | None = None
+        self._root: ImageRoot | None = None
         self.identity = ""
 
     @contextmanager
@@ -135,10 +135,10 @@ class ImageCompiler:
         with image_root.conversing(root, command, program.variables(), seconds=_MOST_SECONDS) as conversation:
             yield ImageSession(Frames(*conversation), program.executable)
 
-    def _unpacked(self) -> Path:
+    def _unpacked(self) -> ImageRoot:
         with self._lock:
             if self._root is None:
-                self._root = self._stack.enter_context(image_root.unpacked(self._python.layers, self._store))
+                self._root = self._stack.enter_context(unpacked_images.unpacked(self._python.layers, self._store))
             return self._root
 
     def ask(self) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, TypeVar
 
 from bundler import resources
 from bundler.effects import image_root
+from bundler.effects.image_root import ImageRoot
 from bundler.errors import ToolFailedError
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
@@ -35,8 +35,8 @@ class ImageProbe:
         environment = Digest.of(json.dumps(dict(self.environment), sort_keys=True).encode())
         return str(environment), str(Digest.of(resources.read(self.program)))
 
-    def ask(self, root: Path, base: UnpackedBase, read: Callable[[Json], _T]) -> _T:
-        """Run the program in an image unpacked at ``root``; ``read`` makes a value of the last line that it prints.
+    def ask(self, root: ImageRoot, base: UnpackedBase, read: Callable[[Json], _T]) -> _T:
+        """Run the program in the image unpacked at ``root``; ``read`` makes a value of the last line that it prints.
 
         Raises:
             ToolFailedError: the image's Python does not run, or ``read`` raised ``ValueError``.

@@ -6,11 +6,11 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Protocol
 
-from bundler.effects import image_root
+from bundler.effects import image_root, unpacked_images
 from bundler.effects.blobs import BlobStore
+from bundler.effects.image_root import ImageRoot
 from bundler.errors import SpecError
 from bundler.feast.deployment import wiring
 from bundler.feast.rules import missing_parts, repository
@@ -39,7 +39,7 @@ class Trial(Protocol):
     def key(self) -> str:
         """What the outcome depends on."""
 
-    def tried(self, root: Path) -> Verdict:
+    def tried(self, root: ImageRoot) -> Verdict:
         """Try it."""
 
     def lines(self, verdict: Verdict) -> Iterator[str]:
@@ -93,7 +93,7 @@ class _ImportTrial:
             silent="The image's Python did not report what it can import.",
         )
 
-    def tried(self, root: Path) -> Verdict:
+    def tried(self, root: ImageRoot) -> Verdict:
         """Import each in the image."""
         return self._probe.ask(root, self.base, self._verdict)
 
@@ -208,13 +208,14 @@ def _reason(trials: Sequence[Trial], platform: Platform, store: BlobStore) -> st
 
 
 def _verdicts(trials: Sequence[Trial], image: Image, store: BlobStore, progress: Progress) -> list[Verdict]:
-    """Return the verdict of each trial; the image is unpacked once, and only where one was not tried before."""
+    """Return the verdict of each trial; the image is unpacked at most once, and only where one was not tried before."""
     verdicts = {trial.key: known for trial in trials if (known := _remembered(trial, store))}
     missing = [trial for trial in trials if trial.key not in verdicts]
+    *packages, repo = image.layers
     if missing:
         with progress.task("Importing in the image", total=1 + len(missing)) as task:
             task.note("unpacking")
-            with image_root.unpacked(image.layers, store) as root:
+            with unpacked_images.unpacked(packages, store, over=repo) as root:
                 task.advance(1)
                 task.note("importing")
                 for trial in missing:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from bundler.effects import files
 from bundler.effects.feature_repo import RepoContents
+from bundler.effects.image_root import ImageRoot
 from bundler.feast.deployment import topology
 from bundler.feast.deployment.wiring import DATA_FOLDER, REPO_FOLDER
 from bundler.feast.rules import missing_parts
@@ -116,7 +116,7 @@ class RepoTrial:
         layers = (str(layer.diff_id) for layer in self.image.layers)
         return " ".join(("repo", *layers, *self._probe.key, self._probe.question))
 
-    def tried(self, root: Path) -> Verdict:
+    def tried(self, root: ImageRoot) -> Verdict:
         """Ask the image's Feast.
 
         Raises:
