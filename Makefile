@@ -17,7 +17,7 @@ TEST_PROGRAMS   := $(BUNDLE_PROGRAMS) umoci dockerd=docker.io docker=docker.io p
                    docker-registry redis-server psql=postgresql kubectl=kubernetes-client openssl shellcheck git
 
 .DEFAULT_GOAL := help
-.PHONY: help bundle test fuzz test-cluster test-machines check unit integration golden format bench lock-tools schema clean
+.PHONY: help bundle test fuzz test-cluster test-machines check unit integration golden format bench lock-tools schema feast-release clean
 
 help:  ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -80,6 +80,10 @@ lock-tools: .venv/dev.stamp  ## Resolve requirements/*.txt anew: pinned, hashed,
 
 schema: .venv/dev.stamp  ## Write docs/bundle.schema.json anew
 	$(BIN)/python -m bundler.model.spec_reader > docs/bundle.schema.json
+
+feast-release: .venv/dev.stamp  ## Show what Feast VERSION has that this program does not know (its CRD from CRD=FILE, else released)
+	@test -n "$(VERSION)" || { echo "Name the release: make feast-release VERSION=0.67.0"; exit 2; }
+	@$(BIN)/python -m tests.support.feast_release "$(VERSION)" $(if $(CRD),--crd "$(CRD)")
 
 clean:  ## Remove what was built here (not the user's cache)
 	rm -rf .venv dist build

@@ -169,7 +169,7 @@ def test_a_release_that_is_too_old_is_said_at_once_with_the_reason(tmp_path: Pat
     around(tmp_path, **{"requirements.txt": "feast==0.44.0\n"})
     proposal = init.propose(tmp_path / "repo")
     spec = spec_reader.read(proposal.text, "bundle.yaml")
-    assert (spec.feast.version, spec.operator.version) == ("0.44.0", supported.NEWEST_FEAST)
+    assert (spec.feast.version, spec.operator.version) == ("0.44.0", supported.NEWEST_OPERATOR)
     assert proposal.notes[0].startswith("Feast 0.44.0 is older than 0.50, the oldest that works: the operator starts")
     assert supported.too_old("0.50.0") == supported.too_old("not a version") == ""
 

@@ -44,6 +44,7 @@ def extras(stores: str, servers: frozenset[str] = frozenset(), auth: str = "no_a
         ("registry: {registry_type: remote, path: 'h:80'}\noffline_store: {type: duckdb}", {"grpcio", "duckdb"}),
         ("registry: /r.db\nonline_store: {type: acme.stores.TapeOnlineStore}", set()),
         ("registry: /r.db\noffline_store: {type: feast.infra.offline_stores.x.PostgreSQLOfflineStore}", {"postgres"}),
+        ("registry: /r.db\noffline_store: {type: feast.infra.offline_stores.bigquery.BigQueryOfflineStore}", {"gcp"}),
         ("registry: /r.db\nonline_store: {type: hybrid, online_stores: [{type: redis}, {type: milvus}]}",
          {"redis", "milvus"}),
         ("registry: /r.db\nonline_store: null", set()),

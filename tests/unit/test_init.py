@@ -65,10 +65,10 @@ def test_a_credential_that_is_written_out_is_named_and_not_shown(tmp_path: Path)
         ("uv.lock", "[[package]]\nname = 'x'\n[[package]]\nname = 'feast'\nversion = '0.65.0'\n", "0.65.0"),
         ("poetry.lock", "[[package]]\nname = 'feast'\nversion = '0.65.0'\n", "0.65.0"),
         (".venv/lib/python3.11/site-packages/feast-0.61.0.dist-info/METADATA", "", "0.61.0"),
-        ("requirements.txt", "feast==0.61.*\nfeast>=0.62\nfeast-extra==3.0\n-r x\n", "0.66.0"),
-        ("requirements.txt", b"feast==0.61.0\xff", "0.66.0"),
-        ("uv.lock", "[[package", "0.66.0"),
-        ("uv.lock", "package = 'feast'", "0.66.0"),
+        ("requirements.txt", "feast==0.61.*\nfeast>=0.62\nfeast-extra==3.0\n-r x\n", "0.67.0"),
+        ("requirements.txt", b"feast==0.61.0\xff", "0.67.0"),
+        ("uv.lock", "[[package", "0.67.0"),
+        ("uv.lock", "package = 'feast'", "0.67.0"),
     ],
 )
 def test_the_feast_release_is_the_one_that_the_repo_was_developed_with(

@@ -13,10 +13,12 @@ WHY_OLDEST: Final = (
     "the operator starts `feast serve_registry --grpc`, and servers find the baked repo by FEATURE_REPO_DIR_ENV_VAR; "
     "Feast 0.50 is the first that knows both"
 )
-NEWEST_FEAST: Final = "0.66.0"
+NEWEST_FEAST: Final = "0.67.0"
+# The newest release of the operator whose CRD was read.
+NEWEST_OPERATOR: Final = "0.66.0"
 # Of the releases that Feast has made, the last one of each minor version, for ranges such as >=0.60,<0.63.
 _LAST_OF_MINOR: Final = {48: 1, 54: 1}
-RELEASES: Final = tuple(f"0.{minor}.{_LAST_OF_MINOR.get(minor, 0)}" for minor in range(42, 67))
+RELEASES: Final = tuple(f"0.{minor}.{_LAST_OF_MINOR.get(minor, 0)}" for minor in range(42, 68))
 
 
 def too_old(version: str) -> str:

@@ -149,13 +149,13 @@ def _comment(sentence: str) -> str:
 
 
 def _operator(feast: str) -> str:
-    """Return the release of the operator: that of Feast where the operator has it, else the newest."""
+    """Return the release of the operator: that of Feast where its CRD was read, else the newest that was."""
     try:
         release = Version(feast).release[:2]
     except InvalidVersion:
-        return supported.NEWEST_FEAST
+        return supported.NEWEST_OPERATOR
     known = capabilities.OLDEST <= release <= capabilities.NEWEST
-    return feast if known else supported.NEWEST_FEAST
+    return feast if known else supported.NEWEST_OPERATOR
 
 
 def _base(python: PythonChoice) -> str:
