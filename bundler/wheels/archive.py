@@ -33,7 +33,7 @@ _HASHES: Final = frozenset({"sha256", "sha384", "sha512"})  # "sha256 or better"
 
 # pip and uv install such a wheel, although the format forbids it: nothing says what its files must be.
 _NOT_RECORDED: Final = (
-    "Ask for another release. Or look at the wheel, write its RECORD anew (unzip {filename} -d unpacked; "
+    "Ask for another release. Or look at the wheel, write its RECORD again (unzip {filename} -d unpacked; "
     "pip install wheel; python -m wheel pack unpacked -d wheels), and keep it in the folder 'wheels' beside the spec."
 )
 

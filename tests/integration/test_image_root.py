@@ -224,6 +224,23 @@ def test_a_machine_without_user_namespaces_is_said_in_one_sentence() -> None:
     assert len(done.stdout.splitlines()) == 1
 
 
+def test_the_probe_looks_for_java_where_spark_does(tmp_path: Path) -> None:
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text("#!/bin/sh\n")
+    java.chmod(0o755)
+    command = [sys.executable, "-c", resources.read("rehearsal/imports.py").decode(), json.dumps([["java", "java"]])]
+    outcomes = []
+    for environment in (
+        {"PATH": "/nowhere"},
+        {"PATH": str(java.parent)},
+        {"PATH": "/nowhere", "JAVA_HOME": str(tmp_path)},
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        outcomes += json.loads(done.stdout.splitlines()[-1])
+    assert outcomes == ["FileNotFoundError: PATH has no program java", "", ""]
+
+
 def test_the_probe_answers_in_order_and_says_in_one_line_what_is_missing() -> None:
     table = "string.__dict__:string.Formatter"
     asked = [["module", "json"], ["module", "no.such.module"], ["class", table], ["class", "string.__dict__:a.B"]]

@@ -255,6 +255,16 @@ def test_wheels_that_overlap_and_releases_that_were_withdrawn_are_said_when_they
     assert line.startswith("headless-1.0-py3-none-any.whl and windowed-1.0-py3-none-any.whl both have cv/core.py, with")
 
 
+@pytest.mark.usefixtures("index")
+@pytest.mark.parametrize(("packages", "said"), [("[]", True), ("[openjdk-17-jre-headless]", False)])
+def test_java_that_spark_needs_and_nothing_brings_is_said(tmp_path: Path, packages: str, *, said: bool) -> None:
+    wanted, heard = inputs(tmp_path, ""), Heard()
+    text = SPEC.replace("version: 0.61.0}", "version: 0.61.0, extras: [spark]}", 1) + f"system_packages: {packages}\n"
+    project = replace(wanted.project, spec=spec_reader.read(text, "bundle.yaml"))
+    lock.run(replace(wanted, project=project), BlobStore(tmp_path / "cache"), heard)
+    assert any("Spark and Flink start Java, which nothing of the spec brings" in line for line in heard.lines) is said
+
+
 def test_an_extra_that_is_switched_off_is_not_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = inputs(tmp_path, "")
     spec = spec_reader.read(SPEC.replace("version: 0.61.0}", 'version: 0.61.0, extras: ["-redis", mysql]}', 1), "b")

@@ -68,3 +68,21 @@ def test_authentication_and_engine_are_those_of_the_deployment() -> None:
     assert {"kubernetes_token_parser", "kubernetes_auth_client_manager"} <= names("registry: /r.db", auth="kubernetes")
     assert "oidc_token_parser" in names("registry: /r.db", auth="oidc")
     assert "BATCH_ENGINE_CLASS_FOR_TYPE:k8s" in names("registry: /r.db\nbatch_engine: local", engine="k8s")
+
+
+@pytest.mark.parametrize(
+    ("stores", "engine", "needed"),
+    [
+        ("offline_store: {type: spark}", None, True),
+        ("batch_engine: {type: flink.engine}", None, True),
+        ("batch_engine: local", "spark.engine", True),
+        ("offline_store: {type: hybrid, offline_stores: [{type: spark}, {type: dask}]}", None, True),
+        ("batch_engine: {type: feast.infra.compute_engines.spark.compute.SparkComputeEngine}", None, True),
+        ("batch_engine: {type: spark_application}", None, False),  # a Spark operator starts it elsewhere
+        ("offline_store: {type: dask}", None, False),
+    ],
+)
+def test_java_is_looked_for_where_spark_or_flink_start_it(stores: str, engine: str | None, *, needed: bool) -> None:
+    config = feature_store.parse(f"project: a\nregistry: /r.db\n{stores}\n", "f")
+    found = [one for one in imports_for(config, auth="no_auth", engine=engine) if one.how == "java"]
+    assert bool(found) is needed

@@ -47,6 +47,8 @@ def test_the_sentence_of_python_is_enough_to_name_what_is_missing() -> None:
     sentence = "ImportError: libgomp.so.1: cannot open shared object file: No such file or directory"
     assert "[libgomp1]" in missing_parts.for_failure(sentence, "0.66.0", BOOKWORM)
     assert "PyYAML" in missing_parts.for_failure("ModuleNotFoundError: No module named 'yaml'", "0.66.0", BOOKWORM)
+    no_java = missing_parts.for_failure("FileNotFoundError: PATH has no program java", "0.66.0", BOOKWORM)
+    assert no_java == "Spark and Flink start Java: system_packages: [openjdk-17-jre-headless]."
     assert missing_parts.for_failure("ValueError: other", "0.66.0", BOOKWORM) == ""
 
 
@@ -64,3 +66,16 @@ def test_the_sentence_of_python_is_enough_to_name_what_is_missing() -> None:
 )
 def test_a_name_that_a_module_lacks_is_told_by_its_cause(module: str, what: str, said: str) -> None:
     assert said in missing_parts.for_name(module, what, "0.61.0")
+
+
+@pytest.mark.parametrize(
+    ("system", "said"),
+    [
+        ({"ID": "debian", "VERSION_ID": "13"}, "[openjdk-21-jre-headless]"),
+        ({"ID": "rhel", "VERSION_ID": "9.4"}, "[java-17-openjdk-headless]"),
+        ({"ID": "ubuntu", "ID_LIKE": "debian", "VERSION_ID": "24.04"}, "default-jre-headless"),
+        ({}, "default-jre-headless"),
+    ],
+)
+def test_java_is_named_as_the_images_distribution_does(system: dict[str, str], said: str) -> None:
+    assert said in missing_parts.java(system)

@@ -146,6 +146,9 @@ _LIBRARIES: Final[tuple[tuple[str, str, str], ...]] = (
     ("libjvm.so", "openjdk-17-jre-headless", "java-17-openjdk-headless"),
 )
 LIBRARY: Final = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object")
+_JAVA: Final = re.compile(r"has no program java$")
+# Release of Debian -> its Java.
+_JAVA_OF_DEBIAN: Final = {"12": "openjdk-17-jre-headless", "13": "openjdk-21-jre-headless"}
 _MODULE: Final = re.compile(r"^ModuleNotFoundError: No module named '([^']+)'")
 _FEDORA_LIKE: Final = frozenset({"rhel", "ubi", "fedora", "centos", "rocky", "almalinux", "ol"})
 
@@ -156,7 +159,16 @@ def for_failure(what: str, release: str, os_release: Mapping[str, str]) -> str:
         return for_module(found[1], release)
     if found := LIBRARY.search(what):
         return for_library(found[1], os_release)
-    return ""
+    return f"Spark and Flink start Java: {java(os_release)}." if _JAVA.search(what) else ""
+
+
+def java(os_release: Mapping[str, str]) -> str:
+    """Return how an image gets Java."""
+    like = {os_release.get("ID", ""), *os_release.get("ID_LIKE", "").split()}
+    debian = _JAVA_OF_DEBIAN.get(os_release.get("VERSION_ID", "")) if os_release.get("ID") == "debian" else None
+    if debian is None and not like & _FEDORA_LIKE:
+        return "name its package in system_packages (in Debian: default-jre-headless)"
+    return f"system_packages: [{debian or 'java-17-openjdk-headless'}]"
 
 
 def for_module(name: str, release: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from bundler.feast.stores import known_types
 from bundler.feast.stores.feature_store_yaml import FILE_NAME, FeatureStoreConfig
 from bundler.model.descriptor import Json
 
@@ -15,7 +16,8 @@ class Import:
     """Something that must import; ``what`` says for people what needs it.
 
     ``how`` is "module" (``name`` is its dotted name), "class" (``module.TABLE:type``, where the table is Feast's own
-    from type to class and a class of the site's own stands for itself) or "driver" (a SQLAlchemy dialect).
+    from type to class and a class of the site's own stands for itself), "driver" (a SQLAlchemy dialect) or "java"
+    (``name`` is that program's: nothing of Python needs it before a session is started).
     """
 
     what: str
@@ -62,7 +64,8 @@ def imports_for(config: FeatureStoreConfig, *, auth: str, engine: str | None = N
     """Return what the image of a feature repo must import; ``auth`` and ``engine`` are what the deployment chose."""
     servers = (Import(what, "module", name) for what, name in _SERVERS)
     tokens = (Import(f"authentication {auth}", "module", name) for name in _AUTH.get(auth, ()))
-    return frozenset((*servers, *tokens, *_classes(config, engine), *_drivers(config), *_switched_on(config)))
+    clients = (*_classes(config, engine), *_drivers(config), *_java(config, engine))
+    return frozenset((*servers, *tokens, *clients, *_switched_on(config)))
 
 
 def _classes(config: FeatureStoreConfig, engine: str | None) -> Iterator[Import]:
@@ -99,6 +102,19 @@ def _drivers(config: FeatureStoreConfig) -> Iterator[Import]:
         dialect = url.scheme or url.text
         dialects = _ANY_DIALECT if url.is_variable else (_DIALECTS.get(dialect, dialect),)
         yield from (Import(f"{FILE_NAME}: registry sql", "driver", dialect) for dialect in dialects)
+
+
+def _java(config: FeatureStoreConfig, engine: str | None) -> Iterator[Import]:
+    own = engine or config.section("batch_engine").get("type")
+    stores = (config.offline_type, *config.children("offline_store").values())
+    rows = [("offline_store", kind, known_types.OFFLINE) for kind in stores] + [
+        ("batch_engine", own, known_types.ENGINE)
+    ]
+    for what, kind, kinds in rows:
+        if isinstance(kind, str):
+            extra = kinds.extras.get(kind) or known_types.CLASSES.get(kind.rpartition(".")[2])
+            if extra in known_types.JAVA_EXTRAS:
+                yield Import(f"{FILE_NAME}: {what} {kind}", "java", "java")
 
 
 def _switched_on(config: FeatureStoreConfig) -> Iterator[Import]:

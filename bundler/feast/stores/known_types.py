@@ -99,6 +99,9 @@ ENGINE: Final = Kinds(
 FEATURE_SERVER: Final = Kinds({"local": None, "mcp": "mcp"})
 AUTH: Final = Kinds({"no_auth": None, "kubernetes": "k8s", "oidc": None})
 
+# Extras whose packages start Java.
+JAVA_EXTRAS: Final = frozenset({"spark", "flink"})
+
 # Feast's own classes by their full name, as repos from before the short names still have them.
 CLASSES: Final = {
     "AerospikeOnlineStore": "aerospike",

@@ -6,6 +6,8 @@ length with an empty text for what could be imported, else why it could not.
 
 import importlib
 import json
+import os
+import shutil
 import sys
 from typing import Any
 
@@ -28,7 +30,14 @@ def load_driver(dialect: str) -> None:
     url.get_dialect().import_dbapi()
 
 
-HOW = {"module": importlib.import_module, "class": load_class, "driver": load_driver}
+def find_java(name: str) -> None:
+    """Find the program that PySpark and PyFlink start: that of JAVA_HOME, else the one on PATH."""
+    home = os.environ.get("JAVA_HOME")
+    if not shutil.which(os.path.join(home, "bin", name) if home else name):
+        raise FileNotFoundError(f"{home or 'PATH'} has no program {name}")
+
+
+HOW = {"module": importlib.import_module, "class": load_class, "driver": load_driver, "java": find_java}
 
 
 def failure(how: str, name: str) -> str:

@@ -179,7 +179,7 @@ def _refuse(imports: Sequence[str], repos: Sequence[str]) -> None:
     if not repos:
         raise SpecError(
             "The image cannot import what the deployment needs.",
-            remedy="Name the package that is missing in 'packages' or 'requirements' of the spec.",
+            remedy="Name what is missing in 'packages', 'requirements' or 'system_packages' of the spec.",
             details=lines,
         )
     raise SpecError(

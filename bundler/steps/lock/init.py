@@ -20,6 +20,7 @@ from bundler.feast.operator import capabilities
 from bundler.feast.rules import supported
 from bundler.feast.stores.extras import extras_for
 from bundler.feast.stores.feature_store_yaml import FILE_NAME, FeatureStoreConfig, literal_credentials
+from bundler.feast.stores.known_types import JAVA_EXTRAS
 from bundler.model import spec_reader, yaml_document
 from bundler.model.plain_text import plain
 from bundler.model.size import size
@@ -30,7 +31,6 @@ _LONGEST_NAME: Final = 43  # of a FeatureStore, see spec_parts
 _WIDTH: Final = 110  # characters of a comment
 _MANY: Final = 5  # files that are named
 _JAVA: Final = {"bookworm": "openjdk-17-jre-headless", "trixie": "openjdk-21-jre-headless"}
-_JAVA_EXTRAS: Final = frozenset({"spark", "flink"})
 _DATA: Final = re.compile(
     r"\.(parquet|csv|tsv|jsonl|avro|orc|feather|arrow|npy|npz|pkl|pickle|h5|hdf5)$", re.IGNORECASE
 )
@@ -176,8 +176,8 @@ def _own_extras(extras: frozenset[str]) -> str:
 
 
 def _system_packages(extras: frozenset[str], python: PythonChoice) -> str:
-    if not extras & _JAVA_EXTRAS or python.suite is None:
-        java = "  # and Java, which Spark and Flink need" if extras & _JAVA_EXTRAS else ""
+    if not extras & JAVA_EXTRAS or python.suite is None:
+        java = "  # and Java, which Spark and Flink need" if extras & JAVA_EXTRAS else ""
         return f"# system_packages: [libgeos-c1v5]{java}"
     return f"system_packages: [{_JAVA[python.suite]}]  # Spark and Flink need Java"
 

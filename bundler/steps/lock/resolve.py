@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from bundler.effects.blobs import BlobStore
 from bundler.effects.packages import feast_release, local_projects, wheelhouse
 from bundler.effects.packages.uv import Candidate, Resolution
 from bundler.errors import LockError, SpecError, UsageError
+from bundler.feast.rules import missing_parts
+from bundler.feast.stores.known_types import JAVA_EXTRAS
 from bundler.model import spec_reader
 from bundler.model.digest import Digest
 from bundler.model.lock import BundleLock, LockedImage, LockedPlatform, LockedWheel
@@ -28,6 +31,8 @@ from bundler.steps.lock.sdists import Asking
 from bundler.steps.sources.unpacked_base import UnpackedBase
 from bundler.wheels import together
 from bundler.wheels.compatibility import ImagePython
+
+_JAVA = re.compile(r"\b(jre|jdk|openjdk)\b")
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,9 @@ def _platform(
     if "feast" not in held:
         release = feast_release.release_lock(spec.feast.version, python, store, progress=progress)
     wanted = project.requirements
+    if wanted.asked[0].requirement.extras & JAVA_EXTRAS and not _brings_java(spec, base):
+        remedy = missing_parts.java(base.contents.os_release)
+        progress.say(f"{platform}: Spark and Flink start Java, which nothing of the spec brings: {remedy}")
     bounds = requirements.bounds(wanted, held, release, python)
     asking = Asking(python, wanted.index_options, store, progress)
     named = [(address.local, address.place) for address in wanted.projects if address.local]
@@ -192,6 +200,11 @@ def _platform(
     )
     source = f"{bounds.source} (given way: {', '.join(settled.gave_way)})" if settled.gave_way else bounds.source
     return row, source
+
+
+def _brings_java(spec: BundleSpec, base: UnpackedBase) -> bool:
+    """Tell whether packages bring Java; the build looks into the image, which may have it from elsewhere."""
+    return any(_JAVA.search(name) for name in (*spec.system_packages, *base.contents.debian_packages))
 
 
 def _judge(
