@@ -43,6 +43,8 @@ DESCRIPTORS: Final = 512
 """Entries of an index, and layers of an image; overlayfs takes 128."""
 INDEX_DEPTH: Final = 3
 """Indexes inside each other."""
+COMPANION_DEPTH: Final = 4
+"""Artifacts that refer to an artifact that refers to an image, and so on; a signed bill of materials has two."""
 IMAGE_NODES: Final = 10_000
 """Entries of all indexes of one image."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from bundler.model import limits, media_types
 from bundler.model.descriptor import Descriptor
-from bundler.model.digest import Digest
+from bundler.model.digest import Digest, OtherDigestError
 from bundler.model.platform import Platform
 from bundler.oci import index, manifest
 from bundler.oci.config import ImageConfig
@@ -24,7 +24,7 @@ class Graph:
     An artifact (a signature, an attestation, a bill of materials) has no platform.
 
     ``manifests`` are its manifests and indexes, children before parents, the root last. ``layers`` are the digests of
-    the blobs that are neither manifest nor config.
+    the blobs that are neither manifest nor config. ``other_digests``: a problem is a digest other than SHA-256.
     """
 
     blobs: tuple[Descriptor, ...]
@@ -32,6 +32,7 @@ class Graph:
     platforms: tuple[Platform, ...]
     problems: tuple[str, ...]
     layers: frozenset[Digest]
+    other_digests: bool = False
 
     @property
     def size(self) -> int:
@@ -58,6 +59,7 @@ def below(root: Descriptor, read: Read, *, configs: bool = True) -> Graph:
         tuple(walk.platforms),
         tuple(dict.fromkeys(walk.problems)),
         frozenset(walk.blobs.keys() - walk.documents),
+        walk.other_digests,
     )
 
 
@@ -75,6 +77,7 @@ class _Walk:
         self.documents: set[Digest] = set()
         self.platforms: list[Platform] = []
         self.problems: list[str] = []
+        self.other_digests = False
 
     def node(self, descriptor: Descriptor, depth: int) -> None:
         # Indexes that list one another many times would take forever. An index is for no platform.
@@ -94,6 +97,7 @@ class _Walk:
                 self._index(image_or_index, depth)
         except ValueError as error:
             self.problems.append(f"{descriptor.digest}: {error}")
+            self.other_digests |= isinstance(error, OtherDigestError)
         if (content := self._contents.get(descriptor.digest)) is not None:
             self.manifests.setdefault(descriptor.digest, RawManifest(descriptor, content))
 

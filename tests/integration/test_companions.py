@@ -13,6 +13,7 @@ from bundler.effects.blobs import BlobStore
 from bundler.effects.registry.mirrors import Location, Rule
 from bundler.effects.registry.pull import PullSettings
 from bundler.errors import SpecError
+from bundler.model import limits, media_types
 from bundler.model.companions import CompanionPolicy, ImageWish
 from bundler.model.digest import Digest
 from bundler.model.progress import SilentProgress
@@ -68,6 +69,10 @@ def source(tmp_path: Path) -> Iterator[Source]:
         yield Source(registry, address, tmp_path / "cache")
 
 
+def subject_tag(image: SampleImage) -> str:
+    return f"sha256-{image.root.digest.hex}"
+
+
 def tags(image: MirroredImage) -> list[str]:
     return [companion.reference.rpartition(":")[2] for companion in image.companions]
 
@@ -84,6 +89,16 @@ def test_a_signature_of_a_filtered_index_is_looked_for_and_said(source: Source) 
 
     whole, said = source.mirror(companions=CompanionPolicy.REQUIRED, all_platforms=True)
     assert (tags(whole), said, whole.root.digest) == ([tag], [], MULTI.root.digest)
+
+
+def test_a_filtered_index_whose_signature_is_not_known_is_said(source: Source) -> None:
+    source.put("1.0", MULTI)
+    source.registry.before = lambda _method, target, _headers: (
+        Reply(403) if f"sha256-{MULTI.root.digest.hex}." in target else None
+    )
+    image, said = source.mirror()
+    assert tags(image) == []
+    assert any("it is not known whether something is beside it" in line and "403" in line for line in said)
 
 
 def test_signatures_of_the_images_in_a_filtered_index_hold(source: Source) -> None:
@@ -158,6 +173,54 @@ def test_the_index_of_referrers_tells_their_types(source: Source) -> None:
         (artifacts.KIND, "b"),
     }
     assert len(said) == 1, "one that is listed is not there"
+
+
+@pytest.mark.parametrize("by_tag", [False, True])
+def test_a_signature_of_a_bill_of_materials_comes_along(source: Source, by_tag: bool) -> None:  # noqa: FBT001
+    bill = artifacts.referrer(AMD, "bill")
+    signed = artifacts.signature("of the bill") if by_tag else artifacts.referrer(bill, "notation")
+    source.put("1.0", AMD)
+    source.put(subject_tag(AMD), artifacts.referrers(bill))
+    tag = subject_tag(bill) + (".sig" if by_tag else "")
+    source.put(tag, signed if by_tag else artifacts.referrers(signed))
+
+    image, said = source.mirror()
+
+    assert (tags(image), said) == ([subject_tag(AMD), tag], [])
+    store = BlobStore(source.folder)
+    assert all(store.has(digest) for digest in (*bill.blobs, *signed.blobs))
+    assert source.mirror()[0] == image, "also from the record of the cache"
+
+
+def test_what_refers_to_each_other_without_end_is_said(source: Source) -> None:
+    source.put("1.0", AMD)
+    subject = AMD
+    for level in range(limits.COMPANION_DEPTH + 1):
+        signed = artifacts.referrer(subject, f"level {level}")
+        source.put(subject_tag(subject), artifacts.referrers(signed))
+        subject = signed
+    image, said = source.mirror()
+    assert len(tags(image)) == limits.COMPANION_DEPTH
+    assert any("only 4 levels" in line for line in said)
+
+
+@pytest.mark.parametrize("by_api", [False, True])
+def test_a_referrer_of_another_digest_is_said_and_the_others_come(source: Source, by_api: bool) -> None:  # noqa: FBT001
+    ours = artifacts.referrer(AMD, "ours")
+    listed = json.loads(artifacts.referrers(ours).blobs[artifacts.referrers(ours).root.digest])
+    listed["manifests"].insert(0, {**listed["manifests"][0], "digest": f"sha512:{'1' * 128}"})
+    source.put("1.0", AMD)
+    source.put("ours", ours)
+    content = json.dumps(listed).encode()
+    if by_api:
+        source.registry.before = lambda _method, target, _headers: (
+            Reply(200, {}, content) if f"/referrers/{AMD.root.digest}" in target else None
+        )
+    else:
+        source.registry.manifests["team/app", subject_tag(AMD)] = (media_types.OCI_INDEX, content)
+    image, said = source.mirror()
+    assert tags(image) == [subject_tag(AMD)]
+    assert [line for line in said if "not a sha256 digest: 'sha512:1" in line] == said
 
 
 def test_what_buildx_attests_stays_in_the_index(source: Source) -> None:

@@ -25,7 +25,7 @@ from bundler.effects.registry.http import Response
 from bundler.effects.registry.journal import Journal
 from bundler.effects.registry.meter import Meter
 from bundler.effects.registry.remote_blob import RemoteBlob
-from bundler.effects.registry.repository import Repository
+from bundler.effects.registry.repository import Referrers, Repository
 from bundler.effects.registry.retry import Cancellation, CancelledError
 from bundler.effects.registry.session import Session
 from bundler.effects.registry.upload import upload
@@ -608,8 +608,28 @@ def test_referrers_are_read_to_the_last_page() -> None:
     ]
     session.answer = lambda _method, _url: pages.pop(0)
     found = Repository(session, "team/app").referrers(DIGEST)
-    assert [int(row.digest.hex, 16) for row in found] == [1, 2, 3, 4]
+    assert [int(row.digest.hex, 16) for row in found.listed] == [1, 2, 3, 4]
     assert [url.partition("?")[2] for _, url, _ in session.urls] == ["", "last=2", "last=3&n=1"]
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        ["<?last=1>; rel=next"],
+        ['<?last=1>; title="a, b"; rel="next"'],
+        ["<?first=1>; rel=prev, <?last=1>; REL='next'"],
+        ["<?first=1>; rel=prev", '<?last=1>; rel = "last next"'],
+    ],
+)
+def test_the_next_page_is_found_however_it_is_written(links: list[str]) -> None:
+    session = MemorySession(MemoryRegistry())
+    first = _listing(1)
+    for link in links:
+        first.headers["Link"] = link
+    pages = [first, _listing(2)]
+    session.answer = lambda _method, _url: pages.pop(0)
+    assert len(Repository(session, "team/app").referrers(DIGEST).listed) == 2
+    assert session.urls[1][1].endswith("?last=1")
 
 
 def test_pages_that_lead_in_circles_end() -> None:
@@ -623,7 +643,7 @@ def test_pages_that_lead_in_circles_end() -> None:
 def test_a_referrers_api_that_fails_leaves_the_tag_scheme(status: int) -> None:
     session = MemorySession(MemoryRegistry(), attempts=2)
     session.answer = lambda _, url: answer(status, {}) if "/referrers/" in url else _listing(7)
-    assert len(Repository(session, "team/app").referrers(DIGEST)) == 1
+    assert len(Repository(session, "team/app").referrers(DIGEST).listed) == 1
     session.answer = lambda _, url: answer(status if "/referrers/" in url else 404, {})
     with pytest.raises(RefusedError, match=str(status)):  # nobody knows
         Repository(session, "team/app").referrers(DIGEST)
@@ -650,4 +670,4 @@ def test_a_head_that_is_filtered_says_nothing_about_what_is_there() -> None:
 def test_a_registry_without_the_referrers_api_has_none(status: int) -> None:
     session = MemorySession(MemoryRegistry())
     session.answer = lambda _method, _url: answer(status, {})
-    assert Repository(session, "team/app").referrers(DIGEST) == ()
+    assert Repository(session, "team/app").referrers(DIGEST) == Referrers()

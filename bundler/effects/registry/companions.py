@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from bundler.effects.registry import parallel
 from bundler.effects.registry.faults import transient
 from bundler.effects.registry.repository import Repository
+from bundler.effects.registry.retry import Cancellation
 from bundler.errors import RegistryError
-from bundler.model import media_types
+from bundler.model import limits, media_types
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 from bundler.oci import document, manifest
@@ -48,6 +50,34 @@ def find(home: Repository, subject: Digest) -> Iterator[FoundCompanion | Unknown
     yield from _referrers(home, subject)
 
 
+def find_all(
+    home: Repository, subjects: Iterable[Digest], *, workers: int, cancellation: Cancellation
+) -> tuple[FoundCompanion | UnknownCompanions, ...]:
+    """Return what belongs to manifests, and what belongs to that in turn: a bill of materials may be signed."""
+    every: list[FoundCompanion | UnknownCompanions] = []
+    following = tuple(subjects)
+    for _ in range(limits.COMPANION_DEPTH):
+        each = parallel.each(
+            following, lambda subject: tuple(find(home, subject)), workers=workers, cancellation=cancellation
+        )
+        outcomes = tuple(outcome for found in each for outcome in found)
+        every += outcomes
+        following = _artifacts(outcomes)
+        if not following:
+            return tuple(every)
+    reason = f"only {limits.COMPANION_DEPTH} levels of what refers to each other are looked through"
+    return (*every, UnknownCompanions(reason))
+
+
+def _artifacts(outcomes: Iterable[FoundCompanion | UnknownCompanions]) -> tuple[Digest, ...]:
+    """Return the manifests that were found, each once; an index of them was made here, and nobody refers to it."""
+    digests: list[Digest] = []
+    for outcome in outcomes:
+        if isinstance(outcome, FoundCompanion):
+            digests += (raw.descriptor.digest for raw in outcome.children or (outcome.root,))
+    return tuple(dict.fromkeys(digests))
+
+
 def _tagged(home: Repository, tag: str) -> RawManifest | UnknownCompanions | None:
     """Return what has a tag, None where the registry says that nothing has."""
     try:
@@ -75,9 +105,10 @@ def _referrers(home: Repository, subject: Digest) -> Iterator[FoundCompanion | U
     except RegistryError as error:
         yield _unknown(error)
         return
+    yield from map(UnknownCompanions, listed.unread)
     rows: list[Descriptor] = []
     children: list[RawManifest] = []
-    for row in listed:
+    for row in listed.listed:
         if row.media_type not in media_types.MANIFESTS_AND_INDEXES:
             continue
         outcome = _child(home, row.digest)

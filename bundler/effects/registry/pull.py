@@ -36,6 +36,7 @@ from bundler.oci.selection import Lookup
 
 _OTHER_PLATFORMS = "Change 'platforms' in the spec, or the image."
 _PUSH_WITH_SHA256 = "Push the image again with a current tool, which names every part by SHA-256."
+_OR_FEWER_PLATFORMS = " Or leave out 'platforms: all': other platforms than the spec's are then not read."
 _AS_USUAL = ImageWish()
 _NOT_KNOWN = "it is not known whether something is beside it"
 _FILTERED = (
@@ -101,7 +102,10 @@ class Puller:
         image = self._remote_image(reference, home, root, platforms)
         outcomes: tuple[FoundCompanion | UnknownCompanions, ...] = ()
         if wish.companions is not CompanionPolicy.UNWANTED:
-            outcomes = tuple(self._companions(image, home))
+            # No signature of an index holds that lost platforms.
+            subjects = [one.digest for one in image.manifests if not (_is_filtered(image) and one == image.root)]
+            workers = self._settings.connection.parallel
+            outcomes = companions.find_all(home, subjects, workers=workers, cancellation=self._cancellation)
             image = self._with_companions(image, home, outcomes)
         if not any(isinstance(outcome, UnknownCompanions) and outcome.passes for outcome in outcomes):  # else ask again
             key = self._key(reference.pinned(image.source_digest), platforms, wish)
@@ -222,30 +226,36 @@ class Puller:
     def _remote_image(
         self, reference: ImageRef, home: Repository, root: Descriptor, platforms: Sequence[Platform]
     ) -> RemoteImage:
-        kept = self._chosen(reference, home, root, platforms)
+        kept, notes = self._chosen(reference, home, root, platforms)
         graph = self._below(home, kept)
+        if graph.other_digests:
+            raise SpecError(
+                f"The image {reference} cannot be used: {'; '.join(graph.problems)}.",
+                remedy=_PUSH_WITH_SHA256 + ("" if platforms else _OR_FEWER_PLATFORMS),
+            )
+        self._check_usable(home, graph)
         self._check_foreign(home, graph)
-        return _image(reference, kept, root.digest, graph)
+        return replace(_image(reference, kept, root.digest, graph), notes=notes)
 
     def _chosen(
         self, reference: ImageRef, home: Repository, root: Descriptor, platforms: Sequence[Platform]
-    ) -> Descriptor:
+    ) -> tuple[Descriptor, tuple[str, ...]]:
         """Return the root with only the chosen platforms, put into the store; unchanged where that is all it has.
 
-        No platforms are all of them.
+        No platforms are all of them. Notes say what of these platforms is left out.
         """
         if not platforms:
-            return root
+            return root, ()
         content = self._read(home, root)
         try:
             if root.media_type in media_types.INDEXES:
-                whole = oci_index.parse(content, root.media_type)
+                whole = oci_index.parse_source(content, root.media_type)
                 lookup = Lookup(lambda entry: self._read(home, entry), lambda entry: self._platform(home, entry))
                 kept = selection.select(whole, platforms, lookup)
                 if kept is whole:
-                    return root
+                    return root, ()
                 self._store.put(kept.to_bytes())
-                return kept.descriptor
+                return kept.descriptor, tuple(f"an attestation is left out: {entry.reason}" for entry in kept.unread)
             own = self._platform(home, root)
             missing = [str(platform) for platform in platforms if own and not oci_index.same_platform(own, platform)]
         except OtherDigestError as error:
@@ -257,7 +267,7 @@ class Puller:
                 f"The image {reference} does not fit: it is for {own} alone, not for {', '.join(missing)}.",
                 remedy=_OTHER_PLATFORMS,
             )
-        return root
+        return root, ()
 
     def _platform(self, home: Repository, image: Descriptor) -> Platform | None:
         """Return what an image is for, from its config; None for an artifact: it runs nowhere, so is for all."""
@@ -281,18 +291,17 @@ class Puller:
                         "registry that holds them.",
                     )
 
-    def _companions(self, image: RemoteImage, home: Repository) -> Iterator[FoundCompanion | UnknownCompanions]:
-        """Find what belongs to the manifests that were kept, as their registry has them."""
-        for manifest in image.manifests:
-            if not (_is_filtered(image) and manifest == image.root):
-                yield from companions.find(home, manifest.digest)
-
     def _with_companions(
         self, image: RemoteImage, home: Repository, outcomes: Sequence[FoundCompanion | UnknownCompanions]
     ) -> RemoteImage:
         """Add what was found; say what is not known, and what belongs to an index that is not kept whole."""
         found = [outcome for outcome in outcomes if isinstance(outcome, FoundCompanion)]
-        notes = [f"{_NOT_KNOWN}: {reason}" for reason in companions.reasons(outcomes)]
+        notes = list(image.notes)
+        if _is_filtered(image):
+            lost = tuple(companions.find(home, image.source_digest))
+            notes += (f"{one.tag} is left out: {_FILTERED}" for one in lost if isinstance(one, FoundCompanion))
+            outcomes = (*outcomes, *(one for one in lost if isinstance(one, UnknownCompanions)))
+        notes += (f"{_NOT_KNOWN}: {reason}" for reason in companions.reasons(outcomes))
         brought: list[RemoteImage] = []
         for companion in found:
             self._store.put(companion.root.content)
@@ -302,24 +311,25 @@ class Puller:
                 brought.append(self._companion(image, home, companion.tag, companion.root.descriptor))
             except RegistryError as error:
                 notes.append(f"{companion.tag} is left out: {'; '.join(error.details) or error.problem}")
-        if _is_filtered(image):
-            lost = [one for one in companions.find(home, image.source_digest) if isinstance(one, FoundCompanion)]
-            notes += (f"{companion.tag} is left out: {_FILTERED}" for companion in lost)
         return replace(image, companions=tuple(brought), notes=tuple(notes))
 
     def _companion(self, image: RemoteImage, home: Repository, tag: str, root: Descriptor) -> RemoteImage:
         reference = replace(image.reference, tag=tag, digest=None)
-        return _image(reference, root, root.digest, self._below(home, root))
+        graph = self._below(home, root)
+        self._check_usable(home, graph)
+        return _image(reference, root, root.digest, graph)
 
     def _below(self, home: Repository, root: Descriptor) -> Graph:
-        graph = oci_graph.below(root, lambda descriptor: self._read(home, descriptor), configs=False)
+        return oci_graph.below(root, lambda descriptor: self._read(home, descriptor), configs=False)
+
+    @staticmethod
+    def _check_usable(home: Repository, graph: Graph) -> None:
         if graph.problems:
             raise RegistryError(
                 f"{home.full_name} has a manifest that cannot be used.",
-                remedy=_PUSH_WITH_SHA256,
+                remedy="Push the image again with a current tool, or use another.",
                 details=graph.problems,
             )
-        return graph
 
 
 def _is_filtered(image: RemoteImage) -> bool:

@@ -17,14 +17,14 @@ from bundler.errors import RegistryError
 from bundler.model import media_types
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
-from bundler.oci import document
+from bundler.oci import document, index
 from bundler.oci.manifest import RawManifest
 
 _ACCEPT = {"Accept": ", ".join(sorted(media_types.MANIFESTS_AND_INDEXES))}
 
 # How registries and proxies say that HEAD is not for us, or not for anybody: GET may say more.
 _HEAD_FILTERED = (400, 401, 403, 405, 501)
-_NEXT_PAGE = re.compile(r"<([^>]*)>\s*;[^,]*\brel=\"?next\b")
+_NEXT_PAGE = re.compile(r"""<([^>]*)>\s*;[^<]*\brel\s*=\s*["']?(?:[^"',;<]*\s)?next\b""", re.IGNORECASE)
 _MOST_PAGES = 100
 # Registries that do not know the API answer 404, as they should, or one of the others (Artifactory 406, Harbor 401).
 _NO_REFERRERS = (400, 401, 403, 404, 405, 406, 501)
@@ -47,6 +47,14 @@ class NotMounted:
     """The registry refused; some do, because they need not support mounting."""
 
     error: RefusedError
+
+
+@dataclass(frozen=True)
+class Referrers:
+    """What refers to a manifest; ``unread`` says of each that another digest than SHA-256 names why it is not known."""
+
+    listed: tuple[Descriptor, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 MountOutcome: TypeAlias = Mounted | UploadBegun | NotMounted
@@ -182,7 +190,7 @@ class Repository:
         """Let the registry forget an upload; it does by itself in time, so nothing is made of a failure."""
         self.session.exchange("DELETE", url, doing="cancelling an upload", scopes=(self.scope,), cleans_up=True)
 
-    def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
+    def referrers(self, digest: Digest) -> Referrers:
         """Return what refers to a manifest: signatures, bills of materials, ... (end-12a, else the tag scheme).
 
         Raises:
@@ -204,11 +212,12 @@ class Repository:
                 return _listed(answer.body)
         if failure:
             raise failure
-        return ()
+        return Referrers()
 
-    def _pages(self, path: str, doing: str) -> tuple[Descriptor, ...] | None:
+    def _pages(self, path: str, doing: str) -> Referrers | None:
         """Return all pages of a list of referrers; None where the registry does not know the API."""
         rows: dict[Digest, Descriptor] = {}
+        unread: list[str] = []
         for page in range(_MOST_PAGES):
             # 500 is how some say that they do not know the API: repeating the question does not change that.
             expect = (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR, *(() if page else _NO_REFERRERS))
@@ -218,12 +227,14 @@ class Repository:
             if answer.status != HTTPStatus.OK:
                 return None
             try:
-                rows.update((row.digest, row) for row in _listed(answer.body))
+                listing = _listed(answer.body)
             except ValueError:
                 return None
+            rows.update((row.digest, row) for row in listing.listed)
+            unread += listing.unread
             following = _NEXT_PAGE.search(answer.headers.get("link", ""))
             if following is None:
-                return tuple(rows.values())
+                return Referrers(tuple(rows.values()), tuple(unread))
             path = self.session.sent_to(following[1], at=answer.url)
         raise RegistryError(
             f"{self.full_name} has more than {_MOST_PAGES} pages of what refers to a manifest.",
@@ -245,11 +256,15 @@ class Repository:
         return self.session.ask(method, path, doing=doing, expect=expect, scopes=(self.scope,), headers=headers)
 
 
-def _listed(content: bytes) -> tuple[Descriptor, ...]:
+def _listed(content: bytes) -> Referrers:
     """Return what an index lists, of any number; raise ``ValueError`` where it is not an index."""
     match document.parse(content, "the list of referrers"):
         case {"manifests": list(rows)}:
-            return tuple(map(Descriptor.from_json, rows))
+            entries = [(row, index.unread_entry(row)) for row in rows]
+            return Referrers(
+                tuple(Descriptor.from_json(row) for row, unread in entries if unread is None),
+                tuple(f"one that refers to it is {unread.reason}" for _, unread in entries if unread is not None),
+            )
     raise ValueError("not an index")
 
 

@@ -299,4 +299,7 @@ class Session:
                 remedy="What answers there may not be a registry.",
             )
         response.release()
-        return HttpAnswer(response.status, {name.lower(): value for name, value in response.headers.items()}, body, url)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        if "link" in headers:  # a list, which may be in several lines (RFC 9110, section 5.3)
+            headers["link"] = ", ".join(response.headers.get_all("Link", []))
+        return HttpAnswer(response.status, headers, body, url)

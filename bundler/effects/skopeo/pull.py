@@ -14,7 +14,7 @@ from bundler.effects.skopeo.source import SkopeoSource
 from bundler.errors import SpecError, VerificationError
 from bundler.model import media_types
 from bundler.model.descriptor import Descriptor
-from bundler.model.digest import Digest
+from bundler.model.digest import Digest, OtherDigestError
 from bundler.model.platform import Platform
 from bundler.model.progress import Progress, Task
 from bundler.model.spec import Mirror
@@ -134,8 +134,12 @@ class _Pull:
     def several(self, raw: bytes, media_type: str, platforms: Sequence[Platform]) -> Descriptor:
         """Copy the images of the platforms out of an index, and store the index of them."""
         try:
-            full = index.parse(raw, media_type)
+            full = index.parse_source(raw, media_type)
             wanted = full.only(platforms)
+        except OtherDigestError as error:
+            raise SpecError(
+                f"{self.source}: {error}.", remedy="Push the image again with a tool that names every part by SHA-256."
+            ) from error
         except ValueError as error:
             raise SpecError(
                 f"{self.source}: {error}.", remedy="Correct 'platforms' of the spec, or use another image."
