@@ -227,6 +227,7 @@ def verdicts(built: Built) -> dict[str, Verdict]:
     """What the Feast of the example's image says of each repo, by its name."""
     store = BlobStore(built.cache)
     with unpacked_images.unpacked(_layers(built), store) as image, TemporaryDirectory(dir=image.folder) as top:
+        Path(top).chmod(0o755)  # the topmost folder's mode is that of the image's root
         root = replace(image, names=(Path(top).name, *image.names))
         questions = {name: _case(Path(top, "cases", name), files) for name, files in _all().items()}
         command = ["/usr/bin/python3", "-B", "-W", "ignore", "-c", _DRIVER]
