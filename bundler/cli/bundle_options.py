@@ -61,14 +61,14 @@ def _one_bundle(paths: tuple[Path, ...]) -> Path:
 
     if len(paths) == 1:
         return paths[0]
-    parts = [path for path in paths if volumes.parse_name(path.name)]
+    volume_files = [path for path in paths if volumes.parse_name(path.name)]
     wholes = {path.parent / (volumes.whole(path.name) or path.name) for path in paths}
-    if len(wholes) != 1 or not parts:
+    if len(wholes) != 1 or not volume_files:
         raise UsageError(
             f"{len(paths)} files are not the volumes of one bundle in one folder.",
             remedy="Name one bundle. Where its volumes are on several media, make links to them in one folder.",
         )
-    return min(parts)
+    return min(volume_files)
 
 
 def volume_size(command: _Command) -> _Command:

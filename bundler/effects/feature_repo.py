@@ -149,8 +149,8 @@ class RepoContents:
             SpecError: one is larger than any that people write.
         """
         ignored = _feast_ignores(self.folder)
-        found = (file for file in self.files if file.path.endswith(".py"))
-        return {file.path: _source(file) for file in found if self.folder / file.path not in ignored}
+        modules = (file for file in self.files if file.path.endswith(".py"))
+        return {file.path: _source(file) for file in modules if self.folder / file.path not in ignored}
 
 
 def read(folder: Path, repo: FeatureRepoSpec) -> RepoContents:
@@ -202,12 +202,12 @@ def _feast_ignores(folder: Path) -> frozenset[Path]:
     """Return what .feastignore leaves out, by Feast's own rule: patterns of glob, and the Python files of folders."""
     file = folder / FEAST_IGNORE_FILE
     lines = [line.partition("#")[0].strip() for line in _text(file).splitlines()] if file.is_file() else []
-    found: set[Path] = set()
+    ignored: set[Path] = set()
     for line in filter(None, lines):
         with suppress(ValueError, NotImplementedError, OSError):  # not a pattern; Feast says so in the image
             for path in folder.glob(line):
-                found |= {path} if path.is_file() else set(path.glob("**/*.py"))
-    return frozenset(found)
+                ignored |= {path} if path.is_file() else set(path.glob("**/*.py"))
+    return frozenset(ignored)
 
 
 def _source(file: RepoFile) -> bytes:

@@ -180,10 +180,10 @@ def make_own_folder(folder: Path) -> bool:
     """Make a folder that only this user can write to; tell whether it is one, also where it was there before."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
+        status = folder.lstat()
     except OSError:
         return True  # nothing there could be mistaken for our folder; writing to it reports what is wrong
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
 
 
 def yaml_files(folder: Path) -> tuple[Path, ...]:

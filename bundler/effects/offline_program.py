@@ -89,10 +89,10 @@ def _resources() -> Mapping[str, bytes]:
 
 def _file(name: str) -> Path | None:
     """Return the file of a module of this program; None for any other name."""
-    parts = name.split(".")
-    if parts[0] != _PACKAGE:
+    names = name.split(".")
+    if names[0] != _PACKAGE:
         return None
-    path = _ROOT.joinpath(*parts[1:])
+    path = _ROOT.joinpath(*names[1:])
     candidates = (path / "__init__.py", path.with_name(path.name + ".py"))
     return next((file for file in candidates if file.is_file()), None)
 

@@ -109,11 +109,11 @@ def _communicate(
         _TooMuchError: it printed more.
         subprocess.TimeoutExpired: it goes on after ``timeout`` seconds.
     """
-    said: dict[object, bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
+    output: dict[object, bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
     end = None if timeout is None else time.monotonic() + timeout
     with selectors.DefaultSelector() as selector:
         for stream in (cast("IO[bytes]", process.stdout), cast("IO[bytes]", process.stderr)):
-            selector.register(stream, selectors.EVENT_READ, functools.partial(_read, stream, said[stream]))
+            selector.register(stream, selectors.EVENT_READ, functools.partial(_read, stream, output[stream]))
         if process.stdin:
             os.set_blocking(process.stdin.fileno(), False)
             feed = functools.partial(_feed, process.stdin, deque([memoryview(stdin or b"")]))
@@ -124,12 +124,12 @@ def _communicate(
                     selector.unregister(key.fileobj)
                     with suppress(BrokenPipeError):
                         cast("IO[bytes]", key.fileobj).close()
-            if sum(map(len, said.values())) > most:
+            if sum(map(len, output.values())) > most:
                 raise _TooMuchError
             if end is not None and time.monotonic() > end:
                 raise subprocess.TimeoutExpired(process.args, cast("float", timeout))
     process.wait(_left(end))
-    return bytes(said[process.stdout]), bytes(said[process.stderr])
+    return bytes(output[process.stdout]), bytes(output[process.stderr])
 
 
 def _left(end: float | None) -> float | None:

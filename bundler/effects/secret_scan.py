@@ -62,10 +62,10 @@ def _in_file(file: RepoFile) -> Iterator[tuple[int, str]]:
 
 def _in_content(file: RepoFile) -> Iterator[tuple[int, str]]:
     content = file.source.read_bytes()
-    found = dict(secret_marks.in_text(content))
-    yield from found.items()
+    lines = dict(secret_marks.in_text(content))
+    yield from lines.items()
     if file.size <= _TEXT_LIMIT and b"\0" not in content[:_HEAD]:
-        yield from ((line, what) for line, what in _detected(file, content) if line not in found)
+        yield from ((line, what) for line, what in _detected(file, content) if line not in lines)
 
 
 def _detected(file: RepoFile, content: bytes) -> Iterator[tuple[int, str]]:

@@ -69,12 +69,12 @@ def text(value: Json) -> str:
 
 def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     # Parsers differ in which of two values they believe, so such a document could mean two things.
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    keys = dict(pairs)
+    if len(keys) != len(pairs):
         counted = Counter(name for name, _ in pairs)
         twice = next(name for name, count in counted.items() if count > 1)
         raise ValueError(f"the name {twice!r:.100} occurs twice in one object")
-    return found
+    return keys
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -92,14 +92,14 @@ def check_type(value: Mapping[str, Json], media_type: str) -> None:
 def foreign_layers(content: bytes) -> dict[str, str]:
     """Return digest -> URLs of each layer that may be missing at the registry of the manifest."""
     layers = document.parse(content, "the image manifest").get("layers")
-    found: dict[str, str] = {}
+    urls: dict[str, str] = {}
     for layer in layers if isinstance(layers, list) else ():
         match layer:
             case {"digest": str(digest), "urls": [str(url), *_]}:
-                found[digest] = url
+                urls[digest] = url
             case {"digest": str(digest), "mediaType": str(media_type)} if media_types.is_foreign(media_type):
-                found[digest] = ""
-    return found
+                urls[digest] = ""
+    return urls
 
 
 def descriptors(value: Mapping[str, Json], key: str) -> tuple[Descriptor, ...]:

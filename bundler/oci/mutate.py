@@ -24,11 +24,11 @@ def append_layers(image: Image, layers: Sequence[Layer]) -> Image:
     """
     if not layers:
         return image
-    every = (*image.layers, *layers)
+    all_layers = (*image.layers, *layers)
     document: dict[str, Json] = dict(image.config.document)
-    document["rootfs"] = {"type": "layers", "diff_ids": [str(layer.diff_id) for layer in every]}
+    document["rootfs"] = {"type": "layers", "diff_ids": [str(layer.diff_id) for layer in all_layers]}
     document["history"] = [*_complete_history(image), *_entries(layers)]
-    return _changed(document, every, image.annotations)
+    return _changed(document, all_layers, image.annotations)
 
 
 def configure(
@@ -68,10 +68,10 @@ def configure(
     if created is not None:
         document["created"] = _rfc3339(created)
         document["history"] = [{"created": _rfc3339(created), **entry} for entry in old.history]
-    every = {**image.annotations, **(annotations or {})}
-    if document == old.document and every == image.annotations:
+    all_annotations = {**image.annotations, **(annotations or {})}
+    if document == old.document and all_annotations == image.annotations:
         return image
-    return _changed(document, image.layers, every)
+    return _changed(document, image.layers, all_annotations)
 
 
 def _changed(document: Mapping[str, Json], layers: tuple[Layer, ...], annotations: Mapping[str, str]) -> Image:

@@ -164,10 +164,10 @@ def _users(files: Overlay) -> Mapping[str, int]:
 
 def _debian_packages(files: Overlay) -> Mapping[str, str]:
     """Return package -> version; images without dpkg keep one file a package in ``status.d``."""
-    parts = [files.content("/var/lib/dpkg/status") or b""]
-    parts += [node.content or b"" for _, node in sorted(files.children("/var/lib/dpkg/status.d").items())]
+    databases = [files.content("/var/lib/dpkg/status") or b""]
+    databases += [node.content or b"" for _, node in sorted(files.children("/var/lib/dpkg/status.d").items())]
     packages: dict[str, str] = {}
-    for paragraph in b"\n\n".join(parts).decode(errors="replace").split("\n\n"):
+    for paragraph in b"\n\n".join(databases).decode(errors="replace").split("\n\n"):
         fields = _fields(paragraph)
         if fields.get("Status", "install ok installed").endswith(" installed") and "Version" in fields:
             packages[fields.get("Package", "")] = fields["Version"]

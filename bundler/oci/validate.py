@@ -67,14 +67,14 @@ class _Examiner:
             self._report(descriptor, f"is one of more than {limits.IMAGE_NODES} entries of indexes")
             return
         try:
-            found = self._parse(descriptor)
+            node = self._parse(descriptor)
         except ValueError as error:
             self._report(descriptor, f"cannot be used: {error}")
             return
-        if isinstance(found, manifest.ImageManifest):
-            self._image(descriptor, found)
-        elif found is not None:
-            self._index(descriptor, found, depth)
+        if isinstance(node, manifest.ImageManifest):
+            self._image(descriptor, node)
+        elif node is not None:
+            self._index(descriptor, node, depth)
 
     def _parse(self, descriptor: Descriptor) -> index.Index | manifest.ImageManifest | None:
         """Read a manifest or an index, once even where several entries of indexes share it."""

@@ -57,11 +57,11 @@ def _runs(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int, int]]:
     for _ in range(_ROUNDS):
         gaps = [inner for gap in gaps for inner in _narrowed(old, new, gap, same)]
     runs: list[tuple[int, int, int]] = []
-    for one, other in sorted(same):
-        if runs and (runs[-1][0] + runs[-1][2], runs[-1][1] + runs[-1][2]) == (one, other):
+    for old_line, new_line in sorted(same):
+        if runs and (runs[-1][0] + runs[-1][2], runs[-1][1] + runs[-1][2]) == (old_line, new_line):
             runs[-1] = (*runs[-1][:2], runs[-1][2] + 1)
         else:
-            runs.append((one, other, 1))
+            runs.append((old_line, new_line, 1))
     return runs
 
 

@@ -20,10 +20,10 @@ def main() -> None:
     try:
         status, content = ask(asked["url"], asked.get("body"))
     except OSError as error:
-        found: dict[str, Any] = {"error": str(error)}
+        result: dict[str, Any] = {"error": str(error)}
     else:
-        found = {"status": status, "statuses": statuses(content)}
-    json.dump(found, sys.stdout)
+        result = {"status": status, "statuses": statuses(content)}
+    json.dump(result, sys.stdout)
 
 
 def ask(url: str, body: object) -> tuple[int, bytes]:

@@ -187,15 +187,15 @@ def volumes_of(path: Path, faults: list[str]) -> list[Path]:
     if not match:
         return [path]
     # What "cat NAME.???" would take.
-    found = sorted(
+    beside = sorted(
         entry
         for entry in path.parent.iterdir()
         if re.fullmatch(re.escape(match.group(1)) + r"\..{3}", entry.name, re.DOTALL)
     )
     volumes = [
-        entry for entry in found if re.fullmatch("[0-9]{3}", entry.name[-3:], re.ASCII) and entry.name[-3:] != "000"
+        entry for entry in beside if re.fullmatch("[0-9]{3}", entry.name[-3:], re.ASCII) and entry.name[-3:] != "000"
     ]
-    faults += [f"{entry.name}: beside the volumes, but not one of them" for entry in found if entry not in volumes]
+    faults += [f"{entry.name}: beside the volumes, but not one of them" for entry in beside if entry not in volumes]
     last = int(volumes[-1].name[-3:]) if volumes else 0
     wanted = [path.with_name(f"{match.group(1)}.{number:03}") for number in range(1, last + 1)]
     faults += [f"{volume.name}: missing" for volume in wanted if volume not in volumes]
@@ -560,8 +560,8 @@ def listed_in_checksums(bundle: FoundBundle) -> tuple[dict[str, Seen], list[str]
         match = re.fullmatch(r"([0-9a-f]{64})  (\S+)", line)
         if not match or match.group(2) in listed:
             return listed, [f"{CHECKSUMS}: line {number} is malformed or repeats a file"]
-        found = bundle.files.get(match.group(2))
-        listed[match.group(2)] = Seen(found.size if found else 0, match.group(1))
+        seen = bundle.files.get(match.group(2))
+        listed[match.group(2)] = Seen(seen.size if seen else 0, match.group(1))
     return listed, [] if listed else [CHECKSUMS + ": missing or empty"]
 
 
@@ -574,11 +574,11 @@ def compare(document: str, bundle: FoundBundle, listed: dict[str, Seen]) -> list
     faults = [f"{name}: extra, not listed in {document}" for name in sorted(covered - set(listed))]
     faults += [f"{name}: missing, but listed in {document}" for name in sorted(set(listed) - covered)]
     for name in sorted(covered & set(listed)):
-        said, found = listed[name], bundle.files[name]
-        if said != found:
+        expected, seen = listed[name], bundle.files[name]
+        if expected != seen:
             faults.append(
-                f"{name}: altered: {document} says {said.size} bytes, {said.sha256}; "
-                f"found {found.size} bytes, {found.sha256}"
+                f"{name}: altered: {document} says {expected.size} bytes, {expected.sha256}; "
+                f"found {seen.size} bytes, {seen.sha256}"
             )
     return faults
 

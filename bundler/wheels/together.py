@@ -48,14 +48,14 @@ def check(filenames: Sequence[str], opened: Callable[[str], BinaryIO]) -> tuple[
 
 def _hashes(archive: WheelArchive) -> Mapping[str, str]:
     """Return what lands in site-packages, by path; scripts and data are small, and meant to be shared."""
-    found = {}
+    hashes = {}
     for entry, recorded in archive.recorded.items():
         path = entry
         for scheme in ("purelib", "platlib"):
             path = path.removeprefix(f"{archive.data}/{scheme}/")
         if not path.startswith(f"{archive.data}/"):
-            found[path] = str(recorded)
-    return found
+            hashes[path] = str(recorded)
+    return hashes
 
 
 def _overlaps(contents: Mapping[str, Mapping[str, str]]) -> Iterator[Overlap]:

@@ -165,11 +165,11 @@ def _sums(path: Path) -> Path:
 def _forget_earlier(path: Path, paths: Sequence[Path]) -> None:
     """Remove files of an earlier build that this one does not replace atomically, so that the two never mix."""
     with files.explained(path):
-        for one in list(path.parent.iterdir()):
-            named = volumes.parse_name(one.name)
-            ours = one in (path, _sums(path)) or (named is not None and named[0] == path.name)
-            if ours and (one != paths[0] or len(paths) > 1):
-                one.unlink(missing_ok=True)
+        for leftover in list(path.parent.iterdir()):
+            named = volumes.parse_name(leftover.name)
+            ours = leftover in (path, _sums(path)) or (named is not None and named[0] == path.name)
+            if ours and (leftover != paths[0] or len(paths) > 1):
+                leftover.unlink(missing_ok=True)
 
 
 class _Output:

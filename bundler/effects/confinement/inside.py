@@ -125,8 +125,8 @@ def run_program(command: Sequence[str], environment: Mapping[str, str], *, secon
 
 
 def _become(command: Sequence[str], environment: Mapping[str, str], seconds: float, others: int) -> None:
-    for one in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores
-        signal.signal(one, signal.SIG_DFL)
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores
+        signal.signal(ignored, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     limits.set_for_program(seconds, others)
     seccomp.refuse_dangerous()
@@ -138,8 +138,8 @@ def _ended_by_errors(work: Callable[[], None], *, end: bool = True) -> None:
     try:
         work()
     except BaseException as error:  # noqa: BLE001  (a forked process must not go on with its parent's work)
-        said = f"{error.filename or ''} {error.strerror}".strip() if isinstance(error, OSError) else error
-        sys.stderr.write(f"{said}\n")
+        reason = f"{error.filename or ''} {error.strerror}".strip() if isinstance(error, OSError) else error
+        sys.stderr.write(f"{reason}\n")
         sys.stderr.flush()
         os._exit(_FAILED)
     if end:

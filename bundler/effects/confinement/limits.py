@@ -68,10 +68,10 @@ def threads_of(user: int) -> int:
     release = tuple(int(number) for number in os.uname().release.split("-")[0].split(".")[:2])
     if release >= _COUNTS_BY_NAMESPACE:
         return 0
-    found = 0
+    threads = 0
     with suppress(OSError):
         for name in os.listdir("/proc"):  # noqa: PTH208
             with suppress(OSError):
                 if name.isdigit() and os.stat(f"/proc/{name}").st_uid == user:  # noqa: PTH116
-                    found += len(os.listdir(f"/proc/{name}/task"))  # noqa: PTH208
-    return found
+                    threads += len(os.listdir(f"/proc/{name}/task"))  # noqa: PTH208
+    return threads

@@ -156,19 +156,19 @@ def select_sources(rows: list[list[str]], suite: str, keys: Callable[[str], tupl
     security = f" {suite}-security "
     for uri, release, codename, component, origin, entry in (row for row in rows if len(row) == len(_FIELDS)):
         name = release if codename.startswith("$(") else codename
-        parts = _RELEASE.fullmatch(name)
-        if component != "main" or not parts or not uri.startswith(("http://", "https://")):
+        match = _RELEASE.fullmatch(name)
+        if component != "main" or not match or not uri.startswith(("http://", "https://")):
             continue
         # Of an archive that apt has not read yet only the name is known.
-        if origin != "Debian" and not (origin.startswith("$(") and ("debian" in uri or parts[2])):
+        if origin != "Debian" and not (origin.startswith("$(") and ("debian" in uri or match[2])):
             continue
         signed_by = ",".join(keys(entry.rpartition(":")[0]))
         options = f"[signed-by={signed_by}] " if signed_by else ""
-        archives.setdefault(parts[1], {})[f"deb {options}{uri} {suite}{parts[2] or ''} main"] = None
+        archives.setdefault(match[1], {})[f"deb {options}{uri} {suite}{match[2] or ''} main"] = None
     chosen = archives.get(suite) or next(iter(archives.values()), None)
     if chosen and not any(security in line for line in chosen):
         # A source for another release is on the same mirror: a line for one suite does not tell where its updates are.
-        chosen = {**chosen, **{line: None for every in archives.values() for line in every if security in line}}
+        chosen = {**chosen, **{line: None for lines in archives.values() for line in lines if security in line}}
     return "".join(f"{line}\n" for line in chosen) if chosen else None
 
 

@@ -154,9 +154,9 @@ def _context(files: tuple[ContextFile, ...]) -> Iterator[bytes]:
     """Yield the tar of a context; its members belong to root and have no time."""
     folders: set[str] = set()
     for file in files:
-        parts = file.path.split("/")[:-1]
-        for depth in range(1, len(parts) + 1):
-            if (folder := "/".join(parts[:depth])) not in folders:
+        names = file.path.split("/")[:-1]
+        for depth in range(1, len(names) + 1):
+            if (folder := "/".join(names[:depth])) not in folders:
                 folders.add(folder)
                 yield tar.header(TarEntry(folder, EntryKind.DIRECTORY, 0o755))
         yield tar.header(TarEntry(file.path, EntryKind.FILE, 0o755 if file.executable else 0o644, size=file.size))

@@ -97,21 +97,21 @@ def _poetry(rows: Mapping[str, object], file: str, part: str) -> Declaration:
 
 def _specifier(version: str) -> str:
     """Return a constraint of Poetry or Pipenv as PEP 440 has it: ``^1.2`` is ``>=1.2,<2``, a bare version a pin."""
-    parts = (part.strip() for part in version.replace("||", ",").split(","))
-    return ",".join(filter(None, (_one_specifier(part) for part in parts)))
+    ranges = (text.strip() for text in version.replace("||", ",").split(","))
+    return ",".join(filter(None, (_one_specifier(text) for text in ranges)))
 
 
-def _one_specifier(part: str) -> str:
-    if part in ("", "*"):
+def _one_specifier(text: str) -> str:
+    if text in ("", "*"):
         return ""
-    if part.startswith("~="):
-        return part
-    if found := _CARET.fullmatch(part):
-        numbers = [int(number) for number in found[1].split(".")]
-        kept = 1 if part.startswith("~") and len(numbers) == 1 else 2 if part.startswith("~") else _caret_width(numbers)
+    if text.startswith("~="):
+        return text
+    if match := _CARET.fullmatch(text):
+        numbers = [int(number) for number in match[1].split(".")]
+        kept = 1 if text.startswith("~") and len(numbers) == 1 else 2 if text.startswith("~") else _caret_width(numbers)
         upper = [*numbers[: kept - 1], numbers[kept - 1] + 1]
-        return f">={found[1]},<{'.'.join(map(str, upper))}"
-    return f"=={part}" if part[0].isdigit() else part.replace(" ", "")
+        return f">={match[1]},<{'.'.join(map(str, upper))}"
+    return f"=={text}" if text[0].isdigit() else text.replace(" ", "")
 
 
 def _caret_width(numbers: list[int]) -> int:
@@ -151,10 +151,10 @@ def setup_py(text: str, file: str) -> Iterator[Declaration]:
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "setup":
-            said = {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
-            taken, left = _lines(said.get("install_requires"))
-            yield Declaration(file, "", taken, str(said.get("python_requires") or ""), left)
-            extras = said.get("extras_require")
+            arguments = {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
+            taken, left = _lines(arguments.get("install_requires"))
+            yield Declaration(file, "", taken, str(arguments.get("python_requires") or ""), left)
+            extras = arguments.get("extras_require")
             for name, lines in extras.items() if isinstance(extras, dict) else ():
                 yield Declaration(file, f"the extra {name}", *_with_left(lines))
 
@@ -194,10 +194,10 @@ def conda(text: str, file: str) -> Iterator[Declaration]:
 def _conda_row(row: str) -> tuple[str, str]:
     """Split a line such as ``conda-forge::numpy=1.26=py311_0``."""
     text = row.rpartition("::")[2].partition("#")[0].strip()
-    found = re.match(r"([A-Za-z0-9._-]+)\s*(.*)", text)
-    if not found:
+    match = re.match(r"([A-Za-z0-9._-]+)\s*(.*)", text)
+    if not match:
         return text, ""
-    name, rest = found[1].lower(), found[2].strip()
+    name, rest = match[1].lower(), match[2].strip()
     if re.match(r"=[^=]", rest):
         version = rest[1:].partition("=")[0]
         return name, f"=={version}" if version.endswith("*") else f"=={version}.*"

@@ -103,7 +103,7 @@ def _built(folder: Path, place: str, work: Path) -> Path:
 
 def _files(folder: Path) -> Iterator[Path]:
     folders = [folder]
-    found: list[Path] = []
+    files: list[Path] = []
     while folders:
         for path in folders.pop().iterdir():
             name = path.relative_to(folder).as_posix()
@@ -112,5 +112,5 @@ def _files(folder: Path) -> Iterator[Path]:
             if path.is_dir() and not path.is_symlink():
                 folders.append(path)
             elif path.is_file():
-                found.append(path)
-    yield from sorted(found)
+                files.append(path)
+    yield from sorted(files)

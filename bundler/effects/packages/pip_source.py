@@ -16,10 +16,10 @@ def files() -> Iterator[tuple[str, Path]]:
     """Yield path below the package's folder and place of every file that pip needs to run, sorted."""
     files = _distribution().files or []
     for file in sorted(files, key=str):
-        parts = file.parts
+        names = file.parts
         # Launchers are for Windows.
-        if parts[0] == _PACKAGE and "__pycache__" not in parts and file.suffix != ".exe":
-            yield "/".join(parts[1:]), Path(str(file.locate()))
+        if names[0] == _PACKAGE and "__pycache__" not in names and file.suffix != ".exe":
+            yield "/".join(names[1:]), Path(str(file.locate()))
 
 
 def _distribution() -> metadata.Distribution:

@@ -81,33 +81,33 @@ class Surroundings:
                 if (place / name).is_file():
                     return (place / name,)
         for place in self.places:
-            found = [path for path in _requirement_files(place) if not _OF_DEVELOPERS.search(path.stem)]
-            texts = {path for path in found if path.suffix == ".txt"}
-            found = [path for path in found if path in texts or path.with_suffix(".txt") not in texts]
-            naming = [path for path in found if any(True for _ in _feast(self._requirements(path).requirements))]
-            if found:
-                return tuple(naming or found)
+            files = [path for path in _requirement_files(place) if not _OF_DEVELOPERS.search(path.stem)]
+            texts = {path for path in files if path.suffix == ".txt"}
+            files = [path for path in files if path in texts or path.with_suffix(".txt") not in texts]
+            naming = [path for path in files if any(True for _ in _feast(self._requirements(path).requirements))]
+            if files:
+                return tuple(naming or files)
         return ()
 
     @cached_property
     def others(self) -> tuple[Path, ...]:
         """Requirement files that are not taken."""
         included = {inner for file in self.requirement_files for inner in _with_included(file)}
-        found = (path for place in self.places for path in _requirement_files(place))
-        return tuple(dict.fromkeys(path for path in found if path not in included))
+        files = (path for place in self.places for path in _requirement_files(place))
+        return tuple(dict.fromkeys(path for path in files if path not in included))
 
     @cached_property
     def declarations(self) -> tuple[Declaration, ...]:
         """What the project files of the nearest folder that has one declare."""
         for place in self.places:
-            found = [
-                part
+            declarations = [
+                declaration
                 for name, reader in _READERS
                 if (place / name).is_file()
-                for part in reader(_read(place / name), self.relative(place / name))
+                for declaration in reader(_read(place / name), self.relative(place / name))
             ]
-            if any(part.requirements or part.left or part.python for part in found):
-                return tuple(found)
+            if any(declaration.requirements or declaration.left or declaration.python for declaration in declarations):
+                return tuple(declarations)
         return ()
 
     @cached_property
@@ -118,10 +118,17 @@ class Surroundings:
         """
         if self.requirement_files:
             return ()
-        main = tuple(part for part in self.declarations if not part.part)
-        if any(True for part in main for _ in _feast(part.requirements)):
+        main = tuple(declaration for declaration in self.declarations if not declaration.part)
+        if any(True for declaration in main for _ in _feast(declaration.requirements)):
             return main
-        return (*main, *(part for part in self.declarations if part.part and any(_feast(part.requirements))))
+        return (
+            *main,
+            *(
+                declaration
+                for declaration in self.declarations
+                if declaration.part and any(_feast(declaration.requirements))
+            ),
+        )
 
     def _requirements(self, file: Path) -> Declaration:
         texts = "\n".join(_read(path) for path in _with_included(file))
@@ -132,10 +139,10 @@ class Surroundings:
         return next(self._choices(), FeastChoice(supported.NEWEST_FEAST, _NOT_SAID, known=False))
 
     def _choices(self) -> Iterator[FeastChoice]:
-        parts = [self._requirements(file) for file in self.requirement_files] + list(self.declarations)
-        for part in parts:
-            pins = (pin for requirement in _feast(part.requirements) if (pin := _pin(requirement)))
-            yield from (FeastChoice(pin, f"as pinned in {part.place}") for pin in pins)
+        declarations = [self._requirements(file) for file in self.requirement_files] + list(self.declarations)
+        for declaration in declarations:
+            pins = (pin for requirement in _feast(declaration.requirements) if (pin := _pin(requirement)))
+            yield from (FeastChoice(pin, f"as pinned in {declaration.place}") for pin in pins)
         for place in self.places:
             for file in ("uv.lock", "poetry.lock"):
                 if version := _locked(place / file):
@@ -143,24 +150,33 @@ class Surroundings:
             for environment in (".venv", "venv"):
                 if installed := _installed(place / environment):
                     yield FeastChoice(installed, f"as installed in {environment}")
-        for part in parts:
-            ranges = [str(requirement.specifier) for requirement in _feast(part.requirements)]
+        for declaration in declarations:
+            ranges = [str(requirement.specifier) for requirement in _feast(declaration.requirements)]
             if any(ranges) and (version := supported.newest_in(ranges)):
-                yield FeastChoice(version, f"the newest that {part.place} allows: feast{','.join(ranges)}")
+                yield FeastChoice(version, f"the newest that {declaration.place} allows: feast{','.join(ranges)}")
 
     @cached_property
     def extras(self) -> frozenset[str]:
         """The extras of Feast that the taken declarations ask for."""
-        return frozenset(e for part in self.taken for one in _feast(part.requirements) for e in one.extras)
+        return frozenset(
+            extra
+            for declaration in self.taken
+            for requirement in _feast(declaration.requirements)
+            for extra in requirement.extras
+        )
 
     def packages(self) -> tuple[str, ...]:
         """Return the packages that the spec names, without Feast itself."""
-        lines = (line for part in self.taken for line in part.requirements)
+        lines = (line for declaration in self.taken for line in declaration.requirements)
         return tuple(dict.fromkeys(line for line in lines if Requirement(line).name.lower() != "feast"))
 
     def python(self) -> PythonChoice:
         """Return a base whose Python is one that the repo asks for."""
-        wanted = [(part.python, part.file) for part in self.declarations if part.python and not part.part]
+        wanted = [
+            (declaration.python, declaration.file)
+            for declaration in self.declarations
+            if declaration.python and not declaration.part
+        ]
         minor = self._developed_with()
         allowed = [version for version in _PYTHONS if all(_allows(text, version) for text, _ in wanted)]
         reasons = [f"Python {text} in {file}" for text, file in wanted]
@@ -177,23 +193,29 @@ class Surroundings:
 
     def _developed_with(self) -> tuple[int, int] | None:
         for place in self.places:
-            if found := re.match(r"\s*(\d+)\.(\d+)", _read(place / _VERSION_FILE)):
-                return int(found[1]), int(found[2])
+            if match := re.match(r"\s*(\d+)\.(\d+)", _read(place / _VERSION_FILE)):
+                return int(match[1]), int(match[2])
         return None
 
     def left(self) -> Iterator[str]:
         """Yield what is not taken, each with the reason."""
-        for part in (self._requirements(file) for file in self.requirement_files):
+        for declaration in (self._requirements(file) for file in self.requirement_files):
             yield from (
-                f"the release of Feast: {part.place}: {line}" for line in part.left if line.startswith("feast:")
+                f"the release of Feast: {declaration.place}: {line}"
+                for line in declaration.left
+                if line.startswith("feast:")
             )
         if not self.requirement_files:
-            yield from (f"{part.place}: {line}" for part in self.declarations for line in part.left)
+            yield from (
+                f"{declaration.place}: {line}" for declaration in self.declarations for line in declaration.left
+            )
         if not self.requirement_files:
-            others = (part for part in self.declarations if part.part and part not in self.taken)
-            yield from (f"{part.place}: is not always installed" for part in others)
+            others = (
+                declaration for declaration in self.declarations if declaration.part and declaration not in self.taken
+            )
+            yield from (f"{declaration.place}: is not always installed" for declaration in others)
         elif self.declarations:
-            names = ", ".join(dict.fromkeys(part.file for part in self.declarations))
+            names = ", ".join(dict.fromkeys(declaration.file for declaration in self.declarations))
             yield f"packages of {names}: the requirement file is taken instead"
         yield from (f"{self.relative(path)}: not the requirements of servers" for path in self.others)
 
@@ -223,7 +245,7 @@ def _with_included(file: Path, seen: frozenset[Path] = frozenset()) -> tuple[Pat
     if file in seen or not file.is_file():
         return ()
     inner = (file.parent / name for name in _INCLUDE.findall(_read(file)))
-    return (file, *(path for one in inner for path in _with_included(one, seen | {file})))
+    return (file, *(path for included in inner for path in _with_included(included, seen | {file})))
 
 
 def _feast(lines: Sequence[str]) -> Iterator[Requirement]:
@@ -234,7 +256,7 @@ def _feast(lines: Sequence[str]) -> Iterator[Requirement]:
 
 
 def _pin(requirement: Requirement) -> str | None:
-    exact = (part.version for part in requirement.specifier if part.operator in ("==", "==="))
+    exact = (specifier.version for specifier in requirement.specifier if specifier.operator in ("==", "==="))
     return next((version for version in exact if _is_version(version)), None)
 
 
@@ -254,8 +276,8 @@ def _locked(file: Path) -> str | None:
 
 
 def _installed(environment: Path) -> str | None:
-    found = sorted(environment.glob("lib/python3*/site-packages/feast-*.dist-info"))
-    released = (path for path in found if not (path / "direct_url.json").exists())
+    folders = sorted(environment.glob("lib/python3*/site-packages/feast-*.dist-info"))
+    released = (path for path in folders if not (path / "direct_url.json").exists())
     versions = (path.name.removeprefix("feast-").removesuffix(".dist-info") for path in released)
     return next((version for version in versions if _is_version(version)), None)
 

@@ -131,7 +131,7 @@ def releases(resolution: Resolution) -> tuple[ResolvedPackage, ...]:
             lock.write_text(_preferences(pins), encoding="utf-8")
         try:
             # Not in the current folder: a pyproject.toml or uv.toml there is not an input of the lock.
-            told = process.run(
+            printed = process.run(
                 _command(resolution, folder),
                 purpose="resolving the requirements",
                 environment=environment,
@@ -141,7 +141,7 @@ def releases(resolution: Resolution) -> tuple[ResolvedPackage, ...]:
         except ToolFailedError as error:
             raise uv_errors.explained(error, resolution.python, folder, resolution.pins) from None
         rows = tomllib.loads(lock.read_text(encoding="utf-8")).get("packages", [])
-        yanked = {(name, version): reason for name, version, reason in _YANKED.findall(told.stderr)}
+        yanked = {(name, version): reason for name, version, reason in _YANKED.findall(printed.stderr)}
         packages = [_release(row, resolution, folder, yanked) for row in rows if _applies(row, resolution)]
     return tuple(sorted(packages, key=lambda release: release.name))
 
@@ -192,9 +192,9 @@ def _release(
     package: Mapping[str, object], wanted: Resolution, folder: Path, yanked: Mapping[tuple[str, str], str]
 ) -> ResolvedPackage:
     name, version = str(package["name"]), str(package.get("version", ""))
-    found = (_candidate(name, version, row, folder) for row in _files(package, sources=wanted.sources))
+    candidates = (_candidate(name, version, row, folder) for row in _files(package, sources=wanted.sources))
     reason = yanked.get((name, version))
-    return ResolvedPackage(name, version, tuple(replace(candidate, yanked=reason) for candidate in found))
+    return ResolvedPackage(name, version, tuple(replace(candidate, yanked=reason) for candidate in candidates))
 
 
 def _files(package: Mapping[str, object], *, sources: bool) -> Iterator[Mapping[str, object]]:

@@ -156,4 +156,4 @@ def _row(listed: Descriptor, raw: RawManifest) -> Descriptor:
 
 def reasons(outcomes: Iterable[FoundCompanion | UnknownCompanions]) -> tuple[str, ...]:
     """Return what the registry did not say, each sentence once."""
-    return tuple(dict.fromkeys(one.reason for one in outcomes if isinstance(one, UnknownCompanions)))
+    return tuple(dict.fromkeys(outcome.reason for outcome in outcomes if isinstance(outcome, UnknownCompanions)))

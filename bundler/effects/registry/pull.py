@@ -295,15 +295,17 @@ class Puller:
         self, image: RemoteImage, home: Repository, outcomes: Sequence[FoundCompanion | UnknownCompanions]
     ) -> RemoteImage:
         """Add what was found; say what is not known, and what belongs to an index that is not kept whole."""
-        found = [outcome for outcome in outcomes if isinstance(outcome, FoundCompanion)]
+        companions_found = [outcome for outcome in outcomes if isinstance(outcome, FoundCompanion)]
         notes = list(image.notes)
         if _is_filtered(image):
             lost = tuple(companions.find(home, image.source_digest))
-            notes += (f"{one.tag} is left out: {_FILTERED}" for one in lost if isinstance(one, FoundCompanion))
-            outcomes = (*outcomes, *(one for one in lost if isinstance(one, UnknownCompanions)))
+            notes += (
+                f"{outcome.tag} is left out: {_FILTERED}" for outcome in lost if isinstance(outcome, FoundCompanion)
+            )
+            outcomes = (*outcomes, *(outcome for outcome in lost if isinstance(outcome, UnknownCompanions)))
         notes += (f"{_NOT_KNOWN}: {reason}" for reason in companions.reasons(outcomes))
         brought: list[RemoteImage] = []
-        for companion in found:
+        for companion in companions_found:
             self._store.put(companion.root.content)
             for child in companion.children:
                 self._store.put(child.content)

@@ -42,8 +42,8 @@ def matches(password: bytes, text: str) -> bool:
     if match is None or len(password) > _MOST_PASSWORD:
         return False
     rounds = int(match["rounds"] or _ROUNDS)
-    found = _hashed(match["kind"], password, match["salt"].encode(), rounds)
-    return hmac.compare_digest(found, match["hash"])
+    digest = _hashed(match["kind"], password, match["salt"].encode(), rounds)
+    return hmac.compare_digest(digest, match["hash"])
 
 
 def _hashed(kind: str, password: bytes, salt: bytes, rounds: int) -> str:

@@ -86,15 +86,15 @@ def _packaged(resource: Resource, config: Variable, image: str) -> Container:
 
 def _applying(resource: Resource, image: str) -> Container:
     """Return the container that applies, with what the servers have, but for the web interface's."""
-    every: list[Mapping[str, Json]] = [
+    environment: list[Mapping[str, Json]] = [
         resource.settings(server) for server in ("registry", "online", "offline") if server in resource.servers
     ]
     variables: tuple[Variable, ...] = ()
     sources: tuple[VariableSource, ...] = ()
-    for settings in every:
+    for settings in environment:
         variables = overridden(variables, variables_of(settings))
         sources = (*sources, *sources_of(settings))
-    mounts = {mount.path: mount for settings in reversed(every) for mount in mounts_of(settings)}
+    mounts = {mount.path: mount for settings in reversed(environment) for mount in mounts_of(settings)}
     return Container(
         name="feast-apply",
         image=image,

@@ -155,10 +155,10 @@ _FEDORA_LIKE: Final = frozenset({"rhel", "ubi", "fedora", "centos", "rocky", "al
 
 def for_failure(what: str, release: str, os_release: Mapping[str, str]) -> str:
     """Return what to do about an import that failed, empty where only the sentence of Python helps."""
-    if found := _MODULE.search(what):
-        return for_module(found[1], release)
-    if found := LIBRARY.search(what):
-        return for_library(found[1], os_release)
+    if match := _MODULE.search(what):
+        return for_module(match[1], release)
+    if match := LIBRARY.search(what):
+        return for_library(match[1], os_release)
     return f"Spark and Flink start Java: {java(os_release)}." if _JAVA.search(what) else ""
 
 
@@ -178,22 +178,22 @@ def for_module(name: str, release: str) -> str:
         return _other_release(name, release)
     if top in _OF_TESTS:
         return "`feast apply` imports tests, too. Leave them out with repo.exclude or .feastignore."
-    found = _distributions(name)
-    if not found:
+    distributions = _distributions(name)
+    if not distributions:
         return "Several packages bring this module. Name yours in 'packages' or 'requirements' of the spec."
-    others = f" (or {', '.join(found[1:])})" if found[1:] else ""
+    others = f" (or {', '.join(distributions[1:])})" if distributions[1:] else ""
     file = "" if top not in _OF_NOTEBOOKS else " If the file is not a definition, name it in .feastignore."
-    return f"Name {found[0]}{others} in 'packages' or 'requirements' of the spec.{file}"
+    return f"Name {distributions[0]}{others} in 'packages' or 'requirements' of the spec.{file}"
 
 
 def _distributions(name: str) -> tuple[str, ...]:
-    parts = name.split(".")
-    for length in range(len(parts), 0, -1):
-        if shared := _SHARED.get(".".join(parts[:length])):
+    names = name.split(".")
+    for length in range(len(names), 0, -1):
+        if shared := _SHARED.get(".".join(names[:length])):
             return (shared,)
-    if parts[0] in ("google", "azure"):
+    if names[0] in ("google", "azure"):
         return ()
-    return _DISTRIBUTIONS.get(parts[0], (parts[0].replace("_", "-"),))
+    return _DISTRIBUTIONS.get(names[0], (names[0].replace("_", "-"),))
 
 
 def for_name(module: str, what: str, release: str) -> str:
@@ -214,11 +214,11 @@ def _other_release(name: str, release: str) -> str:
 
 def for_library(name: str, os_release: Mapping[str, str]) -> str:
     """Return which package of the image's distribution brings a shared library."""
-    found = next(((debian, rpm) for start, debian, rpm in _LIBRARIES if name.startswith(start)), None)
+    packages = next(((debian, rpm) for start, debian, rpm in _LIBRARIES if name.startswith(start)), None)
     like = {os_release.get("ID", ""), *os_release.get("ID_LIKE", "").split()}
-    if found is None:
+    if packages is None:
         return f"Add the package that has {name} to system_packages, or take a package whose wheel brings it."
-    debian, rpm = found
+    debian, rpm = packages
     is_rpm, is_debian = bool(like & _FEDORA_LIKE), "debian" in like
     if is_rpm or (is_debian and debian):
         chosen = rpm if is_rpm else _of_release(debian, os_release)

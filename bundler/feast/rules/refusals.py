@@ -148,14 +148,18 @@ def _of_stores(tenant: Tenant, stores: Stores) -> Iterator[str]:
             yield f"deployment.{section}.volume.mountPath: would hide the feature repo at {tenant.images.repo_folder}."
     named = (deployment.online_store, deployment.offline_store, deployment.registry)
     folders = [store.volume.mount_path.rstrip("/") for store in named if store.volume]
-    for folder in sorted({one for one in folders if folders.count(one) > 1}):
+    for folder in sorted({folder for folder in folders if folders.count(folder) > 1}):
         yield f"volume.mountPath: {folder} is named for two stores, and every volume needs a folder of its own."
     if deployment.wiring == "operator":
-        for one in (stores.online, stores.offline, stores.registry):
-            if one and one.persistence is None and not (one.role == "registry" and one.type == "remote"):
+        for generated in (stores.online, stores.offline, stores.registry):
+            if (
+                generated
+                and generated.persistence is None
+                and not (generated.role == "registry" and generated.type == "remote")
+            ):
                 yield (
-                    f"deployment.wiring: the operator cannot generate a {one.role} store of type {one.type}. "
-                    "Use the wiring baked or mounted."
+                    "deployment.wiring: the operator cannot generate "
+                    f"a {generated.role} store of type {generated.type}. Use the wiring baked or mounted."
                 )
 
 

@@ -15,13 +15,15 @@ def check_sources(sources: Mapping[str, bytes]) -> None:
     Raises:
         SpecError: naming file, line and what Python says, for every file that does not compile.
     """
-    if found := problems(sources):
-        count = f"{len(found)} files of the feature repo do" if len(found) > 1 else "A file of the feature repo does"
+    if refused := problems(sources):
+        count = (
+            f"{len(refused)} files of the feature repo do" if len(refused) > 1 else "A file of the feature repo does"
+        )
         running = f"{sys.version_info.major}.{sys.version_info.minor}"
         raise SpecError(
             f"{count} not compile, as Python {running} reads it.",
             remedy="Correct it: `feast apply` would fail too. For newer Python code, run bundler with that Python.",
-            details=found,
+            details=refused,
         )
 
 

@@ -139,7 +139,7 @@ def _hosts(text: str, key: str) -> Iterator[str]:
     if "://" not in text:
         yield from _HOST_AND_PORT.findall(text)
         if _HOST_KEY.search(key):
-            yield from (part for part in re.split(r"[,\s]+", text) if _BARE.fullmatch(part))
+            yield from (host for host in re.split(r"[,\s]+", text) if _BARE.fullmatch(host))
 
 
 def _of_host(host: str, place: str, kind: str, namespace: str) -> _Remark | None:

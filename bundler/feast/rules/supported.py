@@ -34,7 +34,7 @@ def too_old(version: str) -> str:
 def newest_in(ranges: Sequence[str]) -> str | None:
     """Return the newest release that all specifiers allow, None where there is none or one cannot be read."""
     try:
-        allowed = SpecifierSet(",".join(part for part in ranges if part))
+        allowed = SpecifierSet(",".join(text for text in ranges if text))
     except InvalidSpecifier:
         return None
     return next((release for release in reversed(RELEASES) if release in allowed), None)

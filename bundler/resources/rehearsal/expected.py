@@ -28,8 +28,8 @@ def rows_of(store, view):
         end_date=end,
     )
     renamed = view.batch_source.field_mapping or {}
-    found = job.to_arrow().slice(0, ROWS).to_pylist()
-    rows = [{renamed.get(key, key): value for key, value in row.items()} for row in found]
+    table_rows = job.to_arrow().slice(0, ROWS).to_pylist()
+    rows = [{renamed.get(key, key): value for key, value in row.items()} for row in table_rows]
     features = [feature.name for feature in view.features]
     join_keys = [renamed.get(key, key) for key in keys]
     return {

@@ -66,7 +66,7 @@ def said(error):
 
 
 def expanded(text, values):
-    return VARIABLE.sub(lambda found: values.get(found[1] or found[2], found[0]), text)
+    return VARIABLE.sub(lambda match: values.get(match[1] or match[2], match[0]), text)
 
 
 def at(tree, path):
@@ -211,13 +211,13 @@ def below(name, folder):
 def place_of(error, file, folder):
     if isinstance(error, SyntaxError) and error.filename and inside(error.filename, folder):
         return f"{below(error.filename, folder)}:{error.lineno or 1}"
-    frames = [one for one in traceback.extract_tb(error.__traceback__) if inside(one.filename, folder)]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if inside(frame.filename, folder)]
     return f"{below(frames[-1].filename, folder)}:{frames[-1].lineno}" if frames else f"{below(file, folder)}:1"
 
 
 def network_like(error):
     while error is not None:
-        names = {one.__name__ for one in type(error).__mro__}
+        names = {kind.__name__ for kind in type(error).__mro__}
         if names & {"ConnectionError", "gaierror", "herror", "URLError", "EndpointConnectionError", "ConnectError"}:
             return True
         if isinstance(error, OSError) and error.errno in (1, 13, 97, 101, 110, 111, 113):  # refused, not to be reached
@@ -264,7 +264,7 @@ def imported(body):
     """Yield what is imported whatever happens: not in functions, nor where a failure is caught."""
     for node in body:
         if isinstance(node, ast.Import):
-            yield from ((node, one.name) for one in node.names)
+            yield from ((node, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
             yield node, node.module
         elif isinstance(node, ast.ClassDef):
@@ -317,7 +317,7 @@ def contents(folder, project):
 
 
 def is_file(source):
-    return any(one.__name__ == "FileSource" for one in type(source).__mro__)
+    return any(kind.__name__ == "FileSource" for kind in type(source).__mro__)
 
 
 def views(repo):
@@ -400,7 +400,7 @@ def check_columns(repo, config, folder):
         made = any(getattr(view, name, None) for name in ("udf", "feature_transformation", "aggregations"))
         if not made:
             asked += [field.name for field in view.features]
-            asked += [one.name for one in view.entity_columns if not one.name.startswith("__dummy")]
+            asked += [column.name for column in view.entity_columns if not column.name.startswith("__dummy")]
         lacking = [name for name in asked if name and written.get(name, name) not in there and name not in there]
         if lacking:
             what = f"{source.path} has no column {', '.join(lacking)}, which the view {view.name!r} reads"
@@ -432,7 +432,9 @@ def play_apply(repo, config, folder):
         except BaseException as error:  # noqa: BLE001
             place = place_of(error, f"{folder}/{FILE}", folder)
             names = re.findall(r"[A-Za-z_]\w*", str(error))
-            known = {one.name for one in [*views(repo), *repo.on_demand_feature_views, *repo.feature_services]}
+            known = {
+                definition.name for definition in [*views(repo), *repo.on_demand_feature_views, *repo.feature_services]
+            }
             if place.startswith(FILE):
                 place = line_of(folder, "View(", *(name for name in dict.fromkeys(names) if name in known))
             tell(PROBLEMS, "apply", place, said(error))

@@ -59,20 +59,22 @@ def chosen(platform: Platform, bases: Mapping[Platform, UnpackedBase], store: Bl
 
 
 def _of_this_machine(platform: Platform, python: PythonInstallation, reasons: list[str]) -> Choice:
-    found = bytecode.interpreter(python.version, python.full_version)
-    if found is not None and found.version == python.full_version:
-        return Choice(found)
+    interpreter = bytecode.interpreter(python.version, python.full_version)
+    if interpreter is not None and interpreter.version == python.full_version:
+        return Choice(interpreter)
     minor = ".".join(map(str, python.version))
-    if found is None:
+    if interpreter is None:
         what = f"no byte code, so `feast` starts slower: the build machine does not have Python {minor}"
     else:
-        what = f"byte code was compiled by Python {found.version} of the build machine, not by {python.full_version}"
+        what = (
+            f"byte code was compiled by Python {interpreter.version} of the build machine, not by {python.full_version}"
+        )
     evidence = (f"{platform}: {what}", *(f"the image's own Python cannot run: {reason}" for reason in reasons))
     remedy = (
         "A bundle of the same lock gets other digests on another build machine. Build it where the image's "
         f"own Python can run: on its processor, with user namespaces; or install Python {python.full_version}."
     )
-    return Choice(found, Finding(_CHECK, _TITLE, Status.MANUAL, evidence, remedy))
+    return Choice(interpreter, Finding(_CHECK, _TITLE, Status.MANUAL, evidence, remedy))
 
 
 def _python(base: UnpackedBase) -> PythonInstallation:

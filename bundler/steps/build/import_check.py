@@ -134,7 +134,7 @@ def run(
         ToolFailedError: the image could not be unpacked, or its Python does not run.
     """
     needed = wanted(project)
-    shared = tuple(sorted({need for every in needed.values() for need in every if not need.is_own}))
+    shared = tuple(sorted({need for needs in needed.values() for need in needs if not need.is_own}))
     findings: list[Finding] = []
     imports: list[str] = []
     repos: list[str] = []

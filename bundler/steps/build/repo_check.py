@@ -140,12 +140,12 @@ class RepoTrial:
             *elsewhere,
         )
         passed = Finding(_CHECK, _TITLE, Status.PASS, evidence)
-        told = tuple(f"{self._place(note)}: {note.what}" for note in verdict.notes if note.kind != "source")
-        if not told:
+        warnings = tuple(f"{self._place(note)}: {note.what}" for note in verdict.notes if note.kind != "source")
+        if not warnings:
             return (passed,)
         remedy = "Make sure that the site has each, or change the definition."
         title = "The site has the hosts and files that the definitions use"
-        return passed, Finding("image-repo.site", title, Status.MANUAL, told, remedy)
+        return passed, Finding("image-repo.site", title, Status.MANUAL, warnings, remedy)
 
     def _place(self, remark: Remark) -> str:
         """Return the place below the repo: a file with its line, and in feature_store.yaml the key."""

@@ -242,7 +242,9 @@ class _Work:
         if wanted.projects and not all(
             self.store.has(Digest(wheel.sha256), wheel.size) for row in rows.values() for wheel in row.wheels
         ):
-            with local_projects.built([(one.local, one.place) for one in wanted.projects if one.local]) as built:
+            with local_projects.built(
+                [(project.local, project.place) for project in wanted.projects if project.local]
+            ) as built:
                 local_projects.keep(built, self.store)
         direct = {address.filename: address.location for address in wanted.addresses}
         for platform, base in self.gathered.bases.items():

@@ -55,9 +55,9 @@ def settle(wanted: Resolution, asked: Requirements, bounds: Bounds, progress: Pr
         if not named:
             raise _without_wheels(loose, second) from None
         overrides = tuple(_override(line, text) for line in named.values())
-        found = uv.resolve(replace(loose, overrides=overrides))
+        resolution = uv.resolve(replace(loose, overrides=overrides))
         notes = tuple(f"{line.requirement} ({line.place}) instead of what others ask for" for line in named.values())
-        return _told(Settled(found, notes), bounds, progress)
+        return _told(Settled(resolution, notes), bounds, progress)
 
 
 def _without_wheels(wanted: Resolution, error: NoSolutionError) -> NoSolutionError:
@@ -111,8 +111,8 @@ def _contradicted(asked: Requirements, error: NoSolutionError) -> Iterator[Asked
 def _override(line: Asked, text: str) -> str:
     """Return a requirement with all extras that the contradiction names, which an override would else take away."""
     requirement = line.requirement
-    found = re.findall(_EXTRAS.format(name=re.escape(requirement.name)), text, re.IGNORECASE)
-    extras = sorted({*requirement.extras, *(extra for group in found for extra in group.split(","))})
+    matches = re.findall(_EXTRAS.format(name=re.escape(requirement.name)), text, re.IGNORECASE)
+    extras = sorted({*requirement.extras, *(extra for group in matches for extra in group.split(","))})
     listed = f"[{','.join(extras)}]" if extras else ""
     marker = f" ; {requirement.marker}" if requirement.marker else ""
     return f"{requirement.name}{listed}{requirement.specifier}{marker}"

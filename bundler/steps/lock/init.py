@@ -188,7 +188,7 @@ def _files(contents: RepoContents) -> str:
     largest = sorted(contents.files, key=lambda file: (-file.size, file.path))[:_MANY]
     rows = [
         f"{len(contents.files)} files, {size(total)}. The largest: "
-        + _named(f"{one.path} {size(one.size)}" for one in largest)
+        + _named(f"{file.path} {size(file.size)}" for file in largest)
     ]
     rows += [f"Looks like data: {_named(found)}" for found in [_matching(contents, _DATA)] if found]
     rows += [f"Looks left over: {_named(found)}" for found in [_matching(contents, _LEFT_OVER)] if found]
@@ -200,9 +200,9 @@ def _matching(contents: RepoContents, pattern: re.Pattern[str]) -> list[str]:
 
 
 def _named(names: Iterable[str]) -> str:
-    found = list(names)
-    more = f" and {len(found) - _MANY} more" if len(found) > _MANY else ""
-    return ", ".join(found[:_MANY]) + more
+    listed = list(names)
+    more = f" and {len(listed) - _MANY} more" if len(listed) > _MANY else ""
+    return ", ".join(listed[:_MANY]) + more
 
 
 def _text(value: str) -> str:
@@ -229,7 +229,7 @@ def _requirements(around: Surroundings, left: Sequence[str]) -> str:
         else ["# requirements: [requirements.txt]"]
     )
     if packages:
-        places = ", ".join(dict.fromkeys(part.place for part in around.taken))
+        places = ", ".join(dict.fromkeys(declaration.place for declaration in around.taken))
         lines += [f"# Taken from {places}:", "packages:", *(f"  - {_text(line)}" for line in packages)]
     return "\n".join(lines) + "\n"
 

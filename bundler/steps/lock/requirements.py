@@ -163,11 +163,13 @@ def read(spec: BundleSpec, folder: Path, extras: Sequence[str]) -> Requirements:
     asked += [Asked(Requirement(line), "packages of the spec") for line in spec.packages]
     asked += [Asked(Requirement(line), "sdists of the spec") for line in spec.sdists]
     lines = [line for name in spec.requirements for line in _lines(file(folder, name), name, frozenset())]
-    found = {line: addresses.parse(_OPTION_OF_LINE.sub("", line.text), line.place, line.path.parent) for line in lines}
-    refused = tuple(address for address in found.values() if isinstance(address, str))
+    located_or_refused = {
+        line: addresses.parse(_OPTION_OF_LINE.sub("", line.text), line.place, line.path.parent) for line in lines
+    }
+    refused = tuple(address for address in located_or_refused.values() if isinstance(address, str))
     if refused:
         raise SpecError("Requirements name addresses from which packages cannot be installed.", details=refused)
-    located = {line: address for line, address in found.items() if isinstance(address, Address)}
+    located = {line: address for line, address in located_or_refused.items() if isinstance(address, Address)}
     parsed = [(_parsed(line.text), line) for line in lines if line not in located or _parsed(line.text)]
     asked += [
         Asked(requirement, line.place, frozenset(_HASH.findall(line.text)))

@@ -93,9 +93,9 @@ class Gathering:
         Raises:
             ToolMissingError: it says all that is missing, and how to get it.
         """
-        found = [error for error in map(_missing, self._checks()) if error]
-        if found:
-            raise ToolMissingError.of_all(tuple({error.problem: error for error in found}.values()))
+        errors = [error for error in map(_missing, self._checks()) if error]
+        if errors:
+            raise ToolMissingError.of_all(tuple({error.problem: error for error in errors}.values()))
 
     def _checks(self) -> Iterator[Callable[[], None]]:
         base, kubectl = self.spec.base, self.spec.deployment.cron_job.kubectl

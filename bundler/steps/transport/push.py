@@ -101,7 +101,9 @@ class _Push:
         """Return what the registry has; with ``--force`` only what this bundle does not hold is asked for."""
         questions = push_plan.questions(named, elsewhere)
         if self._options.force:
-            questions = tuple(one for one in questions if one.kind is ContentKind.BLOB and one.digest in elsewhere)
+            questions = tuple(
+                question for question in questions if question.kind is ContentKind.BLOB and question.digest in elsewhere
+            )
         own = {image.target.repository for image in named}
         with self._progress.task("Asking what the registry has", total=len(questions)) as task:
             meter = Meter(task)

@@ -119,12 +119,12 @@ class BlobSender:
 
 def _wanted(images: Iterable[ImagePlan]) -> Mapping[tuple[str, Digest], list[BundledImage]]:
     """Return which images want a blob in a repository."""
-    found: dict[tuple[str, Digest], list[BundledImage]] = {}
+    wanted: dict[tuple[str, Digest], list[BundledImage]] = {}
     for image in images:
         for blob in image.named.opened.blobs:
             key = (image.named.target.repository, blob.digest)
-            found.setdefault(key, []).append(image.named.opened.image)
-    return found
+            wanted.setdefault(key, []).append(image.named.opened.image)
+    return wanted
 
 
 def _mount(repository: Repository, digest: Digest, source: str) -> MountOutcome:

@@ -60,13 +60,13 @@ def run(path: Path, options: PushOptions, progress: Progress, trust: Trust = UNC
             skopeo_access.arguments(options.access, "") as looking,
             progress.task("Pushing by skopeo", total=len(named)) as task,
         ):
-            for one in sorted(named, key=lambda one: is_artifact(one.opened.image)):
-                task.note(one.target.repository)
-                with failures.noting((one.opened.image,)):
-                    _leave_those_of_the_site(one, looking)
-                    _copy(one, server.address, (skopeo_access.retries(options.access, _RETRIES), *arguments))
+            for image in sorted(named, key=lambda image: is_artifact(image.opened.image)):
+                task.note(image.target.repository)
+                with failures.noting((image.opened.image,)):
+                    _leave_those_of_the_site(image, looking)
+                    _copy(image, server.address, (skopeo_access.retries(options.access, _RETRIES), *arguments))
                 task.advance(1)
-    pushed = tuple(_pushed(one) for one in named if not failures.of(one.opened.image))
+    pushed = tuple(_pushed(image) for image in named if not failures.of(image.opened.image))
     receipt = Receipt(str(options.destination), pushed, failed=failures.all())
     if options.receipt_file:
         files.write(options.receipt_file, receipt.to_bytes())

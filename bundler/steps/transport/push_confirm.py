@@ -51,10 +51,10 @@ class Confirmation:
         with self._work.progress.task("Confirming", total=len(checks)) as task:
             held = self._work.each(checks, lambda check: check())
             task.advance(len(checks))
-        lost = [one for one, is_held in zip((*blobs, *below, *roots), held, strict=True) if not is_held]
-        self._work.each([one for one in lost if isinstance(one, _BlobToConfirm)], self._send_again)
+        lost = [content for content, is_held in zip((*blobs, *below, *roots), held, strict=True) if not is_held]
+        self._work.each([content for content in lost if isinstance(content, _BlobToConfirm)], self._send_again)
         for manifests in (below, roots):
-            self._work.each([one for one in manifests if one in lost], self._put_again)
+            self._work.each([content for content in manifests if content in lost], self._put_again)
 
     def _blobs(self, images: Iterable[ImagePlan]) -> tuple[_BlobToConfirm, ...]:
         """Return the blobs that were there, or mounted."""
@@ -97,9 +97,9 @@ class Confirmation:
             # A registry that believes that it has a manifest may have stored nothing. As a blob it takes the bytes.
             self._sender.send_document(lost.repository, manifest.content)
             repository.put_manifest(lost.reference, manifest.content, manifest.descriptor.media_type)
-            if (found := repository.find_manifest(lost.reference)) != manifest.descriptor.digest:
+            if (digest := repository.find_manifest(lost.reference)) != manifest.descriptor.digest:
                 raise RegistryError(
-                    f"{repository.full_name} has {found or 'nothing'} under {lost.reference} after the push, "
+                    f"{repository.full_name} has {digest or 'nothing'} under {lost.reference} after the push, "
                     f"and should have {manifest.descriptor.digest}.",
                     remedy="Another push may use this name, or a cache may be stale: run the command again.",
                 )

@@ -80,8 +80,8 @@ def is_artifact(image: BundledImage) -> bool:
 
 def exit_code(failed: Collection[FailedImage]) -> ExitCode:
     """Return the exit code of a push: damaged bytes before refusals, an image before an artifact."""
-    images = [one for one in failed if not one.artifact]
-    if any(isinstance(one.error, VerificationError) for one in failed):
+    images = [failure for failure in failed if not failure.artifact]
+    if any(isinstance(failure.error, VerificationError) for failure in failed):
         return ExitCode.VERIFICATION
     if images:
         return ExitCode.REGISTRY

@@ -265,7 +265,7 @@ def _blob_plans(images: tuple[NamedImage, ...], there: Collection[Question], els
     plans = (
         BlobPlan(
             blob,
-            tuple(one for one in everywhere(blob.digest, repositories) if has(one, blob.digest)),
+            tuple(repository for repository in everywhere(blob.digest, repositories) if has(repository, blob.digest)),
             tuple(repository for repository in repositories if not has(repository, blob.digest)),
         )
         for blob, repositories in wanted.values()
