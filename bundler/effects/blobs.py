@@ -39,7 +39,8 @@ class BlobWriter(HashingWriter):
 class BlobStore:
     """A folder of blobs, laid out as the ``blobs`` folder of an OCI image layout.
 
-    A blob is there completely or not at all; several builds may share a store. ``skopeo --dest-shared-blob-dir`` can
+    A blob is there completely or not at all; several builds of one user may share a store. Nobody else can look into
+    it: there are baked feature repos in it. ``skopeo --dest-shared-blob-dir`` can
     write into ``folder`` directly.
     """
 
@@ -84,7 +85,8 @@ class BlobStore:
         """
         folder = self.folder / "sha256"
         with files.explained(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            files.make_private_folder(self.folder)
+            folder.mkdir(exist_ok=True, mode=0o700)
             handle, name = tempfile.mkstemp(dir=self.folder, prefix=".part-")
             temporary = Path(name)
             try:
@@ -92,7 +94,6 @@ class BlobStore:
                     writer = BlobWriter(stream)
                     yield writer
                 self._check(writer, expected, size)
-                temporary.chmod(0o644)
                 temporary.replace(self.path(writer.digest))
             except BaseException:
                 with suppress(FileNotFoundError):
@@ -109,7 +110,7 @@ class BlobStore:
     @contextmanager
     def temporary_folder(self) -> Iterator[Path]:
         """Make a folder on the disk of the blobs, and remove it with all that is in it when the block ends."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        files.make_private_folder(self.folder)
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".part-") as name:
             yield Path(name)
 
@@ -134,7 +135,9 @@ class BlobStore:
 
     def remember(self, kind: str, key: str, value: Json) -> None:
         """Keep a small record (e.g. which layer a wheel became) under a kind and a key of any length."""
-        files.write(self._record(kind, key), json.dumps({"key": key, "value": value}).encode())
+        with files.explained(self._records):
+            files.make_private_folder(self._records)
+        files.write(self._record(kind, key), json.dumps({"key": key, "value": value}).encode(), private=True)
 
     def recall(self, kind: str, key: str) -> Json:
         """Return the record, or None where there is none or it cannot be read."""

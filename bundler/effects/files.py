@@ -103,10 +103,11 @@ def explained(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """Open a temporary file beside ``path`` that takes its name when the block ends well, and vanishes otherwise.
 
     The file is flushed to disk before it is renamed, and the folder after, so a crash leaves the old or the new file.
+    ``private`` lets only this user read it.
 
     Raises:
         ToolFailedError: it cannot be written, or the name is that of a device or a pipe, which would be replaced.
@@ -123,7 +124,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
-            temporary.chmod(0o666 & ~_umask())
+            temporary.chmod(0o600 if private else 0o666 & ~_umask())
             temporary.replace(path)
         except BaseException:
             with suppress(FileNotFoundError):
@@ -201,10 +202,21 @@ def is_there(path: Path) -> bool:
     return os.path.lexists(path)
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a small file whole."""
-    with replacing(path) as stream:
+def write(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Write a small file whole; ``private``: that only this user can read."""
+    with replacing(path, private=private) as stream:
         stream.write(content)
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder into which only this user can look, also where it was there before with other rights.
+
+    One that belongs to somebody else stays as it is.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = folder.stat()
+    if found.st_uid == os.geteuid() and found.st_mode & 0o077:
+        folder.chmod(0o700)
 
 
 def _umask() -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from bundler.effects.feature_repo import RepoFile
-from bundler.model import secret_marks
+from bundler.model import secret_forms, secret_marks
 
 # Randomness alone does not mark a secret: fingerprints, embeddings and ids are random, too. Addresses are not secrets.
 _LEFT_OUT: Final = frozenset({"Base64HighEntropyString", "HexHighEntropyString", "IPPublicDetector"})
@@ -16,6 +19,7 @@ _TEXT_LIMIT: Final = 1 << 20
 """Bytes of a text that detect-secrets reads, line by line and detector by detector; people write shorter ones."""
 _HEAD: Final = 8192
 _KEYWORD: Final = "Secret Keyword"
+_KEYWORD_DETECTOR: Final = "KeywordDetector"
 # What says where a secret is, and is not one: secret_name="redis", token_url: https://...
 _POINTER: Final = (
     r"""(name|path|file|dir|url|uri|ref|type|version|field|column|label|description|id)["']?\s*[:=]\s*["']?"""
@@ -40,43 +44,86 @@ def scan(files: Iterable[RepoFile]) -> tuple[SecretFinding, ...]:
     Raises:
         OSError: a file cannot be read any more.
     """
+    with _detectors(_LEFT_OUT):
+        return tuple(
+            sorted(
+                {
+                    SecretFinding(file.path, line, what)
+                    for file in files
+                    for line, what in _in_file(file.path, file.source, file.size)
+                }
+            )
+        )
+
+
+def in_file(name: str, path: Path) -> tuple[tuple[int, str], ...]:
+    """Return the line and the kind of each finding in one file that is called ``name``."""
+    with _detectors(_LEFT_OUT):
+        return tuple(sorted(set(_in_file(name, path, path.stat().st_size))))
+
+
+def tokens(path: Path) -> tuple[tuple[int, str], ...]:
+    """Return the line and the kind of each token of a known form in a settings file, whatever its keys are called."""
+    with _detectors(_LEFT_OUT | {_KEYWORD_DETECTOR}):
+        return tuple(sorted(set(_detected(path, path.read_bytes()))))
+
+
+@contextmanager
+def _detectors(left_out: frozenset[str]) -> Iterator[None]:
+    """Let detect-secrets use all its detectors but some, in the block."""
     # A second to load: commands that read no feature repo do without it.
     from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class  # noqa: PLC0415
     from detect_secrets.settings import transient_settings  # noqa: PLC0415
 
     classes: dict[str, type] = get_mapping_from_secret_type_to_class()
-    plugins = sorted({plugin.__name__ for plugin in classes.values()} - _LEFT_OUT)
+    plugins = sorted({plugin.__name__ for plugin in classes.values()} - left_out)
     with transient_settings({"plugins_used": [{"name": name} for name in plugins]}):
-        return tuple(sorted({SecretFinding(file.path, line, what) for file in files for line, what in _in_file(file)}))
+        yield
 
 
-def _in_file(file: RepoFile) -> Iterator[tuple[int, str]]:
+def _in_file(name: str, path: Path, size: int) -> Iterator[tuple[int, str]]:
     """Yield what is found in a file by line; line 0 is the file as a whole."""
-    if what := secret_marks.by_name(file.path):
+    if what := secret_marks.by_name(name):
         yield 0, what
-    elif file.size > secret_marks.LARGEST:
-        yield 0, f"{file.size} bytes, more than {secret_marks.LARGEST}"
+    elif size > secret_marks.LARGEST:
+        yield 0, f"{size} bytes, more than {secret_marks.LARGEST}"
     else:
-        yield from _in_content(file)
+        yield from _in_content(path, size)
 
 
-def _in_content(file: RepoFile) -> Iterator[tuple[int, str]]:
-    content = file.source.read_bytes()
-    lines = dict(secret_marks.in_text(content))
-    yield from lines.items()
-    if file.size <= _TEXT_LIMIT and b"\0" not in content[:_HEAD]:
-        yield from ((line, what) for line, what in _detected(file, content) if line not in lines)
+def _in_content(path: Path, size: int) -> Iterator[tuple[int, str]]:
+    content = _as_utf8(path.read_bytes())
+    by_form = dict(secret_forms.in_text(content))
+    yield from by_form.items()
+    if size <= _TEXT_LIMIT and b"\0" not in content[:_HEAD]:
+        yield from ((line, what) for line, what in _detected(path, content) if line not in by_form)
 
 
-def _detected(file: RepoFile, content: bytes) -> Iterator[tuple[int, str]]:
+def _as_utf8(content: bytes) -> bytes:
+    """Return a text in UTF-16, which Windows writes, such that forms of bytes are found in it."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", errors="replace").encode(errors="replace")
+    return content
+
+
+def _detected(path: Path, content: bytes) -> Iterator[tuple[int, str]]:
     from detect_secrets.core import scan as detector  # noqa: PLC0415  (as above)
 
     lines = content.decode(errors="replace").splitlines()
-    for secret in detector.scan_file(str(file.source)):
-        line = lines[secret.line_number - 1] if secret.line_number <= len(lines) else ""
-        if secret.type == _KEYWORD and _points(line, secret.secret_value or ""):
+    for secret in detector.scan_file(str(path)):
+        value = secret.secret_value or ""
+        number = _line_of(value, lines, secret.line_number)
+        line = lines[number - 1] if number <= len(lines) else ""
+        if secret.type == _KEYWORD and _points(line, value):
             continue
-        yield secret.line_number, f"detect-secrets calls it {secret.type!r}"
+        yield number, f"detect-secrets calls it {secret.type!r}"
+
+
+def _line_of(value: str, lines: list[str], number: int) -> int:
+    """Return the line of a secret: what detect-secrets says of YAML is a line off where mappings are in braces."""
+    if 0 < number <= len(lines) and value in lines[number - 1]:
+        return number
+    return next((index for index, line in enumerate(lines, start=1) if value in line), number)
 
 
 def _points(line: str, value: str) -> bool:

@@ -1,4 +1,4 @@
-"""What secrets and leftovers look like: names of files, and forms in texts that general detectors do not know."""
+"""What files are called that hold secrets, and files that a local run left."""
 
 from __future__ import annotations
 
@@ -10,38 +10,75 @@ from typing import Final
 LARGEST: Final = 50 << 20
 """Bytes of a file in a feature repo; a larger one is data that belongs into a store."""
 
-_SETTINGS: Final = "{,.json,.yaml,.yml,.toml,.ini,.cfg,.conf,.txt,.csv,.xml,.properties,.enc}"
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_SETTINGS: Final = "{,.json,.yaml,.yml,.toml,.ini,.cfg,.conf,.txt,.csv,.xml,.properties,.enc,.env}"
 # By the last part of the path, in lower case, as the shell's patterns. What certificates are called is not here.
 _NAMES: Final = {
     "a private key": (
-        "*.{pem,key,p8,p12,pfx,pk8,ppk,jks,jceks,bks,keystore,truststore,keytab,kdb,kdbx,snk,gpg,pgp} "
-        "{id,ssh_host}_{rsa,dsa,ecdsa,ed25519}* *_rsa private[._-]key* privatekey* identity *wallet.{dat,sso}"
+        "*.{pem,key,p8,p12,pfx,pk8,ppk,jks,jceks,bks,keystore,truststore,keytab,kdb,kdbx,snk,gpg,pgp,jwk} "
+        "{id,ssh_host}_{rsa,dsa,ecdsa,ed25519}* *_rsa *{ssh,deploy,signing}[._-]key private[._-]key* privatekey* "
+        "{priv,private,secring,secret}*.asc identity *wallet.{dat,sso} krb5cc_* *private*.jwks jwks.private*"
     ),
     "a login": (
-        "{,.,_}netrc {,.}pgpass{,.conf} {,.}my.cnf {,.}mylogin.cnf {,.}pypirc {,.}npmrc .yarnrc.yml {,.}htpasswd "
-        "{,.}git-credentials {,.}dockercfg {,.}dockerconfigjson docker-config.json {,.}s3cfg {,.}boto "
-        "{,.}vault-token {,.}vault[._-]pass* *kubeconfig* kube.config *.ovpn *.rdp rclone.conf sftp{,-config}.json "
-        f"filezilla.xml {{,application_default_}}credential{{,s}}{_SETTINGS} *[._-]credential{{,s}}{_SETTINGS} "
-        "client_secret*.json service{_,-,.,}account*.json gcp[._-]*key*.json *[._-]sa.json {access,root}key{,s}.csv"
+        "{,.,_}netrc{,.*} {,.}authinfo {,.}pgpass{,.*} {,.}pg_service.conf {,.}my.cnf {,.}mylogin.cnf {,.}pypirc "
+        "{,.}npmrc .yarnrc.yml {,.}htpasswd {,.}git-credentials {,.}dockercfg {,.}dockerconfigjson "
+        "{docker-config,*auth}.json "
+        "{,.}s3cfg {,.}boto {,.}databrickscfg {,.}snowsql* kaggle.json {,.}vault-token {,.}vault[._-]pass* "
+        "*kubeconfig* kube.config kube_config* admin.conf talosconfig *.ovpn *.rdp {,.}rclone.conf sftp{,-config}.json "
+        "{,.}{msmtprc,fetchmailrc,curlrc,terraformrc,renviron} *.tfrc.json filezilla.xml cookie{,s}.{txt,json,sqlite} "
+        "accesstokens.json azureprofile.json msal_*cache* oauth*.json adc.json login{,s}.{txt,csv,json} "
+        f"{{,application_default_}}credential{{,s}}{_SETTINGS} *[._-]credential{{,s}}{_SETTINGS} "
+        f"{{,.,*[._-]}}creds{_SETTINGS} *pull{{,-,_}}secret{{,s}}{_SETTINGS} client_secret*.json "
+        "service{_,-,.,}account*.json *firebase*adminsdk*.json keyfile.json sa.json *[._-]sa.json "
+        "{gcp,gcs,google,bigquery,bq,sa,service,firebase}[._-]*key*.json {access,root}key{,s}.csv "
+        "{1password,lastpass,bitwarden,keepass}*.{csv,json,xml}"
     ),
     "a password or token": (
-        f"{{,.}}{{secret,secrets,password,passwords,passwd,token,tokens,auth_token,authtoken}}{_SETTINGS} "
-        f"{{,.}}api{{,_,-,.}}key{{,s}}{_SETTINGS} *[._-]{{secret,secrets,password,passwords}}{_SETTINGS} "
-        "shadow master.key *.passwd"
+        f"{{,.}}{{secret,secrets,password,passwords,passwd,passphrase,pass,token,tokens,authtoken}}{_SETTINGS} "
+        f"{{,.,*[._-]}}{{access,api,auth,bearer,bot,hf,id,refresh,root,session}}[._-]token{{,s}}{_SETTINGS} "
+        f"{{,.}}{{api,secret,master}}{{,_,-,.}}key{{,s}}{_SETTINGS} *[._-]{{secret,secrets}}{_SETTINGS} "
+        f"*[._-]{{password,passwords}}{_SETTINGS} {{fernet,encryption,signing,openai}}[._-]key{_SETTINGS} "
+        "key{,s}.txt {secret,secrets}[._-]*.{yaml,yml,json,toml,ini,env,txt} passwords.{xls,xlsx,ods,docx} "
+        f"*.passwd shadow connection{{,_,-}}string{{,s}}{_SETTINGS} dsn.txt "
+        "{,ansible-,ansible_}vault.{yaml,yml,json,txt} "
+        "unseal*.{txt,json} {recovery,backup}[._-]codes* {otp,totp,2fa}.txt master.key"
     ),
     "variables with secrets": (
-        ".env .env[._-]* *.env env.local .envrc *.tfstate *.tfstate.* *.tfvars *.tfvars.json local.settings.json"
+        ".env .env[._-]* *.env env.{local,dev,development,test,stage,staging,prod,production} dotenv .envrc "
+        "*.tfstate *.tfstate.* *.tfvars *.tfvars.json local.settings.json"
     ),
-    "a history of commands": ".{bash,zsh,sh,python,psql,mysql,sqlite,node_repl,rediscli}_history",
-    "a dump of a database": "*.{dump,pgdump,rdb} *.sql.gz dump.sql appendonly.aof",
-    "what a local run left": "registry*.db online*.db *.{sqlite,sqlite3,duckdb}{,-wal,-shm} *.db-{wal,shm,journal}",
-    "a log": "*.log nohup.out core.[0-9]*",
+    "a history of commands": ".*_history fish_history .history .lesshst .rhistory history.sqlite",
+    "a dump of a database": (
+        "*.{dump,pgdump,rdb} *.sql.{gz,bz2,xz,zst,zip} {,*[._-]}{dump,backup}.sql appendonly.aof *.{hprof,pcap,pcapng} "
+        "core core.[0-9]* vmcore"
+    ),
+    "what a local run left": (
+        "*.db registry*.pb *.{sqlite,sqlite3,duckdb}{,-wal,-shm} *.db-{wal,shm,journal} events.out.tfevents.* *.pid "
+        ".nfs* .rdata"
+    ),
+    "a copy that an editor or a tool left": "*.{bak,orig,rej,swp,swo} *~",
+    "a log": "*.log nohup.out",
 }
+# What is public by its name, but where the name says that it is a key.
 _PUBLIC: Final = (
-    "*.pub *.crt *.cer *.pub.pem *.crt.pem ca.pem ca[._-]*.pem cacert*.pem cert*.pem fullchain*.pem chain*.pem "
-    "*.example *[._-]{example,sample,template}.*"
+    "*.pub *.crt *.cer *.pub.pem *.pub.asc *pub{,lic}{_,-,.,}key.pem *.crt.pem ca.pem ca[._-]*.pem cacert*.pem "
+    "cert*.pem fullchain*.pem chain*.pem *.example *[._-]{example,sample,template}.*"
 )
-_FOLDERS: Final = frozenset({"mlruns", "mlartifacts", "wandb", "lightning_logs", ".ipynb_checkpoints", ".terraform"})
+_KEYS: Final = "{ca,cacert,cert,chain,fullchain}*{key,priv}*.pem"
+_LEFT_FOLDERS: Final = _words(
+    "mlruns mlartifacts wandb lightning_logs spark-warehouse metastore_db dask-worker-space catboost_info ray_results "
+    "tensorboard .ipynb_checkpoints .terraform .pulumi .vagrant .dvc"
+)
+_LOGIN_FOLDERS: Final = _words(
+    ".ssh .aws .azure .kube .docker .gnupg .gcloud gcloud .oci .kaggle .snowsql .databricks .huggingface secrets "
+    ".secrets .password-store"
+)
+# Code and prose about secrets: what is in them tells, not their name.
+_TOLD: Final = (".py", ".md", ".rst")
 _BRACES: Final = re.compile(r"\{([^{}]*)\}")
 
 
@@ -61,75 +98,18 @@ def _compiled(patterns: str) -> re.Pattern[str]:
 _BY_NAME: Final = {what: _compiled(patterns) for what, patterns in _NAMES.items()}
 _IS_PUBLIC: Final = _compiled(_PUBLIC)
 
-_IS: Final = rb"""\\?["']?\s{0,4}[:=]\s{0,4}\\?["']?"""
-_VALUE: Final = rb"\s{1,4}(?P<secret>\S{3,128})"
-_WORD: Final = rb"""(?P<secret>[^\\"'\s${}<>&;]{4,})"""
-# Every repetition has a limit, so that no text takes longer than its length.
-_FORMS: Final = (
-    ("a private key", rb"-----BEGIN (?:[A-Z0-9]{1,16} ){0,3}PRIVATE KEY(?: BLOCK)?-----"),
-    ("a private key in base64", rb"LS0tLS1CRUdJTi[A-Za-z0-9+/]{8}"),
-    (
-        "a login in a URL",
-        rb"""\b[a-z][a-z0-9+.-]{1,30}://[^\s:/@'"<>{}$]{0,64}:(?P<secret>[^\s:/@'"<>{}$]{3,128})@[A-Za-z0-9.\[-]""",
-    ),
-    (
-        "a login in a header",
-        rb"(?i)\bauthorization" + _IS + rb"(?:basic|bearer)\s{1,4}(?P<secret>[A-Za-z0-9+/=_.~-]{16,512})",
-    ),
-    ("a login of a registry", rb"""(?i)["']auth["']\s{0,4}:\s{0,4}["'](?P<secret>[A-Za-z0-9+/]{8,512}={0,2})["']"""),
-    ("a login of a registry", rb"(?i)_auth(?:token)?\s{0,4}=\s{0,4}(?P<secret>[A-Za-z0-9+/=_-]{16,512})"),
-    (
-        "a password in a connection string",
-        rb"(?i)[;&?,]\s{0,4}(?:password|pwd|accountkey|sharedaccesskey)=" + _WORD,
-    ),
-    ("a signature of Azure storage", rb"(?i)[?&]sig=(?P<secret>[A-Za-z0-9%+/_-]{30,512})"),
-    (
-        "a login of .netrc",
-        rb"(?m)^\s{0,8}(?:machine\s{1,4}\S{1,253}|default)\s{1,4}login\s{1,4}\S{1,128}\s{1,4}password" + _VALUE,
-    ),
-    (
-        "a login of .pgpass",
-        rb"(?m)^[^\s:#]{1,253}:(?:[0-9]{1,5}|\*):[^\s:]{1,64}:[^\s:]{1,64}:(?P<secret>\S{3,128})$",
-    ),
-    ("a token of GitHub", rb"\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{50})"),
-    ("a token of GitLab", rb"\bgl(?:pat|dt|rt|cbt|ptt|soat)-[A-Za-z0-9_-]{20}"),
-    ("a token of Hugging Face", rb"\bhf_[A-Za-z]{30,64}\b"),
-    ("a token of Databricks", rb"\bdapi[0-9a-f]{32}\b"),
-    ("a token of Vault", rb"\bhv[sbr]\.[A-Za-z0-9_-]{20}"),
-    ("a token of a package index", rb"\bpypi-AgE[A-Za-z0-9_-]{40}"),
-    ("a key of Google", rb"\bAIza[A-Za-z0-9_-]{35}\b"),
-    ("a key of AWS", rb"(?i)aws_?(?:secret|session)_?[a-z_]{0,16}" + _IS + rb"(?P<secret>[A-Za-z0-9/+=]{40})"),
-    ("a key of an API", rb"\bsk-(?:proj-|ant-)?[A-Za-z0-9_-]{20}"),
-    (
-        "a key",
-        rb"(?i)(?:fernet|encryption|signing|api|access|secret)_?(?:key|token)"
-        + _IS
-        + rb"(?P<secret>[A-Za-z0-9+/_=-]{32,512})",
-    ),
-    # In quotes; where a settings file has none, detect-secrets knows the kind of file.
-    ("a password", rb"""(?i)(?:password|passwd|passphrase)\\?["']\s{0,4}:\s{0,4}\\?["']""" + _WORD + rb"""\\?["']"""),
-    ("a password", rb"""(?i)(?:password|passwd|passphrase)\s{0,4}=\s{0,4}\\?["']""" + _WORD + rb"""\\?["']"""),
-)
-_PATTERNS: Final = tuple((what, re.compile(form)) for what, form in _FORMS)
-_PLACEHOLDER: Final = re.compile(
-    rb"(?i)[x*.#]{1,512}|(?:your|my|the)[-_].{0,512}|change-?me|example.{0,512}|redacted|password|secret|none|null"
-)
+_IS_KEY: Final = _compiled(_KEYS)
 
 
 def by_name(path: str) -> str:
     """Say what the name of a file says it holds; empty for what can be baked. ``path`` has ``/``."""
     folders, _, name = path.lower().rpartition("/")
-    if left := _FOLDERS.intersection(folders.split("/")):
+    if left := _LEFT_FOLDERS.intersection(folders.split("/")):
         return f"what a local run left ({min(left)}/)"
-    if _IS_PUBLIC.match(name):
+    if name.endswith(_TOLD):
+        return ""
+    if kept := _LOGIN_FOLDERS.intersection(folders.split("/")):
+        return f"a login ({min(kept)}/)"
+    if _IS_PUBLIC.match(name) and not _IS_KEY.match(name):
         return ""
     return next((what for what, pattern in _BY_NAME.items() if pattern.match(name)), "")
-
-
-def in_text(content: bytes) -> Iterator[tuple[int, str]]:
-    """Yield the line (counted from 1) and the kind of each credential that is written out in a text."""
-    for what, pattern in _PATTERNS:
-        for match in pattern.finditer(content):
-            secret = match.groupdict().get("secret")
-            if secret is None or not _PLACEHOLDER.fullmatch(secret):
-                yield content.count(b"\n", 0, match.start()) + 1, what

@@ -47,7 +47,7 @@ class AllowedSecret(Part):
     """A file that looks like a secret or a leftover and is baked on purpose."""
 
     path: Annotated[str, Field(min_length=1)]
-    """Pattern (as in .gitignore) of files in the feature repo."""
+    """Pattern (as in .gitignore) of files in the feature repo, or of the spec and requirement files beside it."""
     reason: Annotated[str, Field(min_length=3)]
     """Why; the reviewer reads it in the checklist."""
 

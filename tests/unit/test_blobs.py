@@ -96,3 +96,17 @@ def test_an_unwritable_place_is_an_error_for_people(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ToolFailedError, match="Cannot write"):
         files.write(tmp_path / "file" / "below", b"")
+
+
+def test_nobody_else_can_look_into_the_cache_and_one_of_an_earlier_release_is_shut(tmp_path: Path) -> None:
+    (tmp_path / "blobs/sha256").mkdir(parents=True)
+    (tmp_path / "blobs").chmod(0o755)
+    store = BlobStore(tmp_path)
+    blob = store.path(store.put(b"a feature repo"))
+    store.remember("layers", "key", "value")
+    with store.temporary_folder() as folder:
+        modes = {path: path.stat().st_mode & 0o777 for path in (tmp_path / "blobs", tmp_path / "records", folder, blob)}
+    [record] = (path for path in (tmp_path / "records").rglob("*") if path.is_file())
+    assert set(modes.values()) == {0o700, 0o600}
+    assert modes[tmp_path / "blobs"] == modes[tmp_path / "records"] == 0o700
+    assert blob.stat().st_mode & 0o777 == record.stat().st_mode & 0o777 == 0o600

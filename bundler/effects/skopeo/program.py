@@ -62,7 +62,7 @@ class Skopeo:
         elif entry and entry.platform:
             chosen += _overrides(entry.platform)
         with files.explained(store.root):
-            store.folder.mkdir(parents=True, exist_ok=True)
+            files.make_private_folder(store.folder)
             # In the store's file system, for blobs are renamed into place from here.
             folder = tempfile.TemporaryDirectory(dir=store.root.absolute(), prefix=".pull-")
         with folder as name, _explained(source), self._reaching(source, "src-") as options:

@@ -229,7 +229,10 @@ def _baked_files(facts: BuildFacts) -> Iterator[Finding]:
         remedy = "Read the reason for each: these files look like secrets or leftovers, and the spec allows them."
         yield Finding("secrets", title, Status.MANUAL, tuple(map(str, allowed)), remedy)
     else:
-        yield passed("secrets", title, "every file was looked through by name and content; none was found")
+        looked = (
+            "every file, the requirement files and the spec were looked through by name and content; none was found"
+        )
+        yield passed("secrets", title, looked)
 
 
 def _refuse_failed(findings: Sequence[Finding], problem: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -31,6 +33,7 @@ _INCLUDED = re.compile(r"(?:-r|--requirement)(?:\s+|=)(\S+)$")
 _CONSTRAINTS = re.compile(r"(?:-c|--constraints?)(?:\s+|=)(\S+)$")
 _SAVE_AS_UTF8: Final = "Save it as UTF-8. In PowerShell: pip freeze | Out-File -Encoding utf8 requirements.txt"
 _FILE_OPTION = re.compile(r"(-c|--constraints?|-f|--find-links)(?:\s+|=)(\S+)$")
+_NAMED_FILE = re.compile(r"(?:-r|--requirement|-c|--constraints?)(?:\s+|=)([^\s#]+)")
 _HASH = re.compile(r"--hash[=\s]sha256:([0-9a-f]{64})")
 
 
@@ -209,6 +212,29 @@ def file(folder: Path, name: str) -> Path:
     if not path.is_file():
         raise SpecError(f"The requirement file {path} does not exist.", remedy="Correct 'requirements' in the spec.")
     return path
+
+
+def files_of(spec: BundleSpec, folder: Path) -> Mapping[str, Path]:
+    """Return the requirement files of a spec and all that they include by -r or -c, by their name beside the spec.
+
+    What is not there or not a text is left out: ``read`` says so.
+    """
+    found: dict[str, Path] = {}
+    todo = [(name, folder / name) for name in spec.requirements]
+    while todo:
+        name, path = todo.pop()
+        if name in found:
+            continue
+        with suppress(SpecError):
+            text = _text(path)
+            found[name] = path
+            named = (_NAMED_FILE.match(line.strip()) for line in text.splitlines())
+            todo += [(_beside(name, match[1]), path.parent / match[1]) for match in named if match]
+    return found
+
+
+def _beside(name: str, other: str) -> str:
+    return posixpath.normpath(posixpath.join(posixpath.dirname(name), other))
 
 
 def _lines(path: Path, name: str, above: frozenset[Path]) -> Iterator[_Line]:

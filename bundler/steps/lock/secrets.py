@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,14 +12,15 @@ from bundler.effects.feature_repo import RepoContents
 from bundler.effects.secret_scan import SecretFinding
 from bundler.errors import SpecError
 from bundler.feast.rules import ignore_patterns
-from bundler.model import secret_marks
 from bundler.model.plain_text import plain
 from bundler.model.spec import BundleSpec
+from bundler.steps.lock import requirements, spec_secrets
 
 _REMEDY: Final = (
     "Remove them, leave the files out with repo.exclude, or name each in secrets.allow of the spec (path, reason). "
     "A secret that was in a repo should be changed."
 )
+_OF_INDEXES: Final = " A login of a package index belongs into ~/.netrc or a ${VARIABLE} of the requirement file."
 
 
 @dataclass(frozen=True)
@@ -36,25 +37,29 @@ class AllowedFinding:
 def refuse(spec: BundleSpec, text: str, file: Path, repos: Iterable[RepoContents]) -> tuple[AllowedFinding, ...]:
     """Return what the spec allows; for all else raise ``SpecError`` naming file and line, never the secret itself.
 
-    ``text`` is that of the spec: its source, addresses and commands become labels, manifests and documents.
+    ``text`` is that of the spec: its source, addresses, environments and commands become labels, manifests and
+    documents. Requirement files are not in a bundle, but the lock and the logs of a build are made from them.
     """
     rules = [
         (ignore_patterns.read(f"secrets.allow[{number}].path", [entry.path]), entry.reason)
         for number, entry in enumerate(spec.secrets.allow)
     ]
-    refused = [f"{file}:{line}: {what}" for line, what in secret_marks.in_text(text.encode())]
-    allowed: list[AllowedFinding] = []
+    of_requirements = list(_of_requirements(spec, file.parent))
+    found = [(file.parent, finding) for finding in (*spec_secrets.find(text, file), *of_requirements)]
     for repo in repos:
-        for finding in _scan(repo):
-            reason = next((reason for pattern, reason in rules if pattern.match_file(finding.path)), None)
-            if reason is None:
-                refused.append(f"{repo.folder}/{finding}")
-            else:
-                allowed.append(AllowedFinding(finding, reason))
+        found += [(repo.folder, finding) for finding in _scan(repo)]
+    refused: list[str] = []
+    allowed: list[AllowedFinding] = []
+    for folder, finding in found:
+        reason = next((reason for pattern, reason in rules if pattern.match_file(finding.path)), None)
+        if reason is None:
+            refused.append(str(folder / str(finding)))
+        else:
+            allowed.append(AllowedFinding(finding, reason))
     if refused:
         raise SpecError(
             f"Secrets or leftovers would be in the bundle: {len(refused)} found.",
-            remedy=_REMEDY,
+            remedy=_REMEDY + (_OF_INDEXES if of_requirements else ""),
             details=tuple(map(plain, refused)),
         )
     return tuple(allowed)
@@ -66,3 +71,10 @@ def _scan(repo: RepoContents) -> tuple[SecretFinding, ...]:
     except OSError as error:
         problem = f"{error.filename} cannot be read any more: {error.strerror}."
         raise SpecError(problem, remedy="Build again.") from error
+
+
+def _of_requirements(spec: BundleSpec, folder: Path) -> Iterator[SecretFinding]:
+    """Yield the findings of requirement files and of all that they include, by their path beside the spec."""
+    files = requirements.files_of(spec, folder)
+    for name, path in sorted(files.items()):
+        yield from (SecretFinding(name, line, what) for line, what in secret_scan.in_file(name, path))
