@@ -30,7 +30,7 @@ def command(repo: Path, name: str | None, output_file: Path | None) -> None:
     from bundler.effects import files  # noqa: PLC0415  (help must not load the program)
     from bundler.steps.lock import init  # noqa: PLC0415
 
-    if output_file and output_file.exists():
+    if output_file and files.is_there(output_file):
         raise UsageError(f"{output_file} exists.", remedy="Choose another name, or remove it first.")
     if output_file:
         files.require_writable(output_file)

@@ -74,10 +74,4 @@ def command(
 def _read(signature: Path) -> bytes:
     from bundler.effects import files  # noqa: PLC0415  (help must not load the program)
 
-    try:
-        return files.read_bytes(signature)
-    except OSError as error:
-        raise UsageError(
-            f"Cannot read the signature {signature}: {error.strerror}.",
-            remedy="Give the path of the file that openssl wrote.",
-        ) from error
+    return files.read_content(signature, "the signature", remedy="Give the path of the file that openssl wrote.")

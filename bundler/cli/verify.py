@@ -24,8 +24,11 @@ def command(*, bundle: Path, trust: Trust, key: Path | None, output: str, verbos
 
     Reports every fault. Exit code 0: no fault; 6: something is missing, extra or altered.
     """
-    from bundler.steps.bundle import verify  # noqa: PLC0415  (help must not load the program)
+    from bundler.effects import files  # noqa: PLC0415  (help must not load the program)
+    from bundler.steps.bundle import verify  # noqa: PLC0415
 
+    if key:  # also where the bundle is not signed: a wrong path must not pass for a bundle without a signature
+        files.read_content(key, "the public key", remedy="Give the signer's public key in PEM.")
     outcome = verify.run(bundle, progress=options.progress(quiet=quiet, verbose=verbose), public_key=key, trust=trust)
     return report.show(
         outcome, output, good="Verified.", bad="FAILED: do not use this bundle.", status=ExitCode.VERIFICATION

@@ -163,7 +163,10 @@ def read(folder: Path, repo: FeatureRepoSpec) -> RepoContents:
         SpecError: the folder or its feature_store.yaml is missing, or a file may not be baked or cannot be read.
     """
     if not folder.is_dir():
-        raise SpecError(f"The feature repo {folder} is not a folder.", remedy="Set repo.path, relative to the spec.")
+        raise SpecError(
+            f"The feature repo {folder} is not a folder.",
+            remedy="Name the folder that holds feature_store.yaml: in a spec by repo.path, relative to the spec.",
+        )
     try:
         return _read(folder, repo)
     except OSError as error:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from bundler.errors import BundlerError, SpecError, ToolFailedError
+from bundler.errors import BundlerError, SpecError, ToolFailedError, UsageError
 
 _REMEDIES = {
     errno.ENOSPC: "Free some space there, or choose another folder (--output-dir, --cache-dir).",
@@ -21,6 +21,9 @@ _REMEDIES = {
     errno.ENOENT: "Choose a folder that can be made.",
     errno.EISDIR: "Name a file: there is a folder of that name.",
     errno.ENOTDIR: "Choose a folder: a part of this path is a file.",
+    errno.EEXIST: "Choose a folder: a part of this path is a file.",
+    errno.ELOOP: "Choose another path: a link in this one leads back to itself.",
+    errno.ENAMETOOLONG: "Choose a shorter path.",
     errno.EFBIG: "A file there may not be that long (FAT32 takes 4 GB, and `ulimit -f` limits it, too): choose another "
     "folder, or cut the bundle into volumes: --volume-size 4GB.",
 }
@@ -43,6 +46,26 @@ def read_bytes(path: Path) -> bytes:
     if len(content) > TEXT_LIMIT:
         raise OSError(errno.EFBIG, f"it is larger than {TEXT_LIMIT >> 20} MiB")
     return content
+
+
+def read_content(
+    path: Path, what: str, *, error: type[BundlerError] = UsageError, missing: str = "", remedy: str = ""
+) -> bytes:
+    """Return the content of a file that a user names; see ``read_text``.
+
+    Raises:
+        BundlerError: of the class ``error``. The file does not exist, it is not a file, this user may not read it, or
+            it is too large.
+    """
+    try:
+        return read_bytes(path)
+    except FileNotFoundError as absent:
+        remedy = missing or remedy or "Correct the path."
+        raise error(f"Cannot read {what} {path}: the file does not exist.", remedy=remedy) from absent
+    except OSError as refused:
+        reason = "it is a folder" if refused.errno == errno.EISDIR else refused.strerror
+        remedy = remedy or "Name a text file that you may read."
+        raise error(f"Cannot read {what} {path}: {reason}.", remedy=remedy) from refused
 
 
 def first_line(source: Path | int, limit: int) -> bytes:
@@ -74,14 +97,7 @@ def read_text(
         BundlerError: of the class ``error``. The file does not exist, it is not a file, this user may not read it, it
             is too large, or it is not a text in UTF-8.
     """
-    what = f"Cannot read {what} {path}"
-    try:
-        content = read_bytes(path)
-    except FileNotFoundError as absent:
-        raise error(f"{what}: the file does not exist.", remedy=missing or remedy or "Correct the path.") from absent
-    except OSError as refused:
-        reason = "it is a folder" if refused.errno == errno.EISDIR else refused.strerror
-        raise error(f"{what}: {reason}.", remedy=remedy or "Name a text file that you may read.") from refused
+    content = read_content(path, what, error=error, missing=missing, remedy=remedy)
     in_utf16 = utf16 and content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         return content.decode("utf-16" if in_utf16 else "utf-8-sig")
@@ -89,6 +105,7 @@ def read_text(
         line = content.count(b"\n", 0, wrong.start) + 1
         seen = f"byte {wrong.start}, in line {line}, is 0x{content[wrong.start]:02x}"
         name = "UTF-16" if in_utf16 else "UTF-8"
+        what = f"Cannot read {what} {path}"
         raise error(f"{what}: it is not a text in {name} ({seen}).", remedy=remedy or "Save it as UTF-8.") from wrong
 
 

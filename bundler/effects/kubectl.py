@@ -10,9 +10,10 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-from bundler.effects import process
+from bundler.effects import files, process
 from bundler.errors import ClusterError, ClusterUnreachableError, ForbiddenError, ToolFailedError, ToolMissingError
 from bundler.kube.names import ApiVersion, DnsLabel, PathSegment
 from bundler.kube.objects import KubeObject
@@ -73,6 +74,8 @@ class Kubectl:
         """Return the named program, else kubectl, else oc; the first call reports a missing program."""
         names = [program] if program else ["kubectl", "oc"]
         program = next((name for name in names if shutil.which(name)), names[0])
+        if kubeconfig:  # kubectl would take a missing file for an empty one, and wait for a pipe
+            files.read_content(Path(kubeconfig), "the kubeconfig", remedy="Name a kubeconfig that you may read.")
         options = [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
         options += [f"--context={context}"] if context else []
         options += [] if os.environ.get("HOME") else [f"--cache-dir={_cache()}"]

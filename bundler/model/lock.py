@@ -174,9 +174,13 @@ def read(text: str, file: str) -> BundleLock:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         raise LockError(f"{file}:{error.lineno}: not a lock: {error.msg}.", remedy=remedy) from error
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise LockError(f"{file} is not a lock: it is nested too deeply.", remedy=remedy) from error
+    except ValueError as error:
         raise LockError(f"{file} is not a lock: {error}.", remedy=remedy) from error
-    if isinstance(value, dict) and value.get("format") != FORMAT:
+    if not isinstance(value, dict):
+        raise LockError(f"{file} is not a lock: it is not a JSON object.", remedy=remedy)
+    if value.get("format") != FORMAT:
         raise LockError(
             f"{file} has the lock format {value.get('format')!r:.80}, this program reads {FORMAT}.", remedy=remedy
         )

@@ -300,7 +300,7 @@ def login(name: str, password: str) -> dict[str, str]:
         ("a:plain", "not a SHA-crypt hash"),
         ("a", "not NAME:HASH"),
         ("a:$6$rounds=9999999$salt$" + "a" * 86, "rounds"),
-        ("", "names nobody"),
+        ("", "does not name a user"),
     ],
 )
 def test_passwords_that_cannot_be_checked_are_refused_with_what_to_run(line: str, said: str, tmp_path: Path) -> None:

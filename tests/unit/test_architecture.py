@@ -57,7 +57,6 @@ ENVIRONMENT_AND_CLOCK = frozenset(
 
 # MODULE FUNCTION USE -> why it is there nevertheless.
 TOUCHES_THE_WORLD: Mapping[str, str] = {
-    "cli/init.py command .exists": "asks before it overwrites the spec",
     "oci/filetree.py File open": "a field of that name: calls what a file of the tree brings",
     "resources/__init__.py folder .is_dir": "finds the package's own templates, installed or in a checkout",
     "steps/build/engine_context.py files .read_bytes": "copies pip's own files into the build context",

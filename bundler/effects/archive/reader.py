@@ -201,7 +201,8 @@ class Bundle:
         except (ValueError, OSError) as error:
             place = self.volumes.place(self._next)
             fault = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
-            raise VerificationError(f"{self.path}, {place}: {fault}.", remedy=self._remedy) from error
+            remedy = self._remedy if self._next else f"Is this a bundle? If it is: {self._remedy}"
+            raise VerificationError(f"{self.path}, {place}: {fault}.", remedy=remedy) from error
 
     def _add(self, header: Header) -> None:
         offset = self._next + header.length

@@ -42,12 +42,8 @@ def load_key(path: Path, password: bytes | None = None) -> ec.EllipticCurvePriva
 
 def _own(path: Path) -> bytes:
     """Return the content of a key's file; raise ``UsageError`` where others may read it."""
-    try:
-        content = files.read_bytes(path)
-        open_to = stat.S_IMODE(path.stat().st_mode) & 0o077
-    except OSError as error:
-        raise UsageError(f"Cannot read the signing key {path}: {error.strerror}.", remedy=_MAKE_ONE) from error
-    if open_to:
+    content = files.read_content(path, "the signing key", remedy=_MAKE_ONE)
+    if open_to := stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise UsageError(
             f"Other users have rights ({open_to:03o}) on the signing key {path}.", remedy=f"Run: chmod 600 {path}"
         )

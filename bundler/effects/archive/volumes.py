@@ -17,6 +17,7 @@ from bundler.model.digest import Digest
 _SUMS_LIMIT: Final = limits.VOLUME_SUMS_SIZE
 _APPLE_DOUBLE: Final = "._"
 """The prefix of files in which macOS keeps attributes on foreign file systems; they are not part of a bundle."""
+_REMEDY: Final = "Give the path of the bundle's file, NAME.bundle.tar."
 _TOGETHER: Final = "Put all volumes, or links to them, into one folder."
 
 
@@ -122,10 +123,10 @@ def _opened(path: Path) -> BinaryIO:
         # Without O_NONBLOCK, opening a pipe would wait for a writer.
         stream = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0)
     except OSError as error:
-        raise UsageError(f"Cannot read the bundle {path}: {os.strerror(error.errno or 0)}.") from error
+        raise UsageError(f"Cannot read the bundle {path}: {os.strerror(error.errno or 0)}.", remedy=_REMEDY) from error
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.close()
-        raise UsageError(f"Cannot read the bundle {path}: not a file that can be read at any place.")
+        raise UsageError(f"Cannot read the bundle {path}: it is not a file.", remedy=_REMEDY)
     return stream
 
 
@@ -159,9 +160,7 @@ def _only(folder: Path) -> Path:
             if names
             else f"has no file *{layout.SUFFIX} and no volumes"
         )
-        raise UsageError(
-            f"Cannot read the bundle {folder}: the folder {problem}.", remedy="Give the path of the bundle's file."
-        )
+        raise UsageError(f"Cannot read the bundle {folder}: the folder {problem}.", remedy=_REMEDY)
     return folder / names.pop()
 
 

@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from bundler.effects import files
 from bundler.effects.registry.endpoint import TlsSettings
 from bundler.errors import UsageError
+
+_REMEDY = "Give a readable PEM file (-----BEGIN CERTIFICATE-----)."
 
 
 def context(settings: TlsSettings) -> ssl.SSLContext:
@@ -21,10 +24,11 @@ def context(settings: TlsSettings) -> ssl.SSLContext:
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE
     for authority in settings.ca_certificates:
-        with _reading(authority, "certificate authority"):
+        with _reading("a certificate authority", authority):
             made.load_verify_locations(cafile=authority)
     if settings.client_certificate:
-        with _reading(settings.client_certificate, "client certificate with its key"):
+        pair = [path for path in (settings.client_certificate, settings.client_key) if path]
+        with _reading("a client certificate with its key", *pair):
             made.load_cert_chain(settings.client_certificate, settings.client_key, password=_no_password)
     return made
 
@@ -47,13 +51,14 @@ def _no_password() -> str:
 
 
 @contextmanager
-def _reading(path: Path, what: str) -> Iterator[None]:
+def _reading(what: str, *paths: Path) -> Iterator[None]:
+    for path in paths:
+        files.read_content(path, "the PEM file", remedy=_REMEDY)  # OpenSSL does not name the file, and waits for pipes
     try:
         yield
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise UsageError(
-            f"{path} cannot be used as a {what}: {error}.",
-            remedy="Give a readable PEM file (-----BEGIN CERTIFICATE-----).",
+            f"{' with '.join(map(str, paths))} cannot be used as {what}: {error}.", remedy=_REMEDY
         ) from error
 
 

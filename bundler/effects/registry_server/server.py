@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from bundler.effects import files
 from bundler.effects.archive.volumes import Extent
 from bundler.effects.registry_server.answers import Reply, answer, error_reply
 from bundler.effects.registry_server.catalog import Catalog, ServedBlob
@@ -326,6 +327,8 @@ def _address(listen: str) -> tuple[str, int]:
 
 def _context(tls: ServerTls) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for path, what in ((tls.certificate, "the certificate"), (tls.key, "the private key")):
+        files.read_content(path, what, remedy="Give readable PEM files that belong together.")
     try:
         context.load_cert_chain(tls.certificate, tls.key)
     except OSError as error:  # ssl.SSLError is one

@@ -46,7 +46,8 @@ class Users:
             UsageError: it cannot be read, or a line has another form; the hash is not shown.
         """
         hashes: dict[str, str] = {}
-        for number, line in enumerate(files.read_text(path, "a file of passwords").splitlines(), start=1):
+        content = files.read_text(path, "the file of passwords", error=UsageError)
+        for number, line in enumerate(content.splitlines(), start=1):
             if not line.strip() or line.startswith("#"):
                 continue
             name, _, text = line.rstrip().partition(":")
@@ -54,7 +55,7 @@ class Users:
                 raise UsageError(f"{path}:{number}: {fault}.", remedy=_REMEDY)
             hashes[name] = text
         if not hashes:
-            raise UsageError(f"{path} names nobody.", remedy=_REMEDY)
+            raise UsageError(f"{path} does not name a user.", remedy=_REMEDY)
         return cls(hashes)
 
     def allow(self, authorization: str | None) -> bool:

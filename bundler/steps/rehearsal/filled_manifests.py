@@ -39,6 +39,8 @@ def read(inputs: RehearsalInput, folder: Path | None, version: str | None) -> di
     """Return the manifests: those of the bundle, or of a folder where one is given."""
     if folder is None:
         return dict(inputs.manifests)
+    if not files.is_folder(folder):
+        raise UsageError(f"{folder} is not a folder.", remedy="Name the folder of the manifests with --manifests.")
     manifests: dict[str, ManifestFile] = {}
     for file in sorted(folder.rglob("*.yaml")):
         path = str(file.relative_to(folder))
