@@ -20,14 +20,13 @@ from bundler.model import media_types
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
 from bundler.model.progress import SilentProgress
-from bundler.oci import validate
 from bundler.steps.build import pack
 from bundler.steps.build.pack import ImageToPack
 from bundler.steps.bundle import verify
 from bundler.steps.sources import mirror
 from bundler.steps.sources.mirror import MirrorOptions
 from bundler.steps.transport import push
-from tests.support import pushing, registries, sample_bundles
+from tests.support import pushing, registries, sample_bundles, validate
 from tests.support.pushing import ALONE
 from tests.support.registries import RunningRegistry
 from tests.support.sample_bundles import AMD64, SampleLayer

@@ -17,8 +17,8 @@ from bundler.effects.debian import images as debian
 from bundler.errors import RegistryError, ToolFailedError, ToolMissingError
 from bundler.model.platform import Platform
 from bundler.model.progress import SilentProgress
-from bundler.oci import validate
 from bundler.oci.image import Image
+from tests.support import validate
 
 pytestmark = pytest.mark.integration
 

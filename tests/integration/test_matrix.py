@@ -23,7 +23,7 @@ from bundler.model.companions import ImageWish
 from bundler.model.digest import Digest
 from bundler.model.findings import Report, Status
 from bundler.model.progress import SilentProgress
-from bundler.oci import graph, validate
+from bundler.oci import graph
 from bundler.oci import index as oci_index
 from bundler.steps.build import pack
 from bundler.steps.build.pack import ImageToPack
@@ -34,7 +34,7 @@ from bundler.steps.sources import mirror
 from bundler.steps.sources.mirror import MirroredImage, MirrorOptions
 from bundler.steps.transport import push, serve
 from bundler.steps.transport.push_plan import Receipt
-from tests.support import artifacts, pushing, registries, sample_bundles
+from tests.support import artifacts, pushing, registries, sample_bundles, validate
 from tests.support.registries import RunningRegistry
 from tests.support.sample_bundles import AMD64, ARM64, SampleImage, SampleLayer
 from tests.unit import packed

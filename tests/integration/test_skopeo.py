@@ -25,10 +25,11 @@ from bundler.model.digest import Digest
 from bundler.model.platform import Platform
 from bundler.model.progress import SilentProgress
 from bundler.model.spec import Mirror
-from bundler.oci import image, index, mutate, validate
+from bundler.oci import image, index, mutate
 from bundler.oci.filetree import File, FileTree
 from bundler.oci.image import Image
 from bundler.oci.layer import write_layer
+from tests.support import validate
 
 pytestmark = pytest.mark.integration
 

@@ -16,11 +16,12 @@ from bundler.model import media_types
 from bundler.model.descriptor import Descriptor, Json
 from bundler.model.digest import Digest
 from bundler.model.platform import Platform
-from bundler.oci import graph, image, layer_format, mutate, validate
+from bundler.oci import graph, image, layer_format, mutate
 from bundler.oci.filetree import File, FileTree
 from bundler.oci.image import Image
 from bundler.oci.index import Index
 from bundler.oci.layer import Layer, write_layer
+from tests.support import validate
 
 AMD64 = Platform("linux", "amd64")
 _TAR = bytes(10240)
@@ -237,7 +238,7 @@ def test_validation_needs_nothing_but_the_standard_library() -> None:
                     root = name.split(".")[0]
                     assert root in sys.stdlib_module_names | {"compression"}, f"{module} imports {name}"
 
-    visit("bundler.oci.validate")
+    visit("tests.support.validate")
     assert "bundler.oci.config" in seen
 
 
