@@ -14,7 +14,7 @@ from bundler.feast.operator import crd
 from bundler.feast.operator.capabilities import Capabilities
 from bundler.feast.operator.crd import FeatureStoreCrd
 from bundler.feast.operator.images import image_references
-from bundler.kube import yaml_text
+from bundler.kube import yaml_values
 from bundler.model.spec import Operator
 
 # The address at which the Feast project publishes its releases.
@@ -46,7 +46,7 @@ def release(operator: Operator, folder: Path) -> OperatorRelease:
         return OperatorRelease(Capabilities.for_version(operator.version))
     source = operator.manifest or _RELEASES.format(version=operator.version)
     text = _text(source, folder)
-    documents = yaml_text.documents(text, source, remedy="Give the operator release's install.yaml.")
+    documents = yaml_values.read(text, source, remedy="Give the operator release's install.yaml.")
     definition = crd.find(documents, source)
     capabilities = Capabilities.from_crd(definition)
     if operator.preinstalled:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from bundler.errors import VerificationError
-from bundler.kube import yaml_text
+from bundler.kube import yaml_values
 from bundler.kube.objects import KubeObject
 from bundler.model import limits
 from bundler.model.descriptor import Json
@@ -20,7 +20,7 @@ Parse: TypeAlias = Callable[[str, str], tuple[Json, ...]]
 """Returns the documents of a text; the second argument is its path."""
 
 
-def objects(manifests: Mapping[str, str], folder: str = "", parse: Parse = yaml_text.documents) -> Iterator[KubeObject]:
+def objects(manifests: Mapping[str, str], folder: str = "", parse: Parse = yaml_values.read) -> Iterator[KubeObject]:
     """Yield the objects of a folder's kustomization, in its order; ``manifests`` is path -> text.
 
     Only what bundles use is supported: ``resources``, and ``patches`` that add a key to every object of a kind.
@@ -52,7 +52,9 @@ class _Walk:
             rows = kustomization.items("patches")
             if len(rows) > limits.KUSTOMIZE_PATCHES:
                 raise VerificationError(f"{file}: more than {limits.KUSTOMIZE_PATCHES} patches.", remedy=_REMEDY)
-            patches = [_Patch.read(entry, folder) for entry in rows]
+            patches = [
+                _Patch.read(entry, f"{file}, patch {number}", self._parse) for number, entry in enumerate(rows, 1)
+            ]
             for name in kustomization.items("resources"):
                 for resource in self._of(posixpath.join(folder, str(name)), file, depth):
                     patched = resource
@@ -79,23 +81,23 @@ class _Patch:
         self._kind, self._key, self._value = kind, key, value
 
     @classmethod
-    def read(cls, entry: Json, folder: str) -> _Patch:
+    def read(cls, entry: Json, place: str, parse: Parse) -> _Patch:
         match entry:
             case {"target": {"kind": str(kind)}, "patch": str(text)}:
                 pass
             case _:
-                raise _unsupported_patch(folder)
-        match yaml_text.documents(text, f"{folder}/{_FILE}"):
+                raise _unsupported_patch(place)
+        match parse(text, place):
             case ([{"op": "add", "path": str(path), "value": value}],) if path.count("/") == 1:
                 return cls(kind, path.removeprefix("/"), value)
-        raise _unsupported_patch(folder)
+        raise _unsupported_patch(place)
 
     def applied(self, resource: KubeObject) -> KubeObject:
         return KubeObject({**resource.content, self._key: self._value}) if resource.kind == self._kind else resource
 
 
-def _unsupported_patch(folder: str) -> VerificationError:
-    return VerificationError(f"{posixpath.join(folder, _FILE)}: an unsupported patch.", remedy=_REMEDY)
+def _unsupported_patch(place: str) -> VerificationError:
+    return VerificationError(f"{place}: an unsupported patch.", remedy=_REMEDY)
 
 
 def _text(manifests: Mapping[str, str], path: str) -> str:

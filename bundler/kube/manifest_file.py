@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from bundler.kube import yaml_text
+from bundler.kube import yaml_values
 from bundler.kube.objects import KubeObject
 from bundler.model.descriptor import Json
 
@@ -21,7 +21,7 @@ class ManifestFile:
     @cached_property
     def documents(self) -> tuple[Json, ...]:
         """Every document but the empty ones; raises ``SpecError`` naming the path where the text is not YAML."""
-        return yaml_text.documents(self.text, self.path)
+        return yaml_values.read(self.text, self.path)
 
     @property
     def objects(self) -> Iterator[KubeObject]:

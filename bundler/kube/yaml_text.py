@@ -7,8 +7,6 @@ from typing import Final
 
 import yaml
 
-from bundler.errors import SpecError
-from bundler.kube import yaml_values
 from bundler.model.descriptor import Json
 
 # A string that needs no quotes in YAML 1.1 (PyYAML) and 1.2 (Kubernetes): it begins with a
@@ -16,7 +14,6 @@ from bundler.model.descriptor import Json
 _PLAIN: Final = re.compile(r"[A-Za-z/][A-Za-z0-9/_.@-]*(?:[:=+,][A-Za-z0-9/_.@-]+)*(?: [A-Za-z0-9/_.@-]+)*")
 _WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 _WIDTH: Final = 1 << 20
-# libyaml where PyYAML was built with it: the operator's CRD has tens of thousands of lines, which take pure Python ten
 
 
 class _Dumper(yaml.SafeDumper):
@@ -83,11 +80,3 @@ def _indented(text: str, indent: int) -> str:
 def comment(text: str, indent: int = 0) -> str:
     """Write text as comment lines."""
     return "\n".join(f"{' ' * indent}# {line}".rstrip() for line in text.strip().splitlines())
-
-
-def documents(text: str, file: str, *, remedy: str = "") -> tuple[Json, ...]:
-    """Parse every document of a file but the empty ones; raise ``SpecError`` naming the file where it is not YAML."""
-    try:
-        return tuple(document for document in yaml_values.documents(text) if document is not None)
-    except ValueError as error:
-        raise SpecError(f"{file}: not YAML that can be used: {error}.", remedy=remedy) from error

@@ -1,43 +1,20 @@
-"""YAML documents of unknown origin as JSON values: built from parser events, so that nothing recurses or multiplies."""
+"""YAML documents of unknown origin as JSON values; the work grows with the bytes alone."""
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Final
 
-import yaml
-
+from bundler.errors import SpecError
+from bundler.kube import plain_yaml
+from bundler.kube.yaml_budget import Budget
 from bundler.model import limits
 from bundler.model.descriptor import Json
 
-# libyaml's parser where PyYAML has it; the same events as PyYAML's own, ten times as fast.
-_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_STANDARD: Final = "tag:yaml.org,2002:"
-_RESOLVERS: Final = yaml.SafeLoader.yaml_implicit_resolvers
-_WORDS: Final = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
-_SEXAGESIMAL: Final = re.compile(r"[-+]?[0-9_]+(:[0-5]?[0-9])+(\.[0-9_]*)?")
-_INFINITE: Final = re.compile(r"[-+]?\.(inf|nan)", re.IGNORECASE)
-# So many characters of a text weigh as much as a value.
-_CHARACTERS: Final = 32
 
-
-@dataclass
-class _Node:
-    """A list or mapping that is being read; ``weight`` is what it stands for, aliases included."""
-
-    value: list[Json] | dict[str, Json]
-    anchor: str | None
-    weight: int = 1
-    key: str | None = None
-    merging: bool = False
-    merged: dict[str, Json] = field(default_factory=dict)
-
-
-def documents(text: str) -> Iterator[Json]:
+def documents(text: str, budget: Budget | None = None) -> Iterator[Json]:
     """Yield the value of each document, None for an empty one; dates stay the text that was written.
+
+    ``budget`` is what many texts share, a new one by default.
 
     Raises:
         ValueError: not YAML, past a limit (``limits.YAML_SIZE`` and below), a key twice in one mapping, a tag or a
@@ -45,187 +22,17 @@ def documents(text: str) -> Iterator[Json]:
     """
     if len(text) > limits.YAML_SIZE:
         raise ValueError(f"{len(text)} characters, more than the limit of {limits.YAML_SIZE}")
-    reading = _Reading()
-    line = 0
     try:
-        for event in yaml.parse(text, Loader=_LOADER):
-            line = event.start_mark.line + 1 if event.start_mark else line
-            if reading.take(event):
-                yield reading.result
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise ValueError(f"line {mark.line + 1 if mark else line}: {error.problem or error.context}") from error
-    except yaml.YAMLError as error:  # a character that YAML does not allow
-        raise ValueError(" ".join(str(error).split())) from error
+        yield from plain_yaml.documents(text)
+    except plain_yaml.NotPlainError:
+        from bundler.kube import yaml_events  # noqa: PLC0415  (PyYAML is a fifth of the start of a command)
+
+        yield from yaml_events.documents(text, budget or Budget())
+
+
+def read(text: str, file: str, *, remedy: str = "", budget: Budget | None = None) -> tuple[Json, ...]:
+    """Parse every document of a file but the empty ones; raise ``SpecError`` naming the file where it is not YAML."""
+    try:
+        return tuple(document for document in documents(text, budget) if document is not None)
     except ValueError as error:
-        raise ValueError(f"line {line}: {error}") from error
-
-
-class _Reading:
-    """The documents of one text, event by event."""
-
-    def __init__(self) -> None:
-        self.result: Json = None
-        self._open: list[_Node] = []
-        self._anchors: dict[str, tuple[Json, int]] = {}
-        self._weight = 0
-
-    def take(self, event: yaml.Event) -> bool:
-        """Take an event; tell whether a document is complete with it."""
-        if isinstance(event, yaml.ScalarEvent):
-            weight = 1 + len(event.value) // _CHARACTERS
-            parent = self._open[-1] if self._open else None
-            if parent is not None and isinstance(parent.value, dict) and parent.key is None and not parent.merging:
-                self._count(weight)
-                self._key(parent, event)
-            else:
-                self._put(_scalar(event), weight, event.anchor)
-        elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
-            self._begin(event)
-        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
-            node = self._open.pop()
-            if isinstance(node.value, dict) and node.merged:
-                node.value = {**node.merged, **node.value}
-            self._put(node.value, node.weight, node.anchor, counted=True)
-        elif isinstance(event, yaml.AliasEvent):
-            self._alias(event.anchor)
-        elif isinstance(event, yaml.DocumentStartEvent):
-            self.result = None
-            self._anchors = {}
-        return isinstance(event, yaml.DocumentEndEvent)
-
-    def _begin(self, event: yaml.MappingStartEvent | yaml.SequenceStartEvent) -> None:
-        kind = "map" if isinstance(event, yaml.MappingStartEvent) else "seq"
-        if event.tag not in (None, "!", _STANDARD + kind):
-            raise ValueError(f"the tag {_shown(event.tag)} has no meaning here")
-        if len(self._open) == limits.YAML_DEPTH:
-            raise ValueError(f"nested deeper than {limits.YAML_DEPTH} levels")
-        parent = self._open[-1] if self._open else None
-        if parent is not None and isinstance(parent.value, dict) and parent.key is None and not parent.merging:
-            raise ValueError("a key must be a text")
-        self._count(1)
-        # What was there before under this anchor is not meant by an alias inside of it.
-        self._anchors.pop(event.anchor or "", None)
-        self._open.append(_Node({} if kind == "map" else [], event.anchor))
-
-    def _alias(self, anchor: str | None) -> None:
-        if anchor is None or anchor not in self._anchors:
-            raise ValueError(f"the alias *{anchor:.60} names nothing, or what it is part of")
-        value, weight = self._anchors[anchor]
-        parent = self._open[-1] if self._open else None
-        if parent is not None and isinstance(parent.value, dict) and parent.key is None and not parent.merging:
-            if not isinstance(value, str):
-                raise ValueError("a key must be a text")
-            self._count(weight)
-            _enter(parent, value)
-        else:
-            self._put(value, weight, None)
-
-    def _put(self, value: Json, weight: int, anchor: str | None, *, counted: bool = False) -> None:
-        """Put a value where it belongs; it was ``counted`` already where it was read piece by piece."""
-        if not counted:
-            self._count(weight)
-        if anchor is not None:
-            self._anchors[anchor] = value, weight
-        if not self._open:
-            self.result = value
-            return
-        parent = self._open[-1]
-        parent.weight += weight
-        if isinstance(parent.value, list):
-            parent.value.append(value)
-        elif parent.merging:
-            parent.merging = False
-            self._merge(parent, value)
-        else:
-            parent.value[parent.key or ""] = value
-            parent.key = None
-
-    def _merge(self, parent: _Node, value: Json) -> None:
-        sources = value if isinstance(value, list) else [value]
-        for source in sources:
-            if not isinstance(source, dict):
-                raise ValueError("only mappings can be merged")  # noqa: TRY004  (a malformed document)
-            self._count(len(source))
-            parent.merged = {**source, **parent.merged}
-            self._count(len(parent.merged))
-
-    def _key(self, parent: _Node, event: yaml.ScalarEvent) -> None:
-        if event.tag is None and event.implicit[0] and event.value == "<<":
-            parent.merging = True
-            return
-        if event.anchor is not None:
-            self._anchors[event.anchor] = event.value, 1
-        _enter(parent, event.value)
-
-    def _count(self, weight: int) -> None:
-        self._weight += weight
-        if self._weight > limits.YAML_VALUES:
-            raise ValueError(
-                f"more than {limits.YAML_VALUES} values, aliases counted as often as they are used and long texts by "
-                "their length"
-            )
-
-
-def _enter(parent: _Node, key: str) -> None:
-    if key in parent.value:
-        raise ValueError(f"the key {key!r:.100} occurs twice in one mapping")
-    parent.key = key
-
-
-def _scalar(event: yaml.ScalarEvent) -> Json:
-    text: str = event.value
-    tag = event.tag
-    if tag in (None, "!"):
-        tag = _resolved(text) if tag is None and event.implicit[0] else _STANDARD + "str"
-    match tag.removeprefix(_STANDARD):
-        case "str" | "timestamp" | "value":
-            return text
-        case "null":
-            return None
-        case "bool" if text.lower() in _WORDS:
-            return _WORDS[text.lower()]
-        case "int":
-            return _integer(text)
-        case "float":
-            return _float(text)
-    raise ValueError(f"the tag {_shown(tag)} has no meaning here")
-
-
-def _resolved(text: str) -> str:
-    """Return the tag of a text without quotes, as YAML 1.1 says."""
-    candidates = _RESOLVERS.get(text[0] if text else "", ())
-    # The expressions below look at every character; nothing that long is a number.
-    if len(text) <= _CHARACTERS * 4:
-        for tag, expression in candidates:
-            if expression.match(text):
-                # 1:30 is a number of base 60 in YAML 1.1, and a text for Kubernetes.
-                return _STANDARD + "str" if _SEXAGESIMAL.fullmatch(text) else str(tag)
-    elif text.strip("+-.0123456789_") == "":
-        raise ValueError(f"a number has {len(text)} digits")
-    return _STANDARD + "str"
-
-
-def _integer(text: str) -> int:
-    digits = text.replace("_", "")
-    sign = -1 if digits.startswith("-") else 1
-    digits = digits.lstrip("+-")
-    if len(digits) > limits.DIGITS:
-        raise ValueError(f"a number has {len(digits)} digits")
-    for prefix, base in (("0b", 2), ("0x", 16), ("0o", 8)):
-        if digits.startswith(prefix):
-            return sign * int(digits[2:], base)
-    return sign * int(digits, 8 if digits.startswith("0") and len(digits) > 1 else 10)
-
-
-def _float(text: str) -> float:
-    if _INFINITE.fullmatch(text):
-        raise ValueError(f"{text} is not a number that JSON has")
-    value = float(text.replace("_", ""))
-    if not math.isfinite(value):
-        raise ValueError(f"{text:.40} is not a finite number")
-    return value
-
-
-def _shown(tag: str) -> str:
-    return repr(tag.replace(_STANDARD, "!!"))[1:-1][:60]
+        raise SpecError(f"{file}: not YAML that can be used: {error}.", remedy=remedy) from error

@@ -54,6 +54,12 @@ YAML_SIZE: Final = 4 << 20
 """Characters of a YAML file; the operator's manifest has 1.4 million."""
 YAML_VALUES: Final = 200_000
 """Values of a YAML file, aliases counted as often as they are used, 32 characters of a text counted as one more."""
+YAML_CHARACTERS: Final = 32
+"""Characters of a text that count as one value more."""
+YAML_OTHER_SIZE: Final = 3 << 19
+"""Characters of YAML in other forms than block lists and mappings, in all manifests of a bundle; see ``plain_yaml``."""
+YAML_OTHER_EVENTS: Final = 60_000
+"""Values, keys and ends of lists in it; the operator's manifest would have 42,000."""
 YAML_DEPTH: Final = 100
 """Lists and mappings inside each other; the schema in the operator's manifest has about 40."""
 MANIFESTS_SIZE: Final = 8 << 20

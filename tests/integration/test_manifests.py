@@ -19,7 +19,7 @@ from bundler.feast.emulation import image_check
 from bundler.feast.operator.capabilities import Capabilities
 from bundler.feast.operator.images import image_references
 from bundler.kube import kustomize as kustomized
-from bundler.kube import yaml_text
+from bundler.kube import yaml_values
 from bundler.model.findings import Status
 from bundler.model.reference import ImageRef
 from bundler.oci import references, relocation
@@ -110,7 +110,7 @@ def test_kubectl_would_apply_them(golden: Path, files: Mapping[str, str], kubect
 def test_an_install_applies_what_kustomize_would(
     golden: Path, files: Mapping[str, str], kubectl: Kubectl, tmp_path: Path
 ) -> None:
-    listed = yaml_text.documents(kubectl.kustomize(written(files, tmp_path)), "kustomize")
+    listed = yaml_values.read(kubectl.kustomize(written(files, tmp_path)), "kustomize")
     assert in_any_order(one.content for one in kustomized.objects(files)) == in_any_order(listed)
 
 
@@ -136,7 +136,7 @@ def test_the_operator_is_relocated_whole_and_pulls_with_the_secret(
     digest = f"@sha256:{'3' * 64}"
     mapping = {
         source: f"{relocation.relocate(ImageRef.parse(source), registry)}{digest}"
-        for source in image_references(yaml_text.documents(text, release))
+        for source in image_references(yaml_values.read(text, release))
     }
     relocated, _ = references.relocate_text(text, mapping)
     known = Capabilities.for_version(cases.VERSIONS[release])
@@ -148,8 +148,8 @@ def test_the_operator_is_relocated_whole_and_pulls_with_the_secret(
     folder = written(files, tmp_path) / "operator"
     built = kubectl.kustomize(folder)
     ours = in_any_order(one.content for one in kustomized.objects(files, "operator"))
-    assert ours == in_any_order(yaml_text.documents(built, "kustomize"))
-    resources: Any = yaml_text.documents(built, "kustomize")
+    assert ours == in_any_order(yaml_values.read(built, "kustomize"))
+    resources: Any = yaml_values.read(built, "kustomize")
     objects = {identity(resource)[0]: resource for resource in resources}
     assert objects["ServiceAccount"]["imagePullSecrets"] == [{"name": "registry-credentials"}]
     container = objects["Deployment"]["spec"]["template"]["spec"]["containers"][0]

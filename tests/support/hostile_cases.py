@@ -416,6 +416,7 @@ def kustomizations(draft: Draft) -> None:
 
 
 OBJECT: Final = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: z, namespace: feast}\n"
+PATCHED: Final = b'kind: Kustomization\nresources: []\npatches: [{target: {kind: X}, patch: "[%s]"}]\n'
 ALIASES: Final = "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9))
 MERGES: Final = "".join(f"a{n}: &a{n}\n  <<: [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9))
 for _name, _change in {
@@ -427,6 +428,14 @@ for _name, _change in {
     "large": yaml(OBJECT + "data:\n" + "".join(f"  k{n}: v\n" for n in range(300_000))),
     "not UTF-8": yaml(b"kind: \xff\xfe\n"),
     "a tab": yaml("kind: x\n\tname: y\n"),
+    "a tab between words": yaml(f"{OBJECT}data:\n  a:\tb\n"),
+    "a line separator": yaml(f"{OBJECT}data:\n  a: b\u2028  c: d\n"),
+    "a byte order mark in the middle": yaml(f"{OBJECT}data:\n  \ufeffa: b\n"),
+    "half of a surrogate pair": yaml(f'{OBJECT}data: {{a: "\\ud800"}}\n'),
+    "half of a surrogate pair in a key": yaml(f'{OBJECT}data: {{"\\udfff": a}}\n'),
+    "very many values in brackets of a patch": lambda draft: draft.files.update(
+        {"manifests/kustomization.yaml": PATCHED % ("\\x31\\x2c" * 100_000).encode()}
+    ),
     "an escape": yaml("kind: \x1b[31m\n"),
     "a key twice": yaml(f"{OBJECT}data: {{a: 1, a: 2}}\n"),
     "binary": yaml(f"{OBJECT}data: {{a: !!binary aGVsbG8=}}\n"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bundler.errors import SpecError
 from bundler.feast.emulation import image_check
 from bundler.feast.operator.images import image_references
-from bundler.kube import yaml_text
+from bundler.kube import yaml_values
 from bundler.kube.manifest_file import ManifestFile
 from bundler.model import layout
 from bundler.model.findings import Status
@@ -148,7 +148,7 @@ spec:
   annotation: "pull reg.example:5000/team/app:1.0, then see https://host.example/path:80 or kubernetes.io/hostname"
   services: {initImage: init}
 """
-    found = image_references(yaml_text.documents(manifest, "a.yaml"))
+    found = image_references(yaml_values.read(manifest, "a.yaml"))
     assert found == ("short", "related", "reg.example:5000/team/app:1.0", "init")
 
 
@@ -160,7 +160,7 @@ def test_a_manifest_that_is_not_yaml_is_refused_by_its_path() -> None:
 @pytest.mark.parametrize("release", RELEASES)
 def test_the_operators_manifest_names_three_images_and_none_is_left(release: str) -> None:
     text = real_manifest(release).read_text(encoding="utf-8")
-    sources = image_references(yaml_text.documents(text, release))
+    sources = image_references(yaml_values.read(text, release))
     assert [source.rpartition("/")[2].partition(":")[0] for source in sources] == [
         "feature-server",
         "origin-cli",

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundler.errors import SpecError
-from bundler.kube import yaml_text
+from bundler.kube import yaml_text, yaml_values
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.sampled_from(
     [
@@ -101,8 +101,8 @@ def test_a_template_may_not_write_a_mapping_as_a_scalar() -> None:
 
 def test_what_is_not_yaml_is_refused_by_file() -> None:
     with pytest.raises(SpecError, match=r"^install\.yaml: not YAML"):
-        yaml_text.documents("a: [", "install.yaml")
-    assert yaml_text.documents("---\n---\na: 1\n", "x") == ({"a": 1},)
+        yaml_values.read("a: [", "install.yaml")
+    assert yaml_values.read("---\n---\na: 1\n", "x") == ({"a": 1},)
 
 
 def test_comments_are_prefixed_line_by_line() -> None:

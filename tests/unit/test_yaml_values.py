@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundler.kube import yaml_values
+from bundler.kube.yaml_budget import Budget
 from bundler.model import limits
 from tests.unit import operator_manifests
 
@@ -90,6 +91,14 @@ def test_scalars_aliases_and_merges_mean_what_kubernetes_reads(text: str, value:
         ("a: \x00", "#x0000"),
         ("!!int x", "invalid literal"),
         ("!!bool 7", "tag !!bool"),
+        # What libyaml and PyYAML's own parser do not read alike.
+        ('a: "\\ud800"', "half of a surrogate pair"),
+        ('"\\udfff": a', "half of a surrogate pair"),
+        ("a:\tb", "line 1"),
+        ("a: b\n\ufeffc: d", r"U\+FEFF"),
+        ("a: b\u2028c: d", r"U\+2028"),
+        ("# x\u2029a: b", r"U\+2029"),
+        ("a: b\x85c: d", r"U\+0085"),
     ],
 )
 def test_what_has_no_meaning_is_refused_with_its_line(text: str, said: str) -> None:
@@ -97,22 +106,45 @@ def test_what_has_no_meaning_is_refused_with_its_line(text: str, said: str) -> N
         read(text)
 
 
-def test_each_limit_is_held_and_what_is_at_it_is_read() -> None:
+def test_each_limit_is_held_and_what_is_at_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "YAML_VALUES", 20_000)  # reading all takes a second
     deep = "[" * limits.YAML_DEPTH + "]" * limits.YAML_DEPTH
     assert json.dumps(read(deep)[0]) == deep
     with pytest.raises(ValueError, match="nested deeper than 100"):
         read(f"[{deep}]")
-    long = "a" * limits.YAML_SIZE
-    assert read(long) == (long,)
-    with pytest.raises(ValueError, match="characters, more than the limit"):
-        read(f"{long}a")
     # A list and its items.
-    wide = "[" + "1," * (limits.YAML_VALUES - 1) + "]"
+    wide = "- 1\n" * (limits.YAML_VALUES - 1)
     assert len(read(wide)[0]) == limits.YAML_VALUES - 1
-    with pytest.raises(ValueError, match="more than 200000 values"):
-        read(wide.replace("[", "[1,"))
+    with pytest.raises(ValueError, match="more than 20000 values"):
+        read(f"{wide}- 1\n")
+    monkeypatch.undo()
+    long = "a" * (limits.YAML_SIZE - 3)
+    assert read(f"- {long}\n") == ([long],)
+    with pytest.raises(ValueError, match="characters, more than the limit"):
+        read(f"- {long}a\n")
     digits = "9" * limits.DIGITS
     assert read(digits) == (int(digits),)
+
+
+def test_what_is_not_in_blocks_has_limits_of_its_own() -> None:
+    long = "a" * limits.YAML_OTHER_SIZE
+    assert read(long) == (long,)
+    with pytest.raises(ValueError, match="in other forms than block lists and mappings"):
+        read(f"{long}a")
+    assert Budget().events == limits.YAML_OTHER_EVENTS
+    # Begin and end of the stream, the document and the list.
+    wide = "[" + "1," * 94 + "]"
+    assert list(yaml_values.documents(wide, Budget(events=100))) == [[1] * 94]
+    with pytest.raises(ValueError, match="in other forms than block lists and mappings"):
+        list(yaml_values.documents(wide.replace("[", "[1,"), Budget(events=100)))
+
+
+def test_texts_that_come_together_share_one_limit() -> None:
+    budget = Budget(events=100)
+    text = "[" + "1," * 50 + "]"
+    assert list(yaml_values.documents(text, budget))
+    with pytest.raises(ValueError, match="in other forms"):
+        list(yaml_values.documents(text, budget))
 
 
 def doubled(first: str, row: str, count: int) -> str:

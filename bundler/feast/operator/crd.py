@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bundler.errors import SpecError
-from bundler.kube import yaml_text
+from bundler.kube import yaml_values
 from bundler.model.descriptor import Json
 from bundler.model.json_document import mapping, rows
 
@@ -51,7 +51,7 @@ class FeatureStoreCrd:
 
 def load(text: str, file: str) -> FeatureStoreCrd:
     """Find the FeatureStore CRD in a text, as ``find`` does; raise ``SpecError`` also where it is not YAML."""
-    return find(yaml_text.documents(text, file, remedy="Give the operator release's install.yaml."), file)
+    return find(yaml_values.read(text, file, remedy="Give the operator release's install.yaml."), file)
 
 
 def find(documents: Iterable[Json], file: str) -> FeatureStoreCrd:

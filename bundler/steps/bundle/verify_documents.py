@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from bundler.effects.archive.reader import Bundle
-from bundler.errors import BundlerError, VerificationError
-from bundler.kube import kustomize, names, yaml_text
+from bundler.errors import BundlerError, SpecError, VerificationError
+from bundler.kube import kustomize, names, yaml_values
 from bundler.kube.objects import KubeObject
+from bundler.kube.yaml_budget import Budget
 from bundler.model import bundle_texts, json_document, layout, limits
 from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Status
@@ -101,7 +102,8 @@ class _Manifests:
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         self._texts = texts
-        self._parsed: dict[str, tuple[Json, ...]] = {}
+        self._parsed: dict[str, tuple[Json, ...] | SpecError] = {}
+        self._budget = Budget()
 
     def kustomization(self, folder: str) -> Iterator[str]:
         """Yield what is wrong with a kustomization and what it leads to."""
@@ -125,5 +127,11 @@ class _Manifests:
 
     def _parse(self, text: str, path: str) -> tuple[Json, ...]:
         if path not in self._parsed:
-            self._parsed[path] = yaml_text.documents(text, layout.manifest(path))
-        return self._parsed[path]
+            try:
+                self._parsed[path] = yaml_values.read(text, layout.manifest(path), budget=self._budget)
+            except SpecError as error:
+                self._parsed[path] = error
+        found = self._parsed[path]
+        if isinstance(found, SpecError):
+            raise found
+        return found

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Final
 
 from bundler.errors import VerificationError
-from bundler.kube import kustomize, names, yaml_text
+from bundler.kube import kustomize, names, yaml_values
 from bundler.kube.objects import KubeObject
 from bundler.model import layout
 from bundler.model.descriptor import Json
@@ -186,7 +186,7 @@ def _encoded(values: Mapping[str, str]) -> dict[str, Json]:
 
 def _templates(manifests: Mapping[str, str]) -> Iterator[RequiredSecret]:
     for path in sorted(path for path in manifests if path.startswith(_SECRETS)):
-        documents = yaml_text.documents(manifests[path], path)
+        documents = yaml_values.read(manifests[path], path)
         for secret in (KubeObject(document) for document in documents if isinstance(document, dict)):
             if secret.kind == "Secret" and secret.name and secret.namespace:
                 keys = tuple(secret.mapping("stringData") or secret.mapping("data"))

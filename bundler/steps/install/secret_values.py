@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bundler.effects import files
 from bundler.errors import UsageError
-from bundler.kube import yaml_text
+from bundler.kube import yaml_values
 from bundler.kube.objects import KubeObject
 from bundler.model import assignments
 from bundler.steps.install.plan import PULL_KEY, PULL_TYPE, RequiredSecret
@@ -68,7 +68,7 @@ def _logins(text: str, file: Path) -> str:
 
 def _of_manifest(text: str, file: Path) -> Mapping[str, str]:
     values: dict[str, str] = {}
-    for document in yaml_text.documents(text, str(file)):
+    for document in yaml_values.read(text, str(file)):
         secret = KubeObject(document if isinstance(document, dict) else {})
         if secret.kind != "Secret":
             raise UsageError(
