@@ -27,6 +27,13 @@ def delta(base: BaseBundle) -> str:
     return f"a delta: without {len(base.blobs)} blobs, {size(base.size)}, that are in {base}, {base.digest}"
 
 
+def now() -> str:
+    """Return the time in RFC 3339, UTC, to the second."""
+    import datetime as dt  # noqa: PLC0415  (start-up time)
+
+    return dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def can_ask() -> bool:
     """Tell whether a person can answer questions: stdin and stderr are terminals, and this is not CI."""
     return sys.stdin.isatty() and sys.stderr.isatty() and not os.environ.get("CI")

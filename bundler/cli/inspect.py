@@ -17,16 +17,25 @@ if TYPE_CHECKING:
 
 @click.command(name="inspect", epilog=options.examples("bundler inspect rides-1.0.bundle.tar"))
 @bundle_options.bundle_argument
+@click.option(
+    "--checklist",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Folder that gets the checklist with the approvals that the bundle has now.",
+)
 @options.output_format
-def command(*, bundle: Path, trust: Trust, output: str) -> None:
-    """Show what the manifest of BUNDLE lists: images, files, and whether it is signed.
+def command(*, bundle: Path, trust: Trust, checklist: Path | None, output: str) -> None:
+    """Show what the manifest of BUNDLE lists: images, files, whether it is signed, and who approved it.
 
     Checks everything but the bytes of layers and the signature, in a moment at any size. `bundler verify` checks
     these, too.
     """
-    from bundler.steps.bundle import summary as inspect  # noqa: PLC0415  (help must not load the program)
+    from bundler.effects import files  # noqa: PLC0415  (help must not load the program)
+    from bundler.steps.bundle import summary as inspect  # noqa: PLC0415
 
-    contents = inspect.run(bundle, trust)
+    if checklist:
+        files.require_folder(checklist)
+    contents = inspect.run(bundle, trust, console.now(), checklist)
     if output == "json":
         console.show_json(contents.to_json())
     else:
@@ -41,6 +50,11 @@ def _show(contents: Contents) -> None:
     console.show(f"  for the registry {manifest.registry}")
     if base := manifest.base:
         console.show(f"  {console.delta(base)}")
+    for approval in contents.approvals:
+        problem = f"; does not count: {approval.problem}" if approval.problem else ""
+        console.show(f"  {approval}{problem}")
+        if approval.approval and approval.approval.comment:
+            console.show(f"    {approval.approval.comment}")
     console.show("")
     console.show("images")
     for image in manifest.images:

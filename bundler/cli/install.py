@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,14 @@ _FILE = click.Path(path_type=Path)
 )
 @bundle_options.bundle_argument
 @registry_options.pushed_registry
+@click.option(
+    "--require-approval",
+    "roles",
+    metavar="ROLE",
+    multiple=True,
+    help="Refuse a bundle that no reviewer has approved in this role (bundler approve); repeatable. A trust file names "
+    "the reviewers' keys (docs/trust.md).",
+)
 @cluster_options.secret_files
 @cluster_options.install_part
 @click.option("--no-first-run", is_flag=True, help="Do not run the CronJob once at the end.")
@@ -66,6 +74,7 @@ def command(
     trust: Trust,
     registry: str,
     flat: bool,
+    roles: tuple[str, ...],
     secrets: tuple[str, ...],
     part: str,
     no_first_run: bool,
@@ -90,6 +99,7 @@ def command(
     kubectl or oc, and nothing else.
     """
     from bundler.effects import files  # noqa: PLC0415  (help stays quick)
+    from bundler.model.trust import ApprovalDemand  # noqa: PLC0415
     from bundler.steps.install import run as install  # noqa: PLC0415
     from bundler.steps.install import site_checklist  # noqa: PLC0415
     from bundler.steps.install.outline import Outline  # noqa: PLC0415
@@ -97,7 +107,8 @@ def command(
 
     if checklist and dry_run:
         raise click.UsageError("A dry run is not evidence: leave out --checklist or --dry-run.")
-    release = Release.of(bundle, registry, trust, flat=flat)
+    demanding = replace(trust, demand=ApprovalDemand(roles, console.now()))
+    release = Release.of(bundle, registry, demanding, flat=flat)
     if dry_run == "client":
         _show_outline(Outline.of(release, part, secrets), as_json=output == "json")
         return
@@ -120,7 +131,7 @@ def command(
     if receipt:
         files.write(receipt, (json.dumps(done.to_json(), indent=2) + "\n").encode())
     if checklist:
-        site_checklist.write(release, checklist, done, dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"))
+        site_checklist.write(release, checklist, done, console.now())
     if output == "json":
         console.show_json(done.to_json())
         return

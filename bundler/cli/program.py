@@ -30,6 +30,7 @@ _COMMANDS = {
     "keygen": "Make a key pair that signs bundles.",
     "diff": "Show what one bundle has that another does not.",
     "verify": "Recompute every digest of a bundle.",
+    "approve": "Add a reviewer's approval to a bundle.",
     "push": "Push a bundle's images to a registry, straight from the file.",
     "preflight": "Find everything that would stop an install; change nothing.",
     "install": "Apply a bundle's manifests, wait until it serves, run the CronJob once.",

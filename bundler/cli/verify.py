@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bundler.cli import bundle_options, options, report
+from bundler.cli import bundle_options, console, options, report
 from bundler.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ def command(*, bundle: Path, trust: Trust, key: Path | None, output: str, verbos
 
     if key:  # also where the bundle is not signed: a wrong path must not pass for a bundle without a signature
         files.read_content(key, "the public key", remedy="Give the signer's public key in PEM.")
-    outcome = verify.run(bundle, progress=options.progress(quiet=quiet, verbose=verbose), public_key=key, trust=trust)
+    progress = options.progress(quiet=quiet, verbose=verbose)
+    outcome = verify.run(bundle, progress=progress, public_key=key, trust=trust, now=console.now())
     return report.show(
         outcome, output, good="Verified.", bad="FAILED: do not use this bundle.", status=ExitCode.VERIFICATION
     )

@@ -13,7 +13,7 @@ from typing import Final
 
 # Commands that work on the disconnected side; those whose module exists are taken.
 COMMANDS: Final = (
-    *("inspect", "diff", "verify", "push", "serve", "load"),
+    *("inspect", "diff", "verify", "approve", "push", "serve", "load"),
     *("preflight", "install", "status", "uninstall"),
 )
 # Distribution -> the package it brings. Their own dependencies are not needed for what is used of them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from bundler.model import approval
 from bundler.model.digest import Digest
 
 OCI_LAYOUT: Final = "oci-layout"
@@ -12,6 +13,7 @@ INDEX: Final = "index.json"
 MANIFEST: Final = "bundle.json"
 SIGNATURE: Final = "bundle.json.sig"
 SIGNATURES: Final = "signatures/"
+APPROVALS: Final = "approvals/"
 CHECKSUMS: Final = "SHA256SUMS"
 IMAGES: Final = "images.txt"
 CHECKLIST_HTML: Final = "CHECKLIST.html"
@@ -54,6 +56,7 @@ _PATH: Final = re.compile(rf"{_COMPONENT}(/{_COMPONENT})*")
 _PATH_LENGTH: Final = 240
 _BLOB: Final = re.compile(r"blobs/sha256/([0-9a-f]{64})")
 _SIGNATURE: Final = re.compile(r"signatures/([0-9a-f]{64})\.sig")
+_APPROVAL: Final = re.compile(rf"approvals/({approval.ROLE})-([0-9a-f]{{64}})\.(json|sig)")
 
 
 def blob(digest: Digest) -> str:
@@ -83,9 +86,30 @@ def is_signature(path: str) -> bool:
     return path == SIGNATURE or signer(path) is not None
 
 
+def approval_text(role: str, key_id: Digest) -> str:
+    """Return the path of the text of an approval in a role by the key of this id; its signature lies beside it."""
+    return f"{APPROVALS}{role}-{key_id.hex}.json"
+
+
+def approval_signature(text: str) -> str:
+    """Return the path of the signature of an approval, whose text has the path given."""
+    return text.removesuffix(".json") + ".sig"
+
+
+def approver(path: str) -> tuple[str, Digest] | None:
+    """Return the role and the key id that the path of an approval or its signature names; None for other paths."""
+    match = _APPROVAL.fullmatch(path)
+    return (match[1], Digest(match[2])) if match else None
+
+
+def is_attached(path: str) -> bool:
+    """Tell whether a file was put in by a signer or a reviewer: a signature, an approval."""
+    return is_signature(path) or approver(path) is not None
+
+
 def unlisted(path: str) -> bool:
-    """Tell whether ``bundle.json`` cannot list a file: itself, what signs it, and the checksums, which cover it."""
-    return path in UNLISTED or is_signature(path)
+    """Tell whether ``bundle.json`` cannot list a file: itself, the checksums, which cover it, and what is attached."""
+    return path in UNLISTED or is_attached(path)
 
 
 def manifest(name: str) -> str:
@@ -137,14 +161,16 @@ def check_path(path: str) -> None:
 
 
 def order(path: str) -> tuple[int, str]:
-    """Return the key by which the files of a bundle are sorted: metadata, anything else, blobs, signatures.
+    """Return the key by which the files of a bundle are sorted: metadata, anything else, blobs, signatures, approvals.
 
-    Signatures by key come last, so that one more is appended without rewriting a blob.
+    Signatures by key and approvals come last, so that one more is appended without rewriting a blob.
     """
     if path.startswith(BLOBS):
         return len(_RANK) + 1, path
     if path.startswith(SIGNATURES):
         return len(_RANK) + 2, path
+    if path.startswith(APPROVALS):
+        return len(_RANK) + 3, path
     folder = path.partition("/")[0] + "/" if "/" in path else path
     return _RANK.get(folder, len(_RANK)), path
 

@@ -18,6 +18,8 @@ BUNDLE_IMAGES: Final = 1_000
 """Images of a bundle."""
 SIGNATURE_SIZE: Final = 8 << 10
 """Bytes of ``bundle.json.sig``; one of ECDSA P-256 has 72, one of RSA with 16384 bits has 2048."""
+APPROVAL_SIZE: Final = 8 << 10
+"""Bytes of the text of an approval; a comment has at most 1000 characters."""
 DOCUMENT_SIZE: Final = 16 << 20
 """Bytes of any other file that is not a blob: checklists, bills of materials, ``bundler.pyz``."""
 METADATA_SIZE: Final = 64 << 20

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from bundler.model import approval
 from bundler.model.digest import Digest
 from bundler.model.plain_text import plain
 
@@ -47,12 +48,32 @@ class PublicKey:
 
 
 @dataclass(frozen=True)
+class Approver:
+    """A reviewer's public key, and the roles in which it may approve bundles."""
+
+    key: PublicKey
+    roles: frozenset[str]
+
+
+@dataclass(frozen=True)
 class TrustFile:
-    """Keys of which ``threshold`` must have signed; ``place`` is where they are written."""
+    """Keys of which ``threshold`` must have signed; ``place`` is where they are written.
+
+    ``approvers`` sign approvals, and never count as signers of a bundle.
+    """
 
     place: str
     keys: tuple[PublicKey, ...]
     threshold: int = 1
+    approvers: tuple[Approver, ...] = ()
+
+
+@dataclass(frozen=True)
+class ApprovalDemand:
+    """Roles in which a bundle must be approved; ``now`` is the time at which it is asked (RFC 3339, UTC)."""
+
+    roles: tuple[str, ...]
+    now: str
 
 
 def _silent(_: str) -> None:
@@ -64,15 +85,27 @@ class Trust:
     """What a bundle must be signed by: the demands of every trust file; without any, signatures are not checked.
 
     ``tell`` gets one line each time that a bundle was opened: by whom it is signed, or that this was not checked.
+    ``demand`` says in which roles it must also be approved.
     """
 
     files: tuple[TrustFile, ...] = ()
     tell: Callable[[str], None] = field(default=_silent, compare=False)
+    demand: ApprovalDemand | None = None
 
     @property
     def keys(self) -> tuple[PublicKey, ...]:
         """The keys of all files, each once."""
         return tuple({key.key_id: key for file in self.files for key in file.keys}.values())
+
+    @property
+    def approvers(self) -> Mapping[Digest, Approver]:
+        """The approvers of all files by key id; what several files allow one key is put together."""
+        found: dict[Digest, Approver] = {}
+        for approver in (approver for file in self.files for approver in file.approvers):
+            known = found.get(approver.key.key_id)
+            roles = approver.roles | known.roles if known else approver.roles
+            found[approver.key.key_id] = Approver(known.key if known else approver.key, roles)
+        return found
 
 
 UNCHECKED: Final = Trust()
@@ -82,13 +115,17 @@ UNCHECKED: Final = Trust()
 def parse(text: str, place: str) -> TrustFile:
     """Read a trust file: public keys in PEM, a line ``name: WORDS`` before a key, one line ``threshold: NUMBER``.
 
+    A line ``approves: ROLE, ROLE`` before a key makes it the key of an approver, which does not count as a signer.
     Lines that begin with ``#`` and empty lines do not count. A file of nothing but a public key is a trust file.
 
     Raises:
-        ValueError: naming the line; a key that is not in PEM, no key at all, a key twice, or a threshold out of range.
+        ValueError: naming the line; a key that is not in PEM, no key at all, a key twice, a role that cannot be one, or
+            a threshold out of range.
     """
     keys: list[PublicKey] = []
-    name, threshold = "", 1
+    approvers: list[Approver] = []
+    name, roles = "", frozenset[str]()
+    threshold: int | None = None
     file = place.rpartition("/")[2]
     lines = iter(enumerate(text.splitlines(), 1))
     for number, raw in lines:
@@ -96,18 +133,35 @@ def parse(text: str, place: str) -> TrustFile:
         if not line or line.startswith("#"):
             continue
         if line == _BEGIN:
-            keys.append(PublicKey(name or (f"{file}, key {len(keys) + 1}" if keys else file), _der(lines, number)))
-            name = ""
+            count = len(keys) + len(approvers)
+            key = PublicKey(name or (f"{file}, key {count + 1}" if count else file), _der(lines, number))
+            if roles:
+                approvers.append(Approver(key, roles))
+            else:
+                keys.append(key)
+            name, roles = "", frozenset()
             continue
         match = _SETTING.fullmatch(line)
         if match and match["key"].lower() == "name":
             name = match["value"]
         elif match and match["key"].lower() == "threshold" and re.fullmatch("[0-9]{1,3}", match["value"]):
             threshold = int(match["value"])
+        elif match and match["key"].lower() == "approves" and not roles:
+            roles = _roles(match["value"], number)
         else:
-            raise ValueError(f"line {number}: {line[:80]!r} is not a key in PEM, 'name: WORDS' or 'threshold: NUMBER'")
-    _check(keys, threshold)
-    return TrustFile(place, tuple(keys), threshold)
+            known = "'name: WORDS', 'approves: ROLE, ROLE' or 'threshold: NUMBER'"
+            raise ValueError(f"line {number}: {line[:80]!r} is not a key in PEM, {known}")
+    if roles:
+        raise ValueError("no key follows its last line 'approves'")
+    _check(keys, [approver.key for approver in approvers], threshold)
+    return TrustFile(place, tuple(keys), (threshold or 1) if keys else 0, tuple(approvers))
+
+
+def _roles(text: str, number: int) -> frozenset[str]:
+    roles = frozenset(role.strip() for role in text.split(","))
+    if wrong := [role for role in sorted(roles) if not re.fullmatch(approval.ROLE, role)]:
+        raise ValueError(f"line {number}: {wrong[0][:60]!r} is not a role, which is of the form {approval.ROLE}")
+    return roles
 
 
 def _der(lines: Iterator[tuple[int, str]], begin: int) -> bytes:
@@ -127,12 +181,13 @@ def _der(lines: Iterator[tuple[int, str]], begin: int) -> bytes:
     return der
 
 
-def _check(keys: list[PublicKey], threshold: int) -> None:
-    if not keys:
+def _check(keys: list[PublicKey], approvers: list[PublicKey], threshold: int | None) -> None:
+    if not keys and not approvers:
         raise ValueError(f"it has no public key; one begins with {_BEGIN}")
-    if len(keys) > MOST_KEYS:
-        raise ValueError(f"it has {len(keys)} keys; {MOST_KEYS} is the most")
-    if twice := [key for number, key in enumerate(keys) if key.key_id in {other.key_id for other in keys[:number]}]:
-        raise ValueError(f"it has the key {twice[0].key_id} twice")
-    if not 1 <= threshold <= len(keys):
-        raise ValueError(f"its threshold is {threshold}, and it has {len(keys)} keys")
+    for rows in (keys, approvers):
+        if len(rows) > MOST_KEYS:
+            raise ValueError(f"it has {len(rows)} keys; {MOST_KEYS} is the most")
+        if twice := [key for number, key in enumerate(rows) if key.key_id in {other.key_id for other in rows[:number]}]:
+            raise ValueError(f"it has the key {twice[0].key_id} twice")
+    if threshold is not None and not 1 <= threshold <= len(keys):
+        raise ValueError(f"its threshold is {threshold}, and it has {len(keys)} keys of signers")

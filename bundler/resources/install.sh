@@ -15,6 +15,8 @@
 #   SKOPEO_OPTIONS=...     options of skopeo copy, e.g. --dest-tls-verify=false, --dest-authfile=FILE (skopeo login makes it)
 #   TIMEOUT=600s           how long to wait for the operator and for the feature store
 #
+# Approvals of reviewers are not checked here: bundler.pyz install --require-approval ROLE demands them.
+#
 # Exit codes: 0 done, 2 wrong usage, 4 a program is missing, 6 verification failed, 7 the registry refused,
 # 8 the cluster refused or is not ready, 9 images were pushed without artifacts that the registry refuses.
 set -eu
@@ -78,6 +80,11 @@ plain_names() {
 # The signatures by the id of their key; bundle.json cannot list them, since they sign it.
 signatures() {
     test ! -d signatures || find signatures -type f | LC_ALL=C grep -E '^signatures/[0-9a-f]{64}[.]sig$' || true
+}
+
+# What reviewers put in: a text and its signature for each approval. This program accepts and does not check them.
+approvals() {
+    test ! -d approvals || find approvals -type f | LC_ALL=C grep -E '^approvals/[a-z][a-z0-9-]{0,31}-[0-9a-f]{64}[.](json|sig)$' || true
 }
 
 # Fails unless one of the signatures over bundle.json is by PUBLIC_KEY; without the key, says that none was checked.
@@ -161,6 +168,7 @@ verify() {
         printf '%s\n' SHA256SUMS
         if test -f bundle.json.sig; then printf '%s\n' bundle.json.sig; fi
         signatures
+        approvals
     } | LC_ALL=C sort | uniq -u)
     test -z "$extra" || fail 6 "not listed in SHA256SUMS, so not verified; delete them or unpack the bundle again: $extra"
     # bundle.json, which is what is signed, must say the same; each of its files has its digest and its path in a row.
@@ -183,6 +191,7 @@ verify() {
     signed
     verified=yes
     say "verified: $(wc -l <SHA256SUMS | tr -d ' ') files"
+    test -z "$(approvals)" || say "note: approvals are not checked here: use bundler.pyz install --require-approval ROLE, or openssl"
     say "note: not checked here: the tar, the form of bundle.json, what images and documents say (bundler.pyz verify BUNDLE checks them)"
     base=$(base_of_delta)
     test -z "$base" || say "note: this is a delta: layers of its images are only in the bundle $base"

@@ -332,8 +332,10 @@ def order(path: str) -> tuple[int, str]:
     """Return the key by which the files of a bundle are sorted."""
     if path.startswith(BLOBS):
         return len(ORDER) + 1, path
-    if path.startswith("signatures/"):  # behind all else, so that one more is appended
+    if path.startswith("signatures/"):  # behind all else, as approvals, so that one more is appended
         return len(ORDER) + 2, path
+    if path.startswith("approvals/"):
+        return len(ORDER) + 3, path
     first = path.partition("/")[0] + "/" if "/" in path else path
     return ORDER.index(first) if first in ORDER else len(ORDER), path
 
@@ -372,7 +374,7 @@ def add(bundle: FoundBundle, name: str, stream: BinaryIO, size: int) -> None:
         bundle.faults.append(name + ": occurs twice")
     if len(name) > LONGEST_PATH or not PATH.fullmatch(name):
         bundle.faults.append(name + ": not a path inside a bundle")
-    most = SIGNATURE_SIZE if is_signature(name) else READ.get(name, -1)
+    most = SIGNATURE_SIZE if is_attached(name) else READ.get(name, -1)
     keep = size <= most
     if most >= 0 and not keep:
         bundle.faults.append(f"{name}: larger than {most} bytes")
@@ -467,7 +469,7 @@ def check_manifest(value: dict[str, Any]) -> None:
         has_keys(entry, {"path", "role", "size", "digest"})
         require(is_number(entry["size"]) and DIGEST.fullmatch(entry["digest"]), "not a file")
         require(len(entry["path"]) <= LONGEST_PATH and PATH.fullmatch(entry["path"]), "not a path inside a bundle")
-        unknowable = entry["path"] in (MANIFEST, CHECKSUMS) or is_signature(entry["path"])
+        unknowable = entry["path"] in (MANIFEST, CHECKSUMS) or is_attached(entry["path"])
         require(not unknowable, "lists a file that it cannot know")
         texts.append(entry["role"])
     require(all(re.fullmatch("[ -~]{0,400}", text) for text in texts), "a text that is too long or not plain")
@@ -566,11 +568,11 @@ def listed_in_checksums(bundle: FoundBundle) -> tuple[dict[str, Seen], list[str]
 
 
 def compare(document: str, bundle: FoundBundle, listed: dict[str, Seen]) -> list[str]:
-    """Return how the files differ from what a document lists: every other file, but not itself and the signature."""
+    """Return how the files differ from what a document lists: every other file, but not itself and what signs it."""
     if not listed:
         return []
     # SHA256SUMS covers bundle.json; bundle.json cannot cover SHA256SUMS, which covers it.
-    covered = {name for name in bundle.files if not is_signature(name)} - {CHECKSUMS, document}
+    covered = {name for name in bundle.files if not is_attached(name)} - {CHECKSUMS, document}
     faults = [f"{name}: extra, not listed in {document}" for name in sorted(covered - set(listed))]
     faults += [f"{name}: missing, but listed in {document}" for name in sorted(set(listed) - covered)]
     for name in sorted(covered & set(listed)):
@@ -586,6 +588,11 @@ def compare(document: str, bundle: FoundBundle, listed: dict[str, Seen]) -> list
 def is_signature(name: str) -> bool:
     """Tell whether a file signs bundle.json, which therefore cannot list it."""
     return name == SIGNATURE or bool(re.fullmatch("signatures/[0-9a-f]{64}[.]sig", name))
+
+
+def is_attached(name: str) -> bool:
+    """Tell whether a file is a signature or an approval; approvals are not checked here."""
+    return is_signature(name) or bool(re.fullmatch("approvals/[a-z][a-z0-9-]{0,31}-[0-9a-f]{64}[.](json|sig)", name))
 
 
 def misnamed(name: str, seen: Seen) -> bool:

@@ -1,4 +1,4 @@
-"""Add a signature to a bundle that is written: what comes before the signatures stays as it is, byte for byte."""
+"""Attach signatures and approvals to a bundle that is written: what comes before them stays, byte for byte."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Final
 from bundler.effects import files
 from bundler.effects.archive import digests as archive_digests
 from bundler.effects.archive import header as archive_header
-from bundler.effects.archive.reader import Bundle
+from bundler.effects.archive.reader import Bundle, BundleFile
 from bundler.effects.archive.volumes import BundleVolume
 from bundler.errors import UsageError
-from bundler.model import checksums, layout, volumes
+from bundler.model import approval, checksums, layout, limits, volumes
 from bundler.model.digest import Digest
 from bundler.oci import tar
 
@@ -23,34 +23,46 @@ _REMEDY: Final = "Sign the bundle before it is cut: bundler build --sign-key, or
 
 
 def add_signature(path: Path, key_id: Digest, signature: bytes) -> None:
-    """Put the signature of a key into a bundle, in place of an earlier one by that key.
+    """Put the signature of a key into a bundle, in place of an earlier one by that key; see ``attach``."""
+    attach(path, {layout.signature(key_id): signature})
+
+
+def attach(path: Path, attached: Mapping[str, bytes]) -> None:
+    """Put signatures or approvals into a bundle, by path, in place of earlier ones of that path.
 
     A few kilobytes at the end of the tar are written, at once; where that fails, what was there is restored.
 
     Raises:
-        UsageError: there is no bundle, or its last volume has no room.
+        UsageError: there is no bundle, its last volume has no room, or it has too many approvals.
         VerificationError: its headers are damaged.
         ToolFailedError: it cannot be written.
     """
     with Bundle.open(path) as bundle:
-        signatures = {name: bundle.read(name) for name in bundle.members if layout.signer(name)}
-        begin = min((bundle.member(name).offset - tar.BLOCK for name in signatures), default=bundle.size - len(tar.END))
-        tail = _tail({**signatures, layout.signature(key_id): signature}, bundle.manifest.created)
+        names = [name for name in bundle.members if layout.is_attached(name) and name != layout.SIGNATURE]
+        begin = min((_begin(bundle.member(name)) for name in names), default=bundle.size - len(tar.END))
+        members = {**{name: bundle.read(name, limit=limits.SIGNATURE_SIZE) for name in names}, **attached}
+        if len(set(filter(None, map(layout.approver, members)))) > approval.MOST:
+            raise UsageError(f"{path} has {approval.MOST} approvals, and cannot have more.", remedy="Build it again.")
+        tail = _tail(members, bundle.manifest.created)
         opened = bundle.volumes.files
         room = opened[0].size * len(opened)
         if len(opened) > 1 and begin + len(tail) > room:
-            raise UsageError(f"{opened[-1].path.name} has no room for a signature.", remedy=_REMEDY)
+            raise UsageError(f"{opened[-1].path.name} has no room for it.", remedy=_REMEDY)
         with files.explained(opened[-1].path):
             _write(opened, begin, tail)
     if len(opened) > 1:
         _say_digests(path)
 
 
-def _tail(signatures: Mapping[str, bytes], created: int) -> bytes:
-    """Return the end of the tar: a member for each signature, in order, and two blocks of zeros."""
+def _begin(member: BundleFile) -> int:
+    return member.offset - len(archive_header.encode(member.path, member.size, member.mtime))
+
+
+def _tail(members: Mapping[str, bytes], created: int) -> bytes:
+    """Return the end of the tar: its last members, in order, and two blocks of zeros."""
     parts = []
-    for name in sorted(signatures, key=layout.order):
-        content = signatures[name]
+    for name in sorted(members, key=layout.order):
+        content = members[name]
         parts += [archive_header.encode(name, len(content), created), content, tar.padding(len(content))]
     return b"".join((*parts, tar.END))
 

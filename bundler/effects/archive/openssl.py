@@ -1,4 +1,4 @@
-"""Check a signature with the ``openssl`` program, which sites have and can audit."""
+"""Check and make signatures with the ``openssl`` program, which sites have and can audit."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from bundler.effects import files, process
+from bundler.effects import files, key_file, process
 from bundler.errors import ToolFailedError, UsageError
 from bundler.model import trust
 from bundler.model.trust import PublicKey
 
 _REMEDY: Final = "Install OpenSSL, or check the signature on a machine that has it."
+_MAKE_ONE: Final = "Make one: bundler keygen NAME"
 _KEY_REMEDY: Final = "Give the signer's public key in PEM, which begins with -----BEGIN PUBLIC KEY-----."
 
 
@@ -45,6 +46,35 @@ def public_key(path: Path) -> PublicKey:
         raise UsageError(f"{path} is not a public key.", remedy=_KEY_REMEDY, details=(str(error),)) from error
     _check_key(process.find("openssl", remedy=_REMEDY), path, str(path))
     return PublicKey(str(path), key.der)
+
+
+def sign(content: bytes, private_key: Path, password: bytes | None) -> tuple[bytes, PublicKey]:
+    """Return a signature over SHA-256 (DER), and the public half of the key, which nobody but its owner can read.
+
+    Raises:
+        ToolMissingError: openssl is not on PATH.
+        UsageError: there is no such key, others may read it, or openssl cannot use it with this password.
+    """
+    openssl = process.find("openssl", remedy=_REMEDY)
+    key_file.read(private_key, _MAKE_ONE)
+    # The password on stdin, where nobody sees it; without one an empty line, so that openssl does not ask a terminal.
+    secret = (password or b"") + b"\n"
+    with tempfile.TemporaryDirectory(prefix="bundler-") as folder:
+        text, signature, public = (Path(folder) / name for name in ("text", "signature", "public"))
+        text.write_bytes(content)
+        opened = ("-passin", "stdin")
+        commands: tuple[tuple[str | Path, ...], ...] = (
+            (openssl, "dgst", "-sha256", "-sign", private_key, *opened, "-out", signature, text),
+            (openssl, "pkey", "-in", private_key, *opened, "-pubout", "-out", public),
+        )
+        try:
+            for command in commands:
+                process.run(command, purpose="signing", stdin=secret)
+        except ToolFailedError as error:
+            problem = "it is not a private key for ECDSA or RSA in PEM, or the password is wrong or missing"
+            raise UsageError(f"Cannot sign with the key {private_key}: {problem}.", remedy=_MAKE_ONE) from error
+        (key,) = trust.parse(public.read_text(encoding="ascii"), private_key.stem).keys
+        return signature.read_bytes(), key
 
 
 def _check_key(openssl: Path, public_key: Path, name: str) -> None:

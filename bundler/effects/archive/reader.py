@@ -15,11 +15,10 @@ from bundler.effects.archive import header as archive_header
 from bundler.effects.archive.header import Header
 from bundler.effects.archive.volumes import BundleVolumes, Extent
 from bundler.errors import VerificationError
-from bundler.model import layout, limits
-from bundler.model import trust as trust_model
+from bundler.model import approval, layout, limits
 from bundler.model.digest import Digest
 from bundler.model.manifest import BundleManifest
-from bundler.model.trust import MOST_KEYS, UNCHECKED, PublicKey, Trust
+from bundler.model.trust import FOLDER, MOST_KEYS, UNCHECKED, PublicKey, Trust
 from bundler.oci import tar
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
 _AGAIN: Final = "The file was cut off or altered: copy it again, and compare its size with the original."
 _BUFFER: Final = 1 << 16
+_MOST_MEMBERS: Final = limits.BUNDLE_FILES + len(layout.UNLISTED) + MOST_KEYS + 2 * approval.MOST
 
 
 @dataclass(frozen=True)
@@ -70,21 +70,31 @@ class Bundle:
 
         Raises:
             UsageError: there is none to read.
-            VerificationError: a volume is missing or too short, or ``trust`` demands signatures that it does not have.
+            VerificationError: a volume is missing or too short, or ``trust`` demands signatures or approvals that it
+                does not have.
         """
         bundle = cls(BundleVolumes.open(path))
-        if not trust.files:
-            trust.tell(f"Signature of {path.name} not checked: no --trust, BUNDLER_TRUST or {trust_model.FOLDER}.")
-            return bundle
-        from bundler.effects.archive import trusted  # noqa: PLC0415  (it starts openssl, which few need)
-
         try:
-            bundle.signers = trusted.require(bundle, trust)
+            bundle._require(trust, path.name)
         except BaseException:
             bundle.close()
             raise
-        trust.tell(f"{path.name} is signed by {', '.join(map(str, bundle.signers))}.")
         return bundle
+
+    def _require(self, trust: Trust, name: str) -> None:
+        if trust.keys:
+            from bundler.effects.archive import trusted  # noqa: PLC0415  (it starts openssl, which few need)
+
+            self.signers = trusted.require(self, trust)
+            trust.tell(f"{name} is signed by {', '.join(map(str, self.signers))}.")
+        else:
+            lacking = "no trust file names a signer" if trust.files else f"no --trust, BUNDLER_TRUST or {FOLDER}"
+            trust.tell(f"Signature of {name} not checked: {lacking}.")
+        if trust.demand:
+            from bundler.effects.archive import approvals  # noqa: PLC0415  (it starts openssl, which few need)
+
+            for given in approvals.require(self, trust, trust.demand):
+                trust.tell(f"{name} is {given}.")
 
     def __enter__(self) -> Self:
         return self
@@ -192,7 +202,7 @@ class Bundle:
                 self._check_end()
             elif layout.order(header.path) <= self._last:
                 raise ValueError(f"{header.path} occurs twice or out of order")  # noqa: TRY301
-            elif len(self._members) == limits.BUNDLE_FILES + len(layout.UNLISTED) + MOST_KEYS:
+            elif len(self._members) == _MOST_MEMBERS:
                 raise ValueError(f"it has more than {limits.BUNDLE_FILES} files")  # noqa: TRY301
             elif self._next + header.length + header.size > self.size:
                 raise ValueError(f"{header.path} has {header.size} bytes, more than the file: it was cut off")  # noqa: TRY301

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +10,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from bundler.effects import files
+from bundler.effects import files, key_file
 from bundler.errors import UsageError
 from bundler.model.trust import PublicKey
 
@@ -24,7 +23,7 @@ def load_key(path: Path, password: bytes | None = None) -> ec.EllipticCurvePriva
     Raises:
         UsageError: there is no such key, others may read it, it is not a P-256 key, or the password does not open it.
     """
-    content = _own(path)
+    content = key_file.read(path, _MAKE_ONE)
     try:
         key = serialization.load_pem_private_key(content, password)
     except TypeError as error:  # a password is missing, or there is one for a key without
@@ -38,16 +37,6 @@ def load_key(path: Path, password: bytes | None = None) -> ec.EllipticCurvePriva
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise UsageError(f"The signing key {path} is not an ECDSA P-256 key.", remedy=_MAKE_ONE)
     return key
-
-
-def _own(path: Path) -> bytes:
-    """Return the content of a key's file; raise ``UsageError`` where others may read it."""
-    content = files.read_content(path, "the signing key", remedy=_MAKE_ONE)
-    if open_to := stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise UsageError(
-            f"Other users have rights ({open_to:03o}) on the signing key {path}.", remedy=f"Run: chmod 600 {path}"
-        )
-    return content
 
 
 def sign(content: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from bundler.effects.archive import approvals
+from bundler.effects.archive.approvals import JudgedApproval
 from bundler.effects.archive.reader import Bundle
 from bundler.model import layout
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.manifest import BundleManifest
 from bundler.model.trust import UNCHECKED, Trust
-from bundler.steps.bundle import verify
+from bundler.steps.bundle import approved_checklist, verify
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Contents:
     digest: Digest
     signed: bool
     manifest: BundleManifest
+    approvals: tuple[JudgedApproval, ...] = ()
 
     @property
     def blobs_size(self) -> int:
@@ -44,6 +47,7 @@ class Contents:
             "volumes": self.volumes,
             "digest": str(self.digest),
             "signed": self.signed,
+            "approvals": [row.to_json() for row in self.approvals],
             "name": manifest.name,
             "version": manifest.version,
             "tool": manifest.tool,
@@ -57,16 +61,23 @@ class Contents:
         }
 
 
-def run(path: Path, trust: Trust = UNCHECKED) -> Contents:
+def run(path: Path, trust: Trust = UNCHECKED, now: str = "", checklist: Path | None = None) -> Contents:
     """Read what a bundle says of itself; no layer is read.
+
+    Approvals are judged by ``trust`` at the time ``now`` (RFC 3339, UTC). ``checklist`` is a folder that gets the
+    checklist with them.
 
     Raises:
         UsageError: there is no such file.
-        VerificationError: it is not a bundle, or anything but the bytes of its layers is damaged.
+        VerificationError: it is not a bundle, or anything but the bytes of its layers is damaged; a checklist is asked
+            for, and it has none.
     """
     with Bundle.open(path, trust) as bundle:
         verify.require_metadata(bundle)
         content = bundle.read(layout.MANIFEST)
         signed = layout.SIGNATURE in bundle or any(map(layout.is_signature, bundle.members))
         volumes = len(bundle.volumes.files)
-        return Contents(path, bundle.size, volumes, Digest.of(content), signed, bundle.manifest)
+        approved = approvals.judged(bundle, trust, now)
+        if checklist:
+            approved_checklist.write_into(checklist, bundle, approved)
+        return Contents(path, bundle.size, volumes, Digest.of(content), signed, bundle.manifest, approved)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from bundler.effects.archive import approvals
 from bundler.effects.archive import digests as archive_digests
 from bundler.effects.archive.digests import Hashed
 from bundler.effects.archive.reader import Bundle, BundleFile
@@ -18,7 +19,7 @@ from bundler.model.manifest import BundleManifest, FileEntry
 from bundler.model.plain_text import plain
 from bundler.model.progress import Progress, SilentProgress
 from bundler.model.trust import UNCHECKED, Trust
-from bundler.steps.bundle import verify_documents, verify_images
+from bundler.steps.bundle import approved_checklist, verify_documents, verify_images
 
 _COPY: Final = "Copy the bundle again from where it was built, and verify it again."
 _REMEDY: Final = "Copy the bundle again, then run: bundler verify BUNDLE"
@@ -42,15 +43,21 @@ class _Seen:
         return self.bundle.place(self.members[path])
 
 
-def run(path: Path, *, progress: Progress, public_key: Path | None = None, trust: Trust = UNCHECKED) -> Report:
-    """Verify a bundle's file; see ``check``.
+def run(
+    path: Path, *, progress: Progress, public_key: Path | None = None, trust: Trust = UNCHECKED, now: str = ""
+) -> Report:
+    """Verify a bundle's file; see ``check``. Approvals are judged by ``trust`` at the time ``now`` (RFC 3339, UTC).
 
     Raises:
         UsageError: there is nothing to read.
         VerificationError: it lacks a signature that ``trust`` demands; nothing else was read then.
     """
     with Bundle.open(path, trust) as bundle:
-        return check(bundle, progress=progress, public_key=public_key)
+        report = check(bundle, progress=progress, public_key=public_key)
+        if report.failed:
+            return report
+        approved = approved_checklist.section(approvals.judged(bundle, trust, now))
+    return replace(report, sections=(*report.sections, *approved))
 
 
 def check(

@@ -55,7 +55,7 @@ def _repeated(bundle: Bundle, path: str, expected: Callable[[], bytes]) -> Itera
 def _sizes(bundle: Bundle) -> Iterator[str]:
     metadata = {path: member for path, member in bundle.known.items() if not layout.blob_digest(path)}
     for path, member in metadata.items():
-        limit = limits.SIGNATURE_SIZE if layout.is_signature(path) else limits.DOCUMENT_SIZE
+        limit = limits.SIGNATURE_SIZE if layout.is_attached(path) else limits.DOCUMENT_SIZE
         if member.size > limit:
             yield f"{path} has {member.size} bytes, more than {limit}"
     total = sum(member.size for member in metadata.values())

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bundler.effects.archive import approvals
+from bundler.effects.archive.approvals import JudgedApproval
 from bundler.effects.archive.reader import Bundle
 from bundler.effects.registry.endpoint import Destination
 from bundler.kube.objects import KubeObject
@@ -36,6 +38,7 @@ class Release:
     ``registry`` is HOST[:PORT][/PREFIX], from where the cluster pulls; ``relocated`` maps the name of an image in the
     bundle's manifests to its name there, for those that differ. ``checklist`` is its ``checklist.json``,
     empty without one. ``flat`` tells that the images were pushed with ``--flatten``.
+    ``approvals`` are judged where the trust has a demand, which may be of no role.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Release:
     relocated: Mapping[str, str]
     checklist: bytes
     flat: bool = False
+    approvals: tuple[JudgedApproval, ...] = ()
 
     @property
     def title(self) -> str:
@@ -83,6 +87,7 @@ class Release:
                 mapping,
                 bundle.read(layout.CHECKLIST_JSON) if layout.CHECKLIST_JSON in bundle else b"",
                 flat,
+                approvals.judged(bundle, trust, trust.demand.now) if trust.demand else (),
             )
         return replace(release, plan=replace(release.plan, record=tuple(_record(release))))
 

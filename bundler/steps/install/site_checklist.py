@@ -7,10 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from bundler.effects import files
-from bundler.model import layout
 from bundler.model.findings import Finding, Section, Status
 from bundler.render import checklist
+from bundler.steps.bundle import approved_checklist
 from bundler.steps.install.release import Release
 from bundler.steps.install.run import Installed
 
@@ -30,14 +29,7 @@ def write(release: Release, folder: Path, done: Installed, when: str) -> tuple[P
     )
     seen = Section("Seen at the site", tuple(_seen(done, when)))
     full = replace(report, sections=(*sections, seen))
-    texts = {
-        layout.CHECKLIST_HTML: checklist.to_html(full, cover),
-        layout.CHECKLIST_MARKDOWN: checklist.to_markdown(full, cover),
-        layout.CHECKLIST_JSON: checklist.to_json(full, cover),
-    }
-    for name, text in texts.items():
-        files.write(folder / name, text.encode())
-    return tuple(folder / name for name in texts)
+    return approved_checklist.write(folder, full, cover, release.approvals)
 
 
 def _answered(finding: Finding, done: Installed) -> Finding:
