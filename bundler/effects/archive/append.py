@@ -19,7 +19,7 @@ from bundler.model import approval, checksums, layout, limits, volumes
 from bundler.model.digest import Digest
 from bundler.oci import tar
 
-_REMEDY: Final = "Sign the bundle before it is cut: bundler build --sign-key, or join the volumes first (cat)."
+_REMEDY: Final = "Join the volumes first (cat). A signature can be made before the bundle is cut: build --sign-key."
 
 
 def add_signature(path: Path, key_id: Digest, signature: bytes) -> None:
