@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -183,7 +184,8 @@ def test_an_install_goes_on_with_an_approval(bundle: Path, keys: Path, asked: Pa
     ACCEPTED[kind](bundle, keys)
     ran = called("install", bundle, *INSTALL, "--require-approval", "security", "--trust", keys / "site.trust")
     assert asked.exists(), ran.output
-    assert f"is approved as security by ana, Ana ({key_id(keys, 'ana')})" in ran.output
+    assert "is approved as security by ana at 20" in ran.output
+    assert f"key Ana ({key_id(keys, 'ana')})" in ran.output
 
 
 @pytest.mark.usefixtures("asked")
@@ -239,6 +241,19 @@ def test_the_other_readers_take_an_approved_bundle(bundle: Path, keys: Path, tmp
     subprocess.run(["tar", "-xf", bundle, "-C", folder], check=True)
     for place in (bundle, folder):
         assert check(verifier, place, "--key", keys / "release.pub")[0] == 0
+    # The program in the bundle approves, too, by openssl and nothing that has to be installed.
+    program: list[str | Path] = [
+        sys.executable,
+        "-I",
+        "-S",
+        folder / layout.OFFLINE_PROGRAM,
+        "approve",
+        bundle,
+        "--role",
+        "legal",
+    ]
+    subprocess.run([*program, "--key", keys / "ben.key"], check=True, capture_output=True)
+    assert "approved as legal by ben" in called("inspect", bundle).stdout
     script = subprocess.run(["sh", folder / "install.sh", "verify"], check=True, capture_output=True, text=True)
     assert "approvals are not checked here" in script.stderr
     # What only looks like an approval is refused by all of them.

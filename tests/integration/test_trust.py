@@ -134,7 +134,8 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def everything(bundle: Path) -> list[tuple[str | Path, ...]]:
     """Every command that reads a bundle."""
     commands: list[tuple[str | Path, ...]] = [(name, bundle, *rest) for name, rest in COMMANDS.items()]
-    return [*commands, ("diff", bundle, bundle)]
+    approving = ("--role", "security", "--name", "Ana", "--payload", bundle.with_name("approval.json"))
+    return [*commands, ("diff", bundle, bundle), ("approve", bundle, *approving)]
 
 
 @pytest.mark.usefixtures("programs")

@@ -35,9 +35,9 @@ class JudgedApproval:
     key: PublicKey | None = None
 
     def __str__(self) -> str:
-        who = f"{self.approval.name}, {self.key or self.key_id}" if self.approval else str(self.key_id)
-        when = f", at {self.approval.time}" if self.approval else ""
-        return f"approved as {self.role} by {who}{when}"
+        key = f"key {self.key or self.key_id}"
+        said = f"{self.approval.name} at {self.approval.time}, {key}" if self.approval else key
+        return f"approved as {self.role} by {said}"
 
     def to_json(self) -> dict[str, Json]:
         """Return the approval for scripts."""
