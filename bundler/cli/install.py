@@ -106,7 +106,7 @@ def command(
     from bundler.steps.install.release import Release  # noqa: PLC0415
 
     if checklist and dry_run:
-        raise click.UsageError("A dry run is not evidence: leave out --checklist or --dry-run.")
+        raise click.UsageError("A dry run is not evidence for a checklist: leave out --checklist or --dry-run.")
     demanding = replace(trust, demand=ApprovalDemand(roles, console.now()))
     release = Release.of(bundle, registry, demanding, flat=flat)
     if dry_run == "client":

@@ -36,7 +36,10 @@ def command(
     from bundler.steps import lint  # noqa: PLC0415  (help must not load the program)
 
     if (operator_version is None) == (operator_manifest is None):
-        raise UsageError("Name the operator by exactly one of --operator-version and --operator-manifest.")
+        raise UsageError(
+            "Name the operator by exactly one of --operator-version and --operator-manifest.",
+            remedy="Give one of them, e.g. --operator-version 0.61.0.",
+        )
     outcome = lint.run(manifests, operator_version=operator_version, operator_manifest=operator_manifest)
     return report.show(
         outcome, output, good="No fault was found.", bad="The operator would refuse or could not start this.", status=3

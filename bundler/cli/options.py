@@ -51,7 +51,7 @@ def platform(_context: click.Context, _parameter: click.Parameter, text: str | N
     try:
         return str(Platform.parse(text)) if text is not None else None
     except ValueError as error:
-        raise UsageError(f"--platform: {error}.") from error
+        raise UsageError(f"--platform: {error}.", remedy="Write e.g. linux/amd64.") from error
 
 
 def spec_file(command: _Command) -> _Command:

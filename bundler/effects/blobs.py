@@ -10,13 +10,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from bundler.effects import files
 from bundler.errors import VerificationError
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.oci.hashing import HashingWriter
+
+_OTHER_BYTES: Final = "Run the same command again; if it fails again, where the bytes come from serves other ones."
 
 
 class BlobWriter(HashingWriter):
@@ -103,9 +105,13 @@ class BlobStore:
     @staticmethod
     def _check(writer: BlobWriter, expected: Digest | None, size: int | None) -> None:
         if expected is not None and writer.digest != expected:
-            raise VerificationError(f"Expected a blob of digest {expected}, got {writer.digest} ({writer.size} bytes).")
+            raise VerificationError(
+                f"Expected a blob of digest {expected}, got {writer.digest} ({writer.size} bytes).", remedy=_OTHER_BYTES
+            )
         if size is not None and writer.size != size:
-            raise VerificationError(f"Expected a blob of {size} bytes, got {writer.size} ({writer.digest}).")
+            raise VerificationError(
+                f"Expected a blob of {size} bytes, got {writer.size} ({writer.digest}).", remedy=_OTHER_BYTES
+            )
 
     @contextmanager
     def temporary_folder(self) -> Iterator[Path]:

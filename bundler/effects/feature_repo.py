@@ -193,7 +193,9 @@ def _text(path: Path) -> str:
     with path.open("rb") as stream:
         content = stream.read(_TEXT_LIMIT + 1)
     if len(content) > _TEXT_LIMIT:
-        raise SpecError(f"{path} has more than {_TEXT_LIMIT} bytes, which is too large for this file.")
+        raise SpecError(
+            f"{path} has more than {_TEXT_LIMIT} bytes, which is too large for this file.", remedy="Shorten it."
+        )
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -215,7 +217,10 @@ def _feast_ignores(folder: Path) -> frozenset[Path]:
 
 def _source(file: RepoFile) -> bytes:
     if file.size > _SOURCE_LIMIT:
-        raise SpecError(f"{file.source} has {file.size} bytes of Python.", remedy="Leave it out: repo.exclude.")
+        raise SpecError(
+            f"{file.source} has {file.size} bytes of Python; at most {_SOURCE_LIMIT} are read.",
+            remedy="Leave it out: repo.exclude.",
+        )
     return file.source.read_bytes()
 
 

@@ -238,7 +238,11 @@ def _explained(error: ToolFailedError) -> ClusterError:
     for pattern, kind, sentence, remedy in _FAULTS:
         if pattern.search(output):
             return kind(sentence, remedy=remedy, details=error.details)
-    return ClusterError(str(error), details=error.details)
+    return ClusterError(
+        error.problem,
+        details=error.details,
+        remedy=error.remedy or "Correct what the details say, then run the same command again.",
+    )
 
 
 def _within(namespace: str | None) -> list[str]:
@@ -255,7 +259,7 @@ def _name(form: type[str], text: str) -> str:
         return form(text)
     except ValueError as error:
         raise ClusterError(
-            f"The cluster has a name that no cluster has: {error}.",
+            f"The API server returned a name that Kubernetes does not allow: {error}.",
             remedy="Is the server of the kubeconfig really a Kubernetes API server? Check --context.",
         ) from error
 

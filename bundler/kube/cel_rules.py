@@ -16,6 +16,7 @@ from bundler.model.descriptor import Json
 from bundler.model.json_document import rows
 
 _OLD_SELF: Final = re.compile(r"\boldSelf\b")
+_REPORT: Final = "Please report this, with the version of the operator."
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ def _broken(rule: _Rule, value: Json, old: Json, path: str) -> SchemaProblem | N
     except (KeyError, RuntimeError, TypeError, ValueError, ArithmeticError) as error:
         if "Undefined variable or function" in str(error):
             raise SpecError(
-                f"{path}: the CRD's rule {rule.text!r} uses a CEL function that cannot be evaluated here: {error}."
+                f"{path}: the CRD's rule {rule.text!r} uses a CEL function that cannot be evaluated here: {error}.",
+                remedy=_REPORT,
             ) from error
         return SchemaProblem(path, f"{_message(rule, variables)} (the rule reads the absent field {error})")
     return SchemaProblem(path + rule.field_path, _message(rule, variables))
@@ -106,4 +108,4 @@ def _program(text: str) -> cel.Program:
     try:
         return cel.compile(text)
     except ValueError as error:
-        raise SpecError(f"The CRD's rule {text!r} cannot be evaluated as CEL here: {error}.") from error
+        raise SpecError(f"The CRD's rule {text!r} cannot be evaluated as CEL here: {error}.", remedy=_REPORT) from error

@@ -104,10 +104,12 @@ def _text(manifests: Mapping[str, str], path: str) -> str:
     try:
         return manifests[path]
     except KeyError:
-        raise VerificationError(f"The bundle has no manifests/{path}, which a kustomization names.") from None
+        raise VerificationError(
+            f"The bundle has no manifests/{path}, which a kustomization names.", remedy=_REMEDY
+        ) from None
 
 
 def _object(document: Json, path: str) -> KubeObject:
     if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
-        raise VerificationError(f"manifests/{path}: not a Kubernetes object.")
+        raise VerificationError(f"manifests/{path}: not a Kubernetes object.", remedy=_REMEDY)
     return KubeObject(document)

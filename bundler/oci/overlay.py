@@ -107,7 +107,7 @@ class Overlay:
     def _directory(self, path: str) -> dict[str, Node]:
         located = self._walk(path, create=True)
         if located is None or located[1].children is None:
-            raise ValueError(f"the image has links that lead in a circle at {path!r:.200}")
+            raise ValueError(f"the image has a loop of symbolic links at {path!r:.200}")
         return located[1].children
 
     def _remove(self, parent_path: str, name: str) -> None:

@@ -71,8 +71,14 @@ def parse(content: bytes) -> tuple[Report, Cover]:
                 bundled = tuple(BundledImage.from_json(image) for image in images)
                 return Report.from_json(report), Cover(name, version, created, rows, bundled, tuple(map(str, notes)))
     except (ValueError, RecursionError) as error:  # also bytes that are not text
-        raise VerificationError(f"The bundle's checklist cannot be read: {error}.") from error
-    raise VerificationError("The bundle's checklist has an unknown format.")
+        raise VerificationError(
+            f"The bundle's checklist cannot be read: {error}.",
+            remedy="Copy the bundle again from where it was built, or build it again.",
+        ) from error
+    raise VerificationError(
+        "The bundle's checklist has an unknown format.",
+        remedy="Use the offline program that the bundle carries: bundler.pyz.",
+    )
 
 
 def count_of(report: Report) -> dict[str, int]:

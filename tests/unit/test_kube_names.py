@@ -126,6 +126,6 @@ def test_a_server_cannot_choose_an_option_or_a_path(name: str) -> None:
         lambda: kubectl.resources(name),
         lambda: kubectl.disown("persistentvolumeclaims", name, "n"),
     ):
-        with pytest.raises(ClusterError, match="no cluster has"):
+        with pytest.raises(ClusterError, match="Kubernetes does not allow"):
             asked()
     assert not kubectl.__dict__.get("asked")

@@ -6,7 +6,7 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -94,6 +94,56 @@ def test_no_comment_of_the_program_has_a_banned_phrase() -> None:
     ]
 
     assert banned == []
+
+
+# What raises an error without a remedy, and why.
+WITHOUT_REMEDY = {
+    "feast/operator/generated_config.py": "the operator's own messages, which are shown as what it would say",
+}
+
+
+def _errors(trees: Iterable[ast.Module]) -> frozenset[str]:
+    """Return the names of ``BundlerError`` and of all classes below it."""
+    classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    names = frozenset({"BundlerError"})
+    while True:
+        below = {node.name for node in classes if names & {getattr(base, "id", "") for base in node.bases}}
+        if below <= names:
+            return names
+        names |= below
+
+
+def _without_remedy(tree: ast.Module, errors: frozenset[str]) -> Iterator[int]:
+    """Yield the lines that make an error with neither a remedy nor details, which are problems with a remedy each."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in errors:
+            given = {keyword.arg: keyword.value for keyword in node.keywords}
+            remedy = given.get("remedy", given.get("details"))
+            if remedy is None or (isinstance(remedy, ast.Constant) and not remedy.value):
+                yield node.lineno
+
+
+def test_every_error_says_what_to_do_next() -> None:
+    trees = {
+        path.relative_to(ROOT / "bundler"): ast.parse(path.read_text()) for path in (ROOT / "bundler").rglob("*.py")
+    }
+    errors = _errors(trees.values())
+    assert "RegistryUnreachableError" in errors
+    silent = [
+        f"{path}:{line}"
+        for path, tree in sorted(trees.items())
+        if str(path) not in WITHOUT_REMEDY
+        for line in _without_remedy(tree, errors)
+    ]
+
+    assert silent == []
+
+
+def test_an_error_without_a_remedy_is_found() -> None:
+    errors = frozenset({"SpecError"})
+    assert list(_without_remedy(ast.parse("SpecError('x')"), errors)) == [1]
+    assert list(_without_remedy(ast.parse("SpecError('x', remedy='')"), errors)) == [1]
+    assert list(_without_remedy(ast.parse("SpecError('x', remedy='Do y.')"), errors)) == []
 
 
 def test_a_phrase_is_found_across_lines_and_not_within_words() -> None:

@@ -75,7 +75,7 @@ class Follower:
         with self._grown:
             self._grown.wait_for(lambda: self._written > position or self._abandoned.is_set())
             if self._abandoned.is_set():
-                raise VerificationError("The bundle was not written to its end.")
+                raise VerificationError("The bundle was not written to its end.", remedy="Build it again.")
             return self._written
 
 

@@ -150,7 +150,9 @@ class Bundle:
         """Return a small file whole; raise ``VerificationError`` where it has more than ``limit`` bytes."""
         member = self.member(path)
         if member.size > limit:
-            raise VerificationError(f"{path} in the bundle {self.path} has {member.size} bytes, more than {limit}.")
+            raise VerificationError(
+                f"{path} in the bundle {self.path} has {member.size} bytes, more than {limit}.", remedy=self._remedy
+            )
         with self.open_member(path) as stream:
             return stream.read()
 

@@ -168,7 +168,10 @@ def _entries(folder: Path) -> list[str]:
     try:
         return [entry.name for entry in folder.iterdir() if not entry.name.startswith(_APPLE_DOUBLE)]
     except OSError as error:
-        raise UsageError(f"Cannot read the folder {folder}: {os.strerror(error.errno or 0)}.") from error
+        raise UsageError(
+            f"Cannot read the folder {folder}: {os.strerror(error.errno or 0)}.",
+            remedy="Give it the right to be read, or name the file of the bundle.",
+        ) from error
 
 
 def _complete(whole: Path) -> tuple[Path, ...]:
@@ -233,7 +236,10 @@ def _checksums(path: Path) -> Mapping[str, Digest]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise UsageError(f"Cannot read {path}: {os.strerror(error.errno or 0)}.") from error
+        raise UsageError(
+            f"Cannot read {path}: {os.strerror(error.errno or 0)}.",
+            remedy="Give it the right to be read, or copy it again.",
+        ) from error
     try:
         return checksums.parse(content, folders=False)
     except ValueError as error:

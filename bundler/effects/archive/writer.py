@@ -243,11 +243,12 @@ def _copy(member: NewFile, source: Path, output: _Output, task: Task) -> None:
             size = os.fstat(content.fileno()).st_size
     except FileNotFoundError as error:
         raise VerificationError(
-            f"The cached blob {source} was lost while the bundle was packed.", remedy="Repeat."
+            f"The cached blob {source} was lost while the bundle was packed.", remedy="Run the same command again."
         ) from error
     if size != member.size or done != member.size:
         raise VerificationError(
-            f"The cached blob {source} has {size} bytes, not {member.size}.", remedy="Delete it and repeat."
+            f"The cached blob {source} has {size} bytes, not {member.size}.",
+            remedy="Delete it, then run the same command again.",
         )
 
 

@@ -76,7 +76,8 @@ def check_namespaces() -> None:
         if value == "0":
             raise ToolMissingError(
                 f"A user cannot make a root file system here: the kernel allows no user namespaces ({path} is 0).",
-                remedy="Be root, have an administrator set it, or name base and kubectl images of a registry.",
+                remedy="Run the command as root, ask an administrator to set it, or name images of a registry in "
+                "'base.image' and 'deployment.cronJob.kubectl'.",
             )
 
 

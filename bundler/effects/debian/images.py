@@ -145,7 +145,10 @@ def _made(order: _Order, store: BlobStore, progress: Progress, *, refresh: bool)
     )
     packages = rootfs.inspect(made, store.open).debian_packages
     if not {_NOT_A_NAME.sub("", name) for name in order.recipe.packages} <= set(packages):
-        raise ToolFailedError(f"mmdebstrap made {order} without some of the requested packages.")
+        raise ToolFailedError(
+            f"mmdebstrap made {order} without some of the requested packages.",
+            remedy="Run the command again with --verbose, which shows what mmdebstrap prints.",
+        )
     store.put(made.config_bytes())
     store.put(made.manifest_bytes())
     store.remember(_RECORD, key, {"image": made.descriptor.to_json(), "packages": dict(packages)})

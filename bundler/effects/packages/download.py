@@ -23,6 +23,7 @@ _CHUNK = 1 << 20
 _FIRST_PAUSE = 0.4  # seconds; doubles with each attempt
 _OK, _PARTIAL, _UNSATISFIABLE = 200, 206, 416
 _REFUSED = frozenset({401, 403, 407})
+_OTHER_BYTES = "Do not use it: find out why the index serves other bytes than were locked or announced."
 
 
 class _BrokenError(Exception):
@@ -64,7 +65,7 @@ class Downloads:
         except VerificationError as error:
             raise VerificationError(
                 f"{candidate.filename}: {error.problem}",
-                remedy="The index serves other bytes than were locked or announced: find out why first.",
+                remedy=_OTHER_BYTES,
             ) from error
         return writer.digest.hex, writer.size
 
@@ -72,7 +73,9 @@ class Downloads:
         try:
             stream = source.open("rb")
         except OSError as error:
-            raise LockError(f"Cannot read {source}: {error.strerror}.") from error
+            raise LockError(
+                f"Cannot read {source}: {error.strerror}.", remedy="Give it the right to be read, or copy it again."
+            ) from error
         with stream:
             while chunk := stream.read(_CHUNK):
                 self._take(chunk, candidate, writer)
@@ -83,7 +86,7 @@ class Downloads:
         writer.write(chunk)
         self._task.advance(max(0, min(len(chunk), writer.size - writer.repeated)))
         if candidate.size is not None and writer.size > candidate.size:
-            raise VerificationError(f"Expected a file of {candidate.size} bytes, got more.")
+            raise VerificationError(f"Expected a file of {candidate.size} bytes, got more.", remedy=_OTHER_BYTES)
 
     def _stream(self, candidate: Candidate, writer: BlobWriter) -> None:
         broken: Exception | None = None

@@ -24,6 +24,7 @@ _FILE = re.compile(r"sdk/python/requirements/py3\.(\d+)-minimal-requirements\.tx
 # Part of the record's key: raise it when the same release is read differently.
 _RECIPE = 2
 _MOST = 4 << 20  # bytes; the real files are a tenth of it
+_OTHER_RELEASE = "Set feast.version to a release that the index has as a source distribution with its lock."
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,10 @@ def release_lock(version: str, python: ImagePython, store: BlobStore, *, progres
     resolution = Resolution(python, requirements=(f"feast=={version}",), dependencies=False, sources=True)
     sources = [candidate for release in uv.releases(resolution) for candidate in release.files]
     if not sources:
-        raise LockError(f"Feast {version} does not have a source distribution, from which its lock would be read.")
+        raise LockError(
+            f"Feast {version} does not have a source distribution, from which its lock would be read.",
+            remedy=_OTHER_RELEASE,
+        )
     ((sha256, _),) = wheelhouse.download(sources[:1], store, progress=progress)
     lock = _read(store, Digest(sha256), version, python)
     store.remember("feast-release", key, {"source": lock.source, "pins": dict(lock.pins)})
@@ -69,9 +73,14 @@ def _read(store: BlobStore, digest: Digest, version: str, python: ImagePython) -
         with store.open(digest) as stream, tarfile.open(fileobj=stream, mode="r|gz") as archive:
             locks = dict(_locks(archive))
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        raise VerificationError(f"The source distribution of Feast {version} cannot be read: {error}.") from error
+        raise VerificationError(
+            f"The source distribution of Feast {version} cannot be read: {error}.", remedy=_OTHER_RELEASE
+        ) from error
     if not locks:
-        raise LockError(f"The source distribution of Feast {version} does not carry a lock of its dependencies.")
+        raise LockError(
+            f"The source distribution of Feast {version} does not carry a lock of its dependencies.",
+            remedy=_OTHER_RELEASE,
+        )
     nearest = min(locks, key=lambda minor: (abs(minor - python.version[1]), minor))
     return ReleaseLock(f"Feast {version}'s own lock for Python 3.{nearest}", dict(_pins(locks[nearest], python)))
 

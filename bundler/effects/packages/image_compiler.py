@@ -26,6 +26,7 @@ _TIMEOUT: Final = 60.0  # seconds
 _MOST_SECONDS: Final = 3600.0  # of processor time, for all wheels of a layer
 # Its own Python finds the libraries of an image by no other variable.
 _KEPT: Final = ("LD_LIBRARY_PATH",)
+_OTHER_BASE: Final = "Name another base image."
 # Each wheel gets a process of its own (see bytecode.CompilerSession), and confining one takes longer than starting one:
 # so this program is confined, starts them, and passes frames on. An empty frame ends a wheel.
 _RELAY: Final = """
@@ -150,11 +151,12 @@ class ImageCompiler:
         if not bytecode.is_of(self.identity, self._python.version):
             wanted = ".".join(map(str, self._python.version))
             raise ToolFailedError(
-                f"{self._python.executable} of the image is not CPython {wanted}: {self.identity:.120}."
+                f"{self._python.executable} of the image is not CPython {wanted}: {self.identity:.120}.",
+                remedy=_OTHER_BASE,
             )
         with self.session() as session:
             if not [*session.compiled([SourceFile("/trial.py", b"")])]:
-                raise ToolFailedError(f"{self._python.executable} of the image cannot compile.")
+                raise ToolFailedError(f"{self._python.executable} of the image cannot compile.", remedy=_OTHER_BASE)
 
 
 class ImageSession:
@@ -177,5 +179,5 @@ class ImageSession:
         except (EOFError, BrokenPipeError) as error:
             raise ToolFailedError(
                 f"{self._executable} of the image ended while compiling byte code.",
-                remedy="Run it again with --verbose; if it stays so, name another base image.",
+                remedy="Run the command again with --verbose; if it fails again, name another base image.",
             ) from error

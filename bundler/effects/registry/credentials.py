@@ -162,7 +162,10 @@ def _from_helper(helper: str, server: str, ask: AskHelper) -> Credential | None:
             return None
         raise
     except ValueError as error:
-        raise ToolFailedError(f"{source} did not answer with JSON when asked for {server}.") from error
+        raise ToolFailedError(
+            f"{source} did not answer with JSON when asked for {server}.",
+            remedy="Log in again, or name a file of logins without this helper: --authfile FILE.",
+        ) from error
     fields = mapping(answer)
     username, secret = text(fields.get("Username")), text(fields.get("Secret"))
     if username == _IDENTITY_USER:

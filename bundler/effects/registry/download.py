@@ -40,7 +40,8 @@ def fetch(repository: Repository, blob: Descriptor, store: BlobStore, meter: Met
     except VerificationError as error:
         raise VerificationError(
             f"{repository.full_name} serves other bytes than the digest of a blob says. {error.problem}",
-            remedy="Fetch again; if it stays so, the registry (or its cache) holds a damaged copy.",
+            remedy="Run the same command again; if it fails again, push the image again: the registry, or "
+            "its cache, holds a damaged copy.",
         ) from error
 
 
@@ -56,7 +57,8 @@ def _attempt(
         return None if writer.size == blob.size else error
     if writer.size < blob.size:
         return RegistryUnreachableError(
-            f"{repository.full_name} sent {writer.size} of {blob.size} bytes of {blob.digest}."
+            f"{repository.full_name} sent {writer.size} of {blob.size} bytes of {blob.digest}.",
+            remedy="Run the same command again.",
         )
     return None
 
@@ -84,6 +86,8 @@ def _append(repository: Repository, blob: Descriptor, writer: BlobWriter, store:
 
 def _write(chunk: memoryview, blob: Descriptor, writer: BlobWriter, store: BlobStore) -> None:
     if writer.size + len(chunk) > blob.size:
-        raise VerificationError(f"Expected {blob.size} bytes of {blob.digest}, got more.")
+        raise VerificationError(
+            f"Expected {blob.size} bytes of {blob.digest}, got more.", remedy="Run the same command again."
+        )
     with files.explained(store.folder):  # a full disk is not a fault of the registry
         writer.write(chunk)

@@ -123,7 +123,10 @@ def _read(path: Path) -> Iterator[Rule]:
         return
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"Cannot read the registries configuration {path}: {reason}.") from error
+        raise UsageError(
+            f"Cannot read the registries configuration {path}: {reason}.",
+            remedy="Correct it; containers-registries.conf(5) has its form.",
+        ) from error
     for row in rows(value.get("registry")):
         yield from _rule(row)
 

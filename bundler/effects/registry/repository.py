@@ -122,7 +122,7 @@ class Repository:
         if isinstance(reference, Digest) and reference != digest:
             raise RegistryError(
                 f"{self.full_name} answers with the manifest {digest} when asked for {reference}.",
-                remedy="The registry, or something between here and there, alters what it serves.",
+                remedy="Do not use it: find out whether the registry or a proxy before it alters what it serves.",
             )
         media_type = _media_type(answer, self.full_name)
         return RawManifest(Descriptor(media_type, digest, len(answer.body)), answer.body)
@@ -183,7 +183,10 @@ class Repository:
         """Return where an upload goes on; raise ``RegistryError`` where the answer does not say."""
         location = answer.headers.get("location")
         if not location:
-            raise RegistryError(f"{self.full_name} began an upload without saying where it goes on (Location).")
+            raise RegistryError(
+                f"{self.full_name} began an upload without saying where it goes on (Location).",
+                remedy="Check the address, and the registry's log: a proxy may have removed the header Location.",
+            )
         return self.session.sent_to(location, at=answer.url)
 
     def cancel_upload(self, url: str) -> None:
@@ -238,7 +241,7 @@ class Repository:
             path = self.session.sent_to(following[1], at=answer.url)
         raise RegistryError(
             f"{self.full_name} has more than {_MOST_PAGES} pages of what refers to a manifest.",
-            remedy="See what fills them, or leave companions out.",
+            remedy="Remove what refers to the manifest, or leave out 'companions'.",
         )
 
     def compare(self, answer: HttpAnswer, digest: Digest, doing: str) -> None:
@@ -247,8 +250,8 @@ class Repository:
         if answered and answered.startswith("sha256:") and answered != str(digest):
             raise RegistryError(
                 f"The registry {self.session.endpoint.host} answered with the digest {answered} while {doing}; "
-                f"{digest} is due.",
-                remedy="The registry, or something between here and there, alters what passes: do not use it.",
+                f"expected {digest}.",
+                remedy="Do not use it: find out whether the registry or a proxy before it alters what passes.",
             )
 
     def _ask(self, method: str, path: str, doing: str, expect: tuple[int, ...], *, accept: bool = False) -> HttpAnswer:
@@ -282,7 +285,7 @@ def _media_type(answer: HttpAnswer, name: str) -> str:
     except ValueError as error:
         raise RegistryError(
             f"{name} answers with a manifest that cannot be used: {error}.",
-            remedy="What answers there may not be a registry.",
+            remedy="Check the address: what answers there may not be a registry.",
         ) from error
     media_type = own if isinstance(own, str) and own else answer.headers.get("content-type", "").partition(";")[0]
     if media_type not in media_types.MANIFESTS_AND_INDEXES:

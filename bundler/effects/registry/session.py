@@ -88,7 +88,7 @@ class Session:
         target = self.url(location, at=at)
         if urlsplit(at).scheme == "https" and urlsplit(target).scheme != "https":
             raise RegistryError(
-                f"The registry {self.endpoint.host} sends us from TLS to {target.partition('?')[0]}.",
+                f"The registry {self.endpoint.host} redirects from TLS to {target.partition('?')[0]}.",
                 remedy="Correct its storage redirect (or turn it off), or add --plain-http if that is meant to be.",
             )
         return target
@@ -244,7 +244,10 @@ class Session:
                 return response, url, sent
             self._read(response, url, doing)
             url = self.sent_to(location, at=url)
-        raise RegistryError(f"The registry {self.endpoint.host} redirects in a loop at {url.partition('?')[0]}.")
+        raise RegistryError(
+            f"The registry {self.endpoint.host} redirects in a loop at {url.partition('?')[0]}.",
+            remedy="Correct the redirects of the registry, or of the proxy before it.",
+        )
 
     def _guest(self, url: str) -> Authenticator:
         """Return what gets tokens for another host, as anybody: it may be a registry, too (registry.k8s.io's are)."""
@@ -295,8 +298,9 @@ class Session:
         if len(body) > _SMALL_BODY:
             response.close()
             raise RegistryError(
-                f"{urlsplit(url).netloc} answers with more than {_SMALL_BODY} bytes while {doing}, where few are due.",
-                remedy="What answers there may not be a registry.",
+                f"{urlsplit(url).netloc} answers with more than {_SMALL_BODY} bytes while {doing}, "
+                "where a short answer is expected.",
+                remedy="Check the address: what answers there may not be a registry.",
             )
         response.release()
         headers = {name.lower(): value for name, value in response.headers.items()}

@@ -36,7 +36,10 @@ def arguments(access: Access, side: str = "", *, insecure: bool = False) -> Iter
             for file_name, path in wanted.items():
                 shutil.copyfile(path, Path(folder, file_name))
         except OSError as error:
-            raise UsageError(f"Cannot read {error.filename}: {error.strerror}.") from error
+            raise UsageError(
+                f"Cannot read {error.filename}: {error.strerror}.",
+                remedy="Give the path of a certificate or key that you may read.",
+            ) from error
         yield (*options, f"--{side}cert-dir={folder}") if wanted else tuple(options)
 
 

@@ -97,7 +97,10 @@ def _named_in(layout_index: Path) -> Descriptor:
     try:
         (image,) = index.parse(layout_index.read_bytes(), media_types.OCI_INDEX).manifests
     except (OSError, ValueError) as error:
-        raise ToolFailedError(f"skopeo did not write an image layout: {error}.") from error
+        raise ToolFailedError(
+            f"skopeo did not write an image layout: {error}.",
+            remedy="Run the command again with --verbose; if it fails again, install another release of skopeo.",
+        ) from error
     return replace(image, annotations={})
 
 

@@ -22,6 +22,7 @@ from bundler.oci import document, index, manifest
 from bundler.oci.image import Image
 
 _RECORD: Final = "pulled"
+_ALTERED: Final = "Do not use it: find out whether the registry or a proxy before it alters what it serves."
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,9 @@ def pull(
         raw = skopeo.raw(parsed)
         digest = Digest.of(raw)
         if parsed.pinned not in {None, digest}:
-            raise VerificationError(f"{skopeo_source.host(parsed)} answered with {digest} when asked for {parsed}.")
+            raise VerificationError(
+                f"{skopeo_source.host(parsed)} answered with {digest} when asked for {parsed}.", remedy=_ALTERED
+            )
         root = _recalled(store, parsed, digest, platforms)
         if root is None:
             root = _pulled(_Pull(skopeo, parsed, store, task), raw, platforms)
@@ -121,7 +124,7 @@ class _Pull:
         """Copy the image that the source is."""
         root = self.copy(None)
         if self.source.keeps_digests and root.digest != Digest.of(raw):
-            raise VerificationError(f"{self.source} changed while it was read.", remedy="Repeat.")
+            raise VerificationError(f"{self.source} changed while it was read.", remedy="Run the same command again.")
         image = Image.from_blobs(root, self.store.read)
         missing = [str(platform) for platform in platforms if not index.same_platform(platform, image.platform)]
         if missing:
@@ -148,7 +151,8 @@ class _Pull:
             copied = self.copy(entry)
             if copied.digest != entry.digest:
                 raise VerificationError(
-                    f"{self.source} gave {copied.digest} for {entry.platform}, its index says {entry.digest}."
+                    f"{self.source} gave {copied.digest} for {entry.platform}, its index says {entry.digest}.",
+                    remedy=_ALTERED,
                 )
         content = raw if wanted is full else wanted.to_bytes()
         return Descriptor(media_type, self.store.put(content), len(content))
@@ -196,7 +200,7 @@ def _media_type(raw: bytes, source: SkopeoSource) -> str:
     try:
         value = document.parse(raw, "its manifest")
     except ValueError as error:
-        raise VerificationError(f"{source} is not an image: {error}.") from error
+        raise VerificationError(f"{source} is not an image: {error}.", remedy="Use another image.") from error
     named = value.get("mediaType")
     if value.get("schemaVersion") == 1:
         raise SpecError(f"{source} is in Docker's format of before 2016.", remedy="Push it again with a newer engine.")

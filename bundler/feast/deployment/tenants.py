@@ -65,7 +65,10 @@ def _tenant(
     registry: SharedRegistry | None,
 ) -> Tenant:
     if member.repo is not None and own is None:
-        raise SpecError(f"tenants: {member.deployment.name}: has a repo of its own, which was not built.")
+        raise SpecError(
+            f"tenants: {member.deployment.name}: has a repo of its own, which was not built.",
+            remedy="Please report this.",
+        )
     source = own or baked
     tenant = Tenant(member.deployment, source.config, source.images, capabilities, member.role, registry)
     return tenant if own else replace(tenant, config=_shared_config(tenant, member))

@@ -96,12 +96,18 @@ def _from(variable: Variable, objects: ClusterObjects, fields: Texts) -> str | N
             texts = objects.find(kind, str(reference.get("name")), optional=optional)
             wanted = str(reference.get("key"))
             if wanted not in texts and not optional:
-                raise SpecError(f"couldn't find key {wanted} in {kind} {reference.get('name')}.")
+                raise SpecError(
+                    f"couldn't find key {wanted} in {kind} {reference.get('name')}.",
+                    remedy=f"Add the key to the {kind}, or correct its name.",
+                )
             return texts.get(wanted)
     match variable.source:
         case {"fieldRef": {"fieldPath": str(path)}} if path in fields:
             return fields[path]
-    raise SpecError(f"The variable {variable.name} comes from {variable.source!r:.200}, which only a cluster knows.")
+    raise SpecError(
+        f"The variable {variable.name} comes from {variable.source!r:.200}, which only a cluster knows.",
+        remedy="The rehearsal knows Secrets, ConfigMaps and a few fields of the pod: try this pod on a cluster.",
+    )
 
 
 def volume_files(source: Mapping[str, Json], objects: ClusterObjects) -> Mapping[str, str] | None:
@@ -129,5 +135,8 @@ def _chosen(texts: Texts, items: Json, name: str) -> Mapping[str, str]:
             case {"key": str(key), "path": str(path)} if key in texts:
                 chosen[path] = texts[key]
             case _:
-                raise SpecError(f"{name} has no key for {item!r:.200}: the pod would not start.")
+                raise SpecError(
+                    f"{name} has no key for {item!r:.200}: the pod would not start.",
+                    remedy="Add the key, or correct its name.",
+                )
     return chosen

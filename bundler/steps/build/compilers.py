@@ -51,7 +51,7 @@ def chosen(platform: Platform, bases: Mapping[Platform, UnpackedBase], store: Bl
             try:
                 compiler = stack.enter_context(image_compiler.opened(program, store))
             except ToolFailedError as error:
-                reasons.append(" ".join((f"{other}: {error}", *error.details[-1:])))
+                reasons.append(" ".join((f"{other}: {error.problem}", *error.details[-1:])))
                 continue
             yield Choice(compiler)
             return

@@ -230,7 +230,7 @@ def _check_config(made: ImageConfig, expected: ImageConfig) -> None:
     )
     if wrong:
         raise VerificationError(
-            "The engine's image runs otherwise than it must (- wanted, + made).",
+            "The engine's image has other settings than the build wants (- wanted, + found).",
             remedy="Please report this, with the engine's version.",
             details=wrong,
         )

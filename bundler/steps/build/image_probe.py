@@ -49,4 +49,8 @@ class ImageProbe:
         try:
             return read(json.loads(output.splitlines()[-1]))  # modules may print whatever they like before it
         except (IndexError, ValueError) as error:
-            raise ToolFailedError(self.silent, details=tuple(output.splitlines())) from error
+            raise ToolFailedError(
+                self.silent,
+                details=tuple(output.splitlines()),
+                remedy="Run the build again with --verbose; if it fails again, name another base image.",
+            ) from error

@@ -42,7 +42,10 @@ def base_of(path: Path, name: str, version: str, trust: Trust = UNCHECKED) -> Ba
     try:
         base.check()
     except ValueError as error:
-        raise VerificationError(f"The bundle {path} cannot be a base bundle: {error}.") from error
+        raise VerificationError(
+            f"The bundle {path} cannot be a base bundle: {error}.",
+            remedy="Name another bundle with --base, or build a full bundle.",
+        ) from error
     return base
 
 

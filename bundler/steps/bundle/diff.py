@@ -243,7 +243,10 @@ def _bill(bundle: Bundle, entry: FileEntry | None) -> Mapping[str, Component]:
     try:
         return sbom.components(_content(bundle, entry))
     except ValueError as error:
-        raise VerificationError(f"{entry.path} in the bundle {bundle.path} cannot be read: {error}.") from error
+        raise VerificationError(
+            f"{entry.path} in the bundle {bundle.path} cannot be read: {error}.",
+            remedy="Copy the bundle again, then run: bundler verify BUNDLE",
+        ) from error
 
 
 def _texts(old: Bundle, new: Bundle, pairs: Sequence[_Pair]) -> Iterator[TextChange]:

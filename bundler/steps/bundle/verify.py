@@ -99,7 +99,9 @@ def require(bundle: Bundle, *, progress: Progress, hashed: Mapping[str, Hashed] 
     report = check(bundle, progress=progress, hashed=hashed)
     if report.failed:
         raise VerificationError(
-            f"The bundle {bundle.path} does not match its own {layout.MANIFEST}.", details=_faults(report)
+            f"The bundle {bundle.path} does not match its own {layout.MANIFEST}.",
+            details=_faults(report),
+            remedy=_REMEDY,
         )
 
 

@@ -61,7 +61,7 @@ def _logins(text: str, file: Path) -> str:
         config = None
     if not isinstance(config, dict) or not isinstance(config.get("auths"), dict):
         raise UsageError(
-            f"{file}: no logins of registries.", remedy="Write the file with: skopeo login --authfile FILE HOST"
+            f"{file} holds no logins of registries.", remedy="Write the file with: skopeo login --authfile FILE HOST"
         )
     return text
 
@@ -72,13 +72,13 @@ def _of_manifest(text: str, file: Path) -> Mapping[str, str]:
         secret = KubeObject(document if isinstance(document, dict) else {})
         if secret.kind != "Secret":
             raise UsageError(
-                f"{file}: not the manifest of a Secret.", remedy="Write KEY=VALUE lines, or an object of kind Secret."
+                f"{file} is not the manifest of a Secret.", remedy="Write KEY=VALUE lines, or an object of kind Secret."
             )
         try:
             values |= {
                 key: base64.b64decode(value, validate=True).decode() for key, value in secret.texts("data").items()
             }
         except ValueError as error:
-            raise UsageError(f"{file}: data holds what is not base64 of a text.", remedy="Use stringData.") from error
+            raise UsageError(f"{file}: a value of data is not base64 of a text.", remedy="Use stringData.") from error
         values |= secret.texts("stringData")
     return values

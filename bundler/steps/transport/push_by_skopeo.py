@@ -44,7 +44,10 @@ def run(path: Path, options: PushOptions, progress: Progress, trust: Trust = UNC
         RegistryError: the registry refused, or cannot be reached.
     """
     if options.force:
-        raise UsageError("skopeo cannot send what the registry has.", remedy="Leave out --client skopeo, or --force.")
+        raise UsageError(
+            "skopeo does not send again what the registry has, which --force asks for.",
+            remedy="Leave out --client skopeo, or --force.",
+        )
     process.find("skopeo", remedy=_INSTALL)
     if options.receipt_file:
         files.require_writable(options.receipt_file)

@@ -87,7 +87,7 @@ class Confirmation:
             self._sender.send_again(lost.repository, lost.blob.digest)
             if not remote_blob.serves(repository, lost.blob):
                 raise RegistryError(
-                    f"{repository.full_name} took the blob {lost.blob.digest}, and does not give it back.",
+                    f"{repository.full_name} accepted the blob {lost.blob.digest}, and does not have it now.",
                     remedy=_NOT_KEPT,
                 )
 

@@ -72,7 +72,7 @@ def _check_reach(server: Listening, *, login: bool, progress: Progress) -> None:
         return
     if login and not server.tls:
         raise UsageError(
-            f"Passwords would cross the network in plain text: {server.address} is not this machine alone.",
+            f"Passwords would cross the network in plain text: {server.address} can be reached from other machines.",
             remedy="Give --tls-cert and --tls-key as well.",
         )
     lacking = " and ".join(
