@@ -14,14 +14,12 @@ from bundler.kube.yaml_budget import too_many_values
 from bundler.model import limits
 from bundler.model.descriptor import Json
 
-# Characters without a meaning for lines and columns. Above ASCII, letters only begin behind the controls of Latin-1.
-_ALLOWED: Final = re.compile("[\n -~\u00a1-\u2027\u202a-\ud7ff]*\n")
 _KEY: Final = re.compile(
     r"""(?:(?P<plain>[A-Za-z0-9_/$.][A-Za-z0-9_/$.-]{0,200})|"(?P<double>[^"\\]{0,200})"|'(?P<single>[^'\\]{0,200})')"""
     r":(?: +|$)"
 )
 # What a text without quotes may begin with, when it is one and not the mark of something else.
-_PLAIN: Final = re.compile(r"[A-Za-z0-9/.^(_<=+~$;\\\u00a1-\ud7ff]|-[^ ]")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9/.^(_<=+~$;\\]|-[^ ]|[^\x00-\x7f]")
 _DOUBLE: Final = re.compile(r"""[^"\\]*(?:\\["\\/nt ][^"\\]*)*""")
 _DOUBLE_END: Final = re.compile(r"""(?P<text>[^"\\]*(?:\\["\\/nt ][^"\\]*)*)"(?: +#.*| *)""")
 _ESCAPES: Final = {'\\"': '"', "\\\\": "\\", "\\/": "/", "\\n": "\n", "\\t": "\t", "\\ ": " "}
@@ -51,7 +49,7 @@ def documents(text: str) -> tuple[Json, ...]:
         NotPlainError: the text is not plain.
         ValueError: it has more than ``limits.YAML_VALUES`` values.
     """
-    if not _ALLOWED.fullmatch(text):
+    if not text.endswith("\n") or not all(map(_allowed, set(text))):
         raise NotPlainError
     reading = _Reading(text.split("\n"))
     return tuple(reading.documents())
@@ -64,6 +62,7 @@ class _Reading:
         self._lines = lines
         self._at = 0
         self._weight = 0
+        self._known = (-1, -1)  # the line that was found last, and its indent
 
     def documents(self) -> list[Json]:
         found: list[Json] = []
@@ -88,6 +87,8 @@ class _Reading:
 
     def _next(self) -> int:
         """Go to the next line that says something; return its indent, -1 behind the last one."""
+        if self._at == self._known[0]:
+            return self._known[1]
         lines = self._lines
         while self._at < len(lines):
             line = lines[self._at]
@@ -95,7 +96,8 @@ class _Reading:
             if content and content[0] != "#":
                 if line[0] in "%.-" and (line[0] == "%" or line.startswith(("---", "..."))) and line != "---":
                     raise NotPlainError
-                return len(line) - len(content)
+                self._known = self._at, len(line) - len(content)
+                return self._known[1]
             self._at += 1
         return -1
 
@@ -131,6 +133,7 @@ class _Reading:
                 # A list or mapping that begins on the line of its item reads as if it began on a line of its own.
                 place = len(line) - len(content)
                 self._lines[self._at] = " " * place + content
+                self._known = self._at, place
                 items.append(self._node(place, depth + 1))
             else:
                 items.append(self._scalar(content, indent))
@@ -286,6 +289,16 @@ class _Reading:
         elif text == "<<":
             raise NotPlainError
         return text
+
+
+def _allowed(character: str) -> bool:
+    """Tell whether a character has no meaning for lines and columns, or is a line end or a space."""
+    return (
+        " " <= character <= "~"
+        or character == "\n"
+        # Behind the controls of Latin-1, and but for two more line ends.
+        or ("\u00a1" <= character <= "\ud7ff" and character not in "\u2028\u2029")
+    )
 
 
 def _is_item(content: str) -> bool:

@@ -28,7 +28,7 @@ from bundler.model.progress import SilentProgress
 from bundler.model.reference import ImageRef
 from bundler.oci import index, manifest, references, tar_reader
 from bundler.oci.config import ImageConfig
-from bundler.render import checklist, sbom, text_diff
+from bundler.render import checklist, sbom_reader, text_diff
 from bundler.steps.bundle import verify
 from bundler.wheels import sdist
 from bundler.wheels.archive import WheelArchive
@@ -200,7 +200,9 @@ def targets() -> dict[str, Target]:
             lambda content: manifest.parse(content, "application/vnd.oci.image.manifest.v1+json"), documents("layers")
         ),
         "image config": Target(ImageConfig.parse, documents("rootfs")),
-        "bill of materials": Target(sbom.components, (b'{"components":[{"purl":"pkg:pypi/a@1","version":"1"}]}',)),
+        "bill of materials": Target(
+            sbom_reader.components, (b'{"components":[{"purl":"pkg:pypi/a@1","version":"1"}]}',)
+        ),
         "checklist": Target(checklist.parse, (corpus().get("checklist.json", b'{"format": 1, "report": {}}'),)),
         "layer": Target(_layer, bundles()),
         "wheel": Target(_wheel, (wheel({"demo/__init__.py": "x = 1\n"}).getvalue(),)),

@@ -6,7 +6,6 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +31,8 @@ class Hashed:
 
 def of_volumes(bundle: Bundle) -> tuple[Digest, ...]:
     """Hash each file that a bundle lies in, as ``sha256sum`` does; raise ``OSError`` where the disk fails."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  (start-up time: most commands hash a few files)
+
     with ThreadPoolExecutor(THREADS) as pool:
         return tuple(pool.map(_of_volume, bundle.volumes.files))
 
@@ -61,6 +62,8 @@ def compute(bundle: Bundle, members: Mapping[str, BundleFile], progress: Progres
 
         if total <= _FEW:  # the threads would take longer to start
             return {member.path: of_member(bundle, member, advance, stop) for member in ordered}
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  (as above)
+
         with ThreadPoolExecutor(THREADS) as pool:
             futures = {member.path: pool.submit(of_member, bundle, member, advance, stop) for member in ordered}
             try:

@@ -15,8 +15,8 @@ from bundler.model.digest import Digest
 from bundler.model.manifest import BundledImage, BundleManifest, FileEntry
 from bundler.model.reference import ImageRef
 from bundler.model.trust import UNCHECKED, Trust
-from bundler.render import sbom, text_diff
-from bundler.render.sbom import Component
+from bundler.render import sbom_reader, text_diff
+from bundler.render.sbom_reader import Component
 from bundler.steps.bundle import verify
 
 _TEXTS: Final = (layout.MANIFESTS, layout.BUILD)
@@ -241,7 +241,7 @@ def _bill(bundle: Bundle, entry: FileEntry | None) -> Mapping[str, Component]:
     if entry is None:
         return {}
     try:
-        return sbom.components(_content(bundle, entry))
+        return sbom_reader.components(_content(bundle, entry))
     except ValueError as error:
         raise VerificationError(
             f"{entry.path} in the bundle {bundle.path} cannot be read: {error}.",

@@ -16,7 +16,7 @@ from bundler.model.findings import Finding, Status
 from bundler.model.manifest import BundleManifest
 from bundler.model.plain_text import plain
 from bundler.oci import bundle_index
-from bundler.render import sbom
+from bundler.render import sbom_reader
 
 _REMEDY: Final = "Copy the bundle again from where it was built; if that one has the same fault, build it again."
 _BREAKS: Final = ("\n", ",", "[", "{", ":")
@@ -71,7 +71,7 @@ def _json(bundle: Bundle) -> Iterator[str]:
                 if path == layout.CHECKLIST_JSON:
                     json_document.parse_object(content, path, size=limits.DOCUMENT_SIZE)
                 else:
-                    sbom.components(content)
+                    sbom_reader.components(content)
             except (ValueError, VerificationError) as error:
                 yield f"{path} cannot be read: {error}"
 
