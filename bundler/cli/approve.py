@@ -25,8 +25,7 @@ _FILE = click.Path(path_type=Path)
         "bundler approve rides-1.0.bundle.tar --approval approval.json --attach approval.sig --public-key ana.pub",
     ),
 )
-@click.argument("bundle", type=_FILE, metavar="BUNDLE")
-@bundle_options.trusted
+@bundle_options.bundle_argument
 @click.option("--role", help="In which role the reviewer approves, e.g. security; a trust file says who may.")
 @click.option("--name", help="The reviewer's name.  [default: that of the key's file]")
 @click.option("--comment", default="", help="What the reviewer wants to add; one line.")
