@@ -133,7 +133,7 @@ def command(
     request = build.BuildRequest(
         spec_file=spec_file,
         output_dir=output_dir,
-        epoch=options.source_date_epoch(),
+        epoch=options.build_time(),
         locked=locked,
         sign_key=SigningKey(sign_key, key_password.read(password_source)) if sign_key else None,
         sign_images=sign_images,

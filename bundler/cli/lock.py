@@ -46,7 +46,7 @@ def command(
 
     request = locking.LockRequest(
         spec_file=spec_file,
-        epoch=options.source_date_epoch(),
+        epoch=options.build_time(),
         upgrade=upgrade,
         upgrade_packages=packages,
         access=access,

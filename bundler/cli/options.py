@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -77,15 +78,15 @@ def progress(*, quiet: bool, verbose: bool) -> Progress:
     return SilentProgress() if quiet else progress_for(sys.stderr, os.environ)
 
 
-def source_date_epoch() -> int | None:
-    """Return SOURCE_DATE_EPOCH in seconds, or None where it is not set.
+def build_time() -> int:
+    """Return SOURCE_DATE_EPOCH in seconds, or the time of now where it is not set.
 
     Raises:
         UsageError: it is set, but not a whole number (reproducible-builds.org specification).
     """
     text = os.environ.get("SOURCE_DATE_EPOCH")
     if text is None:
-        return None
+        return int(time.time())
     if not text.isascii() or not text.isdigit():
         raise UsageError(
             f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds.", remedy="Unset it, or set a number."

@@ -6,7 +6,7 @@ import codecs
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -214,9 +214,26 @@ def is_folder(path: Path) -> bool:
     return path.is_dir()
 
 
+def is_file(path: Path) -> bool:
+    """Tell whether a path names a file."""
+    return path.is_file()
+
+
 def is_there(path: Path) -> bool:
     """Tell whether a name is taken, by whatever it is."""
     return os.path.lexists(path)
+
+
+@contextmanager
+def temporary_folder(prefix: str, contents: Mapping[str, bytes]) -> Iterator[Path]:
+    """Make a folder with files of these names and contents, which goes when the block ends."""
+    import tempfile  # noqa: PLC0415  (it brings half a dozen modules, and a push or a look at a bundle writes nothing)
+
+    with tempfile.TemporaryDirectory(prefix=prefix) as name:
+        folder = Path(name)
+        for file, content in contents.items():
+            (folder / file).write_bytes(content)
+        yield folder
 
 
 def write(path: Path, content: bytes, *, private: bool = False) -> None:

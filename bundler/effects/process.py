@@ -46,6 +46,11 @@ def find(program: str, *, remedy: str) -> Path:
     return Path(path)
 
 
+def is_on_path(program: str) -> bool:
+    """Tell whether a program is on PATH."""
+    return shutil.which(program) is not None
+
+
 def run(
     command: Sequence[str | Path],
     *,

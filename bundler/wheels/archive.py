@@ -136,7 +136,7 @@ class WheelArchive:
             if info.compress_type not in _METHODS:
                 raise self.refuse(name, "is compressed in a way that wheels do not use")
             seen.add(name)
-            if not info.is_dir():
+            if not name.endswith("/"):  # a folder
                 yield info
 
     def _check_folders(self) -> None:

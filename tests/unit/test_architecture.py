@@ -57,18 +57,7 @@ ENVIRONMENT_AND_CLOCK = frozenset(
 
 # MODULE FUNCTION USE -> why it is there nevertheless.
 TOUCHES_THE_WORLD: Mapping[str, str] = {
-    "oci/filetree.py File open": "a field of that name: calls what a file of the tree brings",
     "resources/__init__.py folder .is_dir": "finds the package's own templates, installed or in a checkout",
-    "steps/build/engine_context.py files .read_bytes": "copies pip's own files into the build context",
-    "steps/lock/requirements.py _constraints .is_file": "follows requirement files that name one another",
-    "steps/lock/requirements.py _lines .is_file": "follows requirement files that name one another",
-    "steps/lock/requirements.py file .is_file": "names a requirement file that is missing",
-    "steps/lock/sdists.py resolved .write_bytes": "hands requirements to uv in a temporary folder",
-    "steps/lock/sdists.py resolved tempfile.TemporaryDirectory": "hands requirements to uv in a temporary folder",
-    "steps/rehearsal/filled_manifests.py read .rglob": "lists the folder that --manifests names",
-    "steps/transport/load.py _Engine.find shutil.which": "looks for the program of a container engine",
-    "wheels/archive.py WheelArchive._checked .is_dir": "of an entry in a zip, not of a path",
-    "wheels/install.py InstalledFile open": "a field of that name: calls what a wheel's entry brings",
 }
 READS_ENVIRONMENT_OR_CLOCK: Mapping[str, str] = {
     "effects/blobs.py BlobStore.sweep time.time": "how old a leftover of a killed run is",
@@ -81,9 +70,7 @@ READS_ENVIRONMENT_OR_CLOCK: Mapping[str, str] = {
     "effects/registry/faults.py retry_after time.time": "how far away a Retry-After is that names a date",
     "effects/registry/journal.py Journal.tidy time.time": "how old a note of an unfinished upload is",
     "effects/skopeo/source.py _absolute Path.cwd": "relative paths in a source",
-    "steps/lock/lockfile.py _inputs time.time": "when a new lock was made, unless SOURCE_DATE_EPOCH says it",
     "steps/rehearsal/run.py run_input dt.datetime.now": "until when the certificates of a rehearsal hold",
-    "steps/sources/mirror.py options os.environ": "where registries.conf of this host lies",
 }
 # Programs of their own, which run elsewhere without the rest of the package.
 PROGRAMS = ("resources/verify.py", "resources/online_probe.py", "resources/rehearsal/")
@@ -113,7 +100,7 @@ def _uses_below(
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in methods:
         if _name(node.func.value) != "files":  # the module of effects that reads and writes for others
             yield f"{where} .{node.func.attr}"
-    elif isinstance(node, ast.Attribute | ast.Name) and _name(node) in names:
+    elif isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Load) and _name(node) in names:
         yield f"{where} {_name(node)}"
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         within = (*within, node.name)

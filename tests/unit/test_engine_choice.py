@@ -82,7 +82,7 @@ def _project(folder: Path, base: str) -> Path:
 
 
 def test_system_packages_on_an_image_need_an_engine_and_that_is_said_first(tmp_path: Path) -> None:
-    request = BuildRequest(_project(tmp_path, "image: registry.example/base:1"), tmp_path / "out")
+    request = BuildRequest(_project(tmp_path, "image: registry.example/base:1"), tmp_path / "out", epoch=0)
     with pytest.raises(SpecError, match="only a container engine") as caught:
         build.run(request, BlobStore(tmp_path / "cache"), SilentProgress())
     assert "--engine podman" in caught.value.remedy

@@ -12,14 +12,14 @@ from bundler.errors import ToolMissingError
 _PACKAGE: Final = "pip"
 
 
-def files() -> Iterator[tuple[str, Path]]:
-    """Yield path below the package's folder and place of every file that pip needs to run, sorted."""
+def files() -> Iterator[tuple[str, bytes]]:
+    """Yield path below the package's folder and content of every file that pip needs to run, sorted."""
     files = _distribution().files or []
     for file in sorted(files, key=str):
         names = file.parts
         # Launchers are for Windows.
         if names[0] == _PACKAGE and "__pycache__" not in names and file.suffix != ".exe":
-            yield "/".join(names[1:]), Path(str(file.locate()))
+            yield "/".join(names[1:]), Path(str(file.locate())).read_bytes()
 
 
 def _distribution() -> metadata.Distribution:

@@ -95,8 +95,8 @@ def files(texts: Mapping[str, str], job: BuildJob, store: BlobStore) -> Iterator
     """Yield every file of the context: texts, pip, what the lock names, the feature repo; nothing else."""
     for name, text in texts.items():
         yield _in_memory(name, text.encode())
-    for path, place in pip_source.files():
-        yield _in_memory(f"pip/{path}", place.read_bytes())
+    for path, content in pip_source.files():
+        yield _in_memory(f"pip/{path}", content)
     folders: Mapping[str, Sequence[LockedWheel | LockedSource]] = {
         "wheels": job.row.wheels,
         "sources": job.row.sources,

@@ -47,7 +47,7 @@ from bundler.steps.sources.gather import GatheredBases
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """What ``bundler build`` was asked; ``epoch`` in seconds, None means now; ``reader`` reads registries.
+    """What ``bundler build`` was asked; ``epoch`` in seconds is when it is made; ``reader`` reads registries.
 
     ``sign_images`` asks for signatures of the images that are baked, by ``sign_key``.
     ``engine`` is the container engine that bakes (``none``: without one), None what the spec says; ``environment`` says
@@ -57,7 +57,7 @@ class BuildRequest:
 
     spec_file: Path
     output_dir: Path
-    epoch: int | None = None
+    epoch: int
     locked: bool = False
     sign_key: SigningKey | None = None
     sign_images: bool = False

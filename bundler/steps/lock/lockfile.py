@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,10 +50,10 @@ class Gathered:
 
 @dataclass(frozen=True)
 class LockRequest:
-    """What ``bundler lock`` was asked; ``epoch`` in seconds, None means now."""
+    """What ``bundler lock`` was asked; ``epoch`` in seconds is when it is made."""
 
     spec_file: Path
-    epoch: int | None = None
+    epoch: int
     upgrade: bool = False
     upgrade_packages: tuple[str, ...] = ()
     access: Access = field(default_factory=Access)
@@ -199,7 +198,7 @@ def fitting(
     store: BlobStore,
     progress: Progress,
     *,
-    epoch: int | None,
+    epoch: int,
     locked: bool = False,
 ) -> BundleLock:
     """Return the existing lock if it fits what was found; make one where there is none.
@@ -239,13 +238,13 @@ def _kept(loaded: Project, new: BundleLock, progress: Progress) -> None:
 
 
 def _inputs(
-    loaded: Project, inputs: Gathered, epoch: int | None, old: BundleLock | None, upgrade: frozenset[str] | None
+    loaded: Project, inputs: Gathered, epoch: int, old: BundleLock | None, upgrade: frozenset[str] | None
 ) -> LockInputs:
     return LockInputs(
         project=loaded,
         bases=inputs.bases,
         images=inputs.locked_images,
-        now=int(time.time()) if epoch is None else epoch,
+        now=epoch,
         old=old,
         upgrade=upgrade,
     )

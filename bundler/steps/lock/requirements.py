@@ -209,7 +209,7 @@ def _parsed(line: str) -> Requirement | None:
 def file(folder: Path, name: str) -> Path:
     """Return a requirement file of the spec; raise ``SpecError`` where it is not there."""
     path = folder / name
-    if not path.is_file():
+    if not files.is_file(path):
         raise SpecError(f"The requirement file {path} does not exist.", remedy="Correct 'requirements' in the spec.")
     return path
 
@@ -249,7 +249,7 @@ def _lines(path: Path, name: str, above: frozenset[Path]) -> Iterator[_Line]:
             yield from [_Line(path, f"{name}:{number}", line)] if line else []
             continue
         other = path.parent / included[1]
-        if other.is_file() and other.resolve() not in above:  # uv says what is wrong with it where it is not
+        if files.is_file(other) and other.resolve() not in above:  # uv says what is wrong with it where it is not
             yield from _lines(other, included[1], above | {path.resolve()})
 
 
@@ -267,7 +267,7 @@ def _text(path: Path) -> str:
 
 def _constraints(line: _Line) -> Iterator[str]:
     """Yield the lines of the constraint file that a line names, and those that it includes."""
-    if (named := _CONSTRAINTS.match(line.text)) and (other := line.path.parent / named[1]).is_file():
+    if (named := _CONSTRAINTS.match(line.text)) and files.is_file(other := line.path.parent / named[1]):
         yield from (inner.text for inner in _lines(other, named[1], frozenset()))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from bundler.effects import files
 from bundler.effects.blobs import BlobStore
 from bundler.effects.packages import uv, wheelhouse
 from bundler.effects.packages.uv import Candidate, Resolution
@@ -81,11 +81,8 @@ def resolved(
         LockedSource(name=fact.name, version=fact.version, filename=candidate.filename, size=size, sha256=sha256)
         for candidate, fact, (sha256, size) in zip(candidates, facts, measured, strict=True)
     )
-    with tempfile.TemporaryDirectory(prefix="bundler-sources-") as name:
-        for fact in facts:
-            filename, content = fact.stand_in()
-            (Path(name) / filename).write_bytes(content)
-        yield Sources(tuple(lines), locked, facts, Path(name))
+    with files.temporary_folder("bundler-sources-", dict(fact.stand_in() for fact in facts)) as folder:
+        yield Sources(tuple(lines), locked, facts, folder)
 
 
 def tools(sources: Sources, asking: Asking, preferences: Mapping[str, str]) -> tuple[LockedWheel, ...]:

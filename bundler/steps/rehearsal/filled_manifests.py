@@ -42,12 +42,12 @@ def read(inputs: RehearsalInput, folder: Path | None, version: str | None) -> di
     if not files.is_folder(folder):
         raise UsageError(f"{folder} is not a folder.", remedy="Name the folder of the manifests with --manifests.")
     manifests: dict[str, ManifestFile] = {}
-    for file in sorted(folder.rglob("*.yaml")):
+    for file in files.yaml_files(folder):
         path = str(file.relative_to(folder))
         manifests[path] = ManifestFile(path, files.read_text(file, "a Kubernetes manifest", error=UsageError))
     if not manifests:
         raise UsageError(
-            f"{folder} holds no manifest (*.yaml).", remedy="Name the folder of the manifests with --manifests."
+            f"{folder} holds no manifest (*.yaml, *.yml).", remedy="Name the folder of the manifests with --manifests."
         )
     if version is None and _INSTALL not in manifests:
         manifests |= {path: file for path, file in inputs.manifests.items() if path == _INSTALL}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -101,8 +100,9 @@ def options(
     """Return the options of a spec; its mirrors come before those of the host's ``registries.conf``."""
     of_spec = mirrors.of_spec((mirror.source, mirror.location, mirror.insecure) for mirror in spec_mirrors)
     named = {rule.prefix for rule in of_spec}
-    of_host: tuple[Rule, ...] = tuple(rule for rule in mirrors.of_host(os.environ) if rule.prefix not in named)
     reached = access or Access()
+    on_host = mirrors.of_host(reached.connection.environment)
+    of_host: tuple[Rule, ...] = tuple(rule for rule in on_host if rule.prefix not in named)
     settings = PullSettings(
         (*of_spec, *of_host), tls=reached.tls, connection=reached.connection, plain_http=reached.plain_http
     )

@@ -7,7 +7,6 @@ that the engine has.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,7 +99,7 @@ class _Engine:
 
     @classmethod
     def find(cls, options: LoadOptions) -> _Engine:
-        program = options.engine or next((name for name in _ENGINES if shutil.which(name)), None)
+        program = options.engine or next((name for name in _ENGINES if process.is_on_path(name)), None)
         if program is None:
             raise ToolMissingError("Neither podman nor docker is on PATH.", remedy=_INSTALL)
         kind = Path(program).name
