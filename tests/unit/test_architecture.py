@@ -5,10 +5,13 @@ from __future__ import annotations
 import ast
 import collections
 from collections.abc import Iterator, Mapping
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import tomllib
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from bundler.effects import offline_program
 
@@ -146,6 +149,19 @@ def test_no_class_name_is_defined_twice() -> None:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )
     assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_the_contract_of_the_offline_half_forbids_every_other_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    needed = {canonicalize_name(Requirement(line).name) for line in project["project"]["dependencies"]}
+    modules = {
+        module
+        for module, distributions in metadata.packages_distributions().items()
+        if {canonicalize_name(name) for name in distributions} & needed - {"click", "pyyaml"}
+    }
+    contracts = project["tool"]["importlinter"]["contracts"]
+    (offline,) = [contract for contract in contracts if contract["type"] == "forbidden"]
+    assert {module for module in modules if not module.startswith("_")} == set(offline["forbidden_modules"])
 
 
 def test_the_contract_of_the_offline_half_names_all_of_its_commands() -> None:
