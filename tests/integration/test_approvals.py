@@ -22,14 +22,25 @@ from bundler.model.approval import Approval
 from bundler.model.digest import Digest
 from bundler.model.findings import Finding, Report, Section, Status
 from bundler.model.progress import SilentProgress
+from bundler.model.trust import ApprovalDemand, Trust
 from bundler.render import checklist
 from bundler.render.checklist import Cover
 from bundler.steps.build import pack
 from bundler.steps.bundle import sign, verify
+from bundler.steps.install import run as install
+from bundler.steps.install import site_checklist
+from bundler.steps.install.release import Release
 from tests.support.command_line import Called, called
+from tests.support.fake_cluster import FakeCluster
 from tests.support.programs import require
 from tests.support.verifier_program import check
 from tests.unit import packed
+from tests.unit.test_install import ELSEWHERE, MANIFESTS, cluster
+from tests.unit.test_install import made as installable
+from tests.unit.test_install import options as asked_for
+from tests.unit.test_site_checklist import GOOD
+
+__all__ = ["cluster"]  # the fixture
 
 pytestmark = pytest.mark.integration
 
@@ -286,6 +297,15 @@ def test_the_checklist_is_written_with_the_approvals(bundle: Path, keys: Path, t
     assert "Approved as security by Ana &lt;Perez&gt;" in page
     assert "An approval as security does not count" in page
     assert "comment: all \\| read" in text
+
+
+def test_the_checklist_of_an_install_has_the_approvals(keys: Path, cluster: FakeCluster, tmp_path: Path) -> None:
+    path = installable(tmp_path, {**MANIFESTS, layout.CHECKLIST_JSON: GOOD})
+    assert approve(path, keys, "ana", "security").status == 0
+    trusted = trust.parse((keys / "site.trust").read_text().partition("name: Ana")[2].partition("\n")[2], "approvers")
+    release = Release.of(path, ELSEWHERE, Trust((trusted,), demand=ApprovalDemand((), AFTER)))
+    site_checklist.write(release, tmp_path, install.run(release, asked_for(), cluster, SilentProgress()), AFTER)
+    assert "Approved as security by ana" in (tmp_path / "CHECKLIST.md").read_text()
 
 
 def test_openssl_signs_and_checks_an_approval(bundle: Path, keys: Path, tmp_path: Path) -> None:

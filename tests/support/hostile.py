@@ -96,6 +96,8 @@ class Draft:
     files: dict[str, bytes]
     value: dict[str, Any]
     signature: bytes | None = None
+    attached: dict[str, bytes] = field(default_factory=dict)
+    """Files that bundle.json does not list, as signatures and approvals that were put in later."""
     tail: bytes = bytes(2 * BLOCK)
     edit_manifest: Callable[[bytes], bytes] = lambda content: content
     edit_sums: Callable[[bytes], bytes] = lambda content: content
@@ -187,6 +189,7 @@ class Draft:
         files |= {layout.MANIFEST: manifest, layout.CHECKSUMS: self.edit_sums(lines)}
         if self.signature is not None:
             files[layout.SIGNATURE] = self.signature
+        files |= self.attached
         created = self.value["created"]
         time = created if isinstance(created, int) and 0 <= created < 8**11 else 0
         members = [

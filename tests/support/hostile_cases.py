@@ -474,11 +474,27 @@ for _name, _content in {
 case("checklist: a list", Place.DOCUMENTS, lambda draft: draft.files.update({"checklist.json": b"[]"}))
 case("signature: large", Place.MANIFEST, lambda draft: setattr(draft, "signature", bytes(limits.SIGNATURE_SIZE + 1)))
 
+
+def attached(files: dict[str, bytes]) -> Callable[[Draft], None]:
+    return lambda draft: draft.attached.update(files)
+
+
+APPROVAL: Final = f"approvals/security-{'a' * 64}.json"
+for _name, _attached in {
+    "large": {APPROVAL: bytes(limits.APPROVAL_SIZE + 1)},
+    "another name": {"approvals/security.json": b"{}"},
+    "a role in capitals": {APPROVAL.replace("security", "Security"): b"{}"},
+    "another kind of file": {APPROVAL.replace(".json", ".txt"): b"{}"},
+}.items():
+    case(f"approval: {_name}", Place.MANIFEST, attached(_attached))
+case("approval: listed", Place.MANIFEST, named(APPROVAL))
+
 # --- what is odd and no fault -----------------------------------------------------------------------------------------
 
 for _name, _change in {
     "untouched": lambda _: None,
     "a signature that nobody checks": lambda draft: setattr(draft, "signature", b"garbage"),
+    "an approval that nobody checks": attached({APPROVAL: b"garbage"}),
     "a date": yaml(f"{OBJECT}data: {{a: 2020-01-01}}\n"),
     "keys that are numbers": yaml(f"{OBJECT}data: {{1: a, 2020-01-01: b}}\n"),
     "a number of base 60": yaml(f"{OBJECT}data: {{a: 1:30:59}}\n"),
