@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,6 +28,14 @@ if TYPE_CHECKING:
 
 _READERS: Final = ("bundler", "skopeo")
 _ENGINES: Final = ("docker", "podman", "none")
+_URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`]+")
+
+
+def _checked_uri(text: str | None) -> str | None:
+    """Return a builder's id; raise ``BadParameter`` where it is not a URI, as SLSA has it."""
+    if text is not None and not _URI.fullmatch(text):
+        raise click.BadParameter(f"{text!r:.100} is not a URI: write e.g. https://ci.example/feast-bundles.")
+    return text
 
 
 @click.command(
@@ -73,6 +82,17 @@ _ENGINES: Final = ("docker", "podman", "none")
     help="Also sign the images that are built here, with --sign-key, as cosign does: admission policies can demand it.",
 )
 @click.option(
+    "--attest-images",
+    is_flag=True,
+    help="Also attach bills of materials and provenance to the images that are built here, as OCI referrers.",
+)
+@click.option(
+    "--builder-id",
+    metavar="URI",
+    callback=lambda _context, _parameter, text: _checked_uri(text),
+    help="Who builds, as the provenance names it, e.g. https://ci.example/feast-bundles.",
+)
+@click.option(
     "--rehearse",
     is_flag=True,
     help="Run the pods without a network before packing (bundler rehearse); the checklist gets the evidence.",
@@ -103,6 +123,8 @@ def command(
     sign_key: Path | None,
     password_source: str | None,
     sign_images: bool,
+    attest_images: bool,
+    builder_id: str | None,
     rehearse: bool,
     rehearse_engine: str | None,
     store_images: Mapping[str, str],
@@ -137,6 +159,8 @@ def command(
         locked=locked,
         sign_key=SigningKey(sign_key, key_password.read(password_source)) if sign_key else None,
         sign_images=sign_images,
+        attest_images=attest_images,
+        builder_id=builder_id,
         trust=trust,
         reader=reader,
         engine=_container_engine(engine),

@@ -27,6 +27,8 @@ OFFLINE_COMMAND: Final = f"python3 {OFFLINE_PROGRAM}"
 LOCK: Final = "bundle.lock"
 MANIFESTS: Final = "manifests/"
 SBOM: Final = "sbom/"
+PROVENANCE: Final = "provenance/"
+BUNDLE_BILL: Final = f"{SBOM}bundle.cdx.json"
 BUILD: Final = "build/"
 MIRRORS: Final = "mirrors/"
 BLOBS: Final = "blobs/sha256/"
@@ -120,6 +122,11 @@ def manifest(name: str) -> str:
 def sbom(name: str) -> str:
     """Return the path of a bill of materials."""
     return SBOM + name
+
+
+def provenance(name: str) -> str:
+    """Return the path of a statement of how an image was made."""
+    return PROVENANCE + name
 
 
 def build(name: str) -> str:

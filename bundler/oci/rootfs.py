@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from posixpath import basename
 from typing import BinaryIO, Final
 
+from bundler.model import licences
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.oci import installed_python, layer_format, tar_reader
@@ -28,6 +29,8 @@ _PYTHON_RELEASE: Final = re.compile(rb"\0(3\.\d+\.\d+(?:\+|rc\d+|[ab]\d+)?)(?=\0
 _PYTHON_PROGRAM: Final = re.compile(r"python(3(\.\d+)?)?|libpython3\.\d+\.so[.\d]*")
 _NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION: Final = re.compile(r"[A-Za-z0-9.!+_-]{1,100}")
+_KEPT: Final = (b"name:", b"version:", b"license:", b"license-expression:", b"classifier: license ::")
+_COPYRIGHT: Final = re.compile(r"usr/share/doc/[^/]+/copyright")
 _LIBC_FOLDERS: Final = ("/lib64", "/usr/lib64", "/lib", "/usr/lib")
 
 
@@ -42,6 +45,10 @@ class BaseContents:
     has_bash: bool
     os_release: Mapping[str, str]
     debian_packages: Mapping[str, str]
+    python_licences: Mapping[str, str] = field(default_factory=dict)
+    """Distribution -> the licences that it declares, one a line."""
+    debian_licences: Mapping[str, str] = field(default_factory=dict)
+    """Package -> the licences that its copyright file names, one a line."""
 
     def to_json(self) -> dict[str, Json]:
         """Return the contents as a record of the cache; the key is the digest of the image's manifest."""
@@ -53,6 +60,8 @@ class BaseContents:
             "has_bash": self.has_bash,
             "os_release": dict(self.os_release),
             "debian_packages": dict(self.debian_packages),
+            "python_licences": dict(self.python_licences),
+            "debian_licences": dict(self.debian_licences),
         }
 
     @classmethod
@@ -69,6 +78,8 @@ class BaseContents:
             has_bash=value.get("has_bash") is True,
             os_release=texts(value.get("os_release"), "os_release"),
             debian_packages=texts(value.get("debian_packages"), "debian_packages"),
+            python_licences=texts(value.get("python_licences"), "python_licences"),
+            debian_licences=texts(value.get("debian_licences"), "debian_licences"),
         )
 
 
@@ -88,21 +99,25 @@ def inspect(image: Image, open_blob: Callable[[Digest], BinaryIO]) -> BaseConten
             raise ValueError(f"layer {digest} of image {image.descriptor.digest}: {error}") from error
     os_release = _os_release(files)
     python = installed_python.find(files, image.config.env, os_release)
+    distributions = _distributions(files, python.search_path if python else ())
+    packages = _debian_packages(files)
     return BaseContents(
         python=python.installation if python else None,
-        distributions=_distributions(files, python.search_path if python else ()),
+        distributions={name: found.version for name, found in distributions.items()},
         glibc=_glibc(files),
         users=_users(files),
         has_bash=any((place := files.find(f"{folder}/bash")) and place[1].is_file for folder in ("/bin", "/usr/bin")),
         os_release=os_release,
-        debian_packages=_debian_packages(files),
+        debian_packages=packages,
+        python_licences={name: found.licences for name, found in distributions.items() if found.licences},
+        debian_licences=dict(_debian_licences(files, packages)),
     )
 
 
 def _wanted(path: str) -> Reader | None:
     name = basename(path)
-    if name in {"METADATA", "PKG-INFO"} or name.endswith(".egg-info"):
-        return _identity
+    if name in {"METADATA", "PKG-INFO"} or name.endswith(".egg-info") or _COPYRIGHT.fullmatch(path):
+        return _licences if name == "copyright" else _identity
     if name == "pyvenv.cfg" or path in {"etc/passwd", "etc/os-release", "usr/lib/os-release"}:
         return lambda stream: _text(stream, _MOST_SMALL)
     if path == "var/lib/dpkg/status" or path.startswith("var/lib/dpkg/status.d/"):
@@ -126,7 +141,11 @@ def _text(stream: Readable, most: int) -> bytes:
 def _identity(stream: Readable) -> bytes:
     """Return the lines of core metadata with name and version; descriptions can be long, and there may be many."""
     header = _text(stream, _MOST_SMALL).replace(b"\r\n", b"\n").split(b"\n\n", 1)[0]
-    return b"\n".join(line for line in header.split(b"\n") if line.lower().startswith((b"name:", b"version:")))
+    return b"\n".join(line for line in header.split(b"\n") if line.lower().startswith(_KEPT))
+
+
+def _licences(stream: Readable) -> bytes:
+    return "\n".join(licences.of_copyright(_text(stream, _MOST_SMALL).decode(errors="replace"))).encode()
 
 
 def _matches(stream: Readable, pattern: re.Pattern[bytes]) -> Iterator[bytes]:
@@ -175,6 +194,13 @@ def _debian_packages(files: Overlay) -> Mapping[str, str]:
     return dict(sorted(packages.items()))
 
 
+def _debian_licences(files: Overlay, packages: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    for name in packages:
+        content = files.content(f"/usr/share/doc/{name}/copyright")
+        if content:
+            yield name, content.decode()
+
+
 def _fields(paragraph: str) -> dict[str, str]:
     pairs = (line.partition(":") for line in paragraph.splitlines() if line[:1].isalpha())
     return {key: value.strip() for key, colon, value in pairs if colon}
@@ -191,17 +217,25 @@ def _glibc(files: Overlay) -> tuple[int, int] | None:
     return None
 
 
-def _distributions(files: Overlay, search_path: tuple[str, ...]) -> Mapping[str, str]:
-    versions: dict[str, str] = {}
+@dataclass(frozen=True)
+class _Distribution:
+    """What core metadata says; ``licences`` are one a line."""
+
+    name: str
+    version: str
+    licences: str
+
+
+def _distributions(files: Overlay, search_path: tuple[str, ...]) -> Mapping[str, _Distribution]:
+    found: dict[str, _Distribution] = {}
     for folder in search_path:
-        for name, version in _in_folder(files, folder).items():
-            versions.setdefault(name, version)
-    return dict(sorted(versions.items()))
+        for distribution in _in_folder(files, folder):
+            found.setdefault(distribution.name, distribution)
+    return dict(sorted(found.items()))
 
 
-def _in_folder(files: Overlay, folder: str) -> Mapping[str, str]:
-    """Return normalised name -> version of what is installed in one folder of ``sys.path``."""
-    versions: dict[str, str] = {}
+def _in_folder(files: Overlay, folder: str) -> Iterator[_Distribution]:
+    """Yield what is installed in one folder of ``sys.path``."""
     for name, node in sorted(files.children(folder).items()):
         if name.startswith("~"):  # a leftover of an interrupted pip
             continue
@@ -211,16 +245,16 @@ def _in_folder(files: Overlay, folder: str) -> Mapping[str, str]:
             content = node.content or files.content(f"{folder}/{name}/PKG-INFO")
         else:
             continue
-        distribution = _metadata(content)
-        if distribution:
-            versions[distribution[0]] = distribution[1]
-    return versions
+        if distribution := _metadata(content):
+            yield distribution
 
 
-def _metadata(content: bytes | None) -> tuple[str, str] | None:
-    """Read the normalised name and the version from core metadata; None where one is missing."""
-    fields = {key.lower(): value for key, value in _fields((content or b"").decode(errors="replace")).items()}
+def _metadata(content: bytes | None) -> _Distribution | None:
+    """Read core metadata; None where the name or the version is missing."""
+    text = (content or b"").decode(errors="replace")
+    fields = {key.lower(): value for key, value in _fields(text).items()}
     name, version = fields.get("name", ""), fields.get("version", "")
     if not _NAME.fullmatch(name) or not _VERSION.fullmatch(version):
         return None
-    return re.sub(r"[-_.]+", "-", name).lower(), version
+    declared = "\n".join(licences.of_metadata(text))
+    return _Distribution(re.sub(r"[-_.]+", "-", name).lower(), version, declared)

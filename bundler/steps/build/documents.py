@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from bundler import __version__
 from bundler.errors import SpecError
@@ -19,12 +19,10 @@ from bundler.model.delta import BaseBundle
 from bundler.model.findings import Finding, Report, Status, passed
 from bundler.model.lock import BundleLock
 from bundler.model.manifest import BundledImage
-from bundler.model.platform import Platform
 from bundler.model.reference import ImageRef
 from bundler.oci import references, relocation
-from bundler.oci.image import Image
 from bundler.render import checklist as checklist_text
-from bundler.render import manifests, mirror_config, sbom
+from bundler.render import manifests, mirror_config
 from bundler.steps import lint
 from bundler.steps.build.bake import BakedServer
 from bundler.steps.build.builder import EngineWork
@@ -52,6 +50,8 @@ class BuildFacts:
     imported: tuple[Finding, ...]
     """What trying its imports showed, on each platform."""
     signed: bool
+    attested: Mapping[str, bytes] = field(default_factory=dict)
+    """Bills of materials and provenance, by path."""
     engine_work: EngineWork | None = None
     """What a container engine baked the images from, where one did."""
     base: BaseBundle | None = None
@@ -98,7 +98,6 @@ def write(subject: BuildFacts, facts: ChecklistFacts) -> Mapping[str, bytes]:
     texts = {
         **{layout.manifest(path): file.text for path, file in facts.manifests.items()},
         **{layout.mirror(name): text for name, text in _mirrors(subject).items()},
-        **{layout.sbom(name): text for name, text in _bills(subject)},
         **{
             layout.build(name): text
             for name, text in (subject.engine_work.files if subject.engine_work else {}).items()
@@ -108,7 +107,7 @@ def write(subject: BuildFacts, facts: ChecklistFacts) -> Mapping[str, bytes]:
         layout.CHECKLIST_JSON: checklist_text.to_json(report, cover),
         layout.CHECKLIST_MARKDOWN: checklist_text.to_markdown(report, cover),
     }
-    return {path: text.encode() for path, text in texts.items()}
+    return {**{path: text.encode() for path, text in texts.items()}, **subject.attested}
 
 
 def _manifests(facts: BuildFacts) -> Mapping[str, ManifestFile]:
@@ -130,40 +129,6 @@ def _baked(facts: BuildFacts, server: BakedServer) -> Baked:
 def _mirrors(facts: BuildFacts) -> Mapping[str, str]:
     mirrored = {ImageRef.parse(source): ImageRef.parse(internal) for source, internal in facts.sources.items()}
     return mirror_config.files(mirrored, facts.project.spec.name) if mirrored else {}
-
-
-def _bills(facts: BuildFacts) -> Iterator[tuple[str, str]]:
-    """Yield file name and CycloneDX text for each feature server on each platform."""
-    for server in facts.servers:
-        name = server.internal.repository.rpartition("/")[2]
-        for platform, image in server.images.items():
-            yield f"{name}-{platform.os}-{platform.architecture}.cdx.json", _bill(facts, server, platform, image)
-
-
-def _bill(facts: BuildFacts, server: BakedServer, platform: Platform, image: Image) -> str:
-    repo, held = server.repo, facts.gathered.bases[platform].contents
-    row = next(row for row in facts.lock.platforms if row.platform == str(platform))
-    baked = sbom.BakedImage(
-        reference=server.internal,
-        digest=image.descriptor.digest,
-        platform=platform,
-        created=facts.created,
-        tool="bundler",
-        tool_version=__version__,
-        # What others put into a base beside its packages, or packages of another kind (UBI's), is not known.
-        complete=facts.project.spec.base.debian is not None,
-    )
-    packages = [sbom.PythonPackage(wheel.name, wheel.version, wheel.filename, wheel.sha256) for wheel in row.installed]
-    packages += [sbom.PythonPackage(name, version) for name, version in held.distributions.items()]
-    in_image = facts.engine_work.held(platform, held) if facts.engine_work else held.debian_packages
-    suite, distribution = held.os_release.get("VERSION_CODENAME", ""), held.os_release.get("ID", "debian")
-    debian = [
-        sbom.DebianPackage(name, version, platform.debian_architecture, suite, distribution)
-        for name, version in in_image.items()
-    ]
-    files = tuple(sbom.ComponentFile(file.path, file.digest) for file in repo.files)
-    described = sbom.RepoComponent(repo.config.project, repo.fingerprint, files)
-    return sbom.cyclonedx(baked, python=packages, debian=debian, repo=described)
 
 
 def _facts(build: BuildFacts, emitted: Mapping[str, ManifestFile]) -> ChecklistFacts:

@@ -40,7 +40,12 @@ _ROLES: Final = {
     layout.CHECKLIST_JSON: "checklist",
     layout.CHECKLIST_MARKDOWN: "checklist",
 }
-_FOLDER_ROLES: Final = {layout.MANIFESTS: "manifest", layout.SBOM: "sbom", layout.BLOBS: "blob"}
+_FOLDER_ROLES: Final = {
+    layout.MANIFESTS: "manifest",
+    layout.SBOM: "sbom",
+    layout.PROVENANCE: "provenance",
+    layout.BLOBS: "blob",
+}
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,11 @@ from bundler.model.progress import Progress
 from bundler.model.size import size
 from bundler.model.trust import UNCHECKED, Trust
 from bundler.oci import relocation
-from bundler.steps.build import builders, documents, image_signatures, import_check, pack, servers
+from bundler.render import provenance
+from bundler.steps.build import attestations, builders, documents, image_signatures, import_check, pack, servers
+from bundler.steps.build.attestations import Attestation
 from bundler.steps.build.bake import BakedServer
+from bundler.steps.build.bills import BuildInputs
 from bundler.steps.build.builder import ImageBuilder
 from bundler.steps.build.documents import BuildFacts
 from bundler.steps.build.pack import Described, ImageToPack, Packed, PackPlan, SigningKey
@@ -49,7 +52,8 @@ from bundler.steps.sources.gather import GatheredBases
 class BuildRequest:
     """What ``bundler build`` was asked; ``epoch`` in seconds is when it is made; ``reader`` reads registries.
 
-    ``sign_images`` asks for signatures of the images that are baked, by ``sign_key``.
+    ``sign_images`` asks for signatures of the images that are baked, by ``sign_key``; ``attest_images`` for bills of
+    materials and provenance beside them, and ``builder_id`` is the URI that the provenance names.
     ``engine`` is the container engine that bakes (``none``: without one), None what the spec says; ``environment`` says
     where it is. ``rehearsal`` says how to run the result before it is packed, None that it is not run. ``base`` is a
     bundle whose layers are left out.
@@ -61,6 +65,8 @@ class BuildRequest:
     locked: bool = False
     sign_key: SigningKey | None = None
     sign_images: bool = False
+    attest_images: bool = False
+    builder_id: str | None = None
     reader: str = "bundler"
     engine: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -287,6 +293,10 @@ class _Work:
         self.signed = (signed.finding,)
 
     def _render_manifests(self) -> None:
+        inputs = BuildInputs(self.project, self.gathered, self.lock, self.servers, self.builder.work, self.store)
+        how = Attestation(self.key, self.request.builder_id or provenance.BUILDER, self.request.attest_images)
+        attested = attestations.make(inputs, self.images, how)
+        self.images = (*self.images, *attested.companions)
         self.described = pack.describe(self.images, self.store)
         if self.base:
             self.base = delta.left_to(self.base, self.described.layers)
@@ -300,8 +310,9 @@ class _Work:
             self.lock,
             self.described.images,
             self.servers,
-            (*self.builder.findings(), *self.imported, *self.signed),
+            (*self.builder.findings(), *self.imported, *self.signed, attested.finding),
             signed=self.request.sign_key is not None,
+            attested=attested.files,
             engine_work=self.builder.work,
             base=self.base,
         )

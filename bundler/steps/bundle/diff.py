@@ -175,7 +175,7 @@ def run(old: Path, new: Path, trust: Trust = UNCHECKED) -> Difference:
             files=tuple(
                 Change(path, _digest(before), _digest(after))
                 for path, before, after in pairs
-                if path not in _DERIVED and not path.startswith((*_TEXTS, layout.SBOM, layout.BLOBS))
+                if path not in _DERIVED and not path.startswith((*_TEXTS, layout.SBOM, layout.PROVENANCE, layout.BLOBS))
             ),
         )
 
@@ -219,7 +219,7 @@ def _named(manifest: BundleManifest, image: BundledImage) -> tuple[str, str]:
 
 def _packages(old: Bundle, new: Bundle, pairs: Sequence[_Pair]) -> Iterator[tuple[str, tuple[Change, ...]]]:
     for path, before, after in pairs:
-        if path.startswith(layout.SBOM):
+        if path.startswith(layout.SBOM) and path != layout.BUNDLE_BILL:  # its images are compared by themselves
             name = PurePosixPath(path).name.removesuffix(".json").removesuffix(".cdx")
             yield name, tuple(_shown(_bill(old, before), _bill(new, after)))
 

@@ -16,7 +16,7 @@ from bundler.model.findings import Finding, Status
 from bundler.model.manifest import BundleManifest
 from bundler.model.plain_text import plain
 from bundler.oci import bundle_index
-from bundler.render import sbom_reader
+from bundler.render import provenance, sbom_reader
 
 _REMEDY: Final = "Copy the bundle again from where it was built; if that one has the same fault, build it again."
 _BREAKS: Final = ("\n", ",", "[", "{", ":")
@@ -65,11 +65,14 @@ def _sizes(bundle: Bundle) -> Iterator[str]:
 
 def _json(bundle: Bundle) -> Iterator[str]:
     for path in bundle.known:
-        if path == layout.CHECKLIST_JSON or path.startswith(layout.SBOM):
+        if path == layout.CHECKLIST_JSON or path.startswith((layout.SBOM, layout.PROVENANCE)):
             try:
                 content = bundle.read(path)
                 if path == layout.CHECKLIST_JSON:
                     json_document.parse_object(content, path, size=limits.DOCUMENT_SIZE)
+                elif path.startswith(layout.PROVENANCE):
+                    strange = [one for one in provenance.subjects(content) if layout.blob(one) not in bundle]
+                    yield from (f"{path} is about {digest}, which is not in the bundle" for digest in strange)
                 else:
                     sbom_reader.components(content)
             except (ValueError, VerificationError) as error:
