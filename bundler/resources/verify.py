@@ -344,6 +344,9 @@ def read_folder(folder: Path) -> FoundBundle:
     """Read every file below a folder; links and devices are faults."""
     bundle = FoundBundle({}, {}, set(), [])
     for path, name in walk(folder, ""):
+        if len(bundle.files) + len(bundle.faults) > MOST_FILES + MOST_SIGNATURES:
+            bundle.faults.append(f"more than {MOST_FILES} files")
+            return bundle
         if path.is_symlink() or not path.is_file():
             bundle.faults.append(name + ": not a plain file")
             continue

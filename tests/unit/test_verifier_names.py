@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,3 +47,14 @@ def test_what_is_not_a_name_is_refused_by_both(edit: Edit) -> None:
     with pytest.raises(VerificationError):
         BundleManifest.parse((json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
     assert verifier.unnamable(value)
+
+
+def test_the_verifier_reads_no_more_files_of_a_folder_than_a_bundle_may_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verifier, "MOST_FILES", 10)
+    for number in range(100):
+        (tmp_path / f"file{number}").touch()
+    found = verifier.read_folder(tmp_path)
+    assert found.faults == ["more than 10 files"]
+    assert len(found.files) < 50

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from bundler.effects.archive.reader import Bundle
 from bundler.effects.blobs import BlobStore
+from bundler.errors import VerificationError
 from bundler.kube.manifest_file import ManifestFile
-from bundler.model import layout
+from bundler.model import json_document, layout, limits
 from bundler.model.digest import Digest
 from bundler.model.manifest import BundledImage
 
@@ -62,8 +62,12 @@ class BundleInput:
     @property
     def operator_version(self) -> str:
         """The release that its checklist names."""
-        facts = json.loads(self.bundle.read(layout.CHECKLIST_JSON)).get("facts", {})
-        return str(facts.get("Operator", "")).partition(" ")[0]
+        path = layout.CHECKLIST_JSON
+        try:
+            value = json_document.parse_object(self.bundle.read(path), path, size=limits.DOCUMENT_SIZE)
+        except ValueError as error:
+            raise VerificationError(f"{path} in the bundle {self.bundle.path} cannot be read: {error}.") from error
+        return json_document.text(json_document.mapping(value.get("facts")).get("Operator")).partition(" ")[0]
 
     def open_blob(self, digest: Digest) -> BinaryIO:
         """Open a blob inside the bundle."""

@@ -81,8 +81,16 @@ class PodNetwork:
         ran = client.run((*_PYTHON, f"{_SCRIPTS}/ask.py", url, body, *more))
         if ran.status != 0:
             return 0, ran.output
-        answer = json.loads(ran.output.splitlines()[-1])
+        return answer_of(ran.output)
+
+
+def answer_of(output: str) -> tuple[int, str]:
+    """Return status and body as ``ask.py`` prints them; status 0 and all of the output where the image printed more."""
+    try:
+        answer = json.loads(output.splitlines()[-1])
         return int(answer["status"]), str(answer["body"])
+    except (IndexError, KeyError, TypeError, ValueError, RecursionError):
+        return 0, output
 
 
 def wait_until(

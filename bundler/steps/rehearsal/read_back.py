@@ -48,7 +48,12 @@ class ReadBack:
                 "online", "The materialized rows cannot be read from the offline store", Status.FAIL, ran.last_lines
             )
             return
-        views = json.loads(ran.output.strip().splitlines()[-1])["views"]
+        try:
+            views = expected_views(ran.output)
+        except ValueError as error:
+            title = "The materialized rows cannot be read: the image's Python printed something else"
+            yield Finding("online", title, Status.FAIL, (str(error), *ran.last_lines))
+            return
         if not views:
             lines = ("the Feast registry has no feature view with online=True",)
             yield Finding("online", "There are no online features to read", Status.NOT_APPLICABLE, lines)
@@ -90,6 +95,26 @@ class ReadBack:
             if status != _NOT_FOUND or waited > limit:
                 return status, text, waited
             time.sleep(_AGAIN)
+
+
+def expected_views(output: str) -> list[dict[str, Any]]:
+    """Return what ``expected.py`` printed last; raise ``ValueError`` for anything else that an image prints."""
+    try:
+        answer = json.loads(output.strip().splitlines()[-1])
+    except (IndexError, RecursionError) as error:
+        raise ValueError("no JSON") from error
+    views = answer.get("views") if isinstance(answer, dict) else None
+    for view in views if isinstance(views, list) else [None]:
+        match view:
+            case {"view": str(), "rows": []}:
+                continue
+            case {"view": str(), "rows": [*rows], "features": [*names], "keys": [*keys]} if all(
+                isinstance(name, str) for name in (*names, *keys)
+            ):
+                if all(isinstance(row, dict) and row.keys() >= {*names, *keys} for row in rows):
+                    continue
+        raise ValueError(f"not rows of feature views: {output[-200:]!r}")
+    return list(views or [])
 
 
 def _differences(rows: list[dict[str, Json]], names: list[str], text: str) -> tuple[str, ...]:

@@ -132,11 +132,12 @@ class _Engine:
 
     def _check(self, image: NamedImage, served: str) -> None:
         output = self._run(["image", "inspect", "--", served], "looking at an image").stdout
-        digests = json.loads(output)[0].get("RepoDigests") or []
+        digests = repository_digests(output)
         expected = image.opened.image.root.digest
-        if not any(str(text).endswith(f"@{expected}") for text in digests):
+        if not any(text.endswith(f"@{expected}") for text in digests):
+            found = ", ".join(digests) or "no digest"
             raise ToolFailedError(
-                f"{self.program} has {image.target.tagged} with {', '.join(digests)} instead of {expected}.",
+                f"{self.program} has {image.target.tagged} with {found} instead of {expected}.",
                 remedy="Another program may have taken the port: run the command again.",
             )
 
@@ -147,3 +148,12 @@ class _Engine:
             remedy="Check that it is running, and your permissions. Engines elsewhere can pull from: bundler serve.",
             environment=self.options.environment,
         )
+
+
+def repository_digests(output: str) -> tuple[str, ...]:
+    """Return the digests in what an engine says of one image; none where it says anything else."""
+    try:
+        answer = json.loads(output)
+        return tuple(str(text) for text in answer[0]["RepoDigests"])
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return ()
