@@ -450,6 +450,9 @@ def check_manifest(value: dict[str, Any]) -> None:
             require(TARGET.fullmatch(blob["repository"] + ":x"), "not a repository")
         names = [blob["digest"] for blob in blobs]
         require(names == sorted(set(names)), "the blobs of the base are not in order, each once")
+    lists = [value["images"], value["files"], value["base"]["blobs"] if base else []]
+    lists += [image["platforms"] for image in value["images"]]
+    require(all(isinstance(found, list) for found in lists), "not a list")
     require(len(value["images"]) <= MOST_IMAGES and len(value["files"]) <= MOST_FILES, "too many images or files")
     for image in value["images"]:
         source = {"sourceDigest"} if "sourceDigest" in image else set()

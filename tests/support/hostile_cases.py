@@ -199,6 +199,8 @@ for _name, _change in {
     "an image's negative size": decoded(lambda found: found["images"][0].update(size=-5)),
     "an image's giant size": decoded(lambda found: found["images"][0].update(size=10**30)),
     "annotations of an image": decoded(lambda found: found["images"][0]["root"].update(annotations={"a": "b"})),
+    "images that are a text": decoded(lambda found: found.update(images="")),
+    "platforms that are an object": decoded(lambda found: found["images"][0].update(platforms={})),
     "a platform of no kind": decoded(lambda found: found["images"][0].update(platforms=["x"])),
     "a platform with an escape": decoded(lambda found: found["images"][0].update(platforms=["linux/amd64/\x1b[31m"])),
     "a base that is none": value(base={}),
