@@ -414,12 +414,13 @@ def manifest_of(bundle: FoundBundle) -> tuple[dict[str, Any], list[str]]:
 
 HOST = r"(localhost|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?"
 REPOSITORY = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*"
+LABEL = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 
 
 def unnamable(manifest: dict[str, Any]) -> list[str]:
     """Return what in bundle.json reaches file names, registries and programs, but has not the form of such a name."""
-    texts = [("name", manifest["name"], "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"), ("version", manifest["version"], TAG)]
+    texts = [("name", manifest["name"], LABEL), ("version", manifest["version"], TAG)]
     texts.append(("registry", manifest["registry"], f"({HOST}(/{REPOSITORY})?)?"))
     name = f"({HOST}/)?{REPOSITORY}(:{TAG})?(@sha256:[0-9a-f]{{64}})?"
     for image in manifest["images"]:
@@ -439,8 +440,8 @@ def check_manifest(value: dict[str, Any]) -> None:
     texts = [value[key] for key in ("name", "version", "tool", "registry")]
     if base:
         has_keys(value["base"], {"name", "version", "digest", "blobs"})
-        for key in ("name", "version"):
-            require(re.fullmatch("[A-Za-z0-9][A-Za-z0-9._+-]{0,127}", value["base"][key]), "no bundle has that name")
+        require(re.fullmatch(LABEL, value["base"]["name"]), "no bundle has that name")
+        require(re.fullmatch(TAG, value["base"]["version"]), "no bundle has that version")
         require(DIGEST.fullmatch(value["base"]["digest"]), "not a digest")
         blobs = value["base"]["blobs"]
         require(len(blobs) <= MOST_FILES, "too many blobs")

@@ -12,7 +12,7 @@ import pytest
 from bundler.errors import VerificationError
 from bundler.model.manifest import BundleManifest
 from bundler.resources import verify as verifier
-from tests.unit.test_manifest import MANIFEST
+from tests.unit.test_manifest import BASE, MANIFEST
 
 Edit = Callable[[dict[str, Any]], None]
 
@@ -47,6 +47,32 @@ def test_what_is_not_a_name_is_refused_by_both(edit: Edit) -> None:
     with pytest.raises(VerificationError):
         BundleManifest.parse((json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
     assert verifier.unnamable(value)
+
+
+@pytest.mark.parametrize(
+    ("base", "accepted"),
+    [
+        ({"name": "a-1", "version": "_1.0"}, True),
+        ({"name": "A", "version": "1"}, False),
+        ({"name": "a__b", "version": "1"}, False),
+        ({"name": "a" * 64, "version": "1"}, False),
+        ({"name": "--help", "version": "1"}, False),
+        ({"name": "a", "version": "1+1"}, False),
+        ({"name": "a", "version": "-1"}, False),
+        ({"name": "a", "version": "1/2"}, False),
+    ],
+)
+def test_names_of_base_bundles_are_judged_alike(base: dict[str, str], accepted: bool) -> None:  # noqa: FBT001
+    value = {**json.loads(MANIFEST.to_bytes()), "format": 2, "base": {**BASE, **base}}
+    content = (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+    if accepted:
+        BundleManifest.parse(content)
+        verifier.check_manifest(value)
+        return
+    with pytest.raises(VerificationError):
+        BundleManifest.parse(content)
+    with pytest.raises(ValueError, match="no bundle has that"):
+        verifier.check_manifest(value)
 
 
 def test_the_verifier_reads_no_more_files_of_a_folder_than_a_bundle_may_have(
