@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -133,6 +134,39 @@ def built_once(
 def built(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Built:
     """The bundle of examples/driver-stats."""
     return built_once(tmp_path_factory, "driver-stats", cache, copy_example)
+
+
+def seed(built: Built, cache: Path, *, layers_missing: int | None = None) -> None:
+    """Give a cache the images that the one of ``built`` made of Debian's packages, as links that take no space.
+
+    With ``layers_missing`` it also gets every wheel, and all layers of packages but so many of the largest.
+    """
+    known = built.cache / "records"
+    records = [record for kind in ("debian", "base-contents", "feast-release") for record in (known / kind).iterdir()]
+    if layers_missing is not None:
+        layers = sorted((known / "wheel-layer").iterdir(), key=_layer_size, reverse=True)
+        records += layers[layers_missing:]
+    for record in records:
+        target = cache / "records" / record.parent.name / record.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(record)
+    blobs = cache / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    theirs = built.cache / "blobs" / "sha256"
+    names = {blob.name for blob in theirs.iterdir()}
+    for name in names if layers_missing is not None else names & _named(records, theirs):
+        (blobs / name).symlink_to(theirs / name)
+
+
+def _named(files: Sequence[Path], blobs: Path) -> set[str]:
+    """Return the digests that small files name, and those that the manifests which they name do."""
+    contents = [file.read_bytes() for file in files if file.is_file() and file.stat().st_size < 1 << 20]
+    names = {name.decode() for content in contents for name in re.findall(rb"sha256:([0-9a-f]{64})", content)}
+    return names | _named([blobs / name for name in names], blobs) if names else names
+
+
+def _layer_size(record: Path) -> int:
+    return int(json.loads(record.read_text())["value"]["descriptor"]["size"])
 
 
 def run(command: Sequence[str | Path], **environment: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Built, Ran, bundler, copy_example
+from tests.e2e.conftest import Built, Ran, bundler, copy_example, seed
 
 pytestmark = pytest.mark.e2e
 
@@ -142,7 +142,8 @@ def test_a_read_only_output_folder_is_named(project: Path, built: Built, small_d
     assert_refused(ran, 5, str(small_disk), "Read-only")
 
 
-def test_a_full_cache_disk_is_named(project: Path, small_disk: Path) -> None:
+def test_a_full_cache_disk_is_named(project: Path, built: Built, small_disk: Path) -> None:
+    seed(built, small_disk)
     ran = bundler("build", "-f", project / "bundle.yaml", "-o", project.parent / "dist", "--cache-dir", small_disk)
     assert_refused(ran, 5, "No space left|space")
     assert not list((project.parent / "dist").glob("*.tar"))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Built, build, bundler, copy_example
+from tests.e2e.conftest import Built, build, bundler, copy_example, seed
 
 pytestmark = pytest.mark.e2e
 
@@ -32,7 +32,7 @@ def start(project: Path, cache: Path, output: Path) -> subprocess.Popen[bytes]:
 def test_killed_builds_leave_no_bundle_and_the_next_one_completes(built: Built, tmp_path: Path) -> None:
     project = copy_example(tmp_path)
     cache, output = tmp_path / "cache", tmp_path / "dist"
-    seed(built, cache)
+    seed(built, cache, layers_missing=3)
     # Each goes on where the one before was killed.
     for delay in (0.4, 1.5, 4.0, 9.0):
         process = start(project, cache, output)
@@ -48,19 +48,10 @@ def test_killed_builds_leave_no_bundle_and_the_next_one_completes(built: Built, 
     assert [path.name for path in output.iterdir()] == [again.bundle.name]
 
 
-def seed(built: Built, cache: Path) -> None:
-    """Give a cache the downloads and the base of another, but none of its layers, so that the killed build has work."""
-    (cache / "records").mkdir(parents=True)
-    (cache / "blobs").symlink_to(built.cache / "blobs")
-    for record in (built.cache / "records").iterdir():
-        if "debian" in record.name or "feast" in record.name:
-            (cache / "records" / record.name).symlink_to(record)
-
-
 def test_an_interrupted_build_says_so_and_leaves_nothing(built: Built, tmp_path: Path) -> None:
     project = copy_example(tmp_path)
     cache, output = tmp_path / "cache", tmp_path / "dist"
-    seed(built, cache)
+    seed(built, cache, layers_missing=3)
     process = start(project, cache, output)
     time.sleep(2)
     process.send_signal(signal.SIGINT)

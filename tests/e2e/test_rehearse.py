@@ -141,20 +141,17 @@ def test_the_bundle_as_it_is_serves_from_redis_and_postgres(
     assert "correct-horse" not in ran.stdout + ran.stderr
 
 
-@pytest.mark.parametrize("wiring", ["mounted", "operator"])
-def test_other_wirings_serve_on_the_oldest_operator(
-    docker: RehearsalEngine, oldest: Built, tmp_path: Path, wiring: str
-) -> None:
-    assert_served(*docker.rehearse(oldest.bundle, "--manifests", rendered(oldest, tmp_path, wiring=wiring)))
+INGRESS = {"hosts": {"online": "features.internal.example"}, "className": "nginx", "tlsSecret": "features-tls"}
+POLICIES = {"stores": [{"namespace": "stores", "ports": [5432, 6379]}], "clients": ["scoring"]}
 
 
-@pytest.mark.parametrize("wiring", ["baked", "mounted", "operator"])
-def test_every_wiring_serves_with_the_newest_feast(
-    docker: RehearsalEngine, newest: Built, tmp_path: Path, wiring: str
-) -> None:
-    folder = rendered(newest, tmp_path, wiring=wiring)
-    options = ["--read-only-root"] if wiring == "baked" else []
-    assert_served(*docker.rehearse(newest.bundle, "--manifests", folder, *options))
+def over_tls(docker: RehearsalEngine, built: Built, folder: Path, **deployment: Any) -> list[str]:
+    """Rehearse manifests of a bundle, check that they serve over TLS, and return the titles of the findings."""
+    ran, findings = docker.rehearse(built.bundle, "--manifests", rendered(built, folder, **deployment))
+    assert_served(ran, findings)
+    served = next(one for one in findings if one["check"] == "online")
+    assert served["evidence"][0].startswith("POST https://")
+    return [one["title"] for one in findings]
 
 
 @pytest.fixture(params=["oldest", "newest"])
@@ -163,24 +160,21 @@ def release(request: pytest.FixtureRequest) -> Built:
     return cast("Built", request.getfixturevalue(request.param))
 
 
-INGRESS = {"hosts": {"online": "features.internal.example"}, "className": "nginx", "tlsSecret": "features-tls"}
-POLICIES = {"stores": [{"namespace": "stores", "ports": [5432, 6379]}], "clients": ["scoring"]}
+# Every wiring and every topology serves with both, not each with each: the oldest bundle as it is, and the newest
+# below, are minimal and baked; two tenants share a registry.
+def test_a_standard_deployment_serves_over_tls(docker: RehearsalEngine, release: Built, tmp_path: Path) -> None:
+    titles = over_tls(docker, release, tmp_path, topology="standard", wiring="mounted", ingress=INGRESS)
+    assert not any("authentication by kubernetes" in title for title in titles)
 
 
-@pytest.mark.parametrize(
-    ("topology", "keys"),
-    [("standard", {"ingress": INGRESS}), ("enterprise-isolated", {"networkPolicies": POLICIES})],
-)
-def test_topologies_serve_over_tls(
-    docker: RehearsalEngine, release: Built, tmp_path: Path, topology: str, keys: dict[str, Any]
-) -> None:
-    folder = rendered(release, tmp_path, topology=topology, **keys)
-    ran, findings = docker.rehearse(release.bundle, "--manifests", folder)
-    assert_served(ran, findings)
-    served = next(one for one in findings if one["check"] == "online")
-    assert served["evidence"][0].startswith("POST https://")
-    let_in = any("authentication by kubernetes" in one["title"] for one in findings)
-    assert let_in == (topology == "enterprise-isolated")
+def test_an_isolated_deployment_lets_in_by_kubernetes(docker: RehearsalEngine, release: Built, tmp_path: Path) -> None:
+    keys = {"topology": "enterprise-isolated", "wiring": "operator", "networkPolicies": POLICIES}
+    titles = over_tls(docker, release, tmp_path, **keys)
+    assert any("authentication by kubernetes" in title for title in titles)
+
+
+def test_the_newest_feast_serves_from_a_read_only_root(docker: RehearsalEngine, newest: Built) -> None:
+    assert_served(*docker.rehearse(newest.bundle, "--read-only-root"))
 
 
 # The oldest Feast shares a registry below, where tenants have repos of their own.
