@@ -1,5 +1,6 @@
 """Root file systems made by the real mmdebstrap of Debian's packages: they run, and hold nothing of this machine."""
 
+import dataclasses
 import os
 import shutil
 import socket
@@ -48,12 +49,12 @@ def store(cache: Path) -> BlobStore:
 
 @pytest.fixture(scope="session")
 def base(store: BlobStore) -> debian.DebianBase:
-    return debian.base(SUITE, HERE, store, progress=SilentProgress())
+    return debian.make(debian.DebianRequest.base(SUITE, HERE), store, progress=SilentProgress())
 
 
 @pytest.fixture(scope="session")
 def kubectl(store: BlobStore) -> debian.DebianBase:
-    return debian.kubectl(SUITE, HERE, store, progress=SilentProgress())
+    return debian.make(debian.DebianRequest.kubectl(SUITE, HERE), store, progress=SilentProgress())
 
 
 def _unpacked(image: Image, store: BlobStore, root: Path) -> Path:
@@ -155,7 +156,7 @@ def test_a_base_that_was_made_is_taken_from_the_store(
         raise AssertionError("the base was made again")
 
     monkeypatch.setattr(debian, "_make_layer", refuse)
-    again = debian.base(SUITE, HERE, store, progress=SilentProgress())
+    again = debian.make(debian.DebianRequest.base(SUITE, HERE), store, progress=SilentProgress())
     assert again.image.descriptor == base.image.descriptor
     assert again.packages == base.packages
 
@@ -185,18 +186,23 @@ def test_the_same_packages_make_the_same_image_at_another_time_and_place(
     monkeypatch.setenv("LC_ALL", "C")
     old = os.umask(0o077)
     try:
-        again = debian.kubectl(SUITE, HERE, BlobStore(tmp_path / "other"), progress=SilentProgress(), refresh=True)
+        again = debian.make(
+            debian.DebianRequest.kubectl(SUITE, HERE),
+            BlobStore(tmp_path / "other"),
+            progress=SilentProgress(),
+            refresh=True,
+        )
     finally:
         os.umask(old)
     if again.packages != kubectl.packages:  # the store is of a day when Debian had other ones
-        kubectl = debian.kubectl(SUITE, HERE, store, progress=SilentProgress(), refresh=True)
+        kubectl = debian.make(debian.DebianRequest.kubectl(SUITE, HERE), store, progress=SilentProgress(), refresh=True)
     assert again.packages == kubectl.packages
     assert again.image.layers == kubectl.image.layers
     assert again.image.descriptor == kubectl.image.descriptor
 
 
 def test_kubectl_of_a_foreign_platform_is_made_without_running_it(store: BlobStore) -> None:
-    made = debian.kubectl(SUITE, OTHER, store, progress=SilentProgress())
+    made = debian.make(debian.DebianRequest.kubectl(SUITE, OTHER), store, progress=SilentProgress())
     assert made.image.platform == OTHER
     with (
         store.open(made.image.layers[0].descriptor.digest) as packed,
@@ -215,19 +221,23 @@ def test_a_base_for_a_foreign_platform_without_an_emulator_is_refused(
 ) -> None:
     monkeypatch.setattr(debian_host, "_EMULATORS", tmp_path)
     with pytest.raises(ToolMissingError, match=r"which this .* machine cannot"):
-        debian.base(SUITE, OTHER, BlobStore(tmp_path / "cache"), progress=SilentProgress())
+        debian.make(debian.DebianRequest.base(SUITE, OTHER), BlobStore(tmp_path / "cache"), progress=SilentProgress())
 
 
 def test_a_mirror_that_cannot_be_reached_is_told_and_nothing_is_kept(store: BlobStore, tmp_path: Path) -> None:
     empty = BlobStore(tmp_path / "cache")
+    mirrors = ("http://user:secret@127.0.0.1:9/debian",)
+    unreachable = dataclasses.replace(debian.DebianRequest.kubectl(SUITE, HERE), mirrors=mirrors)
     with pytest.raises(RegistryError, match="cannot be reached") as caught:
-        debian.kubectl(SUITE, HERE, empty, progress=SilentProgress(), mirrors=["http://user:secret@127.0.0.1:9/debian"])
+        debian.make(unreachable, empty, progress=SilentProgress())
     assert [path for path in empty.root.rglob("*") if path.is_file()] == []
     assert "secret" not in "".join((str(caught.value), *caught.value.details))
 
 
 def test_a_suite_that_debian_does_not_have_is_told(store: BlobStore, tmp_path: Path) -> None:
     with pytest.raises(ToolFailedError, match="mmdebstrap failed") as caught:
-        debian.kubectl("nosuchsuite", HERE, BlobStore(tmp_path / "cache"), progress=SilentProgress())
+        debian.make(
+            debian.DebianRequest.kubectl("nosuchsuite", HERE), BlobStore(tmp_path / "cache"), progress=SilentProgress()
+        )
     assert any("nosuchsuite" in line for line in caught.value.details)
     assert "suite" in caught.value.remedy

@@ -88,7 +88,7 @@ def store(cache: Path) -> BlobStore:
 def apt_base(store: BlobStore, address: str) -> UnpackedBase:
     """A base with Python and apt, whose package source is ours."""
     require("mmdebstrap")
-    made = debian.base("bookworm", HERE, store, progress=SilentProgress(), packages=("apt",)).image
+    made = debian.make(debian.DebianRequest.base("bookworm", HERE, ("apt",)), store, progress=SilentProgress()).image
     listed = f"deb [trusted=yes] {address} ./\n".encode()
     tree = FileTree.of([File("etc/apt/sources.list", len(listed), lambda: io.BytesIO(listed))]).with_parents()
     with store.writing() as sink:

@@ -168,7 +168,7 @@ def _remembered(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> debian.Deb
     made = mutate.append_layers(image.empty(AMD64), [layer])
     store.put(made.config_bytes())
     store.put(made.manifest_bytes())
-    key = debian._Order(debian_recipe.BASE, "bookworm", AMD64, ()).key("1.0")
+    key = debian.DebianRequest(debian_recipe.BASE, "bookworm", AMD64).key("1.0")
     store.remember("debian", key, {"image": made.descriptor.to_json(), "packages": {"bash": "5"}})
     return debian.DebianBase(made, {"bash": "5"})
 
@@ -176,7 +176,7 @@ def _remembered(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> debian.Deb
 def test_a_base_that_is_in_the_store_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = BlobStore(tmp_path)
     made = _remembered(store, monkeypatch)
-    found = debian.base("bookworm", AMD64, store, progress=SilentProgress())
+    found = debian.make(debian.DebianRequest.base("bookworm", AMD64), store, progress=SilentProgress())
     assert found.image.descriptor == made.image.descriptor
     assert found.packages == {"bash": "5"}
 
@@ -196,13 +196,13 @@ def test_a_store_that_lost_a_part_of_the_base_does_not_have_it(
                     path.unlink()
         case _:
             store.path(made.descriptor.digest).write_bytes(b"{}")
-    key = debian._Order(debian_recipe.BASE, "bookworm", AMD64, ()).key("1.0")
+    key = debian.DebianRequest(debian_recipe.BASE, "bookworm", AMD64).key("1.0")
     assert debian._recalled(store, key) is None
 
 
 def test_the_key_of_the_cache_tells_mirrors_apart_without_naming_them() -> None:
     def key(*mirrors: str) -> str:
-        return debian._Order(debian_recipe.BASE, "bookworm", AMD64, mirrors).key("1.0")
+        return debian.DebianRequest(debian_recipe.BASE, "bookworm", AMD64, mirrors).key("1.0")
 
     secret = key("http://user:secret@mirror.example/debian")
     assert len({key(), key("http://mirror.example/debian"), secret}) == 3
@@ -278,5 +278,5 @@ def test_a_full_disk_for_temporary_files_is_told_with_where_it_is(
     monkeypatch.setattr("bundler.effects.process.streaming", failing)
     monkeypatch.setattr("tempfile.gettempdir", lambda: "/small")
     with pytest.raises(ToolFailedError, match="no space left for the Debian bookworm") as caught:
-        debian.base("bookworm", AMD64, BlobStore(tmp_path), progress=SilentProgress())
+        debian.make(debian.DebianRequest.base("bookworm", AMD64), BlobStore(tmp_path), progress=SilentProgress())
     assert "gigabyte in /small" in caught.value.remedy

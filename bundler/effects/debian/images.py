@@ -42,13 +42,30 @@ class DebianBase:
 
 
 @dataclass(frozen=True)
-class _Order:
-    """The image to make, and its inputs."""
+class DebianRequest:
+    """The image to make, and its inputs.
+
+    ``mirrors`` are archives (URLs, or lines of ``sources.list``) to take packages from instead of those that apt of
+    this machine uses; neither becomes part of the image.
+    """
 
     recipe: DebianRecipe
     suite: str
     platform: Platform
-    mirrors: tuple[str, ...]
+    mirrors: tuple[str, ...] = ()
+
+    @classmethod
+    def base(cls, suite: str, platform: Platform, packages: Sequence[str] = ()) -> DebianRequest:
+        """Ask for the base of a feature server: Python and what wheels need, a user 1001 of group 0, nothing else.
+
+        ``packages`` are further ones, as apt names them.
+        """
+        return cls(replace(recipe.BASE, packages=(*recipe.BASE.packages, *packages)), suite, platform)
+
+    @classmethod
+    def kubectl(cls, suite: str, platform: Platform) -> DebianRequest:
+        """Ask for Debian's kubectl and its libraries, which any machine can make for any platform."""
+        return cls(recipe.KUBECTL, suite, platform)
 
     def key(self, mmdebstrap_version: str) -> str:
         """Return what the result depends on, besides the state of Debian's archive."""
@@ -60,99 +77,56 @@ class _Order:
         return f"the Debian {self.suite} {self.recipe.name} image for {self.platform}"
 
 
-def base(
-    suite: str,
-    platform: Platform,
-    store: BlobStore,
-    *,
-    progress: Progress,
-    mirrors: Sequence[str] = (),
-    refresh: bool = False,
-    packages: Sequence[str] = (),
-) -> DebianBase:
-    """Make the base of a feature server: Python and what wheels need, a user 1001 of group 0, nothing else.
+def check(request: DebianRequest, store: BlobStore, *, refresh: bool = False) -> None:
+    """See that this machine can make an image, or has it already; raise ``ToolMissingError`` where neither is so."""
+    version = debian_host.mmdebstrap_version()
+    if not refresh and _recalled(store, request.key(version)):
+        return
+    debian_host.mode()
+    debian_host.check_apt()
+    if request.recipe.runs_programs:
+        debian_host.check_architecture(request.platform)
 
-    An earlier result of the same recipe for the same suite and platform is taken from the store; ``refresh`` makes
-    it again, of the packages that Debian has now. ``mirrors`` are archives (URLs, or lines of ``sources.list``) to take
-    packages from instead of those that apt of this machine uses; neither becomes part of the image. ``packages`` are
-    further ones, as apt names them.
+
+def make(request: DebianRequest, store: BlobStore, *, progress: Progress, refresh: bool = False) -> DebianBase:
+    """Make an image of Debian's packages.
+
+    An earlier result of the same request is taken from the store; ``refresh`` makes it again, of the packages that
+    Debian has now.
 
     Raises:
         ToolMissingError: mmdebstrap, a permission, or an emulator for a foreign platform is missing.
         RegistryError: Debian's archive cannot be reached.
-        SpecError: it does not have one of ``packages``.
+        SpecError: it does not have one of the packages.
         ToolFailedError: mmdebstrap failed.
     """
-    return _made(_Order(_with(packages), suite, platform, tuple(mirrors)), store, progress, refresh=refresh)
-
-
-def kubectl(
-    suite: str,
-    platform: Platform,
-    store: BlobStore,
-    *,
-    progress: Progress,
-    mirrors: Sequence[str] = (),
-    refresh: bool = False,
-) -> DebianBase:
-    """Make an image of Debian's kubectl and its libraries, on any machine for any platform; otherwise as ``base``."""
-    return _made(_Order(recipe.KUBECTL, suite, platform, tuple(mirrors)), store, progress, refresh=refresh)
-
-
-def check_base(
-    suite: str, platform: Platform, store: BlobStore, *, refresh: bool = False, packages: Sequence[str] = ()
-) -> None:
-    """See that this machine can make a base, or has it already; raise ``ToolMissingError`` where neither is so."""
-    _check(_Order(_with(packages), suite, platform, ()), store, refresh=refresh)
-
-
-def check_kubectl(suite: str, platform: Platform, store: BlobStore, *, refresh: bool = False) -> None:
-    """See the same for an image of kubectl."""
-    _check(_Order(recipe.KUBECTL, suite, platform, ()), store, refresh=refresh)
-
-
-def _check(order: _Order, store: BlobStore, *, refresh: bool) -> None:
-    version = debian_host.mmdebstrap_version()
-    if not refresh and _recalled(store, order.key(version)):
-        return
-    debian_host.mode()
-    debian_host.check_apt()
-    if order.recipe.runs_programs:
-        debian_host.check_architecture(order.platform)
-
-
-def _with(packages: Sequence[str]) -> DebianRecipe:
-    return replace(recipe.BASE, packages=(*recipe.BASE.packages, *packages))
-
-
-def _made(order: _Order, store: BlobStore, progress: Progress, *, refresh: bool) -> DebianBase:
-    key = order.key(debian_host.mmdebstrap_version())
+    key = request.key(debian_host.mmdebstrap_version())
     cached = None if refresh else _recalled(store, key)
     if cached:
         return cached
-    with progress.task(f"Making {order}") as task:
-        layer = _make_layer(order, store, task)
-    made = mutate.append_layers(image.empty(order.platform), [layer])
+    with progress.task(f"Making {request}") as task:
+        layer = _make_layer(request, store, task)
+    made = mutate.append_layers(image.empty(request.platform), [layer])
     made = mutate.configure(
         made,
         user=f"{recipe.UID}:0",
         working_dir=recipe.HOME,
-        env=order.recipe.env,
-        entrypoint=order.recipe.entrypoint,
-        cmd=order.recipe.cmd,
-        labels=order.recipe.labels,
+        env=request.recipe.env,
+        entrypoint=request.recipe.entrypoint,
+        cmd=request.recipe.cmd,
+        labels=request.recipe.labels,
         created=recipe.EPOCH,
     )
     packages = rootfs.inspect(made, store.open).debian_packages
-    if not {_NOT_A_NAME.sub("", name) for name in order.recipe.packages} <= set(packages):
+    if not {_NOT_A_NAME.sub("", name) for name in request.recipe.packages} <= set(packages):
         raise ToolFailedError(
-            f"mmdebstrap made {order} without some of the requested packages.",
+            f"mmdebstrap made {request} without some of the requested packages.",
             remedy="Run the command again with --verbose, which shows what mmdebstrap prints.",
         )
     store.put(made.config_bytes())
     store.put(made.manifest_bytes())
     store.remember(_RECORD, key, {"image": made.descriptor.to_json(), "packages": dict(packages)})
-    progress.say(f"Made {order}: {len(packages)} packages, {size(layer.descriptor.size)}")
+    progress.say(f"Made {request}: {len(packages)} packages, {size(layer.descriptor.size)}")
     return DebianBase(made, packages)
 
 
@@ -170,43 +144,43 @@ def _recalled(store: BlobStore, key: str) -> DebianBase | None:
     return DebianBase(image, packages) if whole else None
 
 
-def _make_layer(order: _Order, store: BlobStore, task: Task) -> Layer:
-    if order.recipe.runs_programs:
-        debian_host.check_architecture(order.platform)
-    created_by = f"bundler: Debian {order.suite}, {', '.join(order.recipe.packages)}"
-    with store.writing() as sink, _root_file_system(order, task) as tar:
+def _make_layer(request: DebianRequest, store: BlobStore, task: Task) -> Layer:
+    if request.recipe.runs_programs:
+        debian_host.check_architecture(request.platform)
+    created_by = f"bundler: Debian {request.suite}, {', '.join(request.recipe.packages)}"
+    with store.writing() as sink, _root_file_system(request, task) as tar:
         return rewrite(
             tar,
             sink,
             keep=recipe.is_kept,
-            additions=order.recipe.additions,
+            additions=request.recipe.additions,
             epoch=recipe.EPOCH,
             created_by=created_by,
         )
 
 
 @contextmanager
-def _root_file_system(order: _Order, task: Task) -> Iterator[BinaryIO]:
+def _root_file_system(request: DebianRequest, task: Task) -> Iterator[BinaryIO]:
     """Run mmdebstrap; the block reads the tar that it writes."""
-    sources = debian_host.lines(order.mirrors, order.suite) or debian_host.sources(order.suite)
+    sources = debian_host.lines(request.mirrors, request.suite) or debian_host.sources(request.suite)
     command = [
         "mmdebstrap",
-        f"--variant={order.recipe.variant}",
+        f"--variant={request.recipe.variant}",
         f"--mode={debian_host.mode()}",
-        f"--architectures={order.platform.debian_architecture}",
-        f"--include={','.join(order.recipe.packages)}",
+        f"--architectures={request.platform.debian_architecture}",
+        f"--include={','.join(request.recipe.packages)}",
         "--aptopt=Acquire::Retries 3",
         "--skip=output/dev",
-        *order.recipe.hooks,
+        *request.recipe.hooks,
         *(() if sources else debian_host.keyring_options()),
-        order.suite,
+        request.suite,
         "-",
         *(("-",) if sources else ()),
     ]
     try:
         with process.streaming(
             command,
-            purpose=f"making {order}",
+            purpose=f"making {request}",
             remedy=_REMEDY,
             environment={
                 **debian_host.proxy_environment(),
@@ -226,13 +200,13 @@ def _root_file_system(order: _Order, task: Task) -> Iterator[BinaryIO]:
             ) from error
         if any(_FULL in line for line in error.details):
             raise ToolFailedError(
-                f"There is no space left for {order}.",
+                f"There is no space left for {request}.",
                 remedy=f"Free a gigabyte in {tempfile.gettempdir()}, or name another folder in TMPDIR.",
                 details=error.details,
             ) from error
         if unknown := [match[1] or match[2] for line in error.details if (match := _UNKNOWN.search(line))]:
             raise SpecError(
-                f"Debian {order.suite} does not have the package {', '.join(unknown)}.",
+                f"Debian {request.suite} does not have the package {', '.join(unknown)}.",
                 remedy="Correct 'system_packages'; the names are those of Debian, not of pip.",
                 details=error.details,
             ) from error

@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol
 
 from bundler.effects import base_image
 from bundler.effects.blobs import BlobStore
 from bundler.effects.debian import images as debian
+from bundler.effects.debian.images import DebianRequest
 from bundler.effects.registry.endpoint import Access
 from bundler.effects.skopeo import program as skopeo_program
 from bundler.effects.skopeo import source as skopeo_source
@@ -99,14 +99,10 @@ class Gathering:
 
     def _checks(self) -> Iterator[Callable[[], None]]:
         base, kubectl = self.spec.base, self.spec.deployment.cron_job.kubectl
-        packages = self.spec.system_packages if base.debian else ()
         for platform in self.spec.target_platforms:
-            if base.debian is not None:
-                yield partial(
-                    debian.check_base, base.debian, platform, self.store, refresh=self.refresh, packages=packages
-                )
-            if kubectl.debian is not None:
-                yield partial(debian.check_kubectl, kubectl.debian, platform, self.store, refresh=self.refresh)
+            for request in (self._base_request(platform), self._kubectl_request(platform)):
+                if request is not None:
+                    yield partial(debian.check, request, self.store, refresh=self.refresh)
         named = (base.image, kubectl.image, *(extra.image for extra in self.spec.images))
         pulled = [name for name in named if name is not None]
         if (self.reader == "skopeo" and pulled) or not all(map(in_registry, pulled)):
@@ -124,9 +120,8 @@ class Gathering:
             pulled = self._pulled([base.image])[:1]
             images = base_image.of_platforms(pulled[0].root, base.image, platforms, self.store)
         else:
-            suite = base.debian or ""
-            make = partial(debian.base, packages=self.spec.system_packages)
-            images = {platform: self._debian(make, suite, platform).image for platform in platforms}
+            requests = {platform: self._base_request(platform) for platform in platforms}
+            images = {platform: self._debian(request).image for platform, request in requests.items() if request}
         missing = [str(platform) for platform in platforms if platform not in images]
         if missing:
             raise SpecError(
@@ -144,7 +139,7 @@ class Gathering:
     def others(self, operator_images: Sequence[str]) -> tuple[GatheredImage, ...]:
         """Return kubectl's image for the CronJob, the operator's images and the extra ones, each reference once."""
         kubectl = self.spec.deployment.cron_job.kubectl
-        made = [self._kubectl(kubectl.debian)] if kubectl.debian is not None else []
+        made = [self._kubectl()] if kubectl.debian is not None else []
         gathered = {image.reference: image for image in made}
         roles = self._roles(operator_images)
         for image in self._pulled([name for name in roles if name not in gathered]):
@@ -188,12 +183,20 @@ class Gathering:
         ):
             raise SpecError(f"{image.reference} is an artifact, not an image that runs.", remedy="Name another image.")
 
-    def _debian(self, make: _Maker, suite: str, platform: Platform) -> debian.DebianBase:
-        return make(suite, platform, self.store, progress=self.progress, refresh=self.refresh)
+    def _base_request(self, platform: Platform) -> DebianRequest | None:
+        suite = self.spec.base.debian
+        return None if suite is None else DebianRequest.base(suite, platform, self.spec.system_packages)
 
-    def _kubectl(self, suite: str) -> GatheredImage:
-        platforms = self.spec.target_platforms
-        made = [self._debian(debian.kubectl, suite, platform) for platform in platforms]
+    def _kubectl_request(self, platform: Platform) -> DebianRequest | None:
+        suite = self.spec.deployment.cron_job.kubectl.debian
+        return None if suite is None else DebianRequest.kubectl(suite, platform)
+
+    def _debian(self, request: DebianRequest) -> debian.DebianBase:
+        return debian.make(request, self.store, progress=self.progress, refresh=self.refresh)
+
+    def _kubectl(self) -> GatheredImage:
+        requests = filter(None, map(self._kubectl_request, self.spec.target_platforms))
+        made = [self._debian(request) for request in requests]
         tag = _NO_TAG.sub("-", made[0].packages["kubernetes-client"])
         root = stored_root([base.image for base in made], self.store)
         return GatheredImage(f"kubectl:{tag}", KUBECTL, root, root.digest, baked=True)
@@ -250,12 +253,6 @@ def _missing(check: Callable[[], None]) -> ToolMissingError | None:
     except ToolMissingError as error:
         return error
     return None
-
-
-class _Maker(Protocol):
-    def __call__(
-        self, suite: str, platform: Platform, store: BlobStore, *, progress: Progress, refresh: bool = False
-    ) -> debian.DebianBase: ...
 
 
 def in_registry(source: str) -> bool:
