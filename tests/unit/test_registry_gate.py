@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from bundler.effects.registry import faults
-from bundler.effects.registry.gate import Gate, Gates, Passage, Waiting
+from bundler.effects.registry.gate import Gate, Gates, Passage, Spacing, Waiting
 from bundler.effects.registry.retry import Cancellation, CancelledError, Retries
 from bundler.errors import RegistryError
 
@@ -115,6 +115,45 @@ def test_pauses_without_a_word_of_the_server_grow() -> None:
     assert len(said) == 1  # not with each of them
 
 
+@pytest.mark.parametrize("most", [2, 5, 10])
+def test_requests_are_kept_apart_where_a_host_allows_so_many_a_second(most: int) -> None:
+    spacing, now, seen, refused = Spacing(), 0.0, list[int](), 0
+    for number in range(300):
+        now = spacing.turn(now) + 0.002
+        seen.append(int(now))
+        if seen.count(int(now)) > most:
+            refused += 1
+            spacing.refused(now, few=True)
+            now += 0.3
+        else:
+            spacing.passed()
+            if number % 5 == 4:
+                spacing.shrink()
+    assert refused < 300 / 5
+    assert (300 - refused) / now > 0.7 * most
+
+
+def test_nothing_is_kept_apart_where_the_server_says_how_long_to_wait() -> None:
+    gate, cancellation, _ = _gate(2)
+    for _ in range(20):
+        _together(gate, [200] * 3)
+        _together(gate, [429], pause=0)
+    assert sum(cancellation.slept) < 0.1
+
+
+def test_requests_come_closer_together_before_there_are_more_of_them() -> None:
+    spacing = Spacing()
+    assert not spacing.shrink()
+    for now in (1.0, 2.0, 3.0):
+        for _ in range(5):
+            spacing.passed()
+        spacing.refused(now, few=True)
+    assert spacing.gap == pytest.approx(0.2)
+    for _ in range(30):
+        spacing.shrink()
+    assert spacing.gap == 0
+
+
 def _slow_down(url: str) -> faults.RefusedError:
     answer = faults.HttpAnswer(429, {}, b"", url)
     return faults.refused(answer, doing="pushing", host="r.example", login=None)
@@ -144,6 +183,17 @@ def test_a_task_that_alone_is_refused_is_given_up_though_others_go_on() -> None:
     for _ in range(19):
         retries.wait_after(error)
     with pytest.raises(RegistryError, match="429"):
+        retries.wait_after(error)
+
+
+def test_a_server_that_is_busy_slows_all_down_and_is_given_up_sooner() -> None:
+    gates = Gates(8, _Instant(), Waiting(list[str]().append))
+    answer = faults.HttpAnswer(503, {}, b"", "https://r.example/v2/")
+    error = faults.refused(answer, doing="pushing", host="r.example", login=None)
+    retries = Retries(6, _Instant(), refusals=lambda url: gates.of(url).refusals)
+    for _ in range(5):
+        retries.wait_after(error)
+    with pytest.raises(RegistryError, match="503"):
         retries.wait_after(error)
 
 

@@ -475,6 +475,26 @@ def test_retry_after_is_seconds_or_a_date() -> None:
     assert _refused(429, retry_after="9" * 400).retry_after is None
 
 
+@pytest.mark.parametrize(
+    ("headers", "pause"),
+    [
+        ({"retry_after": "5s"}, 5),
+        ({"retry_after": "30, 30"}, 30),
+        ({"retry_after": "1750000060", "date": "Sun, 15 Jun 2025 15:06:40 GMT"}, 60),
+        ({"retry_after": "Sun Jun 15 15:07:40 2025", "date": "Sun, 15 Jun 2025 15:06:40 GMT"}, 60),
+        ({"retry_after": "Sunday, 15-Jun-25 15:07:40 GMT", "date": "Sun, 15 Jun 2025 15:06:40 GMT"}, 60),
+        ({"ratelimit_reset": "12"}, 12),
+        ({"x_ratelimit_reset": "1750000060", "date": "Sun, 15 Jun 2025 15:06:40 GMT"}, 60),
+        ({"ratelimit_reset": "12", "retry_after": "3"}, 3),
+        ({"ratelimit_remaining": "12"}, None),
+        ({"retry_after": "-5"}, None),
+        ({"retry_after": "5 bananas"}, None),
+    ],
+)
+def test_a_pause_is_read_however_a_server_writes_it(headers: dict[str, str], pause: float | None) -> None:
+    assert _refused(429, **headers).retry_after == pause  # type: ignore[arg-type]
+
+
 def test_a_date_counts_from_the_servers_own_clock() -> None:
     for shift in (-100_000, 0, 100_000):  # seconds that the clocks differ
         now = time.time() + shift

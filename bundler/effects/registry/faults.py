@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import email.utils
 import json
 import re
@@ -10,6 +11,7 @@ import ssl
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from email.message import Message
 from http import HTTPStatus
 from http.client import InvalidURL
 from pathlib import Path
@@ -22,7 +24,10 @@ from bundler.errors import RegistryError
 
 # What passes by itself: request timeout, too early, too many requests, and a server's trouble.
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-BUSY = frozenset({429, 503})  # where requests come too fast, the latter with Retry-After
+# Where requests come too fast; the latter may also mean that a server is down. nginx and S3 limit by 503.
+BUSY = frozenset({429, 503})
+_RESETS = ("x-retry-after", "ratelimit-reset", "x-ratelimit-reset")
+_EPOCH = 1_000_000_000  # more seconds than anybody asks to wait: that is a time since 1970
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SHOWN = 300  # characters of a foreign error that are worth showing
 _SHOWN_ERRORS = 10
@@ -49,6 +54,11 @@ class RefusedError(RegistryError):
         self.status = status
         self.codes = codes
         self.retry_after = retry_after
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the server has too much to do, for whatever reason; all requests to it should wait."""
+        return self.status in BUSY and transient(self)
 
     @property
     def asks_to_slow_down(self) -> bool:
@@ -79,7 +89,7 @@ class HttpAnswer:
     @property
     def retry_after(self) -> float | None:
         """Seconds that the server asks to wait (RFC 9110, section 10.2.3), or None."""
-        return retry_after(self.headers.get("retry-after", ""), self.headers.get("date", ""))
+        return pause_of(self.headers)
 
 
 def asks_to_slow_down(status: int, pause: float | None) -> bool:
@@ -87,20 +97,37 @@ def asks_to_slow_down(status: int, pause: float | None) -> bool:
     return status == HTTPStatus.TOO_MANY_REQUESTS or (status == HTTPStatus.SERVICE_UNAVAILABLE and pause is not None)
 
 
+def pause_of(headers: Mapping[str, str] | Message) -> float | None:
+    """Return how many seconds an answer asks to wait, None where it does not say."""
+    date = headers.get("date", "")
+    asked = retry_after(headers.get("retry-after", ""), date)
+    if asked is not None:
+        return asked
+    resets = (retry_after(headers.get(name, ""), date) for name in _RESETS)
+    return next((pause for pause in resets if pause is not None), None)
+
+
 def retry_after(text: str, date: str) -> float | None:
-    """Read ``Retry-After``: seconds, or a date, which counts from the answer's own ``Date``: clocks differ."""
-    if re.fullmatch(r"[0-9]{1,9}(?:\.[0-9]{1,9})?", text):
-        return float(text)
-    until = _timestamp(text)
+    """Read ``Retry-After``: seconds, or a date, which counts from the answer's own ``Date``: clocks differ.
+
+    Servers also write a unit, a list (where two of them set the header), or the seconds since 1970.
+    """
     now = _timestamp(date)
-    return max(0.0, until - (time.time() if now is None else now)) if until is not None else None
+    now = time.time() if now is None else now
+    if seconds := re.fullmatch(r"\s*([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*(?:s|seconds)?\s*(?:[,;].*)?", text):
+        asked = float(seconds[1])
+        return asked if asked < _EPOCH else max(0.0, asked - now)
+    until = _timestamp(text)
+    return max(0.0, until - now) if until is not None else None
 
 
 def _timestamp(text: str) -> float | None:
     try:
-        return email.utils.parsedate_to_datetime(text).timestamp()
+        moment = email.utils.parsedate_to_datetime(text)
     except (TypeError, ValueError, OverflowError):
         return None
+    # All dates of HTTP are UTC; the oldest of their forms does not say so (RFC 9110, section 5.6.7).
+    return (moment if moment.tzinfo else moment.replace(tzinfo=dt.timezone.utc)).timestamp()
 
 
 def transient(error: RegistryError) -> bool:
@@ -265,7 +292,7 @@ def _proxy_failed(reason: OSError, proxy: str, where: str, host: str) -> Registr
         problem,
         remedy=remedy,
         transient=reason.status in TRANSIENT_STATUSES,
-        retry_after=retry_after(reason.headers.get("Retry-After", ""), reason.headers.get("Date", "")),
+        retry_after=pause_of(reason.headers),
     )
 
 

@@ -12,7 +12,7 @@ from bundler.errors import RegistryError
 
 _FIRST = 0.4  # seconds
 _LONGEST = 20.0
-_WORTH_TELLING = 2.0
+WORTH_TELLING = 2.0  # seconds
 _MOST_SLOWED_DOWN = 10
 """Times ``attempts`` that one task may be asked to slow down while others go on: then it is meant alone."""
 _LONGEST_ASKED_FOR = 300.0  # a server may ask for a longer pause than the backoff would make
@@ -71,9 +71,10 @@ class Retries:
 
         The server may say how long to wait. An error that does not pass by itself is raised at once.
         """
-        if self.refusals and isinstance(error, faults.RefusedError) and error.asks_to_slow_down:
+        if self.refusals and isinstance(error, faults.RefusedError) and error.is_busy:
             self.slowed_down += 1
-            if self.refusals(error.url) >= self.attempts or self.slowed_down >= _MOST_SLOWED_DOWN * self.attempts:
+            most = self.attempts * (_MOST_SLOWED_DOWN if error.asks_to_slow_down else 1)
+            if self.refusals(error.url) >= self.attempts or self.slowed_down >= most:
                 raise error
             return  # the next request waits with all others
         self.failures += 1
@@ -86,6 +87,6 @@ class Retries:
             pause = min(asked_for, _LONGEST_ASKED_FOR) + self.jitter() * _FIRST
         else:
             pause = backoff(self.failures, self.jitter)
-        if pause >= _WORTH_TELLING:
+        if pause >= WORTH_TELLING:
             self.waiting(error.problem.rstrip("."), pause)
         self.cancellation.sleep(pause)

@@ -278,10 +278,9 @@ class Session:
             return self._once(request, url)
         with self._gates.of(url).passing() as passage:
             response = self._once(request, url)
-            pause = None
-            if response.status in faults.BUSY:
-                pause = faults.retry_after(response.headers.get("Retry-After", ""), response.headers.get("Date", ""))
-            passage.answered(response.status, slow_down=faults.asks_to_slow_down(response.status, pause), pause=pause)
+            busy = response.status in faults.BUSY
+            pause = faults.pause_of(response.headers) if busy else None
+            passage.answered(response.status, slow_down=busy, pause=pause)
             return response
 
     def _once(self, request: Request, url: str) -> Response:
