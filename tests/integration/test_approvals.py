@@ -75,11 +75,17 @@ def made(folder: Path, version: str = "0.1.0", volume_size: int | None = None) -
     return pack.run(plan, folder / "dist", store, progress=SilentProgress(), volume_size=volume_size).path
 
 
-@pytest.fixture
-def bundle(keys: Path, tmp_path: Path) -> Path:
-    path = made(tmp_path / "made")
+@pytest.fixture(scope="module")
+def whole(keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = made(tmp_path_factory.mktemp("made"))
     sign.with_key(path, keys / "release.key", None, SilentProgress())
     return path
+
+
+@pytest.fixture
+def bundle(whole: Path, tmp_path: Path) -> Path:
+    """A signed bundle that the test may change."""
+    return Path(shutil.copy(whole, tmp_path))
 
 
 def key_id(keys: Path, name: str) -> Digest:
