@@ -17,7 +17,7 @@ TEST_PROGRAMS   := $(BUNDLE_PROGRAMS) umoci dockerd=docker.io docker=docker.io p
                    docker-registry redis-server psql=postgresql kubectl=kubernetes-client openssl shellcheck git
 
 .DEFAULT_GOAL := help
-.PHONY: help bundle test fuzz test-cluster test-machines check unit integration golden format bench lock-tools schema feast-release clean
+.PHONY: help bundle test fuzz test-cluster test-machines test-repos check unit integration golden format bench lock-tools schema feast-release clean
 
 help:  ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -43,6 +43,10 @@ test-cluster: .venv/dev.stamp  ## Run installs against a real API server, built 
 test-machines: .venv/dev.stamp  ## Try everything on bare Debian machines and write docs/machines.md (an hour, as root)
 	@sh tests/setup/programs.sh $(TEST_PROGRAMS)
 	$(BIN)/python -m tests.machines.table $(or $(MACHINES),build/machines) $(or $(SUITES),bookworm trixie sid)
+
+test-repos: .venv/dev.stamp  ## Take ten public-style feature repos through init, lock, build and rehearse (ten minutes)
+	@sh tests/setup/programs.sh $(TEST_PROGRAMS)
+	$(BIN)/python -m pytest -n 1 tests/repos
 
 check: .venv/dev.stamp  ## Run the static checks: style, types, layers, dependencies
 	$(BIN)/ruff check

@@ -104,5 +104,5 @@ def command(
     if report_file:
         files.write(report_file, (json.dumps(outcome.to_json(), indent=2) + "\n").encode())
     return report.show(
-        outcome, output, good="Features are served.", bad="The bundle would not serve features.", status=3
+        outcome, output, good=rehearse.verdict(outcome), bad="The bundle would not serve features.", status=3
     )

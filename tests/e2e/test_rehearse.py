@@ -209,11 +209,35 @@ from feast.permissions.policy import RoleBasedPolicy
 
 readers = Permission(name="readers", types=ALL_RESOURCE_TYPES, policy=RoleBasedPolicy(roles=["reader"]), actions=READ)
 """
+# One tenant reads from a table that only its site has.
+TABLE = """
+
+from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource
+
+hourly_stats_file = PostgreSQLSource(
+    table="fleet.hourly_stats", timestamp_field="event_timestamp", created_timestamp_column="created"
+)
+"""
+OFFLINE = {
+    "type": "postgres",
+    "host": "${POSTGRES_HOST}",
+    "port": 5432,
+    "database": "fleet",
+    "user": "${POSTGRES_USER}",
+    "password": "${POSTGRES_PASSWORD}",
+}
 SHARED = """\
   topology: enterprise-shared
   networkPolicies: {stores: [{namespace: stores, ports: [5432, 6379]}], clients: [scoring]}
   tls: {caConfigMap: registry-ca}
 """
+
+
+def _source(definitions: Path) -> tuple[str, str, str]:
+    """Return the text before the file source, the source, and the text behind it."""
+    head, source = definitions.read_text().split("# Absolute, so that", 1)
+    source, tail = source.split("hourly_stats_push", 1)
+    return head, source, f"hourly_stats_push{tail}"
 
 
 @pytest.fixture(scope="module")
@@ -230,9 +254,14 @@ def shared(tmp_path_factory: pytest.TempPathFactory, built: Built) -> Built:
         document = {**yaml.safe_load(main), "project": team}
         remote = "feast-driver-stats-registry.feast.svc.cluster.local:443"
         document["registry"] = {"registry_type": "remote", "path": remote, "cert": "/tls/registry/ca.crt"}
+        if team == "team_b":
+            document["offline_store"] = OFFLINE
         (project / team / "feature_store.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
         with (project / team / "definitions.py").open("a") as definitions:
             definitions.write(PERMISSION)
+    head, source, tail = _source(project / "team_b" / "definitions.py")
+    assert "FileSource(" in source
+    (project / "team_b" / "definitions.py").write_text(head + TABLE + tail)
     shutil.rmtree(project / "feature_repo")
     store.parent.mkdir()
     store.write_text(main)
@@ -246,6 +275,8 @@ def test_tenants_with_repos_of_their_own_serve_with_a_shared_registry(docker: Re
     images = {line.split("@")[0] for one in findings if one["check"] == "server" for line in one["evidence"][:1]}
     names = {image.rpartition("/")[2] for image in images}
     assert names == {f"{name}-feature-server:0.1.0" for name in ("driver-stats", "team-a", "team-b")}
+    (made,) = [one for one in findings if one["check"] == "sources"]
+    assert (made["status"], made["evidence"]) == ("pass", ["fleet.hourly_stats: 9 columns, 3 rows"])
 
 
 def test_one_tenants_new_code_is_one_new_layer(shared: Built, tmp_path: Path) -> None:

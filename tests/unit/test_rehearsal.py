@@ -41,7 +41,7 @@ def test_every_wiring_connects_to_the_same_servers(wiring: str, version: str) ->
     (feature_store,) = emulated(texts, version, DB_USER="ada", DB_PASSWORD="one", REDIS_PASSWORD="two")
     if wiring == "mounted":  # the whole file is filled in on the site; the template has it as it was baked
         assert feature_store.config["project"] == "driver_stats"
-    needs = store_servers.needed(feature_store.config)
+    needs = store_servers.needed(feature_store.config, ())
     assert [(one.kind, one.host, one.port) for one in needs.servers] == [
         ("postgres", "postgres.stores", 5432),
         ("redis", "redis.stores", 6379),
@@ -62,7 +62,7 @@ def test_variables_get_words_that_are_the_same_wherever_they_are_used() -> None:
     (feature_store,) = emulated(manifest_cases.render())
     filled = feature_store.objects.secrets["driver-stats-credentials"]
     assert all(filled.values())
-    (account,) = store_servers.needed(feature_store.config).servers[0].accounts
+    (account,) = store_servers.needed(feature_store.config, ()).servers[0].accounts
     assert (account.user, account.password) == (filled["DB_USER"], filled["DB_PASSWORD"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -80,6 +81,33 @@ def test_a_module_of_the_developers_own_is_told_by_where_it_lies(trial: RepoTria
     (trial.project.folder / "ours.py").write_text("")
     found = line(trial, "module", "definitions.py:1", "No module named 'ours'", "ours")
     assert f"{trial.project.folder}/ours.py lies outside of it. Move it into the feature repo" in found
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        (
+            "feature_repo.views",
+            "That is the feature repo itself, whose folder Python starts from: leave 'feature_repo' out",
+        ),
+        ("shop", "It is src/shop, and Python starts from the repo's folder: import src.shop, or move it up."),
+        ("names", "It is src/names.py, and Python starts from the repo's folder: import src.names, or move it up."),
+    ],
+)
+def test_a_module_that_the_repo_has_elsewhere_is_told_with_its_name(trial: RepoTrial, module: str, said: str) -> None:
+    for file in ("src/shop/__init__.py", "src/names.py"):
+        (trial.repo.folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (trial.repo.folder / file).write_text("")
+    trial = replace(trial, repo=feature_repo.read(trial.repo.folder, FeatureRepoSpec()))
+    remark = Remark("module", "definitions.py:1", f"ModuleNotFoundError: No module named {module!r}", module)
+    (line,) = trial.lines(Verdict((remark,), (), 0))
+    assert said in line
+
+
+@pytest.mark.parametrize("kind", ["relative", "variable", "ignore", "path", "shadowed", "chdir", "pod", "network"])
+def test_every_kind_of_problem_has_a_remedy(trial: RepoTrial, kind: str) -> None:
+    (line,) = trial.lines(Verdict((Remark(kind, "definitions.py:1", "what was seen", "name"),), (), 0))
+    assert not line.endswith("what was seen. ")
 
 
 def test_a_shared_library_is_told_with_the_package_of_the_base(trial: RepoTrial) -> None:

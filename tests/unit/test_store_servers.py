@@ -15,7 +15,7 @@ REDIS: dict[str, Json] = {"type": "redis", "connection_string": "redis.stores:63
 
 
 def test_redis_and_postgres_are_run_at_the_addresses_that_stores_connect_to() -> None:
-    needs = store_servers.needed({"registry": SQL, "online_store": REDIS, "offline_store": {"type": "dask"}})
+    needs = store_servers.needed({"registry": SQL, "online_store": REDIS, "offline_store": {"type": "dask"}}, ())
     assert needs.servers == (
         StoreServer("postgres", "pg.stores", 5433, (StoreLogin("ada", "p@ss", "feast"),)),
         StoreServer("redis", "redis.stores", 6380, (StoreLogin("", "secret"),)),
@@ -25,7 +25,7 @@ def test_redis_and_postgres_are_run_at_the_addresses_that_stores_connect_to() ->
 
 def test_one_server_serves_two_stores_that_have_the_same_address() -> None:
     postgres: Json = {"type": "postgres", "host": "pg", "port": 5432, "user": "a", "password": "b", "database": "c"}
-    needs = store_servers.needed({"online_store": postgres, "offline_store": postgres})
+    needs = store_servers.needed({"online_store": postgres, "offline_store": postgres}, ())
     assert needs.servers == (StoreServer("postgres", "pg", 5432, (StoreLogin("a", "b", "c"),)),)
 
 
@@ -39,12 +39,29 @@ def test_one_server_serves_two_stores_that_have_the_same_address() -> None:
             {"online_store": {"type": "postgres", "host": "pg", "sslmode": "verify-full"}},
             "online_store: postgres with sslmode verify-full",
         ),
+        (
+            {"registry": {"registry_type": "remote", "path": "hub.other.svc.cluster.local:80"}},
+            "registry: remote at hub.other.svc.cluster.local, not in these manifests",
+        ),
+        (
+            {"online_store": {"type": "remote", "path": "https://serving.example"}},
+            "online_store: remote at serving.exam",
+        ),
+        ({"offline_store": {"type": "remote", "host": "offline.example", "port": 80}}, "offline_store: remote at off"),
+        (
+            {"registry": {"registry_type": "remote", "path": "[::"}},
+            "registry: remote at an address that cannot be read",
+        ),
+        (
+            {"online_store": {"type": "postgres", "host": "pg", "vector_enabled": True}},
+            "online_store: postgres with the",
+        ),
         ({"registry": {"registry_type": "sql", "path": "mysql://a@b/c"}}, "registry: sql on mysql"),
         ({"registry": {"registry_type": "sql", "path": "postgresql://a@b:x/c"}}, "registry: sql at an address"),
     ],
 )
 def test_what_cannot_be_run_is_said(config: dict[str, Any], said: str) -> None:
-    needs = store_servers.needed(config)
+    needs = store_servers.needed(config, ())
     assert needs.servers == ()
     assert [line.startswith(said) for line in needs.unknown] == [True]
 
@@ -53,14 +70,23 @@ def test_files_take_the_place_of_servers_but_not_of_a_remote_registry() -> None:
     remote: Json = {"registry_type": "remote", "path": "registry:80"}
     offline: Json = {"type": "postgres"}
     config: dict[str, Json] = {"project": "p", "registry": remote, "online_store": REDIS, "offline_store": offline}
-    assert local_config.with_files(config, "/data") == {
+    assert local_config.with_files(config, "/data", {"registry"}) == {
         "project": "p",
         "registry": remote,
         "online_store": {"type": "sqlite", "path": "/data/online_store.db"},
         "offline_store": {"type": "dask"},
     }
-    local = local_config.with_files({"registry": SQL}, "/data")
+    local = local_config.with_files({"registry": SQL}, "/data", ())
     assert local["registry"] == {"registry_type": "file", "path": "/data/registry.db"}
+
+
+def test_a_remote_registry_that_does_not_run_in_the_rehearsal_is_replaced_too() -> None:
+    remote: dict[str, Json] = {"registry": {"registry_type": "remote", "path": "hub.other:80"}}
+    assert store_servers.needed(remote, {"hub.other"}) == store_servers.StoreNeeds((), ())
+    assert local_config.with_files(remote, "/data", {"hub.elsewhere"})["registry"] == {
+        "registry_type": "file",
+        "path": "/data/registry.db",
+    }
 
 
 def test_only_who_would_have_to_be_asked_is_taken_out() -> None:

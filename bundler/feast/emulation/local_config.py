@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
+from bundler.feast.emulation import store_servers
 from bundler.model.descriptor import Json
 
 _NO_AUTH: Final = "no_auth"
@@ -12,11 +13,14 @@ _NO_AUTH: Final = "no_auth"
 _CACHE_SETTINGS: Final = ("cache_ttl_seconds", "cache_mode")
 
 
-def with_files(config: Mapping[str, Json], folder: str) -> dict[str, Json]:
-    """Return the configuration with stores in files below ``folder`` instead of servers; a remote registry stays."""
+def with_files(config: Mapping[str, Json], folder: str, hosts: Collection[str]) -> dict[str, Json]:
+    """Return the configuration with stores in files below ``folder`` instead of servers.
+
+    A remote registry stays where it is one of ``hosts``.
+    """
     value = dict(config)
     registry = value.get("registry")
-    if not (isinstance(registry, dict) and registry.get("registry_type") == "remote"):
+    if not (isinstance(registry, dict) and store_servers.remote_host("registry", registry) in hosts):
         file: dict[str, Json] = {"registry_type": "file", "path": f"{folder}/registry.db"}
         if isinstance(registry, dict):
             file |= {key: registry[key] for key in _CACHE_SETTINGS if key in registry}

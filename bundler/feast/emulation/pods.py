@@ -78,6 +78,11 @@ class EmulatedService:
         """Its full name in the cluster."""
         return f"{self.name}.{self.namespace}.svc.cluster.local"
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Every name that leads to it from other namespaces, the full one first."""
+        return self.host, f"{self.name}.{self.namespace}.svc", f"{self.name}.{self.namespace}"
+
 
 @dataclass(frozen=True)
 class CronRun:

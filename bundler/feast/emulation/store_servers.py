@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -49,11 +49,14 @@ def merged(servers: Iterable[StoreServer]) -> tuple[StoreServer, ...]:
     return tuple(StoreServer(*address, logins) for address, logins in accounts.items())
 
 
-def needed(config: Mapping[str, Json]) -> StoreNeeds:
-    """Return what a feature_store.yaml, its variables expanded, connects to."""
+def needed(config: Mapping[str, Json], hosts: Collection[str]) -> StoreNeeds:
+    """Return what a feature_store.yaml, its variables expanded, connects to; ``hosts`` are the servers of pods."""
     servers: list[StoreServer] = []
     unknown: list[str] = []
     for section in ("registry", "online_store", "offline_store"):
+        remote = remote_host(section, config.get(section))
+        if remote is not None and remote not in hosts:
+            unknown.append(f"{section}: remote at {remote or 'an address that cannot be read'}, not in these manifests")
         for need in _needs(section, config.get(section)):
             if isinstance(need, StoreServer):
                 servers.append(need)
@@ -70,6 +73,8 @@ def _needs(section: str, store: Json) -> Iterator[StoreServer | str]:
             yield _redis(section, settings)
         case "postgres" if settings.get("sslmode") in ("verify-ca", "verify-full"):
             yield f"{section}: postgres with sslmode {settings['sslmode']}"
+        case "postgres" if settings.get("vector_enabled") is True:
+            yield f"{section}: postgres with the extension pgvector"
         case "postgres":
             account = StoreLogin(*(str(settings.get(name, "")) for name in ("user", "password", "database")))
             port = _port(settings.get("port"), _POSTGRES_PORT)
@@ -80,6 +85,18 @@ def _needs(section: str, store: Json) -> Iterator[StoreServer | str]:
             return
         case _:
             yield f"{section}: {kind}"
+
+
+def remote_host(section: str, store: Json) -> str | None:
+    """Return the host of a remote registry or store, empty where its address cannot be read; None where it is local."""
+    settings = store if isinstance(store, dict) else {}
+    if settings.get("registry_type" if section == "registry" else "type") != "remote":
+        return None
+    address = str(settings.get("host" if section == "offline_store" else "path") or "")
+    try:
+        return urlsplit(address if "://" in address else f"//{address}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _redis(section: str, settings: Mapping[str, Json]) -> StoreServer | str:

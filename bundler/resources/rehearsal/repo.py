@@ -21,8 +21,10 @@ import tempfile
 import traceback
 import warnings
 from pathlib import Path
+from urllib.parse import urlsplit
 
 IMPORT_SECONDS = 120  # seconds that one file may take to import
+SENTENCE = 300  # characters of an error, of which some print tables and listings
 FILE = "feature_store.yaml"
 VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 # (section, function of feast.repo_config that finds the class of its type, key of the type, its default)
@@ -48,6 +50,10 @@ KINDS = (
     ("url", "https://placeholder.invalid"),
     ("string", "'1'"),
 )
+UNREACHABLE = re.compile(
+    r"name resolution|Name or service not known|could not translate host name|Connection refused|Network is unreachable"
+)
+THIS_POD = re.compile(r"^(localhost|127\.[\d.]+|::1|0\.0\.0\.0)$")
 PROBLEMS, NOTES = [], []
 
 
@@ -58,8 +64,8 @@ def tell(rows, kind, place, what, name=""):
 
 
 def said(error):
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    text = " ".join(str(error).split())[:SENTENCE]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 # --- feature_store.yaml
@@ -222,8 +228,21 @@ def network_like(error):
             return True
         if isinstance(error, OSError) and error.errno in (1, 13, 97, 101, 110, 111, 113):  # refused, not to be reached
             return True
+        if UNREACHABLE.search(str(error)):  # of a library that does not ask Python's sockets
+            return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def relative(error):
+    return isinstance(error, (ImportError, TypeError)) and "relative import" in str(error)
+
+
+def unset(error):
+    """Return the variable that a definition reads from the environment and nothing sets, empty where that is not it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    of_environment = isinstance(error, KeyError) and frames and frames[-1].filename in (os.__file__, "<frozen os>")
+    return str(error.args[0]) if of_environment else ""
 
 
 def failed(error, file, folder, reached):
@@ -237,10 +256,14 @@ def failed(error, file, folder, reached):
     elif isinstance(error, ModuleNotFoundError):
         tell(PROBLEMS, "module", place, what, error.name or "")
         missing_beside(file, folder, error.name or "")
+    elif relative(error):
+        tell(PROBLEMS, "relative", place, what)
     elif isinstance(error, ImportError):
         tell(PROBLEMS, "name", place, what, error.name or "")
-    elif address and network_like(error):
-        tell(PROBLEMS, "network", place, f"reaches for {address} at import, and fails: {what}", address)
+    elif network_like(error):
+        tell(PROBLEMS, "network", place, f"reaches for {address or 'a server'} at import, and fails: {what}", address)
+    elif name := unset(error):
+        tell(PROBLEMS, "variable", place, f"reads the variable {name}, which is not set", name)
     elif isinstance(error, SystemExit):
         tell(PROBLEMS, "exit", place, f"ends the program at import: {what}")
     else:
@@ -275,17 +298,48 @@ def late(*_):
     raise TimeoutError(f"the import took more than {IMPORT_SECONDS} s")
 
 
+def repo_files(folder):
+    """Return the files that ``feast apply`` imports, None where it cannot tell."""
+    from feast.repo_operations import get_repo_files
+
+    try:
+        return get_repo_files(Path(folder))
+    except Exception as error:  # noqa: BLE001  (a pattern that glob does not take, a text that is not UTF-8)
+        tell(PROBLEMS, "ignore", ".feastignore", said(error))
+        return None
+
+
+def module_name(file, folder):
+    """Return the name that Feast imports a file by, empty where there is none; the reason is told."""
+    from feast.repo_operations import py_path_to_module
+
+    path = below(str(file), folder)
+    if "." in path.removesuffix(".py"):
+        what = f"Feast imports it as {py_path_to_module(file)}: no folder and no file may have a point in its name"
+        tell(PROBLEMS, "path", f"{path}:1", what)
+        return ""
+    return py_path_to_module(file)
+
+
+def taken_for(module, file, folder):
+    """Tell of a file with definitions that is never read, because its name is that of another module."""
+    other = getattr(module, "__file__", None) or "a module of Python itself"
+    if os.path.realpath(other) == os.path.realpath(file) or "feast" not in Path(file).read_text(errors="replace"):
+        return
+    what = f"is never read: Python takes {other} for the module {module.__name__}"
+    tell(PROBLEMS, "shadowed", f"{below(str(file), folder)}:1", what, module.__name__)
+
+
 def import_all(folder, watch):
     """Import each file as ``feast apply`` does, and tell every one that fails; return whether all could be."""
-    from feast.repo_operations import get_repo_files, py_path_to_module
-
     before = len(PROBLEMS)
     signal.signal(signal.SIGALRM, late)
-    for file in get_repo_files(Path(folder)):
+    for file in repo_files(folder) or ():
         watch.active, watch.reached[:] = f"{below(str(file), folder)}:1", []
         try:
             signal.alarm(IMPORT_SECONDS)
-            importlib.import_module(py_path_to_module(file))
+            if name := module_name(file, folder):
+                taken_for(importlib.import_module(name), file, folder)
         except BaseException as error:  # noqa: BLE001  (a definition may raise anything, SystemExit included)
             failed(error, str(file), folder, watch.reached)
         else:
@@ -293,6 +347,9 @@ def import_all(folder, watch):
                 tell(NOTES, "network", place, f"reaches for {address} at import, and goes on without", address)
         finally:
             signal.alarm(0)
+            if os.getcwd() != folder:
+                tell(PROBLEMS, "chdir", watch.active, f"changes the working folder to {os.getcwd()}")
+                os.chdir(folder)
             watch.active = ""
     return len(PROBLEMS) == before
 
@@ -344,13 +401,11 @@ def check_sources(repo, folder, mounts):
             continue
         path = str(source.path)
         if "://" in path and not path.startswith("file://"):
-            tell(
-                NOTES,
-                "address",
-                line_of(folder, "Source(", path, name),
-                f"FileSource {name!r} reads {path.partition('?')[0]}",
-                path,
-            )
+            endpoint = str(getattr(source, "s3_endpoint_override", "") or "")
+            at_home = THIS_POD.match(urlsplit(endpoint).hostname or "")
+            what = f"FileSource {name!r} reads {path.partition('?')[0]}{f' at {endpoint}' if endpoint else ''}"
+            rows, kind = (PROBLEMS, "pod") if at_home and id(source) in read else (NOTES, "address")
+            tell(rows, kind, line_of(folder, "Source(", path, name), what, path)
             complete = complete and id(source) not in read
             continue
         full = os.path.normpath(os.path.join(folder, path.removeprefix("file://")))
@@ -470,9 +525,12 @@ def judge(folder, variables, mounts):
 
 def main():
     asked = json.loads(sys.argv[1])
+    answers = os.dup(1)  # definitions may do to standard output what they like
     count = judge(os.path.realpath(asked["folder"]), asked["variables"], asked["mounts"])
-    print("\n" + json.dumps({"problems": PROBLEMS, "notes": NOTES, "views": count}))
-    sys.stdout.flush()
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+    with open(answers, "w") as stream:
+        stream.write("\n" + json.dumps({"problems": PROBLEMS, "notes": NOTES, "views": count}) + "\n")
     os._exit(0)  # whatever threads and exit handlers the definitions have left
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from bundler.effects import files
@@ -37,6 +38,16 @@ _REMEDIES: Final[Mapping[str, str]] = {
         "Put the file into the feature repo and write its path relative to the repo, or write a path on a volume of "
         "the deployment."
     ),
+    "relative": (
+        "Feast imports each file by its path from the repo's folder, which is not a package: write "
+        "`from NAME import …`, and relative imports only inside of a folder of it."
+    ),
+    "variable": "Give it a default: os.environ.get(NAME, DEFAULT). `feast apply` runs with what the deployment sets.",
+    "ignore": "Correct it: UTF-8, and a pattern of pathlib.Path.glob a line, relative to the repo.",
+    "path": f"Rename it. {_LEAVE_OUT}",
+    "shadowed": "Rename the file, and what imports it.",
+    "chdir": "Definitions must not change it: the next ones are looked for there.",
+    "pod": "That address means the pod itself. Write the one that the store has on the cluster.",
     "data": "Correct the definition, or the file.",
     "apply": "`feast apply` would end with this at the site.",
 }
@@ -170,19 +181,30 @@ class RepoTrial:
         return _REMEDIES.get(remark.kind, "")
 
     def _beside(self, name: str) -> str:
-        """Say where a module of the developers' own lies, which is not in the repo."""
+        """Say where a module of the developers' own lies, which Python does not find from the repo's folder."""
         top = name.partition(".")[0]
         if not top.isidentifier():
             return ""
-        for folder in dict.fromkeys((self.repo.folder, self.repo.folder.parent, self.project.folder)):
-            for place in (folder / top, folder / f"{top}.py", folder / "src" / top):
+        own = self.repo.folder
+        if top == own.name:
+            return f"That is the feature repo itself, whose folder Python starts from: leave {top!r} out of the import."
+        for folder in dict.fromkeys((own, own / "src", own.parent, own.parent / "src", self.project.folder)):
+            for place in (folder / top, folder / f"{top}.py"):
                 if files.is_there(place):
-                    where = "is left out of the feature repo" if folder == self.repo.folder else "lies outside of it"
-                    return (
-                        f"{place} {where}. Move it into the feature repo, or make a package of it and name its folder "
-                        "in a requirement file: ./FOLDER."
-                    )
+                    return self._found_at(place, name)
         return ""
+
+    def _found_at(self, place: Path, name: str) -> str:
+        inside = place.is_relative_to(self.repo.folder)
+        path = place.relative_to(self.repo.folder).as_posix() if inside else ""
+        if any(f"{file.path}/".startswith((f"{path}/", path)) for file in self.repo.files if path):
+            start = path.partition("/")[0]
+            return f"It is {path}, and Python starts from the repo's folder: import {start}.{name}, or move it up."
+        where = "is left out of the feature repo" if inside else "lies outside of it"
+        return (
+            f"{place} {where}. Move it into the feature repo, or make a package of it and name its folder "
+            "in a requirement file: ./FOLDER."
+        )
 
 
 def mounts(spec: BundleSpec) -> Iterator[str]:

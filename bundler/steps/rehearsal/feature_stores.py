@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -27,13 +27,18 @@ _FILE: Final = "feature_store.yaml"
 
 @dataclass(frozen=True)
 class EmulatedFeatureStore:
-    """A FeatureStore in a rehearsal: its pod, Services, CronJob, and feature_store.yaml with variables expanded."""
+    """A FeatureStore in a rehearsal: its pod, Services, CronJob, and feature_store.yaml with variables expanded.
+
+    ``replaced`` is the file that the servers would have read, where the rehearsal gives them another; empty for that of
+    their repo's folder.
+    """
 
     pod: Pod
     objects: ClusterObjects
     services: tuple[EmulatedService, ...]
     cron: CronRun
     config: Mapping[str, Json]
+    replaced: str | None = None
 
     @property
     def cron_environment(self) -> Mapping[str, str]:
@@ -61,14 +66,17 @@ def emulate(resource: dict[str, Json], manifests: FilledManifests, default: str)
     )
 
 
-def with_local_config(emulated: EmulatedFeatureStore, *, file_stores: bool) -> EmulatedFeatureStore:
+def with_local_config(
+    emulated: EmulatedFeatureStore, *, file_stores: bool, hosts: Collection[str] = ()
+) -> EmulatedFeatureStore:
     """Return the FeatureStore with a feature_store.yaml without authentication and, if asked, with stores in files.
 
-    A pod that finds no configuration at all stays as it is: it fails as it would on the cluster.
+    A remote registry at one of ``hosts``, which run in the rehearsal, stays. A pod that finds no configuration at all
+    stays as it is: it fails as it would on the cluster.
     """
     config = local_config.without_authentication(emulated.config)
     if file_stores:
-        config = local_config.with_files(config, DATA_FOLDER)
+        config = local_config.with_files(config, DATA_FOLDER, hosts)
     if config == emulated.config or not finds_configuration(emulated.pod):
         return emulated
     name = f"{emulated.pod.name}-{_VOLUME}"
@@ -84,6 +92,7 @@ def with_local_config(emulated: EmulatedFeatureStore, *, file_stores: bool) -> E
         pod=replace(emulated.pod, containers=containers, init_containers=init, volumes=volumes),
         objects=objects,
         config=config,
+        replaced=next((one.value for one in emulated.pod.exec_target.variables if one.name == FILE_VARIABLE), ""),
     )
 
 

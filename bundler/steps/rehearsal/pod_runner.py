@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from bundler.effects.engine.container import Ran
+from bundler.effects.engine.container import EngineContainer, Ran
 from bundler.errors import SpecError
 from bundler.feast.emulation import kubelet
 from bundler.model.findings import Finding, Status
 from bundler.model.progress import Progress
+from bundler.steps.rehearsal import preparation
 from bundler.steps.rehearsal.emulated_cluster import EmulatedCluster, RunningPod, StartedServer
 from bundler.steps.rehearsal.engine_images import EngineImages
 from bundler.steps.rehearsal.feature_stores import EmulatedFeatureStore
+from bundler.steps.rehearsal.preparation import Preparation
 from bundler.steps.rehearsal.read_back import ReadBack
 
 _NO_CONFIGURATION: Final = "Can't find feature repo configuration file"
@@ -43,14 +45,36 @@ class PodRunner:
         if not running.serves:
             return
         yield _isolation(running)
+        container = running.container(pod.exec_target.name)
+        prepared = self._prepared(feature_store, container) if _needs_preparation(feature_store) else None
+        if prepared:
+            yield from prepared.findings()
+            if not prepared.can_go_on:
+                return
         for command in feature_store.cron.commands:
             self.progress.say(f"{pod.name}: {command}")
             argv = ("bash", "-c", kubelet.expand(command, feature_store.cron_environment))
-            ran = running.container(pod.exec_target.name).run(argv)
+            ran = container.run(argv)
+            if ran.status != 0 and prepared is None:  # it may be the sources, which only the site has
+                prepared = self._prepared(feature_store, container)
+                if prepared.unplayed:
+                    yield from prepared.findings()
+                    return
             yield _command(command, running, ran)
             if ran.status != 0:
                 return
         yield from ReadBack(self.cluster.network, running, feature_store, self.authority).features()
+
+    def _prepared(self, feature_store: EmulatedFeatureStore, container: EngineContainer) -> Preparation:
+        replaced = feature_store.replaced
+        return Preparation.read(container.run(preparation.command(replaced)), replaced=replaced is not None)
+
+
+def _needs_preparation(feature_store: EmulatedFeatureStore) -> bool:
+    """Tell whether something must be seen or made before the CronJob's commands: it costs a start of Python."""
+    offline = feature_store.config.get("offline_store")
+    kind = offline.get("type") if isinstance(offline, dict) else offline
+    return feature_store.replaced is not None or kind not in (None, "dask", "file", "duckdb")
 
 
 def _init(running: RunningPod) -> Iterator[Finding]:

@@ -40,7 +40,7 @@ def routes(services: Mapping[str, Sequence[EmulatedService]], servers: Sequence[
         Route(
             pod=pod,
             namespace=service.namespace,
-            hosts=(service.host, f"{service.name}.{service.namespace}.svc", f"{service.name}.{service.namespace}"),
+            hosts=service.hosts,
             short=service.name,
             address=_address(number),
             port=service.port,

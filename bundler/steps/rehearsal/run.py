@@ -35,6 +35,7 @@ from bundler.steps.rehearsal.pod_network import PodNetwork
 from bundler.steps.rehearsal.pod_runner import PodRunner
 
 _SHORTEST_SECRET: Final = 6
+_IN_FILES: Final = "uncovered.stores"
 
 
 def run(path: Path, options: RehearseOptions, progress: Progress, trust: Trust = UNCHECKED) -> Report:
@@ -94,18 +95,23 @@ class _Rehearsal:
         default = next(iter(images.names.values()))
         outcomes = [self._emulated(resource, default) for resource in self.manifests.resources]
         emulated = [outcome for outcome in outcomes if isinstance(outcome, EmulatedFeatureStore)]
-        needs = [store_servers.needed(feature_store.config) for feature_store in emulated]
+        hosts = {store.pod.namespace: _hosts(emulated, store.pod.namespace) for store in emulated}
+        needs = [store_servers.needed(store.config, hosts[store.pod.namespace]) for store in emulated]
         servers = store_servers.merged(server for need in needs for server in need.servers)
         missing = sorted({server.kind for server in servers if server.kind not in images.servers})
         unknown = [line for need in needs for line in need.unknown]
         in_files = bool(missing or unknown)
-        gaps = [*images.gaps, *_gaps(emulated, missing, unknown)]
-        emulated = [feature_stores.with_local_config(store, file_stores=in_files) for store in emulated]
+        gaps = [*images.gaps, *_gaps(emulated)]
+        emulated = [
+            feature_stores.with_local_config(store, file_stores=in_files, hosts=hosts[store.pod.namespace])
+            for store in emulated
+        ]
         cluster = self._cluster(images, emulated, [] if in_files else servers)
         runner = PodRunner(cluster, images, self.authority.pem, self.progress)
         sections += [outcome for outcome in outcomes if isinstance(outcome, Section)]
         sections += [Section(f"{store.pod.namespace}/{store.pod.name}", tuple(runner.run(store))) for store in emulated]
-        sections.append(Section("What the rehearsal does not cover", tuple(_uncovered(gaps))))
+        uncovered = (*_uncovered(gaps), *_replaced(missing, unknown))
+        sections.append(Section("What the rehearsal does not cover", uncovered))
         return Report(title, tuple(sections))
 
     def _emulated(self, resource: dict[str, Json], default: str) -> EmulatedFeatureStore | Section:
@@ -133,10 +139,31 @@ class _Rehearsal:
         return cluster
 
 
-def _gaps(emulated: Sequence[EmulatedFeatureStore], missing: Sequence[str], unknown: Sequence[str]) -> Iterator[str]:
+def _hosts(emulated: Sequence[EmulatedFeatureStore], namespace: str) -> frozenset[str]:
+    """Return every name that leads to a server of the rehearsal from a namespace."""
+    services = [service for store in emulated for service in store.services]
+    short = (service.name for service in services if service.namespace == namespace)
+    return frozenset((*short, *(host for service in services for host in service.hosts)))
+
+
+def verdict(report: Report) -> str:
+    """Return what a report without a failure shows, in a sentence."""
+    served = any(one.check == "online" and one.status is Status.PASS for one in report.findings)
+    if not served:
+        return "Nothing failed, and no features were read: the report says why."
+    in_files = any(one.check == _IN_FILES for one in report.findings)
+    return "Features are served, from files in the place of the stores." if in_files else "Features are served."
+
+
+def _replaced(missing: Sequence[str], unknown: Sequence[str]) -> Iterator[Finding]:
+    """Yield that files were in the place of the stores, where they were."""
     if missing or unknown:
         lacking = ", ".join([*(f"no image for {kind}" for kind in missing), *unknown])
-        yield f"the stores themselves ({lacking}): SQLite and files were used instead of all of them"
+        title = f"the stores themselves ({lacking}): SQLite and files were used instead of all of them"
+        yield Finding(_IN_FILES, title, Status.NOT_APPLICABLE)
+
+
+def _gaps(emulated: Sequence[EmulatedFeatureStore]) -> Iterator[str]:
     for kind in sorted({local_config.authentication(feature_store.config) for feature_store in emulated} - {"no_auth"}):
         yield f"authentication by {kind}, which needs a server outside the pods: the pods ran without authentication"
 
