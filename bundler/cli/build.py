@@ -141,7 +141,7 @@ def command(
 
     Uses bundle.lock beside the spec, writes it if it does not exist or only the feature repo has changed, and fails if
     it is out of date otherwise. Needs a container engine only with --engine or 'engine' in the spec. Run an interrupted
-    build again: it goes on where it stopped.
+    build again: it continues where it stopped.
     """
     from bundler.effects.blobs import BlobStore  # noqa: PLC0415  (help must not load the program)
     from bundler.steps.build import run as build  # noqa: PLC0415

@@ -21,7 +21,7 @@ def cache_dir(command: _Command) -> _Command:
 
 def uploads_dir(command: _Command) -> _Command:
     """``--cache-dir`` of a push, which keeps no image there."""
-    return _cache("Folder that records unfinished uploads, so that an interrupted push goes on where it stopped.")(
+    return _cache("Folder that records unfinished uploads, so that an interrupted push continues where it stopped.")(
         command
     )
 

@@ -29,7 +29,7 @@ _NARROW: Final = 80  # columns, where the terminal does not say
 
 @dataclass
 class Count:
-    """The progress of a task; ``unit`` is ``bytes`` or ``items``, ``total`` None where nobody knows it."""
+    """The progress of a task; ``unit`` is ``bytes`` or ``items``, ``total`` None where it is not known."""
 
     total: int | None
     unit: str

@@ -82,7 +82,7 @@ def command(
     """Push the images of BUNDLE to a registry, straight from the file.
 
     Needs no disk space, reads every byte once, and never stores a damaged blob at the registry. Does not send blobs
-    that the registry has, and at the end confirms that it gives them back. Run an interrupted push again: it goes on
+    that the registry has, and at the end confirms that it gives them back. Run an interrupted push again: it continues
     where the registry stopped.
     """
     from bundler.effects.registry import journal  # noqa: PLC0415  (help stays quick)

@@ -245,7 +245,7 @@ def write(path: Path, content: bytes, *, private: bool = False) -> None:
 def make_private_folder(folder: Path) -> None:
     """Make a folder into which only this user can look, also where it was there before with other rights.
 
-    One that belongs to somebody else stays as it is.
+    A folder of another user stays as it is.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     found = folder.stat()

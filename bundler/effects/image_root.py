@@ -116,7 +116,7 @@ def _inside(
 
 
 def _give(folder: Path) -> None:
-    """Give a folder to the user that confined code has: where root runs this, somebody else."""
+    """Give a folder to the user that confined code has: another one where root runs this."""
     if os.geteuid() == 0:
         os.chown(folder, *inside.outside_ids())
 

@@ -112,7 +112,7 @@ def _communicate(
 
     Raises:
         _TooMuchError: it printed more.
-        subprocess.TimeoutExpired: it goes on after ``timeout`` seconds.
+        subprocess.TimeoutExpired: it still runs after ``timeout`` seconds.
     """
     output: dict[object, bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
     end = None if timeout is None else time.monotonic() + timeout

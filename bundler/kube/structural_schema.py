@@ -197,7 +197,7 @@ def _open(schema: Schema) -> bool:
     return (
         bool(schema.get("x-kubernetes-preserve-unknown-fields"))
         or schema.get("additionalProperties") is True
-        # A branch of a combinator restricts values; which fields exist is said by the schema around it.
+        # A branch of a combinator restricts values; the schema around it says which fields exist.
         or ("type" not in schema and "properties" not in schema)
     )
 

@@ -34,7 +34,7 @@ def parse(content: bytes, *, folders: bool = True) -> dict[str, Digest]:
         if not match or not row.isascii() or not (folders or "/" not in match[2]):
             raise ValueError(f"line {number}: not as sha256sum writes it: {row[:120]!r}")
         if match[2] in sums:
-            raise ValueError(f"line {number}: the path {match[2][:120]!r} stands there twice")
+            raise ValueError(f"line {number}: the path {match[2][:120]!r} is listed twice")
         sums[match[2]] = Digest(match[1])
     if lines[-1]:
         raise ValueError(f"line {len(lines)}: it does not end")

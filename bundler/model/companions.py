@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class CompanionPolicy(Enum):
-    """Whether what refers to an image comes along: signatures, attestations, bills of materials."""
+    """Whether to mirror what refers to an image, too: signatures, attestations, bills of materials."""
 
     WANTED = "true"
     UNWANTED = "false"

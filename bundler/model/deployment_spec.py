@@ -91,7 +91,7 @@ class CronJob(Part):
     time_zone: str | None = Field(default=None, alias="timeZone")
     """IANA name, e.g. Europe/Berlin; the cluster's own where absent."""
     concurrency_policy: Literal["Allow", "Forbid", "Replace"] = Field(default="Forbid", alias="concurrencyPolicy")
-    """What happens when a run is due while one is under way."""
+    """What happens when a run should begin while another is under way."""
     suspend: bool = False
     """Create the CronJob without letting it run by itself."""
     kubectl: KubectlImage = KubectlImage(debian="bookworm")

@@ -204,7 +204,7 @@ class StorePeer(Part):
 
 
 class NetworkPolicies(Part):
-    """Nothing may be reached but what is said here and what Feast itself needs."""
+    """Nothing may be reached but what is named here and what Feast itself needs."""
 
     clients: tuple[DnsLabel, ...] = Field(default=(), strict=False)
     """Namespaces whose pods may use the servers, besides the deployment's own."""

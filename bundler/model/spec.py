@@ -148,7 +148,7 @@ class Mirror(Part):
 
 
 class ExtraImage(Part):
-    """A further image to mirror, with what comes along; by its reference alone where nothing else is said."""
+    """A further image to mirror: its reference alone, or with what is mirrored beside it."""
 
     image: Reference
     """Image reference."""

@@ -1,4 +1,4 @@
-"""Streams that are hashed while somebody reads or writes them."""
+"""Streams that are hashed while they are read or written."""
 
 from __future__ import annotations
 

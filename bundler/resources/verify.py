@@ -171,7 +171,7 @@ class JoinedVolumes(io.RawIOBase):
         return self.position
 
     def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]  # noqa: ANN001  (older Pythons have no name for it)
-        """Read what the file at this place has; the next call goes on in the next file."""
+        """Read what the file at this place has; the next call continues in the next file."""
         for file, begin, end in zip(self.files, self.ends, self.ends[1:]):  # noqa: B905  (not before Python 3.10)
             if begin <= self.position < end:
                 file.seek(self.position - begin)

@@ -26,7 +26,7 @@ class WheelGroup:
 def group(wheels: Sequence[LockedWheel], requested: frozenset[str] = frozenset()) -> tuple[WheelGroup, ...]:
     """Return groups from rarely to often changing.
 
-    The biggest wheels each alone, the others that nobody asked for, Feast, and what the spec asks for by name
+    The biggest wheels each alone, the other dependencies, Feast, and what the spec asks for by name
     (``requested``, normalised): a changed line of a requirement file moves the last one only.
     """
     ordered = sorted(wheels, key=lambda wheel: wheel.name)

@@ -92,7 +92,7 @@ def test_the_example_needs_redis_postgres_and_grpc() -> None:
         ("registry: r\nbatch_engine: {type: spark}", "Did you mean 'spark.engine'?"),
         ("registry: {registry_type: sql, path: 'postgres://u:hunter2@h/d'}", "f:2: registry.path: postgres is not"),
         ("registry: {registry_type: sql, path: 'mysql://u:hunter2@h/d'}", "registry.path: mysql is not"),
-        ("registry: {registry_type: sql, path: 'u:hunter2@h/d'}", "registry.path: what stands there is not"),
+        ("registry: {registry_type: sql, path: 'u:hunter2@h/d'}", "registry.path: this value is not"),
     ],
 )
 def test_what_feast_does_not_know_is_refused_with_the_nearest_it_does(stores: str, sentence: str) -> None:

@@ -22,6 +22,15 @@ TEMPLATES = tuple(
 )
 
 BANNED = (
+    "are said",
+    "as ever",
+    "for ever",
+    "goes on",
+    "is said",
+    "otherwise than",
+    "stands there",
+    "went on",
+    "without a word",
     "a user of nobody",
     "anew",
     "at last",

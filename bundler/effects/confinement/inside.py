@@ -86,7 +86,7 @@ def _enter(made: int, mapped: int, work: Callable[[], None], show: Callable[[], 
     with suppress(OSError):  # a kernel without keys, or a container that forbids this; the program may ask for none
         kernel.leave_session_keyring()
     with suppress(OSError), open("/proc/sys/user/max_user_namespaces", "w", encoding="ascii") as file:  # noqa: PTH123
-        file.write("0")  # of this one: nobody in here makes another
+        file.write("0")  # of this one: no program in here makes another
     watcher = os.fork()
     if watcher == 0:
         _ended_by_errors(lambda: _watch(work, show))

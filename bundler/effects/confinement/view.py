@@ -81,7 +81,7 @@ def show_unchanged(names: Sequence[str]) -> None:
 
 
 def _kept() -> int:
-    """Return what this machine has set for the mount of the current folder, and what nobody in here may take back."""
+    """Return what this machine has set for the mount of the current folder, which no program in here may take back."""
     return os.statvfs(".").f_flag & (kernel.MS_RDONLY | kernel.MS_NOEXEC)
 
 

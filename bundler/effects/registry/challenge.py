@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  (RFC 9110's grammar, not a secret)
 # Servers forget quotes and commas: values that only quoted strings may hold end at a space or comma, but that of a
-# scope goes on behind the comma of its actions.
+# scope continues behind the comma of its actions.
 _UNQUOTED = r'[^\s",]+(?:,(?:pull|push|delete|\*)(?![^\s,]))*'
 _PARAMETER = re.compile(rf'\s*({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_UNQUOTED}))(?:\s*(?:,|$)|\s+)')
 _SCHEME = re.compile(rf"\s*,*\s*({_TOKEN})(?:\s+|\s*$|\s*,)")

@@ -34,7 +34,7 @@ def fetch(repository: Repository, blob: Descriptor, store: BlobStore, meter: Met
         with store.writing(blob.digest, blob.size) as writer:
             while (error := _attempt(repository, blob, writer, store, meter)) is not None:
                 retries.wait_after(error)
-                if writer.size >= furthest + LEAST:  # less is a drip, which may go on for ever
+                if writer.size >= furthest + LEAST:  # less is a trickle, which may never end
                     furthest = writer.size
                     retries.reset()
     except VerificationError as error:

@@ -239,7 +239,7 @@ class Connections:
         return made
 
     def _watch(self, made: socket.socket) -> None:
-        """Let the kernel find out that nobody is there any more, also while we wait long for an answer."""
+        """Let the kernel find out that the peer is gone, also while we wait long for an answer."""
         made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, int(self._waiting / 2)))

@@ -1,4 +1,4 @@
-"""Which uploads are under way: kept on disk, so that a client that was killed goes on where the registry stopped."""
+"""Which uploads are under way: kept on disk, so that a client that was killed continues where the registry stopped."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Entry:
         return self._descriptor is not None
 
     def note(self, location: str) -> None:
-        """Remember where the upload goes on."""
+        """Remember where the upload continues."""
         self.location = location
         self._write(json.dumps({"location": location}).encode())
 

@@ -180,11 +180,11 @@ class Repository:
         return UploadBegun(self.upload_url(answer))
 
     def upload_url(self, answer: HttpAnswer) -> str:
-        """Return where an upload goes on; raise ``RegistryError`` where the answer does not say."""
+        """Return where an upload continues; raise ``RegistryError`` where the answer does not say."""
         location = answer.headers.get("location")
         if not location:
             raise RegistryError(
-                f"{self.full_name} began an upload without saying where it goes on (Location).",
+                f"{self.full_name} began an upload without saying where it continues (Location).",
                 remedy="Check the address, and the registry's log: a proxy may have removed the header Location.",
             )
         return self.session.sent_to(location, at=answer.url)
@@ -245,7 +245,7 @@ class Repository:
         )
 
     def compare(self, answer: HttpAnswer, digest: Digest, doing: str) -> None:
-        """Raise ``RegistryError`` where the answer names another digest than the one that is due."""
+        """Raise ``RegistryError`` where the answer names another digest than the expected one."""
         answered = answer.headers.get("docker-content-digest")
         if answered and answered.startswith("sha256:") and answered != str(digest):
             raise RegistryError(

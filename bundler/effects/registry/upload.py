@@ -222,7 +222,7 @@ def upload(
         try:
             _Upload(repository, content, entry, meter, chunk_size).run(begun)
         except BaseException as error:  # also an interrupt
-            # What is noted goes on with the next push. Anything else would take the registry's space for days.
+            # What is noted continues with the next push. Anything else would take the registry's space for days.
             if entry.location and (isinstance(error, VerificationError) or not entry.is_kept):
                 with suppress(RegistryError):
                     repository.cancel_upload(entry.location)

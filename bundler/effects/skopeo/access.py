@@ -17,7 +17,7 @@ def arguments(access: Access, side: str = "", *, insecure: bool = False) -> Iter
     """Give options for as long as the block runs; ``side`` is ``src-`` or ``dest-`` for ``skopeo copy``.
 
     skopeo takes certificates from a folder, by their names: they are copied into one. ``insecure`` is for a place that
-    is known to have no certificate. How often to repeat is said by ``retries``.
+    is known to have no certificate. ``retries`` says how often to repeat.
 
     Raises:
         UsageError: a certificate cannot be read.

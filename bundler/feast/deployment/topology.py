@@ -89,7 +89,7 @@ def members(spec: BundleSpec) -> tuple[FeatureStorePlan, ...]:
     if topology != "enterprise-shared":
         return tuple(_tenant(tenant, written, PRESETS[topology], FeatureStoreRole.TENANT) for tenant in spec.tenants)
     registry = _resolved(written, _merged(PRESETS[topology], _SHARED_REGISTRY), "deployment")
-    # The shared UI and the shared registry are the deployment's own; what is said of them is not the tenants'.
+    # The shared UI and the shared registry are the deployment's own; their settings are not the tenants'.
     servers = {name: server for name, server in written.get("servers", {}).items() if name not in ("ui", "registry")}
     template = {**written, "servers": servers}
     clients = (

@@ -161,7 +161,7 @@ def _stores(since: dict[str, _Release], release: _Release) -> frozenset[str]:
 
 
 def differences(known: Capabilities, actual: Capabilities) -> tuple[str, ...]:
-    """Return what a CRD has otherwise than expected, a line each: for a cluster whose operator is not the bundle's."""
+    """Return how a CRD differs from what is expected, a line each: for a cluster whose operator is not the bundle's."""
     return tuple(
         f"{field.name}: expected {_shown(getattr(known, field.name))}, found {_shown(getattr(actual, field.name))}"
         for field in fields(Capabilities)

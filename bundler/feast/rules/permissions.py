@@ -150,7 +150,7 @@ def _calls(sources: Mapping[str, bytes]) -> Iterator[tuple[str, str, ast.Call]]:
 
 
 def _types(call: ast.Call) -> frozenset[str] | None:
-    """Return the resource types of a Permission; everything where none are said, None where they cannot be read."""
+    """Return the resource types of a Permission; everything where none is named, None where they cannot be read."""
     value = next((keyword.value for keyword in call.keywords if keyword.arg == "types"), None)
     if value is None and len(call.args) > 1:
         value = call.args[1]

@@ -49,7 +49,7 @@ _CLOUD_TYPES: Final = frozenset(
 
 @dataclass(frozen=True)
 class _Remark:
-    """What is said of one place; ``fails``: no pod can reach it."""
+    """A remark on one place; ``fails``: no pod can reach it."""
 
     place: str
     what: str

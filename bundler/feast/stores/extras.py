@@ -30,7 +30,7 @@ _OBJECT_STORES: Final[Mapping[str, str]] = {"s3": "aws", "gs": "gcp"}
 # Without grpcio `feast serve_registry` ends at once, with --no-grpc too; from 0.66 on `feast ui` does as well. The
 # other servers run on plain Feast.
 _SERVERS: Final[Mapping[str, str]] = {"registry": "grpcio", "ui": "grpcio"}
-# Switched off without a word, or with a warning nobody reads, where their package is missing.
+# Switched off without a message, or with a warning that nobody reads, where their package is missing.
 _SWITCHED_ON: Final[Mapping[str, str]] = {"openlineage": "openlineage", "mlflow": "mlflow"}
 
 
@@ -133,6 +133,6 @@ def _sql_drivers(place: str, url: RegistryUrl) -> Iterator[str | None]:
     elif dialect in _SQL_DIALECTS or not dialect or difflib.get_close_matches(dialect, _SQL_DIALECTS):
         # Never with the path, which may hold a password. A bare mysql:// is a driver that has no wheels.
         raise SpecError(
-            f"{place}: {url.scheme or 'what stands there'} is not a database with a known driver.",
+            f"{place}: {url.scheme or 'this value'} is not a database with a known driver.",
             remedy="Use a URL that begins with postgresql+psycopg://, mysql+pymysql:// or sqlite:///.",
         )

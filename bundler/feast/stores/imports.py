@@ -56,7 +56,7 @@ _BUCKETS: Final[Mapping[str, str]] = {"s3": "S3RegistryStore", "gs": "GCSRegistr
 # Feast itself reads the first as the second; another driver stands in the URL as it is.
 _DIALECTS: Final[Mapping[str, str]] = {"postgresql": "postgresql+psycopg"}
 _ANY_DIALECT: Final = ("postgresql+psycopg", "mysql+pymysql")
-# Where the module is missing, Feast goes on without a word.
+# Where the module is missing, Feast continues without a message.
 _SWITCHED_ON: Final[Mapping[str, str]] = {"openlineage": "openlineage.client", "mlflow": "mlflow"}
 
 

@@ -344,7 +344,7 @@ def import_all(folder, watch):
             failed(error, str(file), folder, watch.reached)
         else:
             for place, address in watch.reached:
-                tell(NOTES, "network", place, f"reaches for {address} at import, and goes on without", address)
+                tell(NOTES, "network", place, f"reaches for {address} at import, and continues without it", address)
         finally:
             signal.alarm(0)
             if os.getcwd() != folder:

@@ -19,7 +19,7 @@ from bundler.oci.layer import COMPRESSOR, Layer, write_layer
 from bundler.steps.build import cached_layer
 
 # Time of the files in layers: fixed, so that the same files are the same layer in every bundle and nothing is pushed
-# twice. Not zero, which some programs take for "unknown"; when an image was made is said by its config.
+# twice. Not zero, which some programs take for "unknown"; the image's config says when it was made.
 LAYER_EPOCH: Final = 315532800  # 1980-01-01, the oldest that a zip file can say
 # Never below /feast-data: the operator mounts an empty volume over that.
 REPO_FOLDER: Final = "/opt/feast/feature_repo"

@@ -1,1 +1,1 @@
-"""What is said of a finished bundle: its images, verification, summary, differences, deltas."""
+"""What can be told of a finished bundle: its images, verification, summary, differences, deltas."""

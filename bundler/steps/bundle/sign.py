@@ -18,7 +18,7 @@ def payload(path: Path, progress: Progress) -> bytes:
 
     Raises:
         UsageError: there is no bundle.
-        VerificationError: it is damaged: nobody should sign it.
+        VerificationError: it is damaged, and must not be signed.
     """
     with Bundle.open(path) as bundle:
         verify.require(bundle, progress=progress)

@@ -71,7 +71,7 @@ def check(
     """Verify an open bundle; its contents are read once, its metadata a few times.
 
     ``hashed`` is what its files hash to (by path), where they were read already. Without ``blobs``, layers are not
-    hashed; all else is checked as ever, which is what every command does before it believes a bundle.
+    hashed; all else is checked, which is what every command does before it believes a bundle.
 
     Raises:
         ToolMissingError: a public key is given, and there is no openssl.

@@ -74,7 +74,7 @@ def run(
     owner is removed first, unless ``delete_volumes``. An operator that finds such a claim later uses it again.
 
     Raises:
-        ClusterError: an object was not gone in ``timeout`` seconds, or the cluster refused; the next run goes on.
+        ClusterError: an object was not gone in ``timeout`` seconds, or the cluster refused; the next run continues.
     """
     deleted: list[str] = []
     kept: list[str] = []

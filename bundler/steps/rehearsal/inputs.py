@@ -66,7 +66,10 @@ class BundleInput:
         try:
             value = json_document.parse_object(self.bundle.read(path), path, size=limits.DOCUMENT_SIZE)
         except ValueError as error:
-            raise VerificationError(f"{path} in the bundle {self.bundle.path} cannot be read: {error}.") from error
+            remedy = "Copy the bundle again, then run: bundler verify BUNDLE"
+            raise VerificationError(
+                f"{path} in the bundle {self.bundle.path} cannot be read: {error}.", remedy=remedy
+            ) from error
         return json_document.text(json_document.mapping(value.get("facts")).get("Operator")).partition(" ")[0]
 
     def open_blob(self, digest: Digest) -> BinaryIO:

@@ -36,8 +36,8 @@ def container(
 ) -> ContainerPlan:
     """Return the container of a store's server.
 
-    ``certificate`` and its key (PEM) are for TLS, which Feast's store for PostgreSQL asks for where nothing else is
-    said (sslmode=require); PostgreSQL answers without TLS, too.
+    ``certificate`` and its key (PEM) are for TLS, which Feast's store for PostgreSQL asks for by
+    default (sslmode=require); PostgreSQL answers without TLS, too.
     """
     return ContainerPlan(
         name=name,

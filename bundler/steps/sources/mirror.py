@@ -80,7 +80,7 @@ class MirrorPlan:
 
 @dataclass(frozen=True)
 class MirrorOptions:
-    """How images are read: for which platforms, through which mirrors, and which of them otherwise than usual."""
+    """How images are read: for which platforms, through which mirrors, and which of them need something else."""
 
     platforms: tuple[Platform, ...]
     settings: PullSettings = field(default_factory=PullSettings)

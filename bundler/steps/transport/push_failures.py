@@ -1,4 +1,4 @@
-"""Which images a push could not bring to the registry, and whether it goes on without them."""
+"""Which images a push could not bring to the registry, and whether it continues without them."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ class PushOptions:
     """What ``bundler push`` was asked.
 
     ``only`` names images by their reference in the bundle or by the name they get; empty means all.
-    ``journal_folder`` is where unfinished uploads are noted, so that a killed push goes on; None: they are not.
+    ``journal_folder`` is where unfinished uploads are noted, so that the next push continues them; None: they are not.
     ``chunk_size`` is the most bytes in one request. ``force`` sends what the registry has, too. ``keep_going`` lets
     one image fail without the others. ``listen`` is the address that skopeo reads the bundle from.
     """
