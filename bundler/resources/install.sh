@@ -17,6 +17,8 @@
 #
 # Approvals of reviewers are not checked here: bundler.pyz install --require-approval ROLE demands them.
 #
+# push keeps the names as they are: for a registry without nested paths use bundler.pyz push --flatten, and install --flatten.
+#
 # Exit codes: 0 done, 2 wrong usage, 4 a program is missing, 6 verification failed, 7 the registry refused,
 # 8 the cluster refused or is not ready, 9 images were pushed without artifacts that the registry refuses.
 set -eu
@@ -250,8 +252,11 @@ push_each() { # REGISTRY image|artifact <LINES
                 refused="$refused $1/$target"
                 continue
             fi
+            nested=''
+            case $target in */*) nested=yes ;; esac
             fail 7 "$1/$target was not pushed; run this again, what is there already is not sent twice${base:+
-  (this is a delta: push the bundle $base before it; skopeo finds its layers only below the same image name)}"
+  (this is a delta: push the bundle $base before it; skopeo finds its layers only below the same image name)}${nested:+
+  (this script keeps names with several slashes; for a registry without nested paths: bundler.pyz push --flatten)}"
         }
         test -z "$said" || say "$said"
         say "pushed  $1/$target@$digest"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from bundler.model.progress import SilentProgress
 from bundler.steps.build import pack
 from bundler.steps.build.pack import ImageToPack, Packed
 from tests.support import artifacts, memory_registry, registries
-from tests.support.memory_registry import MemoryRegistry
+from tests.support.memory_registry import MemoryRegistry, Reply, error
 from tests.support.registries import RunningRegistry, require
 from tests.unit import packed
 
@@ -148,6 +148,16 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> Packed:
     name = f"{packed.REGISTRY}/driver-stats:{tag}"
     images = (ImageToPack(name, "companion", signature.root, name), *plan.images)
     return pack.run(replace(plan, images=images), folder, store, progress=SilentProgress())
+
+
+def test_a_registry_without_nested_paths_is_one_for_bundler(folder: Path) -> None:
+    def nested(_method: str, target: str, _headers: Mapping[str, str]) -> Reply | None:
+        return error(400, "NAME_INVALID") if "/feastdev/" in target else None
+
+    with memory_registry.running(MemoryRegistry(before=nested)) as address:
+        status, said = install(folder, "push", f"{address}/feast", SKOPEO_OPTIONS="--dest-tls-verify=false")
+    assert status == 7, said
+    assert "for a registry without nested paths: bundler.pyz push --flatten" in said
 
 
 def test_a_signature_that_is_refused_loses_no_image(signed: Packed, tmp_path: Path) -> None:
