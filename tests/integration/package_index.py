@@ -32,6 +32,8 @@ class PackageIndex:
     moved: bool = False
     faults: list[int] = field(default_factory=list)
     """For each of the next requests for a file: below 0 break off after so many bytes, else a status."""
+    fault_headers: dict[str, str] = field(default_factory=dict)
+    """What answers with such a status say."""
     served: dict[str, bytes] = field(default_factory=dict)
     """Other bytes than the index announces, by file name."""
     yanked: dict[str, str] = field(default_factory=dict)
@@ -131,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
         if index.moved:
             self.answer(302, b"", {"Location": f"/moved/{name}"})
         elif fault is not None and fault > 0:
-            self.answer(fault, b"", {})
+            self.answer(fault, b"", index.fault_headers)
         else:
             self.content(index.served.get(name, index.wheels[name]), -fault if fault else None)
 

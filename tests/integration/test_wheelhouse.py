@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bundler.effects.blobs import BlobStore
-from bundler.effects.packages import download, uv, wheelhouse
+from bundler.effects.packages import uv, wheelhouse
 from bundler.effects.packages.uv import Resolution
+from bundler.effects.registry import retry
 from bundler.errors import BundlerError, LockError, RegistryError, UsageError, VerificationError
 from bundler.model.digest import Digest
 from bundler.model.lock import LockedWheel
@@ -27,7 +29,7 @@ DEMO = LockedWheel(name="demo", version="1.0", filename=NAME, size=len(BODY), sh
 
 @pytest.fixture
 def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[PackageIndex]:
-    monkeypatch.setattr(download, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(retry, "_FIRST", 0.001)
     with PackageIndex({NAME: BODY}).running() as running:
         monkeypatch.setenv("UV_DEFAULT_INDEX", running.url)
         monkeypatch.setenv("UV_NO_CACHE", "1")
@@ -86,6 +88,31 @@ def test_a_transfer_that_breaks_off_again_and_again_is_given_up(tmp_path: Path, 
     with pytest.raises(RegistryError, match="broke off 5 times"):
         fetch(store, DEMO)
     assert left_over(store) == []
+
+
+@pytest.mark.parametrize("headers", [{"Retry-After": "1"}, {}])
+def test_an_index_that_is_asked_too_often_is_waited_for(
+    headers: dict[str, str], tmp_path: Path, index: PackageIndex
+) -> None:
+    index.faults, index.fault_headers = [429, 503], headers
+    store, said = BlobStore(tmp_path), list[str]()
+
+    class Telling(SilentProgress):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    begin = time.monotonic()
+    wheelhouse.fetch((DEMO,), PYTHON, store, wheels_dir=None, progress=Telling())
+    assert store.has(Digest(DEMO.sha256), DEMO.size)
+    assert any("asks to slow down (429)" in line for line in said)
+    assert not headers or time.monotonic() - begin >= 2
+
+
+def test_an_index_that_is_always_busy_is_given_up(tmp_path: Path, index: PackageIndex) -> None:
+    index.faults, index.fault_headers = [429] * 30, {"Retry-After": "0"}
+    with pytest.raises(RegistryError, match="answered 429"):
+        fetch(BlobStore(tmp_path), DEMO)
+    assert len(index.seen) == 5
 
 
 def test_other_bytes_than_were_locked_are_refused_and_not_kept(tmp_path: Path, index: PackageIndex) -> None:

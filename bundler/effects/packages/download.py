@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from threading import Event
 
 import urllib3
 from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
@@ -13,14 +13,17 @@ from bundler.effects.blobs import BlobStore, BlobWriter
 from bundler.effects.packages import index_tls as trust
 from bundler.effects.packages.index import TRUST, PackageIndexes, masked
 from bundler.effects.packages.uv import Candidate
-from bundler.effects.registry.faults import TRANSIENT_STATUSES
+from bundler.effects.registry import faults
+from bundler.effects.registry.faults import RefusedError, RegistryUnreachableError
+from bundler.effects.registry.gate import Gates, Waiting
+from bundler.effects.registry.pace import LEAST
+from bundler.effects.registry.retry import Cancellation, Retries
 from bundler.errors import LockError, RegistryError, VerificationError
 from bundler.model.digest import Digest
 from bundler.model.progress import Task
 
 _ATTEMPTS = 5
 _CHUNK = 1 << 20
-_FIRST_PAUSE = 0.4  # seconds; doubles with each attempt
 _OK, _PARTIAL, _UNSATISFIABLE = 200, 206, 416
 _REFUSED = frozenset({401, 403, 407})
 _OTHER_BYTES = "Do not use it: find out why the index serves other bytes than were locked or announced."
@@ -30,22 +33,30 @@ class _BrokenError(Exception):
     """A transfer that was interrupted and may be continued."""
 
 
-class _StoppedError(Exception):
-    """Another transfer failed or somebody interrupted: this one is not finished."""
-
-
 class Downloads:
-    """Transfers that share connections, a progress bar and an end."""
+    """Transfers that share connections, a progress bar and an end, and slow down together where an index asks for it.
 
-    def __init__(self, store: BlobStore, task: Task, indexes: PackageIndexes, parallel: int) -> None:
+    ``say`` gets a line for people where they must wait.
+    """
+
+    def __init__(
+        self,
+        store: BlobStore,
+        task: Task,
+        indexes: PackageIndexes,
+        parallel: int,
+        say: Callable[[str], None] = lambda text: None,  # noqa: ARG005
+    ) -> None:
         self._store, self._task = store, task
         self._indexes = indexes
         self._pool = trust.pool(parallel, indexes)
-        self._stop = Event()
+        self._cancellation = Cancellation()
+        self._waiting = Waiting(say)
+        self._gates = Gates(parallel, self._cancellation, self._waiting)
 
     def stop(self) -> None:
         """Make every transfer end soon, unfinished."""
-        self._stop.set()
+        self._cancellation.cancel()
 
     def bring(self, candidate: Candidate) -> tuple[str, int]:
         """Store a file; return its SHA-256 and its size in bytes.
@@ -81,39 +92,41 @@ class Downloads:
                 self._take(chunk, candidate, writer)
 
     def _take(self, chunk: bytes, candidate: Candidate, writer: BlobWriter) -> None:
-        if self._stop.is_set():
-            raise _StoppedError
+        self._cancellation.check()
         writer.write(chunk)
         self._task.advance(max(0, min(len(chunk), writer.size - writer.repeated)))
         if candidate.size is not None and writer.size > candidate.size:
             raise VerificationError(f"Expected a file of {candidate.size} bytes, got more.", remedy=_OTHER_BYTES)
 
     def _stream(self, candidate: Candidate, writer: BlobWriter) -> None:
-        broken: Exception | None = None
-        for attempt in range(_ATTEMPTS):
-            if attempt and self._stop.wait(_FIRST_PAUSE * 2 ** (attempt - 1)):
-                raise _StoppedError
-            broken = self._attempt(candidate, writer)
-            if broken is None:
-                return
-        raise RegistryError(
-            f"{masked(candidate.url)} broke off {_ATTEMPTS} times: {masked(str(broken))}.",
-            remedy="Run the same command again: files that are complete are kept.",
-        ) from broken
+        furthest = 0
+        retries = Retries(
+            _ATTEMPTS,
+            self._cancellation,
+            refusals=lambda url: self._gates.of(url).refusals,
+            waiting=self._waiting.tell,
+        )
+        while (error := self._attempt(candidate, writer, retries.failures + 1)) is not None:
+            retries.wait_after(error)
+            if writer.size >= furthest + LEAST:  # less is a drip, which may go on for ever
+                furthest = writer.size
+                retries.reset()
 
-    def _attempt(self, candidate: Candidate, writer: BlobWriter) -> Exception | None:
-        """Return why the transfer broke off, or None where it is complete."""
+    def _attempt(self, candidate: Candidate, writer: BlobWriter, number: int) -> RegistryError | None:
+        """Return why the transfer broke off, or None where it is complete; ``number`` counts from 1."""
         try:
             self._continue(candidate, writer)
+        except RefusedError as error:
+            return error
         except MaxRetryError as error:
             if isinstance(error.reason, SSLError):
                 raise RegistryError(
                     f"{masked(candidate.url)} cannot be trusted: {error.reason}.",
                     remedy=TRUST,
                 ) from error
-            return error.reason or error
+            return _broken(candidate, error.reason or error, number)
         except (_BrokenError, HTTPError) as error:
-            return error
+            return _broken(candidate, error, number)
         return None
 
     def _continue(self, candidate: Candidate, writer: BlobWriter) -> None:
@@ -121,9 +134,12 @@ class Downloads:
         headers = dict(urllib3.make_headers(basic_auth=":".join(login))) if login else {}
         if writer.size:
             headers["Range"] = f"bytes={writer.size}-"
-        response = self._pool.request(
-            "GET", candidate.url, headers=headers, preload_content=False, decode_content=False
-        )
+        with self._gates.of(candidate.url).passing() as passage:
+            response = self._pool.request(
+                "GET", candidate.url, headers=headers, preload_content=False, decode_content=False
+            )
+            pause = faults.pause_of(response.headers)
+            passage.answered(response.status, slow_down=response.status in faults.BUSY, pause=pause)
         try:
             if writer.size and _sends_no_ranges(response, writer.size):
                 writer.restart()
@@ -146,11 +162,29 @@ def _sends_no_ranges(response: urllib3.BaseHTTPResponse, start: int) -> bool:
     return response.status == _UNSATISFIABLE or (response.status == _PARTIAL and elsewhere)
 
 
+def _broken(candidate: Candidate, reason: Exception, number: int) -> RegistryUnreachableError:
+    return RegistryUnreachableError(
+        f"{masked(candidate.url)} broke off {number} time{'s' if number > 1 else ''}: {masked(str(reason))}.",
+        remedy="Run the same command again: files that are complete are kept.",
+    )
+
+
 def _check(response: urllib3.BaseHTTPResponse, url: str) -> None:
     status = response.status
     if status in (_OK, _PARTIAL):
         return
-    if status in TRANSIENT_STATUSES:
-        raise _BrokenError(f"HTTP status {status}")
-    remedy = "Check the login for this host (~/.netrc, or the index's URL)." if status in _REFUSED else ""
-    raise RegistryError(f"The package index answered {status} for {masked(url)}.", remedy=remedy)
+    if status in _REFUSED:
+        remedy = "Check the login for this host (~/.netrc, or the index's URL)."
+    elif status in faults.TRANSIENT_STATUSES:
+        remedy = "Run the same command again: files that are complete are kept."
+    else:
+        remedy = ""
+    raise RefusedError(
+        f"The package index answered {status} for {masked(url)}.",
+        remedy=remedy,
+        details=(),
+        status=status,
+        codes=frozenset(),
+        retry_after=faults.pause_of(response.headers),
+        url=url,
+    )

@@ -137,7 +137,7 @@ def download(
         progress.task("Fetching Python packages", total=total or None, unit="bytes") as task,
         ThreadPoolExecutor(_PARALLEL) as threads,
     ):
-        downloads = Downloads(store, task, PackageIndexes.of_this_host(options), _PARALLEL)
+        downloads = Downloads(store, task, PackageIndexes.of_this_host(options), _PARALLEL, progress.say)
         # Big ones first: the last thread should not begin the biggest file when the others are done.
         ordered = sorted(range(len(files)), key=lambda number: -(files[number].size or 0))
         running = {number: threads.submit(downloads.bring, files[number]) for number in ordered}
