@@ -178,7 +178,7 @@ def _check(response: urllib3.BaseHTTPResponse, url: str) -> None:
     elif status in faults.TRANSIENT_STATUSES:
         remedy = "Run the same command again: files that are complete are kept."
     else:
-        remedy = ""
+        remedy = "Correct the address of the index, or see its log."
     raise RefusedError(
         f"The package index answered {status} for {masked(url)}.",
         remedy=remedy,
