@@ -187,11 +187,11 @@ def read(text: str, file: str) -> BundleLock:
     try:
         return BundleLock.model_validate(value)
     except ValidationError as error:
-        problems = tuple(_told(row, text, file) for row in error.errors())
+        problems = tuple(_problem(row, text, file) for row in error.errors())
         raise LockError(f"{file} is not a lock.", remedy=remedy, details=problems) from error
 
 
-def _told(row: ErrorDetails, text: str, file: str) -> str:
+def _problem(row: ErrorDetails, text: str, file: str) -> str:
     return f"{file}:{_line(text, row['loc'])}: {'.'.join(map(str, row['loc']))}: {row['msg']}"
 
 

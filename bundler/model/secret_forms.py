@@ -181,13 +181,13 @@ _PLACEHOLDER: Final = re.compile(
 def in_text(content: bytes) -> Iterator[tuple[int, str]]:
     """Yield the line (counted from 1) and the kind of each credential that is written out in a text."""
     for what, pattern in _PATTERNS:
-        yield from _found(what, pattern, content)
+        yield from _lines_with(what, pattern, content)
     for what, kind, pattern in _DOCUMENTS:
         if kind.search(content):
-            yield from _found(what, pattern, content)
+            yield from _lines_with(what, pattern, content)
 
 
-def _found(what: str, pattern: re.Pattern[bytes], content: bytes) -> Iterator[tuple[int, str]]:
+def _lines_with(what: str, pattern: re.Pattern[bytes], content: bytes) -> Iterator[tuple[int, str]]:
     for match in pattern.finditer(content):
         secret = match.groupdict().get("secret")
         if secret is None or not _PLACEHOLDER.fullmatch(secret):

@@ -49,7 +49,7 @@ def read(text: str, file: str) -> BundleSpec:
             # Keys only as the schema spells them: then editors that use the schema never mislead.
             spec = BundleSpec.model_validate(document.value, by_alias=True, by_name=False)
         except ValidationError as error:
-            problems += _told(error.errors(), document)
+            problems += _problems(error.errors(), document)
     elif not problems:
         problems.append(DocumentProblem(1, "expected a mapping with 'name', 'version', 'base', ..."))
     if spec is None or problems:
@@ -70,7 +70,7 @@ def schema() -> dict[str, Json]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **value}
 
 
-def _told(rows: list[ErrorDetails], document: Document) -> Iterator[DocumentProblem]:
+def _problems(rows: list[ErrorDetails], document: Document) -> Iterator[DocumentProblem]:
     """Yield each problem, but not the ones that only follow from another."""
     places = [tuple(row["loc"]) for row in rows]
     unread = {problem.line for problem in document.problems}

@@ -85,19 +85,19 @@ def run(engine: Engine, build: Build, task: Task) -> None:
     Raises:
         ToolFailedError: a step failed, with the instruction and its last lines; or the engine did.
     """
-    story = _Story(engine, task)
+    report = _BuildOutput(engine, task)
     try:
         with (
             faults.explained(f"building {build.name}"),
             podman_leftovers.removed(engine) if engine.podman else nullcontext(),
             _isolating(engine, build) as network,
-            _closing(_said(engine, build, network)) as output,
+            _closing(_output_of(engine, build, network)) as output,
         ):
             for row in output:
-                story.take(row)
+                report.take(row)
     finally:
         engine.adopt_image(build.name)  # after its stages, because the newest is removed first
-    story.check()
+    report.check()
 
 
 def save(engine: Engine, name: str, target: Path) -> None:
@@ -124,7 +124,7 @@ def _isolating(engine: Engine, build: Build) -> Iterator[str]:
         engine.api.params = {}
 
 
-def _said(engine: Engine, build: Build, network: str) -> Iterator[dict[str, object]]:
+def _output_of(engine: Engine, build: Build, network: str) -> Iterator[dict[str, object]]:
     rows: Iterator[dict[str, object]] = engine.api.build(
         fileobj=_context(build.files),  # type: ignore[arg-type]  # any iterable of bytes is sent
         custom_context=True,
@@ -171,7 +171,7 @@ def _context(files: tuple[ContextFile, ...]) -> Iterator[bytes]:
     yield tar.END
 
 
-class _Story:
+class _BuildOutput:
     """The engine's output during a build, reported as steps of a task."""
 
     def __init__(self, engine: Engine, task: Task) -> None:

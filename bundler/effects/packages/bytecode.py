@@ -139,7 +139,7 @@ def interpreter(version: tuple[int, int], exact: str = "") -> Interpreter | None
     """
     first: Interpreter | None = None
     for program in _candidates(version):
-        python = _asked(program, version)
+        python = _identified(program, version)
         if python is not None and exact in ("", python.version):
             return python
         first = first or python
@@ -173,7 +173,7 @@ def _known_to_uv(version: tuple[int, int]) -> Iterator[str]:
     yield completed.stdout.strip()
 
 
-def _asked(program: str, version: tuple[int, int]) -> Interpreter | None:
+def _identified(program: str, version: tuple[int, int]) -> Interpreter | None:
     try:
         answer = process.run(
             [program, "-I", "-S", "-c", IDENTITY], purpose="telling its version", timeout=_TIMEOUT

@@ -37,7 +37,7 @@ class Scope:
         return f"repository:{self.repository}:{self.actions}"
 
 
-def _said(credential: Credential) -> str:
+def _described(credential: Credential) -> str:
     return f"{credential.username or 'identity token'} from {credential.source}"
 
 
@@ -102,7 +102,7 @@ class Authenticator:
     def login(self, scopes: tuple[Scope, ...]) -> str | None:
         """Say as whom we come, for people; None: as anybody."""
         credential = self._credential(scopes)
-        return _said(credential) if credential else None
+        return _described(credential) if credential else None
 
     def _credential(self, scopes: tuple[Scope, ...]) -> Credential | None:
         repository = scopes[0].repository if scopes else ""
@@ -146,7 +146,7 @@ class Authenticator:
                 headers["Authorization"] = credential.basic
             answer = self._fetch("GET", f"{realm}{'&' if parts.query else '?'}{urlencode(query)}", headers, None)
         if answer.status != HTTPStatus.OK:
-            login = _said(credential) if credential else None
+            login = _described(credential) if credential else None
             raise faults.refused(
                 answer,
                 doing=f"asking {parts.netloc} for a token",
@@ -176,15 +176,15 @@ class Authenticator:
             return
         if scheme == "http" and (own_scheme, own_host) != (scheme, host):
             raise RegistryError(
-                f"The registry {self._host} wants the login ({_said(credential)}) sent to {realm.partition('?')[0]} in "
-                "plain text; it was not sent.",
+                f"The registry {self._host} wants the login ({_described(credential)}) sent to "
+                f"{realm.partition('?')[0]} in plain text; it was not sent.",
                 remedy="Correct the token realm in the registry's configuration: https (Harbor: external_url).",
             )
         server = urlsplit(realm).netloc.rpartition("@")[2].lower()
         allowed = self._allowed & {server, host, f"{host}:{port}"}
         if not allowed and not token_servers.belongs_to(own_host, host):
             raise RegistryError(
-                f"The registry {self._host} wants the login ({_said(credential)}) sent to {server}, which is in "
+                f"The registry {self._host} wants the login ({_described(credential)}) sent to {server}, which is in "
                 "another domain; it was not sent.",
                 remedy="Use the name that the registry has in that domain, or correct its token realm (Harbor: "
                 f"external_url). Where {server} is meant to get this login, add --token-server {server}.",

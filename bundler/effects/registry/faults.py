@@ -270,14 +270,14 @@ def unreachable(
             )
         case _:
             problem, remedy = (
-                f"Lost the connection to {where}: {_said(error)}.",
+                f"Lost the connection to {where}: {_message(error)}.",
                 "Run the same command again: it continues.",
             )
     return RegistryUnreachableError(problem, remedy=remedy)
 
 
 def _proxy_failed(reason: OSError, proxy: str, where: str, host: str) -> RegistryUnreachableError:
-    problem = f"The proxy {proxy} did not let us reach {where}: {_said(reason)}."
+    problem = f"The proxy {proxy} did not let us reach {where}: {_message(reason)}."
     if not isinstance(reason, ProxyRefusedError):
         absent = isinstance(reason, (socket.gaierror, ConnectionRefusedError))
         remedy = "Correct HTTPS_PROXY, or add the host to NO_PROXY."
@@ -325,12 +325,12 @@ def _not_connected(reason: OSError, where: str) -> tuple[str, str]:
         case TimeoutError():
             return f"Cannot connect to {where}: no answer.", "Check for a firewall between this machine and the host."
     return (
-        f"Cannot connect to {where}: {_said(reason)}.",
+        f"Cannot connect to {where}: {_message(reason)}.",
         "Correct host and port, and check that the server is running.",
     )
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return (text or type(error).__name__).rstrip(".")
 

@@ -132,7 +132,7 @@ class _Upload:
                 expect=(HTTPStatus.NO_CONTENT, HTTPStatus.ACCEPTED, HTTPStatus.OK),
                 scopes=(self._repository.scope,),
             )
-            kept = _kept(answer) or 0
+            kept = _bytes_kept(answer) or 0
         except RefusedError:
             kept = 0
         # Nothing kept, and one byte kept, are both told as "0-0": a new upload is in step for sure.
@@ -148,7 +148,7 @@ class _Upload:
         answer = self._send("PATCH", url, length, {"Content-Range": f"{self._offset}-{end - 1}"})
         if answer.status not in (HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT, HTTPStatus.CREATED):
             raise self._refusal(answer)
-        kept = _kept(answer)
+        kept = _bytes_kept(answer)
         self._url = self._repository.upload_url(answer)
         # Some registries (ECR) say with every chunk how long the first one was.
         self._offset = kept if kept is not None and self._offset < kept <= end else end
@@ -192,7 +192,7 @@ class _Upload:
         return self._session.refusal(answer, doing=self._doing, scopes=(self._repository.scope,))
 
 
-def _kept(answer: HttpAnswer) -> int | None:
+def _bytes_kept(answer: HttpAnswer) -> int | None:
     """Return how many bytes the answer's ``Range: 0-LAST`` speaks of, or None."""
     first, _, last = answer.headers.get("range", "").removeprefix("bytes=").partition("-")
     return int(last) + 1 if first == "0" and last.isascii() and last.isdigit() else None

@@ -1,6 +1,6 @@
 """How servers, CronJob and people come to one feature_store.yaml and one feature repo, on each operator release.
 
-docs/wiring.md tells the same story for people.
+docs/wiring.md says the same for people.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def tell(rows, kind, place, what, name=""):
         rows.append(row)
 
 
-def said(error):
+def message_of(error):
     text = " ".join(str(error).split())[:SENTENCE]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
@@ -109,7 +109,7 @@ def model_errors(model, value, path):
         for row in error.errors():
             yield (*path, *row["loc"]), row["msg"], row["type"], row.get("ctx", {}).get("expected")
     except Exception as error:  # noqa: BLE001
-        yield path, said(error), "", None
+        yield path, message_of(error), "", None
 
 
 def wanted(kind, expected):
@@ -172,7 +172,7 @@ def loaded(folder, raw, repo_config):
     except Exception as error:  # noqa: BLE001
         # A class that cannot be imported is told by the import check, with the reason that Feast hides here.
         if "ImportError" not in type(error).__name__:
-            tell(PROBLEMS, "key", "project", said(error))
+            tell(PROBLEMS, "key", "project", message_of(error))
     return config
 
 
@@ -246,7 +246,7 @@ def unset(error):
 
 
 def failed(error, file, folder, reached):
-    place, what = place_of(error, file, folder), said(error)
+    place, what = place_of(error, file, folder), message_of(error)
     if isinstance(error, SyntaxError):
         what = f"{type(error).__name__}: {error.msg}"
     address = next((address for where, address in reached if where == place), reached[-1][1] if reached else "")
@@ -305,7 +305,7 @@ def repo_files(folder):
     try:
         return get_repo_files(Path(folder))
     except Exception as error:  # noqa: BLE001  (a pattern that glob does not take, a text that is not UTF-8)
-        tell(PROBLEMS, "ignore", ".feastignore", said(error))
+        tell(PROBLEMS, "ignore", ".feastignore", message_of(error))
         return None
 
 
@@ -366,7 +366,7 @@ def contents(folder, project):
         lines = spoken.getvalue().strip().splitlines()
         tell(PROBLEMS, "apply", FILE, lines[-1] if lines else "feast apply ends")
     except Exception as error:  # noqa: BLE001
-        tell(PROBLEMS, "apply", place_of(error, f"{folder}/{FILE}", folder), said(error))
+        tell(PROBLEMS, "apply", place_of(error, f"{folder}/{FILE}", folder), message_of(error))
     return None
 
 
@@ -447,7 +447,7 @@ def check_columns(repo, config, folder):
             continue
         except Exception as error:  # noqa: BLE001
             if os.path.exists(os.path.join(folder, str(source.path))):
-                what = f"{source.path} cannot be read: {said(error)}"
+                what = f"{source.path} cannot be read: {message_of(error)}"
                 tell(PROBLEMS, "data", line_of(folder, "Source(", str(source.path), source.name), what)
             continue
         written = {feature: column for column, feature in (source.field_mapping or {}).items()}
@@ -492,7 +492,7 @@ def play_apply(repo, config, folder):
             }
             if place.startswith(FILE):
                 place = line_of(folder, "View(", *(name for name in dict.fromkeys(names) if name in known))
-            tell(PROBLEMS, "apply", place, said(error))
+            tell(PROBLEMS, "apply", place, message_of(error))
 
 
 def judge(folder, variables, mounts):
@@ -507,7 +507,7 @@ def judge(folder, variables, mounts):
         failed(error, f"{folder}/{FILE}", folder, [])
         return 0
     except Exception as error:  # noqa: BLE001  (a library that is built for another release of numpy, say)
-        tell(PROBLEMS, "apply", FILE, said(error))
+        tell(PROBLEMS, "apply", FILE, message_of(error))
         return 0
     if not import_all(folder, Watch(folder)):
         return 0

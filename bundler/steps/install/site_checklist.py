@@ -27,7 +27,7 @@ def write(release: Release, folder: Path, done: Installed, when: str) -> tuple[P
         Section(section.title, tuple(_answered(finding, done) for finding in section.findings))
         for section in report.sections
     )
-    seen = Section("Seen at the site", tuple(_seen(done, when)))
+    seen = Section("Seen at the site", tuple(_site_findings(done, when)))
     full = replace(report, sections=(*sections, seen))
     return approved_checklist.write(folder, full, cover, release.approvals)
 
@@ -43,7 +43,7 @@ def _answered(finding: Finding, done: Installed) -> Finding:
     return Finding(finding.check, finding.title, Status.PASS, evidence[finding.check])
 
 
-def _seen(done: Installed, when: str) -> Iterator[Finding]:
+def _site_findings(done: Installed, when: str) -> Iterator[Finding]:
     outcomes = [row.outcome for row in done.objects]
     counts = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in ("created", "changed", "unchanged"))
     suffix = "" if done.part == "all" else f", the {done.part}'s part"

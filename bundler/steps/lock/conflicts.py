@@ -45,7 +45,7 @@ def settle(wanted: Resolution, asked: Requirements, bounds: Bounds, progress: Pr
     try:
         if not bounds.pins:
             raise first
-        return _told(Settled(uv.resolve(loose)), bounds, progress)
+        return _reported(Settled(uv.resolve(loose)), bounds, progress)
     except NoSolutionError as second:
         text = "\n".join((*first.details, *second.details))
         lines = [*_contradicted(asked, second)]
@@ -57,7 +57,7 @@ def settle(wanted: Resolution, asked: Requirements, bounds: Bounds, progress: Pr
         overrides = tuple(_override(line, text) for line in named.values())
         resolution = uv.resolve(replace(loose, overrides=overrides))
         notes = tuple(f"{line.requirement} ({line.place}) instead of what others ask for" for line in named.values())
-        return _told(Settled(resolution, notes), bounds, progress)
+        return _reported(Settled(resolution, notes), bounds, progress)
 
 
 def _without_wheels(wanted: Resolution, error: NoSolutionError) -> NoSolutionError:
@@ -87,7 +87,7 @@ def _without_wheels(wanted: Resolution, error: NoSolutionError) -> NoSolutionErr
     )
 
 
-def _told(settled: Settled, bounds: Bounds, progress: Progress) -> Settled:
+def _reported(settled: Settled, bounds: Bounds, progress: Progress) -> Settled:
     """Add which versions of Feast's lock gave way, and say all of it."""
     moved = [
         f"{candidate.name} {candidate.version} instead of {bounds.pins[candidate.name]}"

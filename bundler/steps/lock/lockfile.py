@@ -215,7 +215,7 @@ def fitting(
         if stale and not locked and all(line[2:].startswith("feature repo ") for line in stale):
             progress.say(f"The feature repo has changed and nothing else: {loaded.lock_file} gets its new fingerprint")
             renewed = existing.model_copy(update={"repo": str(loaded.fingerprint)})
-            _kept(loaded, renewed, progress)
+            _write_where_allowed(loaded, renewed, progress)
             return renewed
         if stale:
             raise LockError(
@@ -225,11 +225,11 @@ def fitting(
             )
         return existing
     new = lock.run(_inputs(loaded, inputs, epoch, None, frozenset()), store, progress)
-    _kept(loaded, new, progress)
+    _write_where_allowed(loaded, new, progress)
     return new
 
 
-def _kept(loaded: Project, new: BundleLock, progress: Progress) -> None:
+def _write_where_allowed(loaded: Project, new: BundleLock, progress: Progress) -> None:
     """Write a lock beside the spec, where this user may."""
     try:
         files.write(loaded.lock_file, new.to_text().encode())

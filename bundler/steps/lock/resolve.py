@@ -67,7 +67,7 @@ def run(inputs: LockInputs, store: BlobStore, progress: Progress) -> BundleLock:
     with progress.task("Resolving Python packages", total=len(inputs.bases)) as task:
         for platform in inputs.bases:
             task.note(str(platform))
-            kept = {**preferences, **_kept(inputs.old, upgrade, platform)}
+            kept = {**preferences, **_kept_versions(inputs.old, upgrade, platform)}
             row, source = _platform(inputs, platform, kept, store, progress)
             rows.append(row)
             sources.append(source)
@@ -246,7 +246,7 @@ def _check_feast(spec: BundleSpec, held: Mapping[str, str]) -> None:
         )
 
 
-def _kept(old: BundleLock | None, upgrade: frozenset[str] | None, platform: Platform) -> Mapping[str, str]:
+def _kept_versions(old: BundleLock | None, upgrade: frozenset[str] | None, platform: Platform) -> Mapping[str, str]:
     """Return the versions of an earlier lock that are kept where they still fit."""
     if old is None or upgrade is None:
         return {}

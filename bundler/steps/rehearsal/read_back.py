@@ -72,7 +72,7 @@ class ReadBack:
             "entities": {key: [row[key] for row in rows] for key in view["keys"]},
         }
         url = f"{'https' if online.tls else 'http'}://{online.host}:{online.port}/get-online-features"
-        status, text, waited = self._asked(url, json.dumps(body), self.authority if online.tls else None)
+        status, text, waited = self._post(url, json.dumps(body), self.authority if online.tls else None)
         title = f"{view['view']}: /get-online-features returns what was materialized"
         if status != _OK:
             return Finding("online", title, Status.FAIL, (f"POST {url}: status {status}", text[:600]))
@@ -83,7 +83,7 @@ class ReadBack:
         seen = f"POST {url}: status {status}" + (delay if waited > _AGAIN else "")
         return Finding("online", title, Status.PASS, (seen, *(json.dumps(row, default=str) for row in rows)))
 
-    def _asked(self, url: str, body: str, authority: str | None) -> tuple[int, str, float]:
+    def _post(self, url: str, body: str, authority: str | None) -> tuple[int, str, float]:
         """Return status and text of the answer, and after how many seconds it came.
 
         A server learns what was applied after it started only when its cached Feast registry expires.

@@ -209,7 +209,7 @@ class Gathering:
         exact = [self._exact(reference) for reference in references]
         if self.reader == "skopeo" and any(map(in_registry, references)):
             self.progress.say("skopeo reads no signatures beside images, so none are bundled: --reader bundler does.")
-        pulled = self._all_at_once(exact) if self.reader != "skopeo" else [self._one(source) for source in exact]
+        pulled = self._all_at_once(exact) if self.reader != "skopeo" else [self._mirrored(source) for source in exact]
         gathered: list[GatheredImage] = []
         for reference, image in zip(references, pulled, strict=True):
             gathered.append(GatheredImage(reference, "", image.root, image.source_digest))
@@ -221,11 +221,11 @@ class Gathering:
 
     def _all_at_once(self, sources: Sequence[str]) -> tuple[mirror.MirroredImage, ...]:
         if not all(in_registry(source) for source in sources):
-            return tuple(self._one(source) for source in sources)
+            return tuple(self._mirrored(source) for source in sources)
         asked = mirror.options(self.spec.target_platforms, self.spec.mirrors, self.access, self._wishes())
         return mirror.run(sources, asked, self.store, self.progress) if sources else ()
 
-    def _one(self, source: str) -> mirror.MirroredImage:
+    def _mirrored(self, source: str) -> mirror.MirroredImage:
         return mirror.pull(
             source,
             self.spec.target_platforms,

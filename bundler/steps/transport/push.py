@@ -92,12 +92,12 @@ class _Push:
         named = tuple(name(image, self._bundle.manifest.registry, destination) for image in images)
         self._session.check(*(self._work.repository(image.target.repository).scope for image in named[:1]))
         elsewhere = self._elsewhere()
-        made = push_plan.make(named, self._there(named, elsewhere), destination, elsewhere)
+        made = push_plan.make(named, self._at_registry(named, elsewhere), destination, elsewhere)
         self._check_base(made, elsewhere)
         planned = self._work.each(made.images, self._with_those_of_the_site)
         return replace(made, images=planned, failed=self._failures.all())
 
-    def _there(self, named: tuple[NamedImage, ...], elsewhere: push_plan.Places) -> frozenset[Question]:
+    def _at_registry(self, named: tuple[NamedImage, ...], elsewhere: push_plan.Places) -> frozenset[Question]:
         """Return what the registry has; with ``--force`` only what this bundle does not hold is asked for."""
         questions = push_plan.questions(named, elsewhere)
         if self._options.force:

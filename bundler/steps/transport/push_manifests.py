@@ -39,11 +39,11 @@ class ManifestPutter:
     def _each_alive(self, images: Sequence[ImagePlan], work: Callable[[ImagePlan], None]) -> None:
         failures = self._work.failures
 
-        def one(image: ImagePlan) -> None:
+        def put_image(image: ImagePlan) -> None:
             with failures.noting((image.named.opened.image,)):
                 work(image)
 
-        self._work.each([image for image in images if not failures.of(image.named.opened.image)], one)
+        self._work.each([image for image in images if not failures.of(image.named.opened.image)], put_image)
 
     def _put_below_root(self, image: ImagePlan) -> None:
         for manifest in image.missing:

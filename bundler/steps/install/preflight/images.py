@@ -92,10 +92,10 @@ def _missing(scope: PreflightScope, access: Access, connection: Connection) -> I
     destination = Destination.parse(scope.release.registry)
     with closing(Session(access.endpoint(destination.host), connection)) as session:
         for reference, digest in _pulled(scope).items():
-            yield from _asked(session, reference, digest)
+            yield from _pull_problems(session, reference, digest)
 
 
-def _asked(session: Session, reference: str, digest: Digest) -> Iterator[str]:
+def _pull_problems(session: Session, reference: str, digest: Digest) -> Iterator[str]:
     try:
         held = Repository(session, ImageRef.parse(reference).repository).find_manifest(digest)
     except RegistryError as error:
