@@ -79,6 +79,13 @@ SPEC_DEPTH: Final = 32
 SPEC_VALUES: Final = 50_000
 """Values there, aliases counted as often as they are used."""
 
+# --- TOML ------------------------------------------------------------------------------------------------------------
+
+TOML_SIZE: Final = 16 << 20
+"""Characters of a TOML file; a large ``uv.lock`` has two million."""
+TOML_DOTS: Final = 300
+"""Dots in one line of a TOML file, those in texts left out: each part of a key costs as much as all before it."""
+
 # --- texts -----------------------------------------------------------------------------------------------------------
 
 DIFF_LINES: Final = 400_000

@@ -6,6 +6,7 @@ import base64
 import csv
 import hashlib
 import io
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -78,7 +79,8 @@ class WheelArchive:
         self.filename = filename
         try:
             self._zip = zipfile.ZipFile(stream)
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
+        # zipfile lets out the last two for versions that it does not know, and for fields that are cut off.
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
             raise VerificationError(
                 f"{filename} is not a zip file: {error}.", remedy="Do not use this wheel."
             ) from error
@@ -174,7 +176,11 @@ class WheelArchive:
 
     def _recorded(self) -> Iterator[tuple[str, Recorded]]:
         entry = f"{self.dist_info}/RECORD"
-        rows = {row[0]: row for row in csv.reader(io.StringIO(self._text(self._raw(entry), entry))) if row}
+        lines = io.StringIO(self._text(self._raw(entry), entry))
+        try:
+            rows = {row[0]: row for row in csv.reader(lines) if row}
+        except csv.Error as error:
+            raise self.refuse(entry, f"is not a table: {error}") from error
         for name in self.entries:
             if name == entry or name in (f"{entry}.jws", f"{entry}.p7s"):
                 continue
@@ -250,5 +256,5 @@ class _EntryStream(io.RawIOBase):
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, struct.error) as error:
             raise self._refuse(f"is damaged: {error}") from error

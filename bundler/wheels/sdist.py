@@ -16,10 +16,11 @@ from email.parser import HeaderParser
 from io import BytesIO
 from typing import BinaryIO, Final
 
-import tomllib
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
+
+from bundler.model import toml_document
 
 _WANTED: Final = re.compile(r"[^/]+/(PKG-INFO|pyproject\.toml|(?:[^/]+/){0,2}[^/]+\.egg-info/requires\.txt)")
 _MOST: Final = 4 << 20  # bytes of one of these files; real ones have kilobytes
@@ -86,7 +87,7 @@ def _files(archive: tarfile.TarFile) -> Iterator[tuple[str, str]]:
 
 
 def _build_requires(text: str) -> tuple[str, ...]:
-    system = tomllib.loads(text).get("build-system")
+    system = toml_document.parse(text).get("build-system")
     requires = system.get("requires") if isinstance(system, Mapping) else None
     if requires is None:
         return _DEFAULT

@@ -21,7 +21,8 @@ from bundler.effects.registry.faults import HttpAnswer, refused
 from bundler.errors import BundlerError
 from bundler.feast.rules import ignore_patterns
 from bundler.feast.stores import feature_store_yaml
-from bundler.kube import kustomize, yaml_values
+from bundler.kube import kustomize, plain_yaml, yaml_events, yaml_values
+from bundler.kube.yaml_budget import Budget
 from bundler.model import checksums, json_document, lock, spec_reader, volumes
 from bundler.model.manifest import BundleManifest
 from bundler.model.progress import SilentProgress
@@ -29,6 +30,7 @@ from bundler.model.reference import ImageRef
 from bundler.oci import index, manifest, references, tar_reader
 from bundler.oci.config import ImageConfig
 from bundler.render import checklist, sbom_reader, text_diff
+from bundler.resources import verify as verifier
 from bundler.steps.bundle import verify
 from bundler.wheels import sdist
 from bundler.wheels.archive import WheelArchive
@@ -75,6 +77,10 @@ def bundles() -> tuple[bytes, ...]:
     return tuple(content for name, content in corpus().items() if name.startswith("case "))
 
 
+def manifests() -> tuple[bytes, ...]:
+    return tuple(content for path, content in corpus().items() if path.startswith("manifests/"))
+
+
 def documents(*keys: str) -> tuple[bytes, ...]:
     """Return the blobs that are JSON objects with all of these keys."""
     found = []
@@ -114,6 +120,24 @@ def _wheel(content: bytes) -> None:
     for entry in archive.entries:
         if not entry.endswith("/"):
             archive.read(entry)
+
+
+def _plain_yaml(text: str) -> None:
+    """Hold that the quick reader gives what the other one gives."""
+    try:
+        found = plain_yaml.documents(f"{text}\n")
+    except plain_yaml.NotPlainError:
+        return
+    assert repr(list(found)) == repr(list(yaml_events.documents(f"{text}\n", Budget())))
+
+
+def _verifier(content: bytes) -> None:
+    """Hold that the bundle's own verifier refuses nothing that the program accepts, and ends without a traceback."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.bundle.tar"
+        path.write_bytes(content)
+        faults = verifier.check(verifier.read_tar(path))[1]
+        assert not faults or verify.run(path, progress=SilentProgress()).failed, faults
 
 
 def _layer(content: bytes) -> None:
@@ -189,6 +213,8 @@ def targets() -> dict[str, Target]:
         "spec": Target(_text(lambda text: spec_reader.read(text, "bundle.yaml")), (SPEC,)),
         "feature_store.yaml": Target(_text(lambda text: feature_store_yaml.parse(text, "x")), (STORE,)),
         "YAML": Target(_text(lambda text: list(yaml_values.documents(text))), MANIFESTS),
+        "plain YAML": Target(_text(_plain_yaml), (*MANIFESTS, *manifests())),
+        "verifier": Target(_verifier, bundles()),
         "kustomization": Target(
             _text(lambda text: list(kustomize.objects({"kustomization.yaml": text, "x.yaml": text}))), MANIFESTS
         ),

@@ -206,6 +206,25 @@ def test_what_is_no_wheel_is_refused() -> None:
         installed(stream)
 
 
+@pytest.mark.parametrize("row", ['"' + "x" * 200_000 + '",,\n', "a\rb,,\n"])
+def test_a_record_that_is_not_a_table_is_refused(row: str) -> None:
+    source = zipfile.ZipFile(wheel({"demo/__init__.py": ""}))
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for entry in source.namelist():
+            archive.writestr(entry, source.read(entry) + (row.encode() if entry.endswith("/RECORD") else b""))
+    with pytest.raises(VerificationError, match="is not a table"):
+        OpenWheel(target, NAME)
+
+
+def test_a_zip_of_a_later_version_is_refused() -> None:
+    content = bytearray(wheel({"demo/__init__.py": ""}).getvalue())
+    place = content.index(b"PK\x01\x02") + 6  # what unpacking needs, in the first entry of the directory
+    content[place : place + 2] = (99).to_bytes(2, "little")
+    with pytest.raises(VerificationError, match=r"is not a zip file: zip file version 9\.9"):
+        OpenWheel(io.BytesIO(content), NAME)
+
+
 def test_a_wheel_of_another_distribution_or_version_than_its_name_says_is_refused() -> None:
     for name in ("other-1.0-py3-none-any.whl", "demo-2.0-py3-none-any.whl", "demo.whl"):
         with pytest.raises(VerificationError, match="another distribution or version"):

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import tomllib
 import yaml
 from packaging.requirements import InvalidRequirement, Requirement
+
+from bundler.model import toml_document
 
 # Conda packages that are not packages of PyPI: the interpreter, compilers, libraries, programs.
 _CONDA_ONLY: Final = re.compile(
@@ -147,7 +148,7 @@ def setup_py(text: str, file: str) -> Iterator[Declaration]:
     """Yield what a setup.py writes out in its call of ``setup``; it is never run."""
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last one: absurd nesting
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "setup":
@@ -162,7 +163,7 @@ def setup_py(text: str, file: str) -> Iterator[Declaration]:
 def _literal(node: ast.expr) -> object:
     try:
         return ast.literal_eval(node)
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, RecursionError, MemoryError):
         return None
 
 
@@ -236,8 +237,8 @@ def _lines(rows: object) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _toml(text: str) -> Mapping[str, object]:
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+        return toml_document.parse(text)
+    except ValueError:
         return {}
 
 

@@ -7,9 +7,8 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import tomllib
-
 from bundler.effects import files
+from bundler.model import toml_document
 
 
 def pip_options(environment: Mapping[str, str], home: Path, machine: Path) -> Mapping[str, str]:
@@ -48,7 +47,7 @@ def _read_into(parser: configparser.RawConfigParser, path: Path) -> None:
 
 def _settings(path: Path) -> Mapping[str, object]:
     try:
-        return tomllib.loads(files.read_bytes(path).decode())
+        return toml_document.parse(files.read_bytes(path).decode())
     except (OSError, ValueError):
         return {}
 

@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-import tomllib
 from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
@@ -20,6 +19,7 @@ from bundler.effects.packages import declared
 from bundler.effects.packages.declared import Declaration
 from bundler.errors import SpecError
 from bundler.feast.rules import supported
+from bundler.model import toml_document
 
 _READERS: Final[tuple[tuple[str, Callable[[str, str], Iterator[Declaration]]], ...]] = (
     ("pyproject.toml", declared.pyproject),
@@ -262,8 +262,8 @@ def _pin(requirement: Requirement) -> str | None:
 
 def _locked(file: Path) -> str | None:
     try:
-        packages = tomllib.loads(_read(file)).get("package")
-    except tomllib.TOMLDecodeError:
+        packages = toml_document.parse(_read(file)).get("package")
+    except ValueError:
         return None
     for package in packages if isinstance(packages, list) else []:
         if isinstance(package, dict) and package.get("name") == "feast" and _is_version(str(package.get("version"))):

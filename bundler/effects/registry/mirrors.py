@@ -115,10 +115,10 @@ def _files(environment: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _read(path: Path) -> Iterator[Rule]:
-    import tomllib  # noqa: PLC0415  (most machines have no such file)
+    from bundler.model import toml_document  # noqa: PLC0415  (CPython 3.10 has no tomllib)
 
     try:
-        value = tomllib.loads(files.read_bytes(path).decode())
+        value = toml_document.parse(files.read_bytes(path).decode())
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:

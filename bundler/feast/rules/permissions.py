@@ -142,7 +142,7 @@ def _calls(sources: Mapping[str, bytes]) -> Iterator[tuple[str, str, ast.Call]]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 tree = ast.parse(sources[path], path)
-        except (SyntaxError, ValueError, RecursionError):
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue  # said, with its line, by the check that every file parses
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
