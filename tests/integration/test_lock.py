@@ -216,6 +216,16 @@ def test_what_nothing_can_give_way_to_is_refused_with_uvs_whole_explanation(
     assert any("redis>=7" in line for line in caught.value.details)
 
 
+def test_all_packages_without_a_wheel_are_named_at_once(tmp_path: Path, index: PackageIndex) -> None:
+    for name in ("pinned-1.0", "bare-1.0", "bare-2.0"):
+        index.wheels[f"{name}.tar.gz"] = b"never built"
+    needing = wheel({"needing.py": ""}, name="needing", version="1.0", requires=("bare>=1", "pinned==1.0")).getvalue()
+    index.wheels["needing-1.0-py3-none-any.whl"] = needing
+    with pytest.raises(LockError, match=r"^bare, pinned==1\.0 have no wheels that run in the image") as caught:
+        locked(inputs(tmp_path, "needing\n"))
+    assert "pip wheel --no-deps bare pinned==1.0 -w wheels" in caught.value.remedy
+
+
 class Heard(SilentProgress):
     """Keeps what is said."""
 

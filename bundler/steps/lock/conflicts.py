@@ -14,6 +14,7 @@ from bundler.model.progress import Progress
 from bundler.steps.lock.requirements import Asked, Bounds, Requirements
 
 _NO_WHEELS: Final = re.compile(r"(?<![\w.-])([a-z0-9._-]+)==(\S+) has no usable wheels")
+_NO_WHEELS_AT_ALL: Final = re.compile(r"Wheels are required for `([^`]+)`")  # whichever version was tried
 _MOST_MISSING: Final = 12
 _EXTRAS: Final = r"(?<![\w.-]){name}\[([\w.,-]+)\]"
 
@@ -65,10 +66,11 @@ def _without_wheels(wanted: Resolution, error: NoSolutionError) -> NoSolutionErr
     missing: dict[str, str] = {}
     latest = error
     for _ in range(_MOST_MISSING):
-        rows = {row[0]: row[1] for row in _NO_WHEELS.findall("\n".join(latest.details)) if row[0] not in missing}
-        if not rows:
+        text = "\n".join(latest.details)
+        rows = dict.fromkeys(_NO_WHEELS_AT_ALL.findall(text), "") | dict(_NO_WHEELS.findall(text))
+        if not rows.keys() - missing:
             break
-        missing |= rows
+        missing = {**rows, **missing}
         try:
             uv.resolve(replace(wanted, overrides=tuple(f"{name} ; python_version < '3'" for name in missing)))
         except NoSolutionError as next_error:
@@ -77,12 +79,12 @@ def _without_wheels(wanted: Resolution, error: NoSolutionError) -> NoSolutionErr
             break
     if len(missing) < 2:  # noqa: PLR2004  (the error names one itself)
         return error
-    pins = [f"{name}=={version}" for name, version in missing.items()]
+    pins = [f"{name}=={version}" if version else name for name, version in sorted(missing.items())]
     return NoSolutionError(
         f"{', '.join(pins)} have no wheels that run in the image; sources are not built.",
         remedy=f"Let a container engine build them (engine: docker, sdists: {pins}; docs/engines.md), or build wheels "
-        "of them once on a machine like the image (pip wheel --no-deps NAME==VERSION -w wheels) and keep them in the "
-        "folder 'wheels' beside the spec.",
+        f"of them once on a machine like the image (pip wheel --no-deps {' '.join(pins)} -w wheels) and keep them in "
+        "the folder 'wheels' beside the spec.",
         details=error.details,
     )
 
