@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 _READERS: Final = ("bundler", "skopeo")
+_SCANNERS: Final = ("auto", "grype", "trivy", "none")
 _ENGINES: Final = ("docker", "podman", "none")
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`]+")
 
@@ -93,6 +94,18 @@ def _checked_uri(text: str | None) -> str | None:
     help="Who builds, as the provenance names it, e.g. https://ci.example/feast-bundles.",
 )
 @click.option(
+    "--vulnerabilities",
+    type=click.Path(path_type=Path, exists=True),
+    help="OSV database (file, folder or zip of records) in which the packages of the images are looked for.",
+)
+@click.option(
+    "--scanner",
+    type=click.Choice(_SCANNERS),
+    default="auto",
+    show_default=True,
+    help="Scanner that looks for known vulnerabilities where no OSV database is given; auto: the one on PATH.",
+)
+@click.option(
     "--rehearse",
     is_flag=True,
     help="Run the pods without a network before packing (bundler rehearse); the checklist gets the evidence.",
@@ -125,6 +138,8 @@ def command(
     sign_images: bool,
     attest_images: bool,
     builder_id: str | None,
+    vulnerabilities: Path | None,
+    scanner: str,
     rehearse: bool,
     rehearse_engine: str | None,
     store_images: Mapping[str, str],
@@ -146,6 +161,7 @@ def command(
     from bundler.effects.blobs import BlobStore  # noqa: PLC0415  (help must not load the program)
     from bundler.steps.build import run as build  # noqa: PLC0415
     from bundler.steps.build.pack import SigningKey  # noqa: PLC0415
+    from bundler.steps.build.vulnerability_scan import ScanRequest  # noqa: PLC0415
 
     if (rehearse_engine or store_images) and not rehearse:
         raise click.UsageError("--rehearse-engine, --redis and --postgres need --rehearse: add it, or leave these out.")
@@ -161,6 +177,7 @@ def command(
         sign_images=sign_images,
         attest_images=attest_images,
         builder_id=builder_id,
+        scan=ScanRequest.at(options.build_time(), vulnerabilities, scanner),
         trust=trust,
         reader=reader,
         engine=_container_engine(engine),

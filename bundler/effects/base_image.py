@@ -17,7 +17,7 @@ from bundler.oci.rootfs import BaseContents
 
 _RECORD: Final = "base-contents"
 # Raise this where the same image is read differently than before.
-_VERSION: Final = 2
+_VERSION: Final = 3
 
 
 def of_platforms(

@@ -48,6 +48,8 @@ class LockedWheel(_Record):
     filename: _WheelName
     size: _Size
     sha256: _Sha256
+    yanked: str | None = None
+    """Why its authors withdrew the release from the index, empty where they do not say; None where they did not."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> LockedWheel:
@@ -153,11 +155,15 @@ def _platform(platform: LockedPlatform) -> str:
     packages = sorted(platform.base_packages.items())
     named = [f"{json.dumps(name)}: {json.dumps(version)}" for name, version in packages]
     inner.append('      "base_packages": ' + _rows(named, 6, "{}"))
-    inner.append('      "wheels": ' + _rows([json.dumps(wheel.model_dump()) for wheel in platform.wheels], 6))
+    inner.append('      "wheels": ' + _rows([_wheel(wheel) for wheel in platform.wheels], 6))
     if platform.sources:
         inner.append('      "sources": ' + _rows([json.dumps(package.model_dump()) for package in platform.sources], 6))
-        inner.append('      "tools": ' + _rows([json.dumps(package.model_dump()) for package in platform.tools], 6))
+        inner.append('      "tools": ' + _rows([_wheel(wheel) for wheel in platform.tools], 6))
     return "{\n" + ",\n".join(inner) + "\n    }"
+
+
+def _wheel(wheel: LockedWheel) -> str:
+    return json.dumps(wheel.model_dump(exclude={"yanked"} if wheel.yanked is None else None))
 
 
 def _rows(rows: list[str], indent: int, brackets: str = "[]") -> str:

@@ -16,6 +16,7 @@ from bundler.model.platform import Platform
 from bundler.model.reference import ImageRef
 from bundler.model.spec_parts import (
     PROJECT,
+    Day,
     DnsLabel,
     DnsSubdomain,
     Extra,
@@ -57,6 +58,26 @@ class SecretsSpec(Part):
 
     allow: tuple[AllowedSecret, ...] = Field(default=(), strict=False)
     """Findings that are meant, each with its reason."""
+
+
+class AllowedVulnerabilitySpec(Part):
+    """A known vulnerability that is accepted."""
+
+    id: Annotated[str, Field(min_length=3)]
+    """Its id, or one of its other ids, e.g. CVE-2026-1234."""
+    reason: Annotated[str, Field(min_length=3)]
+    """Why; the reviewer reads it in the checklist."""
+    until: Day | None = None
+    """Last day on which it is accepted, e.g. 2027-01-31; without end where absent."""
+
+
+class VulnerabilitiesSpec(Part):
+    """Which known vulnerabilities end a build."""
+
+    fail_on: Literal["unknown", "low", "medium", "high", "critical"] | None = Field(default=None, alias="failOn")
+    """The least severity that ends it; 'unknown' is the lowest: every one ends it. None where absent."""
+    allow: tuple[AllowedVulnerabilitySpec, ...] = Field(default=(), strict=False)
+    """What is accepted, each with its reason."""
 
 
 class Feast(Part):
@@ -199,6 +220,7 @@ class BundleSpec(Part):
     """Where the feature repo's source is kept, e.g. https://git.example/team/features; a label of the image."""
     repo: FeatureRepoSpec = FeatureRepoSpec()
     secrets: SecretsSpec = SecretsSpec()
+    vulnerabilities: VulnerabilitiesSpec = VulnerabilitiesSpec()
     feast: Feast
     base: BaseImageSpec
     requirements: tuple[str, ...] = Field(default=(), strict=False)

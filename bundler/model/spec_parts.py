@@ -5,6 +5,7 @@ Connected half only (pydantic is compiled).
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from typing import Annotated, Final
 
@@ -37,6 +38,8 @@ QUANTITY = r"^[0-9]+(\.[0-9]+)?([KMGTPE]i?|[numk]|[eE][0-9]+)?$"
 KEY = r"^[-._a-zA-Z0-9]{1,253}$"
 VIEW = r"^\w+$"
 
+DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+
 # A package of apt, dnf or microdnf, optionally with a version; it becomes a word of a shell command.
 SYSTEM_PACKAGE = r"^[A-Za-z0-9][A-Za-z0-9+._:~=-]*$"
 
@@ -54,6 +57,7 @@ PATTERNS: Final = {
     PERCENT_OR_NUMBER: "a number or percents (e.g. 50%)",
     QUANTITY: "a quantity (e.g. 500m, 2, 512Mi)",
     KEY: "a key of a ConfigMap or Secret (letters, digits, '-', '_' and '.')",
+    DAY: "a day (e.g. 2027-01-31)",
     VIEW: "the name of a feature view",
     SYSTEM_PACKAGE: "a package of the base's package manager (e.g. libgeos-c1v5, or NAME=VERSION)",
     TAG: "a version that can be an image tag (at most 128 of A-Z, a-z, 0-9, '_', '.' and '-')",
@@ -67,6 +71,11 @@ def _checked_reference(text: str) -> str:
 
 def _checked_platform(text: str) -> str:
     return str(Platform.parse(text))
+
+
+def _checked_day(text: str) -> str:
+    dt.date.fromisoformat(text)  # raises ValueError, as pydantic wants it
+    return text
 
 
 def _checked_version(text: str) -> str:
@@ -111,6 +120,7 @@ Repository = Annotated[str, Field(pattern=REPOSITORY)]
 Place = Annotated[str, Field(pattern=PLACE)]
 Extra = Annotated[str, Field(pattern=EXTRA)]
 SystemPackage = Annotated[str, Field(pattern=SYSTEM_PACKAGE)]
+Day = Annotated[str, Field(pattern=DAY), AfterValidator(_checked_day)]
 Schedule = Annotated[str, Field(pattern=CRON), AfterValidator(cron.checked)]
 
 

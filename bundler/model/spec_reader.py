@@ -60,7 +60,8 @@ def read(text: str, file: str) -> BundleSpec:
 def fingerprint(spec: BundleSpec) -> Digest:
     """Return a digest of what the spec means: comments, order of keys and defaults written out do not change it."""
     # Without defaults: a key that a later release of this program adds does not make locks stale.
-    value = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    # Nor does a policy, which judges what is in the bundle and changes none of it.
+    value = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"vulnerabilities"})
     return Digest.of(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
 
 

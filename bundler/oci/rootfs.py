@@ -30,6 +30,7 @@ _PYTHON_PROGRAM: Final = re.compile(r"python(3(\.\d+)?)?|libpython3\.\d+\.so[.\d
 _NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION: Final = re.compile(r"[A-Za-z0-9.!+_-]{1,100}")
 _KEPT: Final = (b"name:", b"version:", b"license:", b"license-expression:", b"classifier: license ::")
+_SOURCE: Final = re.compile(r"([a-z0-9][a-z0-9.+-]*)(?: \(([^()\s]+)\))?")
 _COPYRIGHT: Final = re.compile(r"usr/share/doc/[^/]+/copyright")
 _LIBC_FOLDERS: Final = ("/lib64", "/usr/lib64", "/lib", "/usr/lib")
 
@@ -49,6 +50,8 @@ class BaseContents:
     """Distribution -> the licences that it declares, one a line."""
     debian_licences: Mapping[str, str] = field(default_factory=dict)
     """Package -> the licences that its copyright file names, one a line."""
+    debian_sources: Mapping[str, str] = field(default_factory=dict)
+    """Package -> NAME@VERSION of the source package that it was built from, where one of them is another."""
 
     def to_json(self) -> dict[str, Json]:
         """Return the contents as a record of the cache; the key is the digest of the image's manifest."""
@@ -62,6 +65,7 @@ class BaseContents:
             "debian_packages": dict(self.debian_packages),
             "python_licences": dict(self.python_licences),
             "debian_licences": dict(self.debian_licences),
+            "debian_sources": dict(self.debian_sources),
         }
 
     @classmethod
@@ -80,6 +84,7 @@ class BaseContents:
             debian_packages=texts(value.get("debian_packages"), "debian_packages"),
             python_licences=texts(value.get("python_licences"), "python_licences"),
             debian_licences=texts(value.get("debian_licences"), "debian_licences"),
+            debian_sources=texts(value.get("debian_sources"), "debian_sources"),
         )
 
 
@@ -100,7 +105,7 @@ def inspect(image: Image, open_blob: Callable[[Digest], BinaryIO]) -> BaseConten
     os_release = _os_release(files)
     python = installed_python.find(files, image.config.env, os_release)
     distributions = _distributions(files, python.search_path if python else ())
-    packages = _debian_packages(files)
+    packages, sources = _debian_packages(files)
     return BaseContents(
         python=python.installation if python else None,
         distributions={name: found.version for name, found in distributions.items()},
@@ -111,6 +116,7 @@ def inspect(image: Image, open_blob: Callable[[Digest], BinaryIO]) -> BaseConten
         debian_packages=packages,
         python_licences={name: found.licences for name, found in distributions.items() if found.licences},
         debian_licences=dict(_debian_licences(files, packages)),
+        debian_sources=sources,
     )
 
 
@@ -181,17 +187,21 @@ def _users(files: Overlay) -> Mapping[str, int]:
     return {field[0]: int(field[2]) for field in fields if len(field) > 2 and field[2].isdecimal()}  # noqa: PLR2004
 
 
-def _debian_packages(files: Overlay) -> Mapping[str, str]:
-    """Return package -> version; images without dpkg keep one file a package in ``status.d``."""
+def _debian_packages(files: Overlay) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Return package -> version, and -> source; images without dpkg keep one file a package in ``status.d``."""
     databases = [files.content("/var/lib/dpkg/status") or b""]
     databases += [node.content or b"" for _, node in sorted(files.children("/var/lib/dpkg/status.d").items())]
     packages: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for paragraph in b"\n\n".join(databases).decode(errors="replace").split("\n\n"):
         fields = _fields(paragraph)
         if fields.get("Status", "install ok installed").endswith(" installed") and "Version" in fields:
-            packages[fields.get("Package", "")] = fields["Version"]
+            name, version = fields.get("Package", ""), fields["Version"]
+            packages[name] = version
+            if match := _SOURCE.fullmatch(fields.get("Source", "")):
+                sources[name] = f"{match[1]}@{match[2] or version}"
     packages.pop("", None)
-    return dict(sorted(packages.items()))
+    return dict(sorted(packages.items())), dict(sorted(sources.items()))
 
 
 def _debian_licences(files: Overlay, packages: Mapping[str, str]) -> Iterator[tuple[str, str]]:

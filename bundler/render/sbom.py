@@ -49,11 +49,14 @@ class DebianPackage:
     suite: str
     distribution: str = "debian"
     licences: tuple[str, ...] = ()
+    source: str = ""
+    """NAME@VERSION of the source package, where it is another."""
 
     @property
     def purl(self) -> str:
         """Its package URL."""
         qualifiers = f"arch={_quoted(self.architecture)}" + (f"&distro={_quoted(self.suite)}" if self.suite else "")
+        qualifiers += f"&upstream={_quoted(self.source)}" if self.source else ""  # by which databases name it
         return f"pkg:deb/{_quoted(self.distribution)}/{_quoted(self.name)}@{_quoted(self.version)}?{qualifiers}"
 
 

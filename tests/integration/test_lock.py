@@ -259,7 +259,10 @@ def test_wheels_that_overlap_and_releases_that_were_withdrawn_are_said_when_they
         index.wheels[f"{name}-1.0-py3-none-any.whl"] = content
     index.yanked["asked-1.0-py3-none-any.whl"] = "does not start"
     wanted, heard = inputs(tmp_path, "asked==1.0\nheadless\nwindowed\n"), Heard()
-    lock.run(wanted, BlobStore(tmp_path / "cache"), heard)
+    locked = lock.run(wanted, BlobStore(tmp_path / "cache"), heard)
+    assert {one.name: one.yanked for one in locked.platforms[0].wheels if one.yanked is not None} == {
+        "asked": "does not start"
+    }
     assert "asked 1.0 was withdrawn by its authors (does not start). Ask for another release." in heard.lines
     (line,) = {line for line in heard.lines if "windowed" in line}
     assert line.startswith("headless-1.0-py3-none-any.whl and windowed-1.0-py3-none-any.whl both have cv/core.py, with")

@@ -47,6 +47,13 @@ def test_a_lock_reads_back_the_same() -> None:
     assert lock.read(a_lock().to_text(), "bundle.lock") == a_lock()
 
 
+def test_a_lock_says_of_yanked_releases_why_and_of_others_nothing() -> None:
+    made = a_lock(locked("a").model_copy(update={"yanked": "broken"}), locked("b"))
+    assert lock.read(made.to_text(), "bundle.lock") == made
+    assert made.to_text().count('"yanked": "broken"') == 1
+    assert "yanked" not in a_lock(locked("a")).to_text()
+
+
 def test_a_lock_has_one_wheel_package_image_and_requirement_a_line() -> None:
     lines = a_lock(locked("a"), locked("b")).to_text().splitlines()
     for words in ("a-1-py3-none-any.whl", "b-1-py3-none-any.whl", '"libc6"', '"r.example/x:1"', '"a>=1"'):

@@ -78,7 +78,14 @@ class Candidate:
 
     def locked(self, size: int) -> LockedWheel:
         """Return the entry of the lock."""
-        return LockedWheel(name=self.name, version=self.version, filename=self.filename, size=size, sha256=self.sha256)
+        return LockedWheel(
+            name=self.name,
+            version=self.version,
+            filename=self.filename,
+            size=size,
+            sha256=self.sha256,
+            yanked=self.yanked,
+        )
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,8 @@ def _debian(
     distribution = held.os_release.get("ID", "debian")
     for name, version in packages.items():
         declared = _lines(held.debian_licences, name)
-        yield sbom.DebianPackage(name, version, platform.debian_architecture, suite, distribution, declared)
+        source = held.debian_sources.get(name, "")
+        yield sbom.DebianPackage(name, version, platform.debian_architecture, suite, distribution, declared, source)
 
 
 def _installed(package: LockedWheel | LockedSource, store: BlobStore) -> sbom.PythonPackage:

@@ -178,6 +178,7 @@ def _checks(facts: BuildFacts, emitted: Mapping[str, ManifestFile]) -> tuple[Fin
         findings.append(feast_releases.mysql_registry(repo.config, spec.feast.version))
         findings += store_addresses.check(repo.config, spec.deployment.namespace)
     findings += _baked_files(facts)
+    findings += _yanked(facts.lock)
     findings.append(kubectl_image.platforms(spec.deployment.cron_job.kubectl.image, spec.target_platforms))
     findings += [delta.finding(facts.base, relocation.prefix(facts.project.spec.registry))] if facts.base else []
     _refuse_failed(findings, "The rendered manifests would not work on the cluster.")
@@ -198,6 +199,15 @@ def _baked_files(facts: BuildFacts) -> Iterator[Finding]:
             "every file, the requirement files and the spec were looked through by name and content; none was found"
         )
         yield passed("secrets", title, looked)
+
+
+def _yanked(lock: BundleLock) -> Iterator[Finding]:
+    """Yield a finding where releases are locked that their authors have withdrawn."""
+    wheels = {f"{wheel.name} {wheel.version}": wheel.yanked for row in lock.platforms for wheel in row.wheels}
+    lines = [f"{name}: {reason or 'no reason given'}" for name, reason in wheels.items() if reason is not None]
+    if lines:
+        remedy = "Their authors withdrew these releases: ask for others, or say why you keep them."
+        yield Finding("yanked", "Releases that were yanked from the package index", Status.MANUAL, tuple(lines), remedy)
 
 
 def _refuse_failed(findings: Sequence[Finding], problem: str) -> None:

@@ -27,7 +27,16 @@ from bundler.model.size import size
 from bundler.model.trust import UNCHECKED, Trust
 from bundler.oci import relocation
 from bundler.render import provenance
-from bundler.steps.build import attestations, builders, documents, image_signatures, import_check, pack, servers
+from bundler.steps.build import (
+    attestations,
+    builders,
+    documents,
+    image_signatures,
+    import_check,
+    pack,
+    servers,
+    vulnerability_scan,
+)
 from bundler.steps.build.attestations import Attestation
 from bundler.steps.build.bake import BakedServer
 from bundler.steps.build.bills import BuildInputs
@@ -36,6 +45,7 @@ from bundler.steps.build.documents import BuildFacts
 from bundler.steps.build.pack import Described, ImageToPack, Packed, PackPlan, SigningKey
 from bundler.steps.build.plan import BuildPlan, PackagePlan
 from bundler.steps.build.steps import BuildStep, StepKind, engine_of, steps
+from bundler.steps.build.vulnerability_scan import NOT_ASKED, ScanRequest
 from bundler.steps.bundle import delta
 from bundler.steps.checklist.facts import ChecklistFacts
 from bundler.steps.lock import lockfile as locking
@@ -53,7 +63,8 @@ class BuildRequest:
     """What ``bundler build`` was asked; ``epoch`` in seconds is when it is made; ``reader`` reads registries.
 
     ``sign_images`` asks for signatures of the images that are baked, by ``sign_key``; ``attest_images`` for bills of
-    materials and provenance beside them, and ``builder_id`` is the URI that the provenance names.
+    materials and provenance beside them, and ``builder_id`` is the URI that the provenance names. ``scan`` says how
+    known vulnerabilities are looked for.
     ``engine`` is the container engine that bakes (``none``: without one), None what the spec says; ``environment`` says
     where it is. ``rehearsal`` says how to run the result before it is packed, None that it is not run. ``base`` is a
     bundle whose layers are left out.
@@ -67,6 +78,7 @@ class BuildRequest:
     sign_images: bool = False
     attest_images: bool = False
     builder_id: str | None = None
+    scan: ScanRequest = NOT_ASKED
     reader: str = "bundler"
     engine: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -296,6 +308,7 @@ class _Work:
         inputs = BuildInputs(self.project, self.gathered, self.lock, self.servers, self.builder.work, self.store)
         how = Attestation(self.key, self.request.builder_id or provenance.BUILDER, self.request.attest_images)
         attested = attestations.make(inputs, self.images, how)
+        scanned = vulnerability_scan.run(self.request.scan, attested.files, self.project.spec.vulnerabilities)
         self.images = (*self.images, *attested.companions)
         self.described = pack.describe(self.images, self.store)
         if self.base:
@@ -310,9 +323,9 @@ class _Work:
             self.lock,
             self.described.images,
             self.servers,
-            (*self.builder.findings(), *self.imported, *self.signed, attested.finding),
+            (*self.builder.findings(), *self.imported, *self.signed, attested.finding, scanned.finding),
             signed=self.request.sign_key is not None,
-            attested=attested.files,
+            attested={**attested.files, **scanned.files},
             engine_work=self.builder.work,
             base=self.base,
         )

@@ -19,7 +19,8 @@ from bundler.model.manifest import BundleManifest, FileEntry
 from bundler.model.plain_text import plain
 from bundler.model.progress import Progress, SilentProgress
 from bundler.model.trust import UNCHECKED, Trust
-from bundler.steps.bundle import approved_checklist, verify_documents, verify_images
+from bundler.model.vulnerabilities import VulnerabilityPolicy
+from bundler.steps.bundle import approved_checklist, verify_documents, verify_images, vulnerability_policy
 
 _COPY: Final = "Copy the bundle again from where it was built, and verify it again."
 _REMEDY: Final = "Copy the bundle again, then run: bundler verify BUNDLE"
@@ -44,9 +45,17 @@ class _Seen:
 
 
 def run(
-    path: Path, *, progress: Progress, public_key: Path | None = None, trust: Trust = UNCHECKED, now: str = ""
+    path: Path,
+    *,
+    progress: Progress,
+    public_key: Path | None = None,
+    trust: Trust = UNCHECKED,
+    now: str = "",
+    policy: VulnerabilityPolicy | None = None,
 ) -> Report:
     """Verify a bundle's file; see ``check``. Approvals are judged by ``trust`` at the time ``now`` (RFC 3339, UTC).
+
+    ``policy`` judges what the build found of vulnerabilities.
 
     Raises:
         UsageError: there is nothing to read.
@@ -57,7 +66,8 @@ def run(
         if report.failed:
             return report
         approved = approved_checklist.section(approvals.judged(bundle, trust, now))
-    return replace(report, sections=(*report.sections, *approved))
+        judged = [vulnerability_policy.section(bundle, policy, now)] if policy else []
+    return replace(report, sections=(*report.sections, *approved, *judged))
 
 
 def check(

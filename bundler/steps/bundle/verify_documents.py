@@ -10,7 +10,7 @@ from bundler.errors import BundlerError, SpecError, VerificationError
 from bundler.kube import kustomize, names, yaml_values
 from bundler.kube.objects import KubeObject
 from bundler.kube.yaml_budget import Budget
-from bundler.model import bundle_texts, json_document, layout, limits
+from bundler.model import bundle_texts, json_document, layout, limits, vulnerabilities
 from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Status
 from bundler.model.manifest import BundleManifest
@@ -19,6 +19,7 @@ from bundler.oci import bundle_index
 from bundler.render import provenance, sbom_reader
 
 _REMEDY: Final = "Copy the bundle again from where it was built; if that one has the same fault, build it again."
+_PARSED: Final = frozenset({layout.CHECKLIST_JSON, layout.VULNERABILITIES})
 _BREAKS: Final = ("\n", ",", "[", "{", ":")
 
 
@@ -65,11 +66,13 @@ def _sizes(bundle: Bundle) -> Iterator[str]:
 
 def _json(bundle: Bundle) -> Iterator[str]:
     for path in bundle.known:
-        if path == layout.CHECKLIST_JSON or path.startswith((layout.SBOM, layout.PROVENANCE)):
+        if path in _PARSED or path.startswith((layout.SBOM, layout.PROVENANCE)):
             try:
                 content = bundle.read(path)
                 if path == layout.CHECKLIST_JSON:
                     json_document.parse_object(content, path, size=limits.DOCUMENT_SIZE)
+                elif path == layout.VULNERABILITIES:
+                    vulnerabilities.read(content)
                 elif path.startswith(layout.PROVENANCE):
                     strange = [one for one in provenance.subjects(content) if layout.blob(one) not in bundle]
                     yield from (f"{path} is about {digest}, which is not in the bundle" for digest in strange)
