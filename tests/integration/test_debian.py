@@ -1,12 +1,13 @@
 """Root file systems made by the real mmdebstrap of Debian's packages: they run, and hold nothing of this machine."""
 
+import base64
 import dataclasses
 import os
 import shutil
 import socket
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from bundler.errors import RegistryError, ToolFailedError, ToolMissingError
 from bundler.model.platform import Platform
 from bundler.model.progress import SilentProgress
 from bundler.oci.image import Image
-from tests.support import validate
+from tests.support import forward_proxy, validate
 
 pytestmark = pytest.mark.integration
 
@@ -241,3 +242,28 @@ def test_a_suite_that_debian_does_not_have_is_told(store: BlobStore, tmp_path: P
         )
     assert any("nosuchsuite" in line for line in caught.value.details)
     assert "suite" in caught.value.remedy
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY"])
+@pytest.mark.parametrize("password", ["s3cret%2F%40", "wrong"])
+def test_the_archive_is_asked_through_a_proxy_with_a_login(
+    variable: str, password: str, store: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = "Basic " + base64.b64encode(b"me:s3cret/@").decode()
+
+    def rule(_: str, headers: Mapping[str, str]) -> str | None:
+        known = headers.get("proxy-authorization") == wanted
+        return "404 Not Found" if known else "407 Proxy Authentication Required"
+
+    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with forward_proxy.running({}, rule) as proxy:
+        monkeypatch.setenv(variable, f"http://me:{password}@{proxy.address}")
+        mirrors = ("http://archive.corp.example/debian",)
+        asked = dataclasses.replace(debian.DebianRequest.kubectl(SUITE, HERE), mirrors=mirrors)
+        with pytest.raises((RegistryError, ToolFailedError)) as caught:
+            debian.make(asked, BlobStore(tmp_path / "cache"), progress=SilentProgress())
+    assert any(line.startswith("GET http://archive.corp.example/debian/") for line, _ in proxy.seen)
+    details = "\n".join((str(caught.value), *caught.value.details))
+    assert ("404" if password != "wrong" else "407") in details
+    assert password not in details

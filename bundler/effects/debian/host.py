@@ -211,13 +211,14 @@ def keyring_options() -> tuple[str, ...]:
 
 
 def proxy_environment() -> Mapping[str, str]:
-    """Return the proxies of this machine's apt as environment variables, for mmdebstrap's apt does not read its config.
+    """Return the proxies of the environment, or else of this machine's apt, as variables that mmdebstrap's apt reads.
 
-    Proxies named in the environment win. They may hold credentials, so they are not put on a command line.
+    It reads no variable in capitals, and not this machine's configuration of apt. They may hold credentials, so they
+    are not put on a command line.
     """
+    names = ("http", "https", "all", "no")
+    named = {name: os.environ.get(f"{name}_proxy") or os.environ.get(f"{name.upper()}_PROXY") for name in names}
     completed = process.run(["apt-config", "dump"], purpose="reading this machine's apt configuration", remedy=_INSTALL)
-    return {
-        f"{scheme}_proxy": url
-        for scheme, url in _PROXY.findall(completed.stdout)
-        if f"{scheme}_proxy" not in os.environ and url != "DIRECT"
-    }
+    configured = {scheme: url for scheme, url in _PROXY.findall(completed.stdout) if url != "DIRECT"}
+    proxies = {scheme: named[scheme] or named["all"] or configured.get(scheme) for scheme in ("http", "https")}
+    return {f"{scheme}_proxy": url for scheme, url in (*proxies.items(), ("no", named["no"])) if url}
