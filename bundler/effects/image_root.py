@@ -42,25 +42,28 @@ def unavailable(platform: Platform) -> str:
     """Return why programs of an image of this platform cannot run here, empty where they can."""
     if platform.machine != os.uname().machine:
         return f"this machine's processor is {os.uname().machine}"
-    return _tried().fault
+    return _tried(None).fault
 
 
-def stacks() -> bool:
-    """Tell whether an image may lie in several folders; kernels before Linux 5.11 do not let users stack them."""
-    return _tried().stacks
+def stacks(folder: Path) -> bool:
+    """Tell whether an image may lie in several folders on the disk of ``folder``.
+
+    Kernels before Linux 5.11 do not let users stack folders, and some file systems cannot be stacked.
+    """
+    return _tried(folder).stacks
 
 
 @functools.cache
-def _tried() -> _Trial:
-    with tempfile.TemporaryDirectory(prefix="bundler-trial-") as name:
-        for folder in view.FOLDERS:
-            Path(name, "root", folder.lstrip("/")).mkdir(parents=True)
+def _tried(folder: Path | None) -> _Trial:
+    with tempfile.TemporaryDirectory(prefix="bundler-trial-", dir=folder) as name:
+        for path in view.FOLDERS:
+            Path(name, "root", path.lstrip("/")).mkdir(parents=True)
         try:
-            said = _inside("child.trial", Path(name), ["root"], purpose="making namespaces", timeout=_TIMEOUT)
+            printed = _inside("child.trial", Path(name), ["root"], purpose="making namespaces", timeout=_TIMEOUT)
         except ToolFailedError as error:
             fault = f"this machine does not allow confining programs: {' '.join(error.details) or error}"
             return _Trial(fault, stacks=False)
-    return _Trial("", stacks=child.STACKED in said)
+    return _Trial("", stacks=child.STACKED in printed)
 
 
 def unpack(layers: Sequence[Layer], store: BlobStore, folder: Path) -> None:

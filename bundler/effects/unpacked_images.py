@@ -28,6 +28,7 @@ FREE_DISK: Final = 4 << 30
 """Bytes that must be free for any to stay."""
 _RECIPE: Final = "1"
 _IMAGE: Final = "root"
+_TRIES: Final = 3
 _UNFINISHED: Final = ".part-"
 
 
@@ -40,10 +41,11 @@ def unpacked(layers: Sequence[Layer], store: BlobStore, *, over: Layer | None = 
     Raises:
         ToolFailedError: a layer cannot be unpacked, the disk is full.
     """
-    if over is not None and not image_root.stacks():
-        layers, over = (*layers, over), None
     with files.explained(store.folder), ExitStack() as stack:
-        folder = stack.enter_context(_image(layers, store))
+        images = _images(store)
+        if over is not None and not image_root.stacks(store.root):
+            layers, over = (*layers, over), None
+        folder = stack.enter_context(_kept(layers, store, images) if images else _temporary(layers, store))
         names: tuple[str, ...] = (_IMAGE,)
         if over is not None:
             top = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
@@ -53,13 +55,15 @@ def unpacked(layers: Sequence[Layer], store: BlobStore, *, over: Layer | None = 
 
 
 @contextmanager
-def _image(layers: Sequence[Layer], store: BlobStore) -> Iterator[Path]:
-    images = _images(store)
-    if images is None:
-        with store.temporary_folder() as folder:
-            image_root.unpack(layers, store, _made(folder / _IMAGE))
-            yield folder
-        return
+def _temporary(layers: Sequence[Layer], store: BlobStore) -> Iterator[Path]:
+    with store.temporary_folder() as folder:
+        (folder / _IMAGE).mkdir()
+        image_root.unpack(layers, store, folder / _IMAGE)
+        yield folder
+
+
+@contextmanager
+def _kept(layers: Sequence[Layer], store: BlobStore, images: Path) -> Iterator[Path]:
     with ExitStack() as stack:
         stack.callback(_tidy, images, KEPT)
         final = images / _key(layers)
@@ -69,7 +73,11 @@ def _image(layers: Sequence[Layer], store: BlobStore) -> Iterator[Path]:
             os.utime(lock)
             yield final
             return
-        folder, lock, missing = _begun(layers, images)
+        begun = _begun(layers, images)
+        if begun is None:
+            yield stack.enter_context(_temporary(layers, store))
+            return
+        folder, lock, missing = begun
         stack.callback(os.close, lock)
         _tidy(images, KEPT - 1)
         image_root.unpack(missing, store, folder / _IMAGE)
@@ -89,27 +97,25 @@ def _images(store: BlobStore) -> Path | None:
     return folder
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
-
-
-def _begun(layers: Sequence[Layer], images: Path) -> tuple[Path, int, Sequence[Layer]]:
+def _begun(layers: Sequence[Layer], images: Path) -> tuple[Path, int, Sequence[Layer]] | None:
     """Begin an image with a kept one that has its lowest layers, where there is one.
 
-    Return its folder, an exclusive lock on it, and the layers that it lacks.
+    Return its folder, an exclusive lock on it, and the layers that it lacks; None on a disk that has no locks.
     """
     for count in range(len(layers) - 1, 0, -1):
         lower = images / _key(layers[:count])
         lock = _locked(lower, fcntl.LOCK_EX)
         if lock is not None:
             return _moved(lower), lock, layers[count:]
-    while True:
+    for _ in range(_TRIES):  # another build may take it for a leftover before it is locked
         folder = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=images))
         lock = _locked(folder, fcntl.LOCK_EX)
-        if lock is not None:  # else another build took it for a leftover
-            _made(folder / _IMAGE)
+        if lock is not None:
+            (folder / _IMAGE).mkdir()
             return folder, lock, layers
+        with suppress(OSError):
+            folder.rmdir()
+    return None
 
 
 def _moved(image: Path) -> Path:

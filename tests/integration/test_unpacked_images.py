@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -120,8 +122,20 @@ def test_a_folder_of_another_user_is_not_used(store: BlobStore, monkeypatch: pyt
 def test_without_stacked_folders_everything_lies_in_one(
     store: BlobStore, monkeypatch: pytest.MonkeyPatch, unpackings: list[int]
 ) -> None:
-    monkeypatch.setattr(image_root, "stacks", lambda: False)
+    monkeypatch.setattr(image_root, "stacks", lambda _: False)
     with unpacked_images.unpacked([shell(store)], store, over=layer(store, entry("word", b"over"))) as root:
         assert len(root.names) == 1
         assert answer(root, "cat /word") == "over"
     assert unpackings == [2]
+
+
+def test_on_a_disk_without_locks_nothing_is_kept(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with unpacked_images.unpacked([shell(store)], store) as root:
+        assert answer(root, "echo here") == "here\n"
+        assert store.folder in root.folder.parents
+    assert not root.folder.exists()
+    assert kept(store) == []
