@@ -462,7 +462,7 @@ def check_columns(repo, config, folder):
             tell(PROBLEMS, "data", line_of(folder, "View(", view.name), what)
 
 
-def play_apply(repo, config, folder):
+def try_apply(repo, config, folder):
     """Do what ``feast apply`` does, with a registry in a file and without an online store."""
     from feast import FeatureStore, repo_config
     from feast.repo_operations import apply_total_with_repo_instance
@@ -519,7 +519,7 @@ def judge(folder, variables, mounts):
     complete = check_sources(repo, folder, mounts)
     check_columns(repo, config, folder)
     if complete and len(PROBLEMS) == before:
-        play_apply(repo, config, folder)
+        try_apply(repo, config, folder)
     return len(views(repo)) + len(repo.on_demand_feature_views)
 
 
