@@ -11,6 +11,7 @@ from bundler.cli import bundle_options, console, key_password, options
 from bundler.errors import UsageError
 
 if TYPE_CHECKING:
+    from bundler.model.progress import Progress
     from bundler.model.trust import Trust
 
 _FILE = click.Path(path_type=Path)
@@ -55,8 +56,7 @@ def command(
     approval: Path | None,
     public_key: Path | None,
     output: str,
-    verbose: bool,
-    quiet: bool,
+    progress: Progress,
 ) -> None:
     """Add a reviewer's approval to BUNDLE: its digest, signed, with role, name, time and comment.
 
@@ -69,7 +69,6 @@ def command(
 
     if sum(bool(given) for given in (key, payload, attach)) != 1:
         raise UsageError("bundler approve needs exactly one of --key, --payload and --attach.", remedy="Give one.")
-    progress = options.progress(quiet=quiet, verbose=verbose)
     if attach:
         if not (approval and public_key) or role:
             raise UsageError(

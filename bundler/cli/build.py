@@ -22,6 +22,7 @@ from bundler.cli import (
 
 if TYPE_CHECKING:
     from bundler.effects.registry.endpoint import Access
+    from bundler.model.progress import Progress
     from bundler.model.trust import Trust
     from bundler.steps.rehearsal.options import RehearseOptions
 
@@ -149,8 +150,7 @@ def command(
     access: Access,
     cache_dir: Path,
     output: str,
-    verbose: bool,
-    quiet: bool,
+    progress: Progress,
 ) -> None:
     """Build the feature-server image, mirror every other image, write the manifests, and pack one bundle.
 
@@ -167,7 +167,7 @@ def command(
         raise click.UsageError("--rehearse-engine, --redis and --postgres need --rehearse: add it, or leave these out.")
     if sign_images and not sign_key:
         raise click.UsageError("--sign-images needs --sign-key: name the private key, or leave out --sign-images.")
-    store, progress = BlobStore(cache_dir), options.progress(quiet=quiet, verbose=verbose)
+    store = BlobStore(cache_dir)
     request = build.BuildRequest(
         spec_file=spec_file,
         output_dir=output_dir,

@@ -13,6 +13,7 @@ from bundler.cli import bundle_options, cluster_options, console, options, regis
 
 if TYPE_CHECKING:
     from bundler.effects.kubectl import Kubectl
+    from bundler.model.progress import Progress
     from bundler.model.trust import Trust
     from bundler.steps.install.online_check import FeatureQuery
     from bundler.steps.install.outline import Outline
@@ -87,8 +88,7 @@ def command(
     receipt: Path | None,
     checklist: Path | None,
     output: str,
-    verbose: bool,
-    quiet: bool,
+    progress: Progress,
 ) -> None:
     """Apply BUNDLE's manifests in order, wait until the feature stores serve, and run the CronJob once.
 
@@ -127,7 +127,7 @@ def command(
         query=read,
         timeout=timeout,
     )
-    done = install.run(release, asked, kubectl, options.progress(quiet=quiet, verbose=verbose))
+    done = install.run(release, asked, kubectl, progress)
     if receipt:
         files.write(receipt, (json.dumps(done.to_json(), indent=2) + "\n").encode())
     if checklist:

@@ -10,6 +10,7 @@ import click
 from bundler.cli import bundle_options, console, options, registry_options
 
 if TYPE_CHECKING:
+    from bundler.model.progress import Progress
     from bundler.model.trust import Trust
 
 
@@ -37,8 +38,7 @@ def command(
     platform: str | None,
     listen: str,
     output: str,
-    verbose: bool,
-    quiet: bool,
+    progress: Progress,
 ) -> None:
     """Load the images of BUNDLE into a local Docker or Podman, under the names that the manifests use.
 
@@ -47,7 +47,7 @@ def command(
     from bundler.steps.transport import load  # noqa: PLC0415  (help must not load the program)
 
     asked = load.LoadOptions(engine=engine, only=only, platform=platform, listen=listen)
-    loaded = load.run(bundle, asked, options.progress(quiet=quiet, verbose=verbose), trust)
+    loaded = load.run(bundle, asked, progress, trust)
     if output == "json":
         console.show_json({"images": [image.to_json() for image in loaded]})
         return

@@ -11,6 +11,7 @@ from bundler.cli import cache_options, console, options, registry_options
 
 if TYPE_CHECKING:
     from bundler.effects.registry.endpoint import Access
+    from bundler.model.progress import Progress
 
 
 @click.command(
@@ -33,8 +34,7 @@ def command(
     access: Access,
     cache_dir: Path,
     output: str,
-    verbose: bool,
-    quiet: bool,
+    progress: Progress,
 ) -> None:
     """Write bundle.lock beside the spec.
 
@@ -51,7 +51,7 @@ def command(
         upgrade_packages=packages,
         access=access,
     )
-    written = locking.write(request, BlobStore(cache_dir), options.progress(quiet=quiet, verbose=verbose))
+    written = locking.write(request, BlobStore(cache_dir), progress)
     if output == "json":
         console.show_json({"lock": str(written.path), "changes": list(written.changes)})
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -17,6 +18,7 @@ from bundler.cli.progress import progress_for
 from bundler.errors import UsageError
 from bundler.model.progress import Progress, SilentProgress
 
+_Result = TypeVar("_Result")
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
 
@@ -37,12 +39,22 @@ def output_format(command: _Command) -> _Command:
     )(command)
 
 
-def verbosity(command: _Command) -> _Command:
-    """``-v`` and ``-q``."""
-    command = click.option(
-        "-v", "--verbose", is_flag=True, help="Also show the external programs that run, and their output."
-    )(command)
-    return click.option("-q", "--quiet", is_flag=True, help="Do not show progress.")(command)
+def verbosity(command: Callable[..., _Result]) -> Callable[..., _Result]:
+    """``-v`` and ``-q``; the command gets ``progress``, and the log of external programs is on with ``--verbose``."""
+
+    @functools.wraps(command)
+    def with_progress(*, verbose: bool, quiet: bool, **others: object) -> _Result:
+        return command(progress=_progress(quiet=quiet, verbose=verbose), **others)
+
+    wrapped: Callable[..., _Result] = with_progress
+    for option in (
+        click.option(
+            "-v", "--verbose", is_flag=True, help="Also show the external programs that run, and their output."
+        ),
+        click.option("-q", "--quiet", is_flag=True, help="Do not show progress."),
+    ):
+        wrapped = option(wrapped)
+    return wrapped
 
 
 def platform(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
@@ -68,7 +80,7 @@ def spec_file(command: _Command) -> _Command:
     )(command)
 
 
-def progress(*, quiet: bool, verbose: bool) -> Progress:
+def _progress(*, quiet: bool, verbose: bool) -> Progress:
     """Choose the display of progress, and turn on the log of external programs with ``--verbose``."""
     if verbose:
         handler = logging.StreamHandler(sys.stderr)

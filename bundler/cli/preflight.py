@@ -13,6 +13,7 @@ from bundler.errors import ExitCode
 if TYPE_CHECKING:
     from bundler.effects.kubectl import Kubectl
     from bundler.effects.registry.endpoint import Access
+    from bundler.model.progress import Progress
     from bundler.model.trust import Trust
 
 
@@ -39,8 +40,7 @@ def command(
     kubectl: Kubectl,
     access: Access,
     output: str,
-    verbose: bool,
-    quiet: bool,
+    progress: Progress,
 ) -> int:
     """Find everything that would stop an install of BUNDLE, and what to do about it.
 
@@ -52,9 +52,7 @@ def command(
     from bundler.steps.install.release import Release  # noqa: PLC0415
 
     asked = run.PreflightOptions(access, secrets, part)
-    outcome = run.run(
-        Release.of(bundle, registry, trust, flat=flat), asked, kubectl, options.progress(quiet=quiet, verbose=verbose)
-    )
+    outcome = run.run(Release.of(bundle, registry, trust, flat=flat), asked, kubectl, progress)
     return report.show(
         outcome, output, good="Nothing stops an install.", bad="An install would fail.", status=ExitCode.CLUSTER
     )

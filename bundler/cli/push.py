@@ -13,6 +13,7 @@ from bundler.model.size import size
 
 if TYPE_CHECKING:
     from bundler.effects.registry.endpoint import Access
+    from bundler.model.progress import Progress
     from bundler.model.trust import Trust
     from bundler.steps.transport.push_plan import PushPlan, Receipt
 
@@ -76,8 +77,7 @@ def command(
     access: Access,
     cache_dir: Path,
     output: str,
-    verbose: bool,
-    quiet: bool,
+    progress: Progress,
 ) -> int:
     """Push the images of BUNDLE to a registry, straight from the file.
 
@@ -99,7 +99,6 @@ def command(
         keep_going=keep_going,
         listen=listen,
     )
-    progress = options.progress(quiet=quiet, verbose=verbose)
     done: PushPlan | Receipt
     if dry_run:
         done = push.plan(bundle, asked, progress, trust)

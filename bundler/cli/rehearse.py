@@ -13,6 +13,7 @@ import click
 from bundler.cli import bundle_options, cache_options, operator_release, options, rehearsal_options, report
 
 if TYPE_CHECKING:
+    from bundler.model.progress import Progress
     from bundler.model.trust import Trust
 
 
@@ -71,8 +72,7 @@ def command(
     report_file: Path | None,
     cache_dir: Path,
     output: str,
-    verbose: bool,
-    quiet: bool,
+    progress: Progress,
 ) -> int:
     """Run the pods that the operator would create for BUNDLE, in Docker or Podman, without a network.
 
@@ -100,7 +100,7 @@ def command(
         keep_images=keep_images,
         notes_folder=engine_runs.folder(cache_dir),
     )
-    outcome = rehearse.run(bundle, asked, options.progress(quiet=quiet, verbose=verbose), trust)
+    outcome = rehearse.run(bundle, asked, progress, trust)
     if report_file:
         files.write(report_file, (json.dumps(outcome.to_json(), indent=2) + "\n").encode())
     return report.show(

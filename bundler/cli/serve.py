@@ -13,6 +13,7 @@ from bundler.cli import bundle_options, options
 from bundler.errors import ExitCode
 
 if TYPE_CHECKING:
+    from bundler.model.progress import Progress
     from bundler.model.trust import Trust
 
 
@@ -37,8 +38,7 @@ def command(
     tls_cert: Path | None,
     tls_key: Path | None,
     htpasswd: Path | None,
-    verbose: bool,
-    quiet: bool,
+    progress: Progress,
 ) -> None:
     """Serve the images of BUNDLE as a read-only registry, straight from the file, until interrupted.
 
@@ -51,4 +51,4 @@ def command(
     from bundler.steps.transport import serve  # noqa: PLC0415  (help must not load the program)
 
     asked = serve.ServeOptions(listen=listen, tls_cert=tls_cert, tls_key=tls_key, htpasswd=htpasswd)
-    serve.run(bundle, asked, options.progress(quiet=quiet, verbose=verbose), trust)
+    serve.run(bundle, asked, progress, trust)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bundler.cli import console, key_password, options
 from bundler.errors import UsageError
+
+if TYPE_CHECKING:
+    from bundler.model.progress import Progress
+
 
 _FILE = click.Path(path_type=Path)
 
@@ -38,8 +43,7 @@ def command(
     attach: Path | None,
     public_key: Path | None,
     output: str,
-    verbose: bool,
-    quiet: bool,
+    progress: Progress,
 ) -> None:
     """Add a signature to BUNDLE, which may have several: one for each key.
 
@@ -55,7 +59,6 @@ def command(
         )
     if bool(attach) != bool(public_key):
         raise UsageError("--attach and --public-key belong together.", remedy="Give both.")
-    progress = options.progress(quiet=quiet, verbose=verbose)
     if payload:
         files.require_writable(payload)
         files.write(payload, sign.payload(bundle, progress))

@@ -12,6 +12,7 @@ from bundler.errors import ExitCode
 
 if TYPE_CHECKING:
     from bundler.effects.kubectl import Kubectl
+    from bundler.model.progress import Progress
     from bundler.model.trust import Trust
 
 
@@ -31,8 +32,7 @@ def command(
     flat: bool,
     kubectl: Kubectl,
     output: str,
-    verbose: bool,
-    quiet: bool,
+    progress: Progress,  # noqa: ARG001  (-v shows what kubectl is asked, even where nothing takes long)
 ) -> int:
     """Show whether BUNDLE was installed last, whether its feature stores serve, and what stops them.
 
@@ -41,7 +41,6 @@ def command(
     from bundler.steps.install import status  # noqa: PLC0415  (help stays quick)
     from bundler.steps.install.release import Release  # noqa: PLC0415
 
-    options.progress(quiet=quiet, verbose=verbose)  # --verbose shows what kubectl is asked
     outcome = status.run(Release.of(bundle, registry, trust, flat=flat), kubectl)
     return report.show(
         outcome, output, good="Serving.", bad="Not everything serves as it should.", status=ExitCode.CLUSTER

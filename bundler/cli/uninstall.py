@@ -11,6 +11,7 @@ from bundler.cli import bundle_options, cluster_options, console, options
 
 if TYPE_CHECKING:
     from bundler.effects.kubectl import Kubectl
+    from bundler.model.progress import Progress
     from bundler.model.trust import Trust
 
 
@@ -35,8 +36,7 @@ def command(
     timeout: float,
     kubectl: Kubectl,
     output: str,
-    verbose: bool,
-    quiet: bool,
+    progress: Progress,
 ) -> None:
     """Delete the feature stores of BUNDLE and what was applied for them.
 
@@ -52,7 +52,6 @@ def command(
         console.confirm(
             [*lines, "and the volumes of the feature stores, with their data."] if delete_volumes else lines
         )
-    progress = options.progress(quiet=quiet, verbose=verbose)
     done = uninstall.run(asked, kubectl, progress, timeout=timeout, delete_volumes=delete_volumes)
     if output == "json":
         console.show_json(done.to_json())

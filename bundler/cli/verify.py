@@ -11,6 +11,7 @@ from bundler.cli import bundle_options, console, options, report
 from bundler.errors import ExitCode
 
 if TYPE_CHECKING:
+    from bundler.model.progress import Progress
     from bundler.model.trust import Trust
 
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 @options.output_format
 @options.verbosity
 def command(
-    *, bundle: Path, trust: Trust, key: Path | None, policy_file: Path | None, output: str, verbose: bool, quiet: bool
+    *, bundle: Path, trust: Trust, key: Path | None, policy_file: Path | None, output: str, progress: Progress
 ) -> int:
     """Recompute every digest of BUNDLE, reading it in place.
 
@@ -37,7 +38,6 @@ def command(
 
     if key:  # also where the bundle is not signed: a wrong path must not pass for a bundle without a signature
         files.read_content(key, "the public key", remedy="Give the signer's public key in PEM.")
-    progress = options.progress(quiet=quiet, verbose=verbose)
     policy = vulnerability_policy.read(policy_file) if policy_file else None
     outcome = verify.run(bundle, progress=progress, public_key=key, trust=trust, now=console.now(), policy=policy)
     return report.show(

@@ -108,7 +108,7 @@ class Downloads:
         )
         while (error := self._attempt(candidate, writer, retries.failures + 1)) is not None:
             retries.wait_after(error)
-            if writer.size >= furthest + LEAST:  # less is a drip, which may go on for ever
+            if writer.size >= furthest + LEAST:  # less is a trickle, which may never end
                 furthest = writer.size
                 retries.reset()
 
