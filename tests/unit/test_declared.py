@@ -182,3 +182,26 @@ def test_spark_and_flink_get_java(tmp_path: Path) -> None:
 
 def test_a_declaration_names_its_place() -> None:
     assert Declaration("a.toml").place == "a.toml"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("pyproject.toml", "[project\n", "pyproject.toml: cannot be read: "),
+        ("environment.yml", "a: [\n", "environment.yml: cannot be read: "),
+        ("setup.py", "def (:\n", "setup.py: cannot be read: "),
+        ("setup.py", "setup(install_requires=read())\n", "install_requires: is computed when setup.py runs"),
+        (
+            "pyproject.toml",
+            "[project]\nrequires-python = '<3.10'\n",
+            "Python <3.10 in pyproject.toml: none of the Pythons",
+        ),
+    ],
+)
+def test_what_init_could_not_use_is_said(tmp_path: Path, file: str, text: str, said: str) -> None:
+    assert any(said in line for line in around(tmp_path, **{file: text}).left())
+
+
+@pytest.mark.parametrize("text", ["3.13\n", "# of the team\n3.13.1\n3.11\n", "cpython-3.13\n", "python3.13\n"])
+def test_the_python_of_the_developers_is_the_first_one_that_is_named(tmp_path: Path, text: str) -> None:
+    assert around(tmp_path, **{".python-version": text}).python().suite == "trixie"

@@ -150,19 +150,40 @@ def setup_py(text: str, file: str) -> Iterator[Declaration]:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last one: absurd nesting
         return
+    constants = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "setup":
-            arguments = {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
+            arguments = {keyword.arg: _literal(keyword.value, constants) for keyword in node.keywords}
             taken, left = _lines(arguments.get("install_requires"))
+            if "install_requires" in arguments and arguments["install_requires"] is None:
+                left = (*left, "install_requires: is computed when setup.py runs")
             yield Declaration(file, "", taken, str(arguments.get("python_requires") or ""), left)
             extras = arguments.get("extras_require")
             for name, lines in extras.items() if isinstance(extras, dict) else ():
                 yield Declaration(file, f"the extra {name}", *_with_left(lines))
 
 
-def _literal(node: ast.expr) -> object:
+def fault(text: str, file: str) -> str:
+    """Return why nothing can be read from a file, empty where it can."""
     try:
-        return ast.literal_eval(node)
+        if file.endswith((".yml", ".yaml")):
+            yaml.safe_load(text)
+        elif file.endswith(".toml") or file == "Pipfile":
+            toml_document.parse(text)
+        elif file.endswith(".py"):
+            ast.parse(text)
+    except (yaml.YAMLError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return ""
+
+
+def _literal(node: ast.expr, constants: Mapping[str, ast.expr]) -> object:
+    try:
+        return ast.literal_eval(constants.get(node.id, node) if isinstance(node, ast.Name) else node)
     except (ValueError, TypeError, RecursionError, MemoryError):
         return None
 

@@ -34,6 +34,8 @@ _READERS: Final[tuple[tuple[str, Callable[[str, str], Iterator[Declaration]]], .
 _OF_DEVELOPERS: Final = re.compile(r"dev|test|lint|doc|ci|constraint|notebook|build|typing|example", re.IGNORECASE)
 _INCLUDE: Final = re.compile(r"^\s*(?:-r|--requirement)(?:\s+|=)(\S+)", re.MULTILINE)
 _VERSION_FILE: Final = ".python-version"
+_LOCKS: Final = ("uv.lock", "poetry.lock", "pdm.lock", "pylock.toml")
+_NONE_FITS: Final = ": none of the Pythons that there are bases for"
 # Debian suite -> the Python that it has.
 SUITES: Final = {"bookworm": (3, 11), "trixie": (3, 13)}
 _PYTHONS: Final = ((3, 11), (3, 12), (3, 13), (3, 10))
@@ -141,10 +143,11 @@ class Surroundings:
     def _choices(self) -> Iterator[FeastChoice]:
         declarations = [self._requirements(file) for file in self.requirement_files] + list(self.declarations)
         for declaration in declarations:
-            pins = (pin for requirement in _feast(declaration.requirements) if (pin := _pin(requirement)))
+            wanted = (requirement for requirement in _feast(declaration.requirements) if self._applies(requirement))
+            pins = (pin for requirement in wanted if (pin := _pin(requirement)))
             yield from (FeastChoice(pin, f"as pinned in {declaration.place}") for pin in pins)
         for place in self.places:
-            for file in ("uv.lock", "poetry.lock"):
+            for file in _LOCKS:
                 if version := _locked(place / file):
                     yield FeastChoice(version, f"as locked in {file}")
             for environment in (".venv", "venv"):
@@ -154,6 +157,18 @@ class Surroundings:
             ranges = [str(requirement.specifier) for requirement in _feast(declaration.requirements)]
             if any(ranges) and (version := supported.newest_in(ranges)):
                 yield FeastChoice(version, f"the newest that {declaration.place} allows: feast{','.join(ranges)}")
+
+    def _applies(self, requirement: Requirement) -> bool:
+        """Tell whether a requirement is one for the Python that is proposed."""
+        if requirement.marker is None:
+            return True
+        choice = self.python()
+        if choice.suite:
+            major, minor = SUITES[choice.suite]
+        else:
+            major, minor = next(version for version in _PYTHONS if _image(version) == choice.image)
+        version = {"python_version": f"{major}.{minor}", "python_full_version": f"{major}.{minor}.0"}
+        return requirement.marker.evaluate({**version, "sys_platform": "linux"})
 
     @cached_property
     def extras(self) -> frozenset[str]:
@@ -189,16 +204,23 @@ class Surroundings:
             return PythonChoice(nearest, _image(other) if other else None, why)
         if allowed:
             return PythonChoice(None, _image(minor if minor in allowed and minor else allowed[0]), why)
-        return PythonChoice("bookworm", None, f"{why}: none of them fits" if why else "")
+        return PythonChoice("bookworm", None, f"{why}{_NONE_FITS}" if why else "")
 
     def _developed_with(self) -> tuple[int, int] | None:
         for place in self.places:
-            if match := re.match(r"\s*(\d+)\.(\d+)", _read(place / _VERSION_FILE)):
+            # The first line that is not a comment; it may name the implementation.
+            if match := re.search(r"^\s*(?:c?python-?)?(\d+)\.(\d+)", _read(place / _VERSION_FILE), re.MULTILINE):
                 return int(match[1]), int(match[2])
         return None
 
     def left(self) -> Iterator[str]:
         """Yield what is not taken, each with the reason."""
+        for place in self.places:
+            for name, _ in _READERS:
+                if (place / name).is_file() and (why := declared.fault(_read(place / name), name)):
+                    yield f"{self.relative(place / name)}: cannot be read: {why}"
+        if self.python().why.endswith(_NONE_FITS):
+            yield self.python().why
         for declaration in (self._requirements(file) for file in self.requirement_files):
             yield from (
                 f"the release of Feast: {declaration.place}: {line}"
@@ -262,7 +284,8 @@ def _pin(requirement: Requirement) -> str | None:
 
 def _locked(file: Path) -> str | None:
     try:
-        packages = toml_document.parse(_read(file)).get("package")
+        document = toml_document.parse(_read(file))
+        packages = document.get("package", document.get("packages"))
     except ValueError:
         return None
     for package in packages if isinstance(packages, list) else []:
