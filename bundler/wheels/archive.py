@@ -24,7 +24,8 @@ _MOST_ENTRIES: Final = 200_000
 # A wheel holds code; one that claims to unpack to more than this is not one. Deflate itself reaches 1 : 1032.
 _MOST_RATIO: Final = 200
 _UNPACKED_FREE: Final = 256 << 20
-_METADATA_LIMIT: Final = 64 << 20
+_METADATA_LIMIT: Final = 4 << 20  # bytes; of parsed headers, each takes a hundred times as much memory
+_RECORD_LIMIT: Final = 64 << 20  # bytes
 _LONGEST_NAME: Final = 255  # bytes of one path component, on every file system that images are unpacked to
 _SYMLINK: Final = 0o120000
 _KINDS: Final = 0o170000
@@ -176,7 +177,7 @@ class WheelArchive:
 
     def _recorded(self) -> Iterator[tuple[str, Recorded]]:
         entry = f"{self.dist_info}/RECORD"
-        lines = io.StringIO(self._text(self._raw(entry), entry))
+        lines = io.StringIO(self._text(self._raw(entry, _RECORD_LIMIT), entry))
         try:
             rows = {row[0]: row for row in csv.reader(lines) if row}
         except csv.Error as error:
@@ -190,9 +191,9 @@ class WheelArchive:
                 reason = "has no SHA-256 hash, or a better one, in RECORD"
                 raise self.refuse(name, reason, _NOT_RECORDED.format(filename=self.filename)) from error
 
-    def _raw(self, entry: str) -> bytes:
+    def _raw(self, entry: str, most: int = _METADATA_LIMIT) -> bytes:
         """Read what RECORD does not list (itself), or what is read before it."""
-        if self.entries[entry].file_size > _METADATA_LIMIT:
+        if self.entries[entry].file_size > most:
             raise self.refuse(entry, "is absurdly large")
         with self._stream(entry, None) as stream:
             return stream.read()

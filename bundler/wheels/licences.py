@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 import zlib
 from typing import BinaryIO, Final
@@ -20,6 +21,6 @@ def declared(stream: BinaryIO) -> tuple[str, ...]:
             )
             with wheel.open(name) as entry:
                 text = entry.read(_LIMIT).decode(errors="replace")
-    except (zipfile.BadZipFile, zlib.error, StopIteration, OSError, NotImplementedError):
+    except (zipfile.BadZipFile, zlib.error, StopIteration, OSError, ValueError, RuntimeError, EOFError, struct.error):
         return ()
     return licences.of_metadata(text)

@@ -8,6 +8,7 @@ import zipfile
 import pytest
 
 from bundler.errors import VerificationError
+from bundler.wheels import licences
 from bundler.wheels.install import InstalledFile, InstallTarget, OpenWheel
 from tests.unit.sample_wheels import INFO, NAME, hashed, wheel
 
@@ -215,6 +216,29 @@ def test_a_record_that_is_not_a_table_is_refused(row: str) -> None:
             archive.writestr(entry, source.read(entry) + (row.encode() if entry.endswith("/RECORD") else b""))
     with pytest.raises(VerificationError, match="is not a table"):
         OpenWheel(target, NAME)
+
+
+def test_metadata_that_would_fill_the_memory_is_refused() -> None:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{INFO}/WHEEL", "Wheel-Version: 1.0\n" + "A: b\n" * (1 << 20))
+        archive.writestr(f"{INFO}/RECORD", "")
+    with pytest.raises(VerificationError, match="absurdly large"):
+        OpenWheel(target, NAME)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"x" * 100])
+def test_what_is_not_a_wheel_declares_no_licence(content: bytes) -> None:
+    assert licences.declared(io.BytesIO(content)) == ()
+
+
+@pytest.mark.parametrize(("place", "value"), [(6, 99), (8, 1), (8, 0x20), (8, 0x40), (10, 99), (30, 60_000)])
+def test_a_wheel_with_odd_entries_declares_no_licence(place: int, value: int) -> None:
+    content = bytearray(wheel({"demo/__init__.py": ""}).getvalue())
+    begin = -1
+    while (begin := content.find(b"PK\x01\x02", begin + 1)) >= 0:
+        content[begin + place : begin + place + 2] = value.to_bytes(2, "little")
+    assert licences.declared(io.BytesIO(content)) == ()
 
 
 def test_a_zip_of_a_later_version_is_refused() -> None:
