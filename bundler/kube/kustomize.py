@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
@@ -13,6 +14,7 @@ from bundler.model import limits
 from bundler.model.descriptor import Json
 
 _FILE = "kustomization.yaml"
+_WORD = re.compile(r"[A-Za-z]{1,63}")
 _REMEDY = "The bundle was altered or damaged: copy it again, and run bundler verify."
 
 
@@ -45,8 +47,11 @@ class _Walk:
             raise VerificationError(
                 f"{file}: kustomizations are nested deeper than {limits.KUSTOMIZE_DEPTH} levels.", remedy=_REMEDY
             )
-        for document in self._parse(_text(self._manifests, file), file):
+        # kustomize reads the first document alone.
+        for number, document in enumerate(self._parse(_text(self._manifests, file), file)):
             kustomization = _object(document, file)
+            if number or kustomization.kind != "Kustomization":
+                raise VerificationError(f"{file}: more, or something else, than one Kustomization.", remedy=_REMEDY)
             if unknown := kustomization.content.keys() - {"apiVersion", "kind", "resources", "patches"}:
                 raise VerificationError(f"{file}: unsupported fields: {', '.join(sorted(unknown))}.", remedy=_REMEDY)
             rows = kustomization.items("patches")
@@ -75,25 +80,33 @@ class _Walk:
 
 
 class _Patch:
-    """Adds a key at the top of every object of a kind (a JSON patch with ``op: add``)."""
+    """Adds a key at the top of every object of a kind and, if it says so, a version (a JSON patch with ``op: add``)."""
 
-    def __init__(self, kind: str, key: str, value: Json) -> None:
-        self._kind, self._key, self._value = kind, key, value
+    def __init__(self, kind: str, version: str, key: str, value: Json) -> None:
+        self._kind, self._version, self._key, self._value = kind, version, key, value
 
     @classmethod
     def read(cls, entry: Json, place: str, parse: Parse) -> _Patch:
+        # Nothing else may stand there: kustomize knows more selectors and options, and reads the kind as a pattern.
         match entry:
-            case {"target": {"kind": str(kind)}, "patch": str(text)}:
-                pass
+            case {"target": {"kind": str(kind), **selectors}, "patch": str(text), **options} if (
+                selectors in ({}, {"version": "v1"}) and not options and _WORD.fullmatch(kind)
+            ):
+                version = "v1" if selectors else ""
             case _:
                 raise _unsupported_patch(place)
         match parse(text, place):
-            case ([{"op": "add", "path": str(path), "value": value}],) if path.count("/") == 1:
-                return cls(kind, path.removeprefix("/"), value)
+            case ([{"op": "add", "path": str(path), "value": value, **others}],) if (
+                not others and path.startswith("/") and _WORD.fullmatch(path[1:])
+            ):
+                return cls(kind, version, path[1:], value)
         raise _unsupported_patch(place)
 
     def applied(self, resource: KubeObject) -> KubeObject:
-        return KubeObject({**resource.content, self._key: self._value}) if resource.kind == self._kind else resource
+        version = resource.api_version.rpartition("/")[2]
+        if resource.kind != self._kind or self._version not in ("", version):
+            return resource
+        return KubeObject({**resource.content, self._key: self._value})
 
 
 def _unsupported_patch(place: str) -> VerificationError:

@@ -76,7 +76,12 @@ _ROLES: Final = frozenset({"Role", "RoleBinding", "ClusterRole", "ClusterRoleBin
 
 
 def faults(resource: KubeObject) -> Iterator[str]:
-    """Yield what in the identity of an object is not a name, and in the Secrets that it pulls images with."""
+    """Yield what in the identity of an object is not a name, and in the Secrets that it pulls images with.
+
+    A list is a fault, too: kubectl would apply what is in it, which no plan and no question shows.
+    """
+    if "items" in resource.content or resource.kind.endswith("List"):
+        yield f"{resource.kind!r:.80} named {resource.name!r:.80} is a list of objects"
     name_type = PathSegment if resource.kind in _ROLES else DnsLabel if resource.kind in _LABELLED else DnsSubdomain
     asked: list[tuple[type[str], str]] = [
         (Kind, resource.kind),

@@ -450,6 +450,14 @@ for _name, _change in {
     "a text instead of an object": yaml("evil\n"),
     "metadata that is a list": yaml("apiVersion: v1\nkind: ConfigMap\nmetadata: [a]\n"),
     "a name that is an option": yaml("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: --evil}\n"),
+    "an object with items": yaml(f"{OBJECT}items: [{{apiVersion: v1, kind: Namespace, metadata: {{name: evil}}}}]\n"),
+    "a list of a kind": yaml(f"{OBJECT.replace('ConfigMap', 'ConfigMapList')}items: []\n"),
+    "a patch for some objects": lambda draft: draft.files.update(
+        {"manifests/kustomization.yaml": PATCHED.replace(b"X}", b"X, name: y}") % b"{op: add, path: /a, value: 1}"}
+    ),
+    "two kustomizations in a file": lambda draft: draft.files.update(
+        {"manifests/kustomization.yaml": b"kind: Kustomization\nresources: []\n---\nkind: Kustomization\n"}
+    ),
     "no API version": yaml("kind: ConfigMap\nmetadata: {name: x}\n"),
     "no kind": yaml("metadata: {name: x}\n"),
     "an address": resources("https://evil.example/x.yaml"),

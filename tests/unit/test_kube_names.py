@@ -7,6 +7,7 @@ from bundler.errors import ClusterError, VerificationError
 from bundler.kube import names
 from bundler.kube.names import ApiVersion, DnsLabel, DnsSubdomain, Kind, PathSegment
 from bundler.kube.objects import KubeObject
+from bundler.model.descriptor import Json
 from bundler.steps.install import plan as install_plan
 
 EVIL = (
@@ -129,3 +130,18 @@ def test_a_server_cannot_choose_an_option_or_a_path(name: str) -> None:
         with pytest.raises(ClusterError, match="Kubernetes does not allow"):
             asked()
     assert not kubectl.__dict__.get("asked")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"kind": "ConfigMap", "items": [{"kind": "Namespace"}]},
+        {"kind": "ConfigMap", "items": None},
+        {"kind": "ConfigMapList", "items": []},
+        {"kind": "List"},
+        {"kind": "NamespaceList"},
+    ],
+)
+def test_a_list_is_not_an_object_whatever_it_is_called(content: dict[str, Json]) -> None:
+    resource = KubeObject({"apiVersion": "v1", "metadata": {"name": "x", "namespace": "y"}, **content})
+    assert any("is a list of objects" in fault for fault in names.faults(resource))

@@ -50,3 +50,43 @@ def test_patches_are_limited_and_their_keys_are_only_keys() -> None:
     manifests["kustomization.yaml"] += patch
     with pytest.raises(VerificationError, match=f"more than {limits.KUSTOMIZE_PATCHES} patches"):
         list(kustomize.objects(manifests))
+
+
+PATCH = "target: {kind: ConfigMap}, patch: '[{op: add, path: /self, value: 1}]'"
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        PATCH.replace("kind: ConfigMap", "kind: ConfigMap, name: x"),
+        PATCH.replace("kind: ConfigMap", "kind: ConfigMap, labelSelector: a=b"),
+        PATCH.replace("kind: ConfigMap", "kind: ConfigMap, version: v.*"),
+        PATCH.replace("kind: ConfigMap", "kind: Config.*"),
+        PATCH.replace("kind: ConfigMap", "kind: ConfigMap|Secret"),
+        PATCH.replace("/self", "/metadata/name"),
+        PATCH.replace("/self", "/a~1b"),
+        PATCH.replace("/self", "/"),
+        PATCH.replace("/self", "self"),
+        PATCH.replace("value: 1", "value: 1, from: /x"),
+        PATCH.replace("op: add", "op: remove"),
+        f"{PATCH}, options: {{allowKindChange: true}}",
+        "path: patch.yaml",
+    ],
+)
+def test_patches_that_kustomize_reads_in_another_way_are_refused(patch: str) -> None:
+    text = f"kind: Kustomization\nresources: [x.yaml]\npatches: [{{{patch}}}]\n"
+    with pytest.raises(VerificationError, match="patch 1: an unsupported patch"):
+        list(kustomize.objects({"kustomization.yaml": text, "x.yaml": OBJECT}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kind: Component\nresources: [x.yaml]\n",
+        "kind: Other\nresources: [x.yaml]\n",
+        "kind: Kustomization\nresources: []\n---\nkind: Kustomization\nresources: [x.yaml]\n",
+    ],
+)
+def test_what_is_not_one_kustomization_is_refused(text: str) -> None:
+    with pytest.raises(VerificationError, match="than one Kustomization"):
+        list(kustomize.objects({"kustomization.yaml": text, "x.yaml": OBJECT}))
