@@ -20,8 +20,9 @@ from bundler.steps.sources import mirror
 from bundler.steps.transport import push, push_by_skopeo
 from bundler.steps.transport.push import PushOptions
 from bundler.steps.transport.push_plan import Receipt
-from tests.support import fault_proxy, forward_proxy, pushing, registries, sample_bundles, token_server
+from tests.support import fault_proxy, forward_proxy, memory_registry, pushing, registries, sample_bundles, token_server
 from tests.support.certificates import Authority
+from tests.support.memory_registry import MemoryRegistry
 from tests.support.registries import RunningRegistry
 from tests.support.sample_bundles import AMD64, ARM64, SampleLayer
 
@@ -381,6 +382,16 @@ def test_a_registry_that_skopeo_cannot_reach_is_the_registrys_fault(bundle: Path
     with pytest.raises(RegistryError) as caught:
         push_by_skopeo.run(bundle, pushing.options(f"127.0.0.1:{registries.free_port()}"), SilentProgress())
     assert any("connection refused" in line for line in caught.value.details)
+
+
+def test_a_registry_by_ipv6_address_is_pushed_to_and_is_not_for_skopeo(bundle: Path) -> None:
+    store = MemoryRegistry()
+    with memory_registry.running(store, host="::1") as address:
+        receipt = push.run(bundle, pushing.options(f"{address}/feast"), SilentProgress())
+        assert all(image.reference.startswith(f"{address}/feast/") for image in receipt.images)
+        with pytest.raises(UsageError, match="IPv6"):
+            push_by_skopeo.run(bundle, pushing.options(address), SilentProgress())
+    assert store.manifests
 
 
 def test_skopeo_pushes_with_a_private_authority_and_a_login(bundle: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import ssl
 import threading
 import uuid
@@ -207,6 +208,10 @@ class _Server(ThreadingHTTPServer):
         pass  # clients break off on purpose here
 
 
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
 @contextmanager
 def running(registry: MemoryRegistry, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Serve it on a loopback port and yield HOST:PORT."""
@@ -240,13 +245,13 @@ def running(registry: MemoryRegistry, *, host: str = "127.0.0.1", tls: ssl.SSLCo
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the base class's name)
             pass
 
-    with _Server((host, 0), Handler) as server:
+    with (_Server6 if ":" in host else _Server)((host, 0), Handler) as server:
         if tls:
             server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
-            yield f"{host}:{server.server_port}"
+            yield f"[{host}]:{server.server_port}" if ":" in host else f"{host}:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()

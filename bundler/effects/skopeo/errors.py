@@ -24,6 +24,12 @@ class _Complaint:
 # The first match counts: specific texts come first.
 _COMPLAINTS: Final = (
     _Complaint(
+        ("invalid reference format",),
+        ToolFailedError,
+        "skopeo does not take {source}: for one, it knows no registries by IPv6 address.",
+        "Correct the reference, or give a host name for the address, or leave out --reader skopeo.",
+    ),
+    _Complaint(
         ("no space left on device", "disk quota exceeded"),
         ToolFailedError,
         "The disk is full: no space is left for {source}.",

@@ -48,6 +48,11 @@ def run(path: Path, options: PushOptions, progress: Progress, trust: Trust = UNC
             "skopeo does not send again what the registry has, which --force asks for.",
             remedy="Leave out --client skopeo, or --force.",
         )
+    if options.destination.host.startswith("["):
+        raise UsageError(
+            f"skopeo does not take an IPv6 address as a registry: {options.destination.host}.",
+            remedy="Give a host name that leads there, or leave out --client skopeo.",
+        )
     process.find("skopeo", remedy=_INSTALL)
     if options.receipt_file:
         files.require_writable(options.receipt_file)
