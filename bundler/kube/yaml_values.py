@@ -30,7 +30,7 @@ def documents(text: str, budget: Budget | None = None) -> Iterator[Json]:
         yield from yaml_events.documents(text, budget or Budget())
 
 
-def read(text: str, file: str, *, remedy: str = "", budget: Budget | None = None) -> tuple[Json, ...]:
+def read(text: str, file: str, *, remedy: str = "Correct the file.", budget: Budget | None = None) -> tuple[Json, ...]:
     """Parse every document of a file but the empty ones; raise ``SpecError`` naming the file where it is not YAML."""
     try:
         return tuple(document for document in documents(text, budget) if document is not None)

@@ -26,6 +26,9 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "diff": ("diff", "BUNDLE", "{}"),
     "verify": ("verify", "{}"),
     "verify key": ("verify", "BUNDLE", "--key", "{}"),
+    "verify policy": ("verify", "BUNDLE", "--policy", "{}"),
+    "approve": ("approve", "{}", "--role", "r", "--key", "none"),
+    "approve key": ("approve", "BUNDLE", "--role", "r", "--key", "{}"),
     "sign": ("sign", "{}", "--payload", "PAYLOAD"),
     "sign key": ("sign", "BUNDLE", "--key", "{}"),
     "sign attach": ("sign", "BUNDLE", "--attach", "{}", "--public-key", "none"),
@@ -98,6 +101,14 @@ def test_a_file_that_is_not_a_bundle_is_asked_about(tmp_path: Path, capsys: pyte
     status, _, err = run(capsys, "inspect", str(tmp_path / "README.md"))
     assert status == 6
     assert "Is this a bundle?" in err
+
+
+def test_a_manifest_that_is_not_yaml_is_to_be_corrected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.yaml").write_text("a: [FeatureStore")
+    status, _, err = run(capsys, "lint", str(tmp_path / "x.yaml"), "--operator-version", "0.61.0")
+    assert status == 3
+    assert "x.yaml: not YAML that can be used" in err
+    assert "  -> Correct the file." in err
 
 
 def test_a_missing_client_key_is_named_and_not_its_certificate(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from bundler.model.reference import flattened
 
 _OPERATOR: Final = "operator/"
 _SHOWN_FAULTS: Final = 30
+_ALTERED: Final = "The bundle was altered or damaged: copy it again, and run bundler verify."
 _SECRETS: Final = "secrets/"
 PULL_TYPE: Final = "kubernetes.io/dockerconfigjson"
 PULL_KEY: Final = ".dockerconfigjson"
@@ -168,7 +169,7 @@ def _check_names(resources: Sequence[KubeObject], templates: Sequence[RequiredSe
     if faults := [fault for resource in (*resources, *asked) for fault in names.faults(resource)]:
         raise VerificationError(
             "The bundle's manifests have names that a cluster does not accept.",
-            remedy="The bundle was altered or damaged: copy it again, and run bundler verify.",
+            remedy=_ALTERED,
             details=tuple(faults[:_SHOWN_FAULTS]),
         )
 
@@ -186,7 +187,7 @@ def _encoded(values: Mapping[str, str]) -> dict[str, Json]:
 
 def _templates(manifests: Mapping[str, str]) -> Iterator[RequiredSecret]:
     for path in sorted(path for path in manifests if path.startswith(_SECRETS)):
-        documents = yaml_values.read(manifests[path], path)
+        documents = yaml_values.read(manifests[path], path, remedy=_ALTERED)
         for secret in (KubeObject(document) for document in documents if isinstance(document, dict)):
             if secret.kind == "Secret" and secret.name and secret.namespace:
                 keys = tuple(secret.mapping("stringData") or secret.mapping("data"))

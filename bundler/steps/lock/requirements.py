@@ -210,7 +210,8 @@ def file(folder: Path, name: str) -> Path:
     """Return a requirement file of the spec; raise ``SpecError`` where it is not there."""
     path = folder / name
     if not files.is_file(path):
-        raise SpecError(f"The requirement file {path} does not exist.", remedy="Correct 'requirements' in the spec.")
+        fault = "is not a file" if files.is_there(path) else "does not exist"
+        raise SpecError(f"The requirement file {path} {fault}.", remedy="Correct 'requirements' in the spec.")
     return path
 
 
