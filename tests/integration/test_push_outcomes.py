@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from bundler.steps.transport import push, push_by_skopeo
 from bundler.steps.transport.push_failures import exit_code
 from bundler.steps.transport.push_plan import Receipt
 from tests.support import artifacts, memory_registry, pushing, registries, sample_bundles
-from tests.support.memory_registry import MemoryRegistry
+from tests.support.memory_registry import MemoryRegistry, Reply, error
 from tests.support.registries import RunningRegistry
 from tests.support.sample_bundles import SampleLayer
 
@@ -151,6 +151,35 @@ def test_a_registry_that_refuses_artifacts_gets_every_image(bundle: Path, tmp_pa
         assert [failed["code"] for failed in json.loads(target.read_text())["failed"]] == [7, 7]
 
 
+@pytest.mark.parametrize("status", [403, 404, 405, 415, 422, 500])
+def test_however_a_registry_refuses_artifacts_it_gets_every_image(status: int, bundle: Path) -> None:
+    def refused(method: str, target: str, _headers: Mapping[str, str]) -> Reply | None:
+        return error(status, "UNSUPPORTED") if method == "PUT" and f"/manifests/{SUBJECT}" in target else None
+
+    store = MemoryRegistry(before=refused)
+    with memory_registry.running(store) as address:
+        receipt = run(bundle, address, connection=replace(pushing.ALONE, attempts=1))
+    assert {("team/app", "1.0"), ("team/other", "1.0")} <= store.manifests.keys()
+    assert exit_code(receipt.failed) is ExitCode.ARTIFACTS
+
+
+def test_rows_of_the_site_that_we_cannot_read_stay_in_its_index(bundle: Path) -> None:
+    theirs = artifacts.referrers(artifacts.referrer(APP, "site"))
+    value = json.loads(theirs.blobs[theirs.root.digest])
+    value["manifests"].insert(0, {**value["manifests"][0], "digest": f"sha512:{'1' * 128}"})
+    store = MemoryRegistry()
+    store.add("team/app", "site", theirs)
+    # A real registry has what its index names.
+    store.manifests["team/app", f"sha512:{'1' * 128}"] = store.manifests["team/app", "site"]
+    store.manifests["team/app", SUBJECT] = ("application/vnd.oci.image.index.v1+json", json.dumps(value).encode())
+    with memory_registry.running(store) as address:
+        receipt = run(bundle, address)
+    assert not receipt.failed
+    rows = json.loads(store.manifests["team/app", SUBJECT][1])["manifests"]
+    assert [row["digest"] for row in rows[:2]] == [row["digest"] for row in value["manifests"]]
+    assert rows[2]["digest"] == str(artifacts.referrer(APP, "ours").root.digest)
+
+
 def test_signatures_of_the_site_stay_beside_ours(bundle: Path, tmp_path: Path) -> None:
     site = {
         f"team/app:{SUBJECT}.sig": artifacts.signature("site", "other"),
@@ -204,6 +233,15 @@ def test_one_bad_image_does_not_stop_the_others(plain: Path) -> None:
         assert ("team/other", "1.0") in store.manifests
         assert exit_code(receipt.failed) is ExitCode.REGISTRY
         assert not receipt.unchanged
+
+
+def test_skopeo_keeps_going_too(plain: Path) -> None:
+    store = MemoryRegistry(refuses=lambda _reference, content: Digest.of(content) == APP.root.digest)
+    with memory_registry.running(store) as address:
+        receipt = push_by_skopeo.run(plain, pushing.options(address, keep_going=True), SilentProgress())
+    assert [failed.image for failed in receipt.failed] == ["quay.example/team/app:1.0"]
+    assert [image.image for image in receipt.images] == ["quay.example/team/other:1.0"]
+    assert exit_code(receipt.failed) is ExitCode.REGISTRY
 
 
 def test_a_damaged_blob_stops_its_own_images_only(plain: Path, tmp_path: Path) -> None:

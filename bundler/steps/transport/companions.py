@@ -51,7 +51,7 @@ def merge(ours: NamedImage, theirs: RawManifest, read: ReadBlob) -> Merged:
 
 
 def _merged_index(root: RawManifest, theirs: RawManifest) -> Merged:
-    held = index.parse(theirs.content, theirs.descriptor.media_type)
+    held = index.parse_source(theirs.content, theirs.descriptor.media_type)  # the site's rows stay, whatever they name
     known = {row.digest for row in held.manifests}
     added = tuple(row for row in index.parse(root.content).manifests if row.digest not in known)
     if not added:
