@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from bundler.errors import ToolFailedError, UsageError, VerificationError
 from bundler.model import layout, volumes
 from bundler.model.digest import Digest
 from bundler.model.progress import SilentProgress
+from bundler.resources import verify as verifier
 from bundler.steps.build import pack
 from bundler.steps.build.pack import Packed
 from bundler.steps.bundle import verify
@@ -291,6 +292,26 @@ def test_another_build_of_the_name_leaves_nothing_of_the_one_before(
     count = -(-7680 // after) if after else 0
     expected = {volumes.name("a.bundle.tar", number) for number in range(1, count + 1)}
     assert names == (expected | {"a.bundle.tar.SHA256SUMS"} if after else {"a.bundle.tar"})
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda _: b"",
+        lambda content: content.replace(b"\n", b"\r\n"),
+        lambda content: content + b"0" * 64 + b"  another.bundle.tar\n",
+        lambda content: content.replace(b".001\n", b".1\n"),
+    ],
+    ids=["empty", "line ends of Windows", "another file", "another name"],
+)
+def test_checksums_that_list_something_else_than_the_volumes_are_refused(
+    copied: Path, edit: Callable[[bytes], bytes]
+) -> None:
+    sums = next(copied.glob("*.SHA256SUMS"))
+    sums.write_bytes(edit(sums.read_bytes()))
+    with pytest.raises(VerificationError, match=r"lists something else|files that have their names"):
+        Bundle.open(copied)
+    assert verifier.read_tar(next(copied.glob("*.001"))).faults
 
 
 # Names and sizes.

@@ -115,7 +115,7 @@ class BundleVolumes:
 
     def listed(self) -> Mapping[str, Digest]:
         """Return the digest of each volume by its name, as the file of checksums beside them says; empty without."""
-        return _checksums(self.path.parent / volumes.checksums(self.path.name))
+        return _checksums(self.path.parent / volumes.checksums(self.path.name)) or {}
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -178,9 +178,9 @@ def _complete(whole: Path) -> tuple[Path, ...]:
     """Return the volumes of a tar; raise ``VerificationError`` naming those that are missing or do not belong to it."""
     entries = _entries(whole.parent)
     numbers = {named[1] for entry in entries if (named := _of(whole, entry))}
-    listed = {
-        named[1] for entry in _checksums(whole.parent / volumes.checksums(whole.name)) if (named := _of(whole, entry))
-    }
+    sums = whole.parent / volumes.checksums(whole.name)
+    names = _checksums(sums)
+    listed = {named[1] for entry in names or () if (named := _of(whole, entry))}
     last = max([*numbers, *listed], default=0)
     if last > volumes.MOST:
         raise VerificationError(
@@ -196,6 +196,11 @@ def _complete(whole: Path) -> tuple[Path, ...]:
             f"Beside the volumes of {whole} lie files that have their names and are not volumes of this bundle.",
             remedy="Move them to another folder, or get the bundle again.",
             details=tuple(sorted(foreign)),
+        )
+    if names is not None and (len(listed) != len(names) or not names):
+        others = tuple(sorted(repr(name)[:120] for name in names if not _of(whole, name)))
+        raise VerificationError(
+            f"{sums} lists something else than the volumes beside it.", remedy="Copy it again.", details=others
         )
     return tuple(whole.with_name(volumes.name(whole.name, number)) for number in range(1, last + 1))
 
@@ -225,7 +230,8 @@ def _compare(whole: Path) -> str:
     return f"Does each volume have its own name? Compare them: sha256sum -c {volumes.checksums(whole.name)}"
 
 
-def _checksums(path: Path) -> Mapping[str, Digest]:
+def _checksums(path: Path) -> Mapping[str, Digest] | None:
+    """Return what a file of checksums says, None where there is none."""
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
@@ -234,7 +240,7 @@ def _checksums(path: Path) -> Mapping[str, Digest]:
         if len(content) > _SUMS_LIMIT:
             raise VerificationError(f"{path} has more than {_SUMS_LIMIT} bytes.", remedy="Copy it again.")
     except FileNotFoundError:
-        return {}
+        return None
     except OSError as error:
         raise UsageError(
             f"Cannot read {path}: {os.strerror(error.errno or 0)}.",
