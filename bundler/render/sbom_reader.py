@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from bundler.model import json_document, limits
 from bundler.model.descriptor import Json
+
+# The source package follows from the version: it distinguishes nothing.
+_UPSTREAM: Final = re.compile(r"&?upstream=[^&]*")
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ def _components(parent: dict[str, Json]) -> Iterator[tuple[str, Component]]:
         match component:
             case {"purl": str(purl), "version": str(version)} if isinstance(component, dict):
                 name, _, qualified = purl.removeprefix("pkg:").partition("@")
-                identity = (next(_digests(component), ""), qualified.partition("?")[2])
+                identity = (next(_digests(component), ""), _UPSTREAM.sub("", qualified.partition("?")[2]))
                 yield name, Component(version, " ".join(filter(None, identity)))
             case {"bom-ref": str(name), "hashes": [{"content": str(digest)}]} if isinstance(component, dict):
                 yield name, Component(f"sha256:{digest}", "")

@@ -23,13 +23,14 @@ from bundler.feast.rules import ignore_patterns
 from bundler.feast.stores import feature_store_yaml
 from bundler.kube import kustomize, plain_yaml, yaml_events, yaml_values
 from bundler.kube.yaml_budget import Budget
-from bundler.model import checksums, json_document, lock, spec_reader, volumes
+from bundler.model import checksums, json_document, lock, spec_reader, volumes, vulnerabilities
 from bundler.model.manifest import BundleManifest
 from bundler.model.progress import SilentProgress
 from bundler.model.reference import ImageRef
+from bundler.model.vulnerabilities import ScanResult, Vulnerability
 from bundler.oci import index, manifest, references, tar_reader
 from bundler.oci.config import ImageConfig
-from bundler.render import checklist, sbom_reader, text_diff
+from bundler.render import checklist, provenance, sbom_reader, text_diff
 from bundler.resources import verify as verifier
 from bundler.steps.bundle import verify
 from bundler.wheels import sdist
@@ -229,6 +230,14 @@ def targets() -> dict[str, Target]:
         "bill of materials": Target(
             sbom_reader.components, (b'{"components":[{"purl":"pkg:pypi/a@1","version":"1"}]}',)
         ),
+        "provenance": Target(
+            provenance.subjects,
+            (
+                b'{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"' + b"0" * 64 + b'"}}]}',
+                b'{"payloadType":"application/vnd.in-toto+json","payload":"e30="}',
+            ),
+        ),
+        "scan": Target(vulnerabilities.read, (ScanResult("x", "", "", (Vulnerability("a", "1", "b"),)).to_bytes(),)),
         "checklist": Target(checklist.parse, (corpus().get("checklist.json", b'{"format": 1, "report": {}}'),)),
         "layer": Target(_layer, bundles()),
         "wheel": Target(_wheel, (wheel({"demo/__init__.py": "x = 1\n"}).getvalue(),)),

@@ -399,6 +399,10 @@ def yaml(text: str | bytes, name: str = "zz.yaml") -> Callable[[Draft], None]:
     return edited
 
 
+def document(path: str, content: bytes) -> Callable[[Draft], None]:
+    return lambda draft: draft.files.update({path: content})
+
+
 def sbom(content: bytes) -> Callable[[Draft], None]:
     return lambda draft: draft.files.update({"sbom/image.json": content})
 
@@ -481,6 +485,16 @@ for _name, _content in {
     "17 megabytes": b'{"x":"' + b"x" * (17 << 20) + b'"}',
 }.items():
     case(f"bill of materials: {_name}", Place.DOCUMENTS, sbom(_content))
+for _name, _content in {
+    "no statement": b"{}",
+    "deep": b"[" * 100_000,
+    "of another image": b'{"_type":"https://in-toto.io/Statement/v1","subject":[{"digest":{"sha256":"'
+    + b"0" * 64
+    + b'"}}]}',
+    "a payload that is not base64": b'{"payloadType":"application/vnd.in-toto+json","payload":"!"}',
+}.items():
+    case(f"provenance: {_name}", Place.DOCUMENTS, document("provenance/x.intoto.json", _content))
+case("scan: no result", Place.DOCUMENTS, document("vulnerabilities.json", b"[]"))
 case("checklist: a list", Place.DOCUMENTS, lambda draft: draft.files.update({"checklist.json": b"[]"}))
 case("signature: large", Place.MANIFEST, lambda draft: setattr(draft, "signature", bytes(limits.SIGNATURE_SIZE + 1)))
 
