@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -50,6 +51,39 @@ class SpecError(BundlerError):
     """The spec, the feature repo or the lock cannot be used as it stands."""
 
     exit_code = ExitCode.SPEC
+
+
+class SpecErrors(SpecError):
+    """Several of them, each with its remedy among the details."""
+
+    def __init__(self, lines: tuple[str, ...]) -> None:
+        super().__init__("There are several problems.", remedy="Correct each.", details=lines)
+
+
+class SpecProblems:
+    """Gathers the errors of parts that do not depend on each other, so that one run tells them all."""
+
+    def __init__(self) -> None:
+        self._errors: list[SpecError] = []
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Keep the ``SpecError`` of the block, which ends there."""
+        try:
+            yield
+        except SpecError as error:
+            self._errors.append(error)
+
+    def refuse(self) -> None:
+        """Raise what was noted: one error as it is, several as one with all of them in its details."""
+        if not self._errors:
+            return
+        if len(self._errors) == 1:
+            raise self._errors[0]
+        rows = (
+            error.details if isinstance(error, SpecErrors) else (str(error), *error.details) for error in self._errors
+        )
+        raise SpecErrors(tuple(dict.fromkeys(line for lines in rows for line in lines)))
 
 
 class LockError(SpecError):

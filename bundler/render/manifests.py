@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from bundler.errors import SpecError
+from bundler.errors import SpecError, SpecProblems
 from bundler.feast.deployment import network, objects
 from bundler.feast.deployment import resource as featurestore
 from bundler.feast.deployment.persistence import StoreSecretKey, stores
@@ -61,6 +61,13 @@ def render(
     planned = tenants(spec, Baked(config, images), capabilities, own)
     for tenant in planned:
         refuse_credentials(tenant.config)
+    applied_of, problems = {}, SpecProblems()
+    for tenant in planned:
+        with problems.noted():
+            applied_of[tenant.deployment.name] = _applied(
+                tenant, "" if len(planned) == 1 else f"{tenant.deployment.name}/"
+            )
+    problems.refuse()
     namespaces = tuple(dict.fromkeys(tenant.deployment.namespace for tenant in planned))
     to_fill_in = {tenant.deployment.name: _to_fill_in(tenant, alone=len(planned) == 1) for tenant in planned}
     files = {
@@ -71,18 +78,17 @@ def render(
     }
     _refuse_shared_hosts(planned)
     if len(planned) == 1:
-        applied = _applied(planned[0])
+        applied = applied_of[spec.deployment.name]
         _refuse_duplicates({spec.deployment.name: {**applied, **to_fill_in[planned[0].deployment.name]}})
         listed = [_NAMESPACES, *applied]
     else:
-        folders = {tenant.deployment.name: _applied(tenant, f"{tenant.deployment.name}/") for tenant in planned}
-        _refuse_duplicates({name: {**applied, **to_fill_in[name]} for name, applied in folders.items()})
+        _refuse_duplicates({name: {**applied, **to_fill_in[name]} for name, applied in applied_of.items()})
         applied = _by_path(
             file
-            for folder, own_files in folders.items()
+            for folder, own_files in applied_of.items()
             for file in (*own_files.values(), _kustomization(own_files, f"{folder}/"))
         )
-        listed = [_NAMESPACES, *folders]
+        listed = [_NAMESPACES, *applied_of]
     return {**files, **applied, **_by_path([_kustomization(listed)])}
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from packaging.version import Version
 
-from bundler.errors import SpecError
+from bundler.errors import SpecError, SpecProblems
 from bundler.feast.stores import known_types
 from bundler.feast.stores.feature_store_yaml import FeatureStoreConfig, RegistryUrl
 from bundler.feast.stores.known_types import Kinds
@@ -48,7 +48,7 @@ def extras_for(
     asked = _Search(config, release)
     of_deployment = "deployment.batchEngine.type" if engine else ""
     own_engine = config.section("batch_engine").get("type")
-    return frozenset(
+    extras = frozenset(
         extra
         for extra in (
             asked.brought_by("online_store.type", config.online_type, known_types.ONLINE),
@@ -64,21 +64,36 @@ def extras_for(
             asked.brought_by("auth.type", auth, known_types.AUTH),
             *asked.all_by("online_store.type", config.children("online_store"), known_types.ONLINE),
             *asked.all_by("offline_store.type", config.children("offline_store"), known_types.OFFLINE),
-            *_registry_drivers(config),
+            *asked.drivers(),
             *(_SERVERS.get(server) for server in servers),
             *(extra for name, extra in _SWITCHED_ON.items() if config.section(name).get("enabled") is True),
             "mcp" if config.has_mcp else None,
         )
         if extra is not None
     )
+    asked.problems.refuse()
+    return extras
 
 
 @dataclass(frozen=True)
 class _Search:
     config: FeatureStoreConfig
     release: str
+    problems: SpecProblems = field(default_factory=SpecProblems)
 
     def brought_by(self, place: str, value: Json, kinds: Kinds, shown: str = "") -> str | None:
+        """Return what ``_brought_by`` does, and note what it refuses."""
+        with self.problems.noted():
+            return self._brought_by(place, value, kinds, shown)
+        return None
+
+    def drivers(self) -> tuple[str | None, ...]:
+        """Return the extras of the registry's drivers, and note what is refused of them."""
+        with self.problems.noted():
+            return tuple(_registry_drivers(self.config))
+        return ()
+
+    def _brought_by(self, place: str, value: Json, kinds: Kinds, shown: str) -> str | None:
         """Return the extra of what stands in a place; None also where nothing does, or a class of the site's own.
 
         ``shown`` tells people where it stands, if it is not in that place of the file.

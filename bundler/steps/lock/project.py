@@ -11,7 +11,7 @@ from typing import Final
 
 from bundler.effects import feature_repo, files
 from bundler.effects.feature_repo import RepoContents
-from bundler.errors import LockError
+from bundler.errors import LockError, SpecProblems
 from bundler.feast.deployment import topology
 from bundler.feast.stores.extras import extras_for
 from bundler.feast.stores.feature_store_yaml import FeatureStoreConfig, refuse_credentials
@@ -71,10 +71,13 @@ class Project:
         """
         written = self.spec.feast.extras
         extras = {extra for extra in written if not extra.startswith("-")}
+        problems = SpecProblems()
         for need in self.needs():
-            extras |= extras_for(
-                need.config, servers=SERVERS, auth=need.auth, engine=need.engine, release=self.spec.feast.version
-            )
+            with problems.noted():
+                extras |= extras_for(
+                    need.config, servers=SERVERS, auth=need.auth, engine=need.engine, release=self.spec.feast.version
+                )
+        problems.refuse()
         extras -= {extra.removeprefix("-") for extra in written if extra.startswith("-")}
         return requirements.read(self.spec, self.folder, sorted(extras))
 
@@ -113,12 +116,14 @@ def load(file: Path) -> Project:
     )
     spec = spec_reader.read(text, str(file))
     folder = file.resolve().parent
-    own = {
-        tenant.name: feature_repo.read(folder / tenant.repo.path, tenant.repo) for tenant in spec.tenants if tenant.repo
-    }
-    loaded = Project(spec, file.resolve(), feature_repo.read(folder / spec.repo.path, spec.repo), own)
-    for repo in (loaded.repo, *own.values()):
-        refuse_credentials(repo.config)
+    repos, problems = {"": spec.repo, **{one.name: one.repo for one in spec.tenants if one.repo}}, SpecProblems()
+    own: dict[str, RepoContents] = {}
+    for name, repo in repos.items():
+        with problems.noted():
+            own[name] = feature_repo.read(folder / repo.path, repo)
+            refuse_credentials(own[name].config)
+    problems.refuse()
+    loaded = Project(spec, file.resolve(), own.pop(""), own)
     allowed = secrets.refuse(loaded.spec, text, file, (loaded.repo, *own.values()))
     return replace(loaded, allowed_secrets=allowed)
 
