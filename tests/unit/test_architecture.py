@@ -141,6 +141,35 @@ def test_a_planted_use_of_environment_or_clock_is_found(text: str) -> None:
     assert list(_uses(text, ENVIRONMENT_AND_CLOCK))
 
 
+def _imports() -> Mapping[str, set[str]]:
+    """Return module -> modules of the package that it imports anywhere, also for type checking or when it runs."""
+    files = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): text for path, text in _modules()}
+    imports: dict[str, set[str]] = {}
+    for module, text in files.items():
+        nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom) and node.module]
+        named = {f"{node.module}.{alias.name}" for node in nodes for alias in node.names}
+        named |= {str(node.module) for node in nodes}
+        imports[module] = {name.removeprefix("bundler.") for name in named} & files.keys()
+    return imports
+
+
+def _circle(imports: Mapping[str, set[str]]) -> list[str]:
+    """Return modules that import each other in a circle, none where there is no circle: leaves are taken off."""
+    left = {module: set(imported) for module, imported in imports.items()}
+    while leaves := {module for module, imported in left.items() if not imported & left.keys()}:
+        for module in leaves:
+            del left[module]
+    return sorted(left)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert _circle(_imports()) == []
+
+
+def test_a_circle_is_found() -> None:
+    assert _circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"]
+
+
 def test_no_class_name_is_defined_twice() -> None:
     names = collections.Counter(
         node.name

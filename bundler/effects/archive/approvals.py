@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bundler.effects.archive import openssl
+from bundler.effects.archive.signed_files import SignedFiles
 from bundler.errors import UsageError, VerificationError
 from bundler.model import layout, limits
 from bundler.model.approval import Approval
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.trust import ApprovalDemand, Approver, PublicKey, Trust
-
-if TYPE_CHECKING:
-    from bundler.effects.archive.reader import Bundle
 
 _NOT_APPROVER = "no trust file names this key as an approver"
 
@@ -51,7 +48,7 @@ class JudgedApproval:
         }
 
 
-def judged(bundle: Bundle, trust: Trust, now: str) -> tuple[JudgedApproval, ...]:
+def judged(bundle: SignedFiles, trust: Trust, now: str) -> tuple[JudgedApproval, ...]:
     """Return every approval in a bundle, by role and key; ``now`` is in RFC 3339, UTC, to the second.
 
     Raises:
@@ -59,15 +56,15 @@ def judged(bundle: Bundle, trust: Trust, now: str) -> tuple[JudgedApproval, ...]
         ToolMissingError: an approver's signature is to be checked, and there is no openssl.
         UsageError: an approver's key is not one that openssl can use.
     """
-    found = sorted({named for named in map(layout.approver, bundle.members) if named})
-    if not found:
+    named = sorted({named for named in map(layout.approver, bundle.members) if named})
+    if not named:
         return ()
     digest = Digest.of(bundle.read(layout.MANIFEST, limit=limits.BUNDLE_MANIFEST_SIZE))
-    return tuple(_judge(bundle, digest, role, key_id, trust.approvers, now) for role, key_id in found)
+    return tuple(_judge(bundle, digest, role, key_id, trust.approvers, now) for role, key_id in named)
 
 
 def _judge(  # noqa: PLR0917  (one row of the table: which approval, of what, by whom, when)
-    bundle: Bundle, digest: Digest, role: str, key_id: Digest, approvers: Mapping[Digest, Approver], now: str
+    bundle: SignedFiles, digest: Digest, role: str, key_id: Digest, approvers: Mapping[Digest, Approver], now: str
 ) -> JudgedApproval:
     text = layout.approval_text(role, key_id)
     signature = layout.approval_signature(text)
@@ -80,11 +77,11 @@ def _judge(  # noqa: PLR0917  (one row of the table: which approval, of what, by
     if approver and openssl.check_signature(content, bundle.read(signature, limit=limits.SIGNATURE_SIZE), approver.key):
         return JudgedApproval(role, key_id, problem="its signature does not fit the key")
     try:
-        said = Approval.parse(content)
+        approval = Approval.parse(content)
     except ValueError as error:
         return JudgedApproval(role, key_id, problem=f"its text cannot be used: {error}")
-    problem = _problem(said, digest, role, approver, now)
-    return JudgedApproval(role, key_id, said, problem, approver.key if approver else None)
+    problem = _problem(approval, digest, role, approver, now)
+    return JudgedApproval(role, key_id, approval, problem, approver.key if approver else None)
 
 
 def _problem(said: Approval, digest: Digest, role: str, approver: Approver | None, now: str) -> str:
@@ -100,7 +97,7 @@ def _problem(said: Approval, digest: Digest, role: str, approver: Approver | Non
     return f"it ended at {said.expires}" if said.expired(now) else ""
 
 
-def require(bundle: Bundle, trust: Trust, demand: ApprovalDemand) -> tuple[JudgedApproval, ...]:
+def require(bundle: SignedFiles, trust: Trust, demand: ApprovalDemand) -> tuple[JudgedApproval, ...]:
     """Return the approvals that fulfil a demand; raises as ``judged``.
 
     Raises:

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bundler.effects.archive import openssl
+from bundler.effects.archive.signed_files import SignedFiles
 from bundler.errors import VerificationError
 from bundler.model import layout, limits
 from bundler.model.digest import Digest
 from bundler.model.trust import PublicKey, Trust, TrustFile
 
-if TYPE_CHECKING:
-    from bundler.effects.archive.reader import Bundle
 
-
-def require(bundle: Bundle, trust: Trust) -> tuple[PublicKey, ...]:
+def require(bundle: SignedFiles, trust: Trust) -> tuple[PublicKey, ...]:
     """Return the trusted keys that signed a bundle's ``bundle.json``.
 
     Only headers, ``bundle.json`` and its signatures are read, and neither is parsed.
@@ -34,7 +31,7 @@ def require(bundle: Bundle, trust: Trust) -> tuple[PublicKey, ...]:
     return signers
 
 
-def signed_by(bundle: Bundle, key: PublicKey) -> bool:
+def signed_by(bundle: SignedFiles, key: PublicKey) -> bool:
     """Tell whether one of a bundle's signatures fits a key; raises as ``require``."""
     return _Signed.of(bundle).by(key)
 
@@ -47,7 +44,7 @@ class _Signed:
     signatures: Mapping[Digest | None, bytes]
 
     @classmethod
-    def of(cls, bundle: Bundle) -> _Signed:
+    def of(cls, bundle: SignedFiles) -> _Signed:
         signatures = {
             layout.signer(path): bundle.read(path, limit=limits.SIGNATURE_SIZE)
             for path in bundle.members
@@ -61,7 +58,7 @@ class _Signed:
         return any(not openssl.check_signature(self.content, signature, key) for signature in sorted(candidates))
 
 
-def _require(bundle: Bundle, file: TrustFile, signers: AbstractSet[Digest], *, signed: bool) -> None:
+def _require(bundle: SignedFiles, file: TrustFile, signers: AbstractSet[Digest], *, signed: bool) -> None:
     # By id: another trust file may call the same key by another name.
     fitting = [key for key in file.keys if key.key_id in signers]
     if len(fitting) >= file.threshold:
