@@ -53,11 +53,8 @@ class SpecError(BundlerError):
     exit_code = ExitCode.SPEC
 
 
-class SpecErrors(SpecError):
+class SeveralSpecProblemsError(SpecError):
     """Several of them, each with its remedy among the details."""
-
-    def __init__(self, lines: tuple[str, ...]) -> None:
-        super().__init__("There are several problems.", remedy="Correct each.", details=lines)
 
 
 class SpecProblems:
@@ -81,9 +78,11 @@ class SpecProblems:
         if len(self._errors) == 1:
             raise self._errors[0]
         rows = (
-            error.details if isinstance(error, SpecErrors) else (str(error), *error.details) for error in self._errors
+            error.details if isinstance(error, SeveralSpecProblemsError) else (str(error), *error.details)
+            for error in self._errors
         )
-        raise SpecErrors(tuple(dict.fromkeys(line for lines in rows for line in lines)))
+        details = tuple(dict.fromkeys(line for lines in rows for line in lines))
+        raise SeveralSpecProblemsError("There are several problems.", remedy="Correct each.", details=details)
 
 
 class LockError(SpecError):

@@ -59,7 +59,7 @@ def _load(folder: Path, change: Callable[[str], str]) -> project.Project:
     ids=["missing", "malformed", "a credential"],
 )
 def test_repos_that_cannot_be_used_are_all_named(tmp_path: Path, change: Callable[[str], str], said: str) -> None:
-    with pytest.raises(SpecError, match="There are 2 problems") as caught:
+    with pytest.raises(SpecError, match="There are several problems") as caught:
         _load(tmp_path, change)
     for name in ("a", "b"):
         assert any(said in line and str(tmp_path / name) in line for line in caught.value.details)
@@ -70,18 +70,15 @@ def test_types_that_feast_does_not_know_are_all_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         _ = loaded.requirements
     found = [line for line in caught.value.details if "is not a type that Feast knows" in line]
+    assert found == list(caught.value.details)
     assert [("rediss" in line, "dusk" in line) for line in found] == [(True, False), (False, True)] * 2
 
 
 def test_stores_that_cannot_be_deployed_are_all_named(tmp_path: Path) -> None:
-    loaded = _load(
-        tmp_path, lambda text: text.replace('type: redis, connection_string: "redis.stores:6379"', "type: sqlite")
-    )
+    loaded = _load(tmp_path, lambda text: text.replace('redis, connection_string: "redis.stores:6379"', "sqlite"))
     images = DeploymentImages("a@sha256:0", "b@sha256:0", "/opt/feast/feature_repo")
     own = {name: Baked(repo.config, images) for name, repo in loaded.own.items()}
     with pytest.raises(SpecError) as caught:
         manifests.render(loaded.spec, loaded.repo.config, images, Capabilities.for_version("0.63.0"), own=own)
-    assert {name for name in ("a", "b") if any(str(tmp_path / name) in line for line in caught.value.details)} == {
-        "a",
-        "b",
-    }
+    for name in ("a", "b"):
+        assert any(str(tmp_path / name) in line for line in caught.value.details)
