@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bundler.effects.archive import approvals
-from bundler.effects.archive.approvals import JudgedApproval
 from bundler.effects.archive.reader import Bundle
 from bundler.model import layout
 from bundler.model.descriptor import Json
 from bundler.model.digest import Digest
 from bundler.model.manifest import BundleManifest
 from bundler.model.trust import UNCHECKED, Trust
-from bundler.steps.bundle import approved_checklist, verify
+from bundler.steps.bundle import verify
+
+if TYPE_CHECKING:
+    from bundler.effects.archive.approvals import JudgedApproval
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,17 @@ def run(path: Path, trust: Trust = UNCHECKED, now: str = "", checklist: Path | N
         content = bundle.read(layout.MANIFEST)
         signed = layout.SIGNATURE in bundle or any(map(layout.is_signature, bundle.members))
         volumes = len(bundle.volumes.files)
-        approved = approvals.judged(bundle, trust, now)
+        approved = _approvals(bundle, trust, now)
         if checklist:
+            from bundler.steps.bundle import approved_checklist  # noqa: PLC0415  (start-up time)
+
             approved_checklist.write_into(checklist, bundle, approved)
         return Contents(path, bundle.size, volumes, Digest.of(content), signed, bundle.manifest, approved)
+
+
+def _approvals(bundle: Bundle, trust: Trust, now: str) -> tuple[JudgedApproval, ...]:
+    if not any(map(layout.approver, bundle.members)):  # as most bundles
+        return ()
+    from bundler.effects.archive import approvals  # noqa: PLC0415  (start-up time)
+
+    return approvals.judged(bundle, trust, now)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from bundler.effects.archive import approvals
 from bundler.effects.archive import digests as archive_digests
 from bundler.effects.archive.digests import Hashed
 from bundler.effects.archive.reader import Bundle, BundleFile
@@ -19,8 +18,10 @@ from bundler.model.manifest import BundleManifest, FileEntry
 from bundler.model.plain_text import plain
 from bundler.model.progress import Progress, SilentProgress
 from bundler.model.trust import UNCHECKED, Trust
-from bundler.model.vulnerabilities import VulnerabilityPolicy
-from bundler.steps.bundle import approved_checklist, verify_documents, verify_images, vulnerability_policy
+from bundler.steps.bundle import verify_documents, verify_images
+
+if TYPE_CHECKING:
+    from bundler.model.vulnerabilities import VulnerabilityPolicy
 
 _COPY: Final = "Copy the bundle again from where it was built, and verify it again."
 _REMEDY: Final = "Copy the bundle again, then run: bundler verify BUNDLE"
@@ -65,9 +66,27 @@ def run(
         report = check(bundle, progress=progress, public_key=public_key)
         if report.failed:
             return report
-        approved = approved_checklist.section(approvals.judged(bundle, trust, now))
-        judged = [vulnerability_policy.section(bundle, policy, now)] if policy else []
+        approved = _approvals(bundle, trust, now)
+        judged = _vulnerabilities(bundle, policy, now) if policy else ()
     return replace(report, sections=(*report.sections, *approved, *judged))
+
+
+# Few bundles have approvals, and few sites a policy: what judges them is a third of what every command would import.
+
+
+def _approvals(bundle: Bundle, trust: Trust, now: str) -> tuple[Section, ...]:
+    if not any(map(layout.approver, bundle.members)):
+        return ()
+    from bundler.effects.archive import approvals  # noqa: PLC0415  (start-up time)
+    from bundler.steps.bundle import approved_checklist  # noqa: PLC0415  (start-up time)
+
+    return approved_checklist.section(approvals.judged(bundle, trust, now))
+
+
+def _vulnerabilities(bundle: Bundle, policy: VulnerabilityPolicy, now: str) -> tuple[Section, ...]:
+    from bundler.steps.bundle import vulnerability_policy  # noqa: PLC0415  (start-up time)
+
+    return (vulnerability_policy.section(bundle, policy, now),)
 
 
 def check(

@@ -10,13 +10,13 @@ from bundler.errors import BundlerError, SpecError, VerificationError
 from bundler.kube import kustomize, names, yaml_values
 from bundler.kube.objects import KubeObject
 from bundler.kube.yaml_budget import Budget
-from bundler.model import bundle_texts, json_document, layout, limits, vulnerabilities
+from bundler.model import bundle_texts, json_document, layout, limits
 from bundler.model.descriptor import Json
 from bundler.model.findings import Finding, Status
 from bundler.model.manifest import BundleManifest
 from bundler.model.plain_text import plain
 from bundler.oci import bundle_index
-from bundler.render import provenance, sbom_reader
+from bundler.render import sbom_reader
 
 _REMEDY: Final = "Copy the bundle again from where it was built; if that one has the same fault, build it again."
 _PARSED: Final = frozenset({layout.CHECKLIST_JSON, layout.VULNERABILITIES})
@@ -72,8 +72,12 @@ def _json(bundle: Bundle) -> Iterator[str]:
                 if path == layout.CHECKLIST_JSON:
                     json_document.parse_object(content, path, size=limits.DOCUMENT_SIZE)
                 elif path == layout.VULNERABILITIES:
+                    from bundler.model import vulnerabilities  # noqa: PLC0415  (start-up time: few bundles have them)
+
                     vulnerabilities.read(content)
                 elif path.startswith(layout.PROVENANCE):
+                    from bundler.render import provenance  # noqa: PLC0415  (start-up time)
+
                     strange = [one for one in provenance.subjects(content) if layout.blob(one) not in bundle]
                     yield from (f"{path} is about {digest}, which is not in the bundle" for digest in strange)
                 else:
