@@ -55,6 +55,20 @@ def test_addresses_and_options_are_recorded_without_what_they_say(tmp_path: Path
     assert moved.lines() != found.lines()
 
 
+def test_lines_of_other_tools_and_systems_are_all_refused_with_what_to_write(tmp_path: Path) -> None:
+    text = "a=1.0\nb=2.0=py311_0\nfine==1 # a=1\n.\\lib\nlib/\n./gone\n--pre\nc==${VERSION}\n"
+    with pytest.raises(SpecError, match="Requirements cannot be read") as caught:
+        read(tmp_path, text)
+    expected = [
+        "requirements.txt:1: 'a=1.0' is how conda lists packages. Write a==1.0",
+        "requirements.txt:2: 'b=2.0=py311_0' is how conda lists packages. Write b==2.0",
+        "requirements.txt:4: '.\\\\lib' is a path of Windows. Write it with / instead",
+        "requirements.txt:5: 'lib/' is a folder. Write ./lib",
+    ]
+    assert list(caught.value.details[:4]) == expected
+    assert "gone does not exist" in caught.value.details[4]
+
+
 def test_a_missing_requirement_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"requirements\.txt does not exist"):
         requirements.read(spec_reader.read(SPEC, "bundle.yaml"), tmp_path, ())

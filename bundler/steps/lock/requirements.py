@@ -34,6 +34,7 @@ _CONSTRAINTS = re.compile(r"(?:-c|--constraints?)(?:\s+|=)(\S+)$")
 _SAVE_AS_UTF8: Final = "Save it as UTF-8. In PowerShell: pip freeze | Out-File -Encoding utf8 requirements.txt"
 _FILE_OPTION = re.compile(r"(-c|--constraints?|-f|--find-links)(?:\s+|=)(\S+)$")
 _NAMED_FILE = re.compile(r"(?:-r|--requirement|-c|--constraints?)(?:\s+|=)([^\s#]+)")
+_OF_CONDA = re.compile(r"([A-Za-z0-9._-]+)=([^=\s]+)(?:=\S+)?$")
 _HASH = re.compile(r"--hash[=\s]sha256:([0-9a-f]{64})")
 
 
@@ -170,6 +171,14 @@ def read(spec: BundleSpec, folder: Path, extras: Sequence[str]) -> Requirements:
         line: addresses.parse(_OPTION_OF_LINE.sub("", line.text), line.place, line.path.parent) for line in lines
     }
     refused = tuple(address for address in located_or_refused.values() if isinstance(address, str))
+    malformed = tuple(
+        f"{line.place}: {why}"
+        for line, place in located_or_refused.items()
+        if not place and (why := _malformed(line.text))
+    )
+    if malformed:
+        remedy = "Write each as NAME==VERSION, or as a path that begins with ./ (PEP 508)."
+        raise SpecError("Requirements cannot be read.", remedy=remedy, details=(*malformed, *refused))
     if refused:
         raise SpecError("Requirements name addresses from which packages cannot be installed.", details=refused)
     located = {line: address for line, address in located_or_refused.items() if isinstance(address, Address)}
@@ -197,6 +206,20 @@ def _absolute(line: _Line) -> str:
     if match and "://" not in match[2]:
         return f"{match[1]} {(line.path.parent / match[2]).absolute()}"
     return line.text
+
+
+def _malformed(line: str) -> str:
+    """Return what is wrong with a line that no tool reads as it was meant; what else is wrong is for uv to say."""
+    if line.startswith("-") or "${" in line or _parsed(line) is not None:
+        return ""
+    shown = masked(line)
+    if "\\" in line:
+        return f"{shown!r} is a path of Windows. Write it with / instead"
+    if match := _OF_CONDA.match(line):
+        return f"{shown!r} is how conda lists packages. Write {match[1]}=={match[2]}"
+    if line.endswith("/"):
+        return f"{shown!r} is a folder. Write ./{line.rstrip('/')}"
+    return ""
 
 
 def _parsed(line: str) -> Requirement | None:
