@@ -231,7 +231,9 @@ def test_a_registry_elsewhere_does_not_send_us_to_this_machine(host: str) -> Non
         tokens.authenticator(None).answer(f'Bearer realm="https://{host}/token"', (), None)
     assert tokens.asked == []
     here = Authenticator("localhost:5000", lambda _: None, tokens.fetch)
+    named = Authenticator("r.example", lambda _: ROBOT, tokens.fetch, allowed=(host,))
     assert here.answer(f'Bearer realm="https://{host}/token"', (), None) == "Bearer t1"
+    assert named.answer(f'Bearer realm="https://{host}/token"', (), None) == "Bearer t2"
 
 
 @pytest.mark.parametrize("answer", [{"token": None}, {"token": 7}, {"token": "a\r\nX-Other: b"}, {"expires_in": "x"}])

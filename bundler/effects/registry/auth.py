@@ -166,11 +166,14 @@ class Authenticator:
                 remedy="Correct the token realm in the registry's configuration.",
             ) from error
         own_scheme, own_host, _ = origin(self._base_url)
-        if token_servers.is_local(host) and host != own_host and not token_servers.is_local(own_host):
+        server = urlsplit(realm).netloc.rpartition("@")[2].lower()
+        allowed = bool(self._allowed & {server, host, f"{host}:{port}"})
+        if token_servers.is_local(host) and not (allowed or host == own_host or token_servers.is_local(own_host)):
             raise RegistryError(
-                f"The registry {self._host} sends us to {host} for a token, which means this machine and is not "
-                "a token server; it was not asked.",
-                remedy="Correct the token realm in the registry's configuration.",
+                f"The registry {self._host} sends us to {server} for a token, which means this machine; it was not "
+                "asked.",
+                remedy="Correct the token realm in the registry's configuration, or, where the token server is here, "
+                f"add --token-server {server}.",
             )
         if credential is None:
             return
@@ -180,8 +183,6 @@ class Authenticator:
                 f"{realm.partition('?')[0]} in plain text; it was not sent.",
                 remedy="Correct the token realm in the registry's configuration: https (Harbor: external_url).",
             )
-        server = urlsplit(realm).netloc.rpartition("@")[2].lower()
-        allowed = self._allowed & {server, host, f"{host}:{port}"}
         if not allowed and not token_servers.belongs_to(own_host, host):
             raise RegistryError(
                 f"The registry {self._host} wants the login ({_described(credential)}) sent to {server}, which is in "
