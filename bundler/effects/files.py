@@ -248,8 +248,8 @@ def make_private_folder(folder: Path) -> None:
     A folder of another user stays as it is.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    found = folder.stat()
-    if found.st_uid == os.geteuid() and found.st_mode & 0o077:
+    status = folder.stat()
+    if status.st_uid == os.geteuid() and status.st_mode & 0o077:
         folder.chmod(0o700)
 
 

@@ -100,7 +100,7 @@ def _trivy(report: dict[str, Json]) -> Iterator[Vulnerability]:
                 version=str(flaw.get("InstalledVersion", "")),
                 id=str(flaw.get("VulnerabilityID", "")),
                 severity=vulnerabilities.severity(str(flaw.get("Severity", ""))),
-                fixed=tuple(part.strip() for part in fixed.split(",") if part.strip()),
+                fixed=tuple(version.strip() for version in fixed.split(",") if version.strip()),
                 summary=str(flaw.get("Title") or "")[:_SUMMARY],
             )
 

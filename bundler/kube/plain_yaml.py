@@ -65,25 +65,25 @@ class _Reading:
         self._known = (-1, -1)  # the line that was found last, and its indent
 
     def documents(self) -> list[Json]:
-        found: list[Json] = []
+        documents: list[Json] = []
         begun = False
         while (indent := self._next()) >= 0:
             line = self._lines[self._at]
             if line == "---":
                 if begun:
                     self._count(1)
-                    found.append(None)
+                    documents.append(None)
                 self._at += 1
                 begun = True
             else:
-                if found and not begun:
+                if documents and not begun:
                     raise NotPlainError
-                found.append(self._node(indent, 0))
+                documents.append(self._node(indent, 0))
                 begun = False
         if begun:
             self._count(1)
-            found.append(None)
-        return found
+            documents.append(None)
+        return documents
 
     def _next(self) -> int:
         """Go to the next line that says something; return its indent, -1 behind the last one."""
@@ -141,7 +141,7 @@ class _Reading:
         return items
 
     def _mapping(self, indent: int, depth: int) -> Json:
-        found: dict[str, Json] = {}
+        mapping: dict[str, Json] = {}
         while self._next() == indent:
             line = self._lines[self._at]
             if line == "---":
@@ -152,16 +152,16 @@ class _Reading:
             key = match["plain"]
             if key is None:
                 key = match["double"] if match["double"] is not None else match["single"]
-            if key in found:
+            if key in mapping:
                 raise NotPlainError
             self._count(1 + len(key) // limits.YAML_CHARACTERS)
             content = line[match.end() :]
             if not content or content[0] == "#":
-                found[key] = self._below(indent, depth, after_key=True)
+                mapping[key] = self._below(indent, depth, after_key=True)
             else:
-                found[key] = self._scalar(content, indent)
+                mapping[key] = self._scalar(content, indent)
         self._ended(indent)
-        return found
+        return mapping
 
     def _ended(self, indent: int) -> None:
         """Hold that what follows belongs to something further out."""
@@ -197,29 +197,29 @@ class _Reading:
         return text
 
     def _double(self, content: str, indent: int) -> str:
-        parts: list[str] = []
+        pieces: list[str] = []
         rest = content[1:]
         while not (match := _DOUBLE_END.fullmatch(rest)):
             # A backslash at the end of a line joins it with the next one, and keeps the spaces before it.
             joined = rest.endswith("\\") and _DOUBLE.fullmatch(rest[:-1])
-            part = rest[:-1] if joined else rest.rstrip(" ")
-            if not _DOUBLE.fullmatch(part):
+            piece = rest[:-1] if joined else rest.rstrip(" ")
+            if not _DOUBLE.fullmatch(piece):
                 raise NotPlainError
-            parts += [part] if joined else [part, " "]
+            pieces += [piece] if joined else [piece, " "]
             rest = self._continued(indent)
         self._at += 1
-        return self._text(_ESCAPE.sub(lambda found: _ESCAPES[found[0]], "".join([*parts, match["text"]])))
+        return self._text(_ESCAPE.sub(lambda escape: _ESCAPES[escape[0]], "".join([*pieces, match["text"]])))
 
     def _single(self, content: str, indent: int) -> str:
-        parts: list[str] = []
+        pieces: list[str] = []
         rest = content[1:]
         while not (match := _SINGLE_END.fullmatch(rest)):
-            parts.append(rest.rstrip(" "))
-            if not _SINGLE.fullmatch(parts[-1]):
+            pieces.append(rest.rstrip(" "))
+            if not _SINGLE.fullmatch(pieces[-1]):
                 raise NotPlainError
             rest = self._continued(indent)
         self._at += 1
-        return self._text(" ".join([*parts, match["text"]]).replace("''", "'"))
+        return self._text(" ".join([*pieces, match["text"]]).replace("''", "'"))
 
     def _continued(self, indent: int) -> str:
         """Go to the next line of a text in quotes."""
@@ -238,16 +238,16 @@ class _Reading:
         inner = len(begin) - len(content)
         if not content or inner <= indent:
             raise NotPlainError
-        found: list[str] = []
+        block: list[str] = []
         while self._at < len(lines):
             line = lines[self._at]
             if line[:inner].strip(" "):
                 break
-            found.append(line[inner:])
+            block.append(line[inner:])
             self._at += 1
-        while not found[-1]:
-            found.pop()
-        return self._text("\n".join(found) + end)
+        while not block[-1]:
+            block.pop()
+        return self._text("\n".join(block) + end)
 
     def _plain(self, content: str, indent: int) -> Json:
         if not _PLAIN.match(content):
@@ -256,7 +256,7 @@ class _Reading:
         text, commented = _without_comment(content)
         self._at += 1
         breaks = 0
-        parts = [text]
+        pieces = [text]
         while self._at < len(lines):
             line = lines[self._at]
             rest = line.strip(" ")
@@ -269,10 +269,10 @@ class _Reading:
             if commented or rest[0] == "#":
                 raise NotPlainError
             rest, commented = _without_comment(rest)
-            parts += ["\n" * breaks or " ", rest]
+            pieces += ["\n" * breaks or " ", rest]
             breaks = 0
             self._at += 1
-        return self._resolved(self._text("".join(parts)))
+        return self._resolved(self._text("".join(pieces)))
 
     @staticmethod
     def _resolved(text: str) -> Json:

@@ -40,8 +40,8 @@ class _Node:
 
 def documents(text: str, budget: Budget) -> Iterator[Json]:
     """Yield the value of each document; see ``yaml_values.documents``."""
-    if found := _LINE_MAKERS.search(text):
-        raise ValueError(f"the character U+{ord(found[0]):04X} is not allowed: some readers take it for a line end")
+    if character := _LINE_MAKERS.search(text):
+        raise ValueError(f"the character U+{ord(character[0]):04X} is not allowed: some readers take it for a line end")
     budget.take(len(text))
     reading = _Reading()
     line = 0

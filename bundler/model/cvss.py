@@ -24,7 +24,7 @@ def score(vector: str) -> float | None:
     match = _VECTOR.fullmatch(vector.strip())
     if not match:
         return None
-    metrics = {key: value for key, _, value in (part.partition(":") for part in match[1].strip("/").split("/"))}
+    metrics = {key: value for key, _, value in (metric.partition(":") for metric in match[1].strip("/").split("/"))}
     try:
         weights = {key: values[metrics[key]] for key, values in _WEIGHTS.items()}
         changed = {"U": False, "C": True}[metrics["S"]]

@@ -11,10 +11,10 @@ _PARTS: Final = re.compile(r"([^0-9]*)([0-9]*)")
 
 def compare(first: str, second: str) -> int:
     """Return a number below, of or above zero where the first version is older, the same or newer."""
-    one, other = _split(first), _split(second)
-    if one[0] != other[0]:
-        return one[0] - other[0]
-    return _part(one[1], other[1]) or _part(one[2], other[2])
+    left, right = _split(first), _split(second)
+    if left[0] != right[0]:
+        return left[0] - right[0]
+    return _part(left[1], right[1]) or _part(left[2], right[2])
 
 
 def _split(version: str) -> tuple[int, str, str]:
@@ -39,9 +39,9 @@ def _part(first: str, second: str) -> int:
 def _text(first: str, second: str) -> int:
     """Compare parts without digits: ~ is before the end, the end before letters, letters before anything else."""
     for index in range(max(len(first), len(second))):
-        one, other = (_rank(text[index : index + 1]) for text in (first, second))
-        if one != other:
-            return one - other
+        left, right = (_rank(text[index : index + 1]) for text in (first, second))
+        if left != right:
+            return left - right
     return 0
 
 

@@ -102,8 +102,8 @@ def of_metadata(text: str) -> tuple[str, ...]:
         return (identifier,)
     classified = [str(row) for row in headers.get_all("Classifier") or [] if str(row).startswith("License ::")]
     named = (row.removeprefix(_BY_CLASSIFIER).rpartition(" :: ")[2] for row in classified)
-    found = [_CLASSIFIERS.get(name, name) or short or name for name in named if name != "OSI Approved"]
-    return _each_once(found or [short])
+    licences = [_CLASSIFIERS.get(name, name) or short or name for name in named if name != "OSI Approved"]
+    return _each_once(licences or [short])
 
 
 def of_copyright(text: str) -> tuple[str, ...]:

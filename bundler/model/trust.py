@@ -100,12 +100,12 @@ class Trust:
     @property
     def approvers(self) -> Mapping[Digest, Approver]:
         """The approvers of all files by key id; what several files allow one key is put together."""
-        found: dict[Digest, Approver] = {}
+        approvers: dict[Digest, Approver] = {}
         for approver in (approver for file in self.files for approver in file.approvers):
-            known = found.get(approver.key.key_id)
+            known = approvers.get(approver.key.key_id)
             roles = approver.roles | known.roles if known else approver.roles
-            found[approver.key.key_id] = Approver(known.key if known else approver.key, roles)
-        return found
+            approvers[approver.key.key_id] = Approver(known.key if known else approver.key, roles)
+        return approvers
 
 
 UNCHECKED: Final = Trust()

@@ -80,24 +80,24 @@ class ScanResult:
             "scanner": self.scanner,
             "database": self.database,
             "date": self.date,
-            "vulnerabilities": [one.to_json() for one in self.found],
+            "vulnerabilities": [vulnerability.to_json() for vulnerability in self.found],
         }
         return json.dumps(value, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
-def joined(found: Iterable[Vulnerability]) -> tuple[Vulnerability, ...]:
+def joined(vulnerabilities: Iterable[Vulnerability]) -> tuple[Vulnerability, ...]:
     """Return each vulnerability of a package once, worst first, with all bills that list the package."""
     by_identity: dict[tuple[str, str, str], Vulnerability] = {}
     bills: dict[tuple[str, str, str], set[str]] = {}
-    for one in found:
-        identity = (one.package, one.version, one.id)
-        by_identity.setdefault(identity, one)
-        bills.setdefault(identity, set()).update(one.bills)
+    for vulnerability in vulnerabilities:
+        identity = (vulnerability.package, vulnerability.version, vulnerability.id)
+        by_identity.setdefault(identity, vulnerability)
+        bills.setdefault(identity, set()).update(vulnerability.bills)
     complete = (
-        replace(one, aliases=tuple(sorted(set(one.aliases))), bills=tuple(sorted(bills[identity])))
-        for identity, one in by_identity.items()
+        replace(vulnerability, aliases=tuple(sorted(set(vulnerability.aliases))), bills=tuple(sorted(bills[identity])))
+        for identity, vulnerability in by_identity.items()
     )
-    return tuple(sorted(complete, key=lambda one: (-SEVERITIES.index(one.severity), one)))
+    return tuple(sorted(complete, key=lambda vulnerability: (-SEVERITIES.index(vulnerability.severity), vulnerability)))
 
 
 def read(content: bytes) -> ScanResult:
@@ -174,17 +174,17 @@ def judge(result: ScanResult, policy: VulnerabilityPolicy, today: str) -> Judgem
     refused: list[str] = []
     allowed: list[str] = []
     others: list[str] = []
-    for one in result.found:
-        rules = [rule for rule in policy.allow if rule.id in one.ids]
+    for vulnerability in result.found:
+        rules = [rule for rule in policy.allow if rule.id in vulnerability.ids]
         rule = next((rule for rule in rules if rule.holds(today)), None)
         if rule:
             end = f" Until {rule.until}." if rule.until else ""
-            allowed.append(f"{one}. Allowed: {rule.reason}.{end}".replace("..", "."))
-        elif policy.fail_on and SEVERITIES.index(one.severity) >= SEVERITIES.index(policy.fail_on):
+            allowed.append(f"{vulnerability}. Allowed: {rule.reason}.{end}".replace("..", "."))
+        elif policy.fail_on and SEVERITIES.index(vulnerability.severity) >= SEVERITIES.index(policy.fail_on):
             ended = f" (allowed until {rules[0].until})" if rules else ""
-            refused.append(f"{one}{ended}")
+            refused.append(f"{vulnerability}{ended}")
         else:
-            others.append(str(one))
+            others.append(str(vulnerability))
     return Judgement(tuple(refused), tuple(allowed), tuple(others))
 
 

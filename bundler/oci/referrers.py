@@ -52,7 +52,7 @@ def artifact(kind: str, content: bytes, subject: Descriptor, title: str) -> Arti
 
 def listed(artifacts: Iterable[Artifact]) -> Index:
     """Return the index of all that refers to one image, as it lies under the tag of the image's digest."""
-    return Index(tuple(sorted((one.descriptor for one in artifacts), key=lambda row: row.digest)))
+    return Index(tuple(sorted((artifact.descriptor for artifact in artifacts), key=lambda row: row.digest)))
 
 
 def tag(image: Digest) -> str:

@@ -108,13 +108,15 @@ def inspect(image: Image, open_blob: Callable[[Digest], BinaryIO]) -> BaseConten
     packages, sources = _debian_packages(files)
     return BaseContents(
         python=python.installation if python else None,
-        distributions={name: found.version for name, found in distributions.items()},
+        distributions={name: distribution.version for name, distribution in distributions.items()},
         glibc=_glibc(files),
         users=_users(files),
         has_bash=any((place := files.find(f"{folder}/bash")) and place[1].is_file for folder in ("/bin", "/usr/bin")),
         os_release=os_release,
         debian_packages=packages,
-        python_licences={name: found.licences for name, found in distributions.items() if found.licences},
+        python_licences={
+            name: distribution.licences for name, distribution in distributions.items() if distribution.licences
+        },
         debian_licences=dict(_debian_licences(files, packages)),
         debian_sources=sources,
     )
@@ -237,11 +239,11 @@ class _Distribution:
 
 
 def _distributions(files: Overlay, search_path: tuple[str, ...]) -> Mapping[str, _Distribution]:
-    found: dict[str, _Distribution] = {}
+    distributions: dict[str, _Distribution] = {}
     for folder in search_path:
         for distribution in _in_folder(files, folder):
-            found.setdefault(distribution.name, distribution)
-    return dict(sorted(found.items()))
+            distributions.setdefault(distribution.name, distribution)
+    return dict(sorted(distributions.items()))
 
 
 def _in_folder(files: Overlay, folder: str) -> Iterator[_Distribution]:

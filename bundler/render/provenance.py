@@ -91,14 +91,14 @@ def subjects(content: bytes) -> tuple[Digest, ...]:
             inner = base64.b64decode(payload, validate=True)
             value = json_document.parse_object(inner, "its payload", size=limits.DOCUMENT_SIZE)
     rows = value.get("subject")
-    found: list[Digest] = []
+    digests: list[Digest] = []
     for row in rows if isinstance(rows, list) else ():
         match row:
             case {"digest": {"sha256": str(digest)}}:
-                found.append(Digest.parse(f"sha256:{digest}"))
-    if value.get("_type") != _STATEMENT_TYPE or not found:
+                digests.append(Digest.parse(f"sha256:{digest}"))
+    if value.get("_type") != _STATEMENT_TYPE or not digests:
         raise ValueError("it is not a statement of in-toto about an image")
-    return tuple(found)
+    return tuple(digests)
 
 
 def to_sign(payload: bytes) -> bytes:

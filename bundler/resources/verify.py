@@ -453,7 +453,7 @@ def check_manifest(value: dict[str, Any]) -> None:
         require(names == sorted(set(names)), "the blobs of the base are not in order, each once")
     lists = [value["images"], value["files"], value["base"]["blobs"] if base else []]
     lists += [image["platforms"] for image in value["images"]]
-    require(all(isinstance(found, list) for found in lists), "not a list")
+    require(all(isinstance(rows, list) for rows in lists), "not a list")
     require(len(value["images"]) <= MOST_IMAGES and len(value["files"]) <= MOST_FILES, "too many images or files")
     for image in value["images"]:
         source = {"sourceDigest"} if "sourceDigest" in image else set()
@@ -612,7 +612,7 @@ def check_signature(bundle: FoundBundle, key: Path) -> list[str]:
     signatures = {content for name, content in bundle.small.items() if is_signature(name)}
     if not signatures or MANIFEST not in bundle.small:
         return [f"there is no signature ({SIGNATURE})"]
-    said = ""
+    reason = ""
     for signature in sorted(signatures)[:MOST_SIGNATURES]:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "signature"
@@ -623,8 +623,8 @@ def check_signature(bundle: FoundBundle, key: Path) -> list[str]:
             )
         if not done.returncode:
             return []
-        said = " ".join(done.stdout.decode("ascii", "replace").split())
-    return [f"no signature fits the key {key}: {said}"]
+        reason = " ".join(done.stdout.decode("ascii", "replace").split())
+    return [f"no signature fits the key {key}: {reason}"]
 
 
 def plain(text: str) -> str:

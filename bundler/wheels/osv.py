@@ -120,10 +120,10 @@ def _in_range(events: list[_Event], version: str, compare: _Compare) -> bool:
     return affected
 
 
-def _order(one: str, other: str, compare: _Compare) -> int:
-    if "0" in {one, other}:  # before every version, also of Debian's with an epoch
-        return (one != "0") - (other != "0")
-    return compare(one, other)
+def _order(first: str, second: str, compare: _Compare) -> int:
+    if "0" in {first, second}:  # before every version, also of Debian's with an epoch
+        return (first != "0") - (second != "0")
+    return compare(first, second)
 
 
 def _fixed(row: dict[str, Json], version: str, ecosystem: str) -> Iterator[str]:
@@ -139,8 +139,8 @@ def _comparison(ecosystem: str) -> _Compare:
 
 
 def _python(first: str, second: str) -> int:
-    one, other = _parsed(first), _parsed(second)
-    return (one > other) - (one < other)
+    left, right = _parsed(first), _parsed(second)
+    return (left > right) - (left < right)
 
 
 def _parsed(text: str) -> Version:

@@ -33,18 +33,18 @@ class JudgedApproval:
 
     def __str__(self) -> str:
         key = f"key {self.key or self.key_id}"
-        said = f"{self.approval.name} at {self.approval.time}, {key}" if self.approval else key
-        return f"approved as {self.role} by {said}"
+        signed = f"{self.approval.name} at {self.approval.time}, {key}" if self.approval else key
+        return f"approved as {self.role} by {signed}"
 
     def to_json(self) -> dict[str, Json]:
         """Return the approval for scripts."""
-        said = self.approval
+        approval = self.approval
         return {
             "role": self.role,
             "keyId": str(self.key_id),
             "counts": not self.problem,
             "problem": self.problem,
-            "approval": said.to_json() if said else None,
+            "approval": approval.to_json() if approval else None,
         }
 
 
@@ -84,17 +84,17 @@ def _judge(  # noqa: PLR0917  (one row of the table: which approval, of what, by
     return JudgedApproval(role, key_id, approval, problem, approver.key if approver else None)
 
 
-def _problem(said: Approval, digest: Digest, role: str, approver: Approver | None, now: str) -> str:
+def _problem(approval: Approval, digest: Digest, role: str, approver: Approver | None, now: str) -> str:
     """Return why an approval does not count, the first of several reasons; its signature fits, if there is a key."""
     if approver is None:
         return _NOT_APPROVER
     if role not in approver.roles:
         return f"the trust files let this key approve as {', '.join(sorted(approver.roles))} only"
-    if said.role != role:
-        return f"it is an approval as {said.role}"
-    if said.digest != digest:
-        return f"it is of another bundle, {said.bundle}, {said.digest}"
-    return f"it ended at {said.expires}" if said.expired(now) else ""
+    if approval.role != role:
+        return f"it is an approval as {approval.role}"
+    if approval.digest != digest:
+        return f"it is of another bundle, {approval.bundle}, {approval.digest}"
+    return f"it ended at {approval.expires}" if approval.expired(now) else ""
 
 
 def require(bundle: SignedFiles, trust: Trust, demand: ApprovalDemand) -> tuple[JudgedApproval, ...]:

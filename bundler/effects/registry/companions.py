@@ -54,19 +54,19 @@ def find_all(
     home: Repository, subjects: Iterable[Digest], *, workers: int, cancellation: Cancellation
 ) -> tuple[FoundCompanion | UnknownCompanions, ...]:
     """Return what belongs to manifests, and what belongs to that in turn: a bill of materials may be signed."""
-    every: list[FoundCompanion | UnknownCompanions] = []
+    outcomes_of_all: list[FoundCompanion | UnknownCompanions] = []
     following = tuple(subjects)
     for _ in range(limits.COMPANION_DEPTH):
         each = parallel.each(
             following, lambda subject: tuple(find(home, subject)), workers=workers, cancellation=cancellation
         )
-        outcomes = tuple(outcome for found in each for outcome in found)
-        every += outcomes
+        outcomes = tuple(outcome for of_one in each for outcome in of_one)
+        outcomes_of_all += outcomes
         following = _artifacts(outcomes)
         if not following:
-            return tuple(every)
+            return tuple(outcomes_of_all)
     reason = f"only {limits.COMPANION_DEPTH} levels of what refers to each other are looked through"
-    return (*every, UnknownCompanions(reason))
+    return (*outcomes_of_all, UnknownCompanions(reason))
 
 
 def _artifacts(outcomes: Iterable[FoundCompanion | UnknownCompanions]) -> tuple[Digest, ...]:

@@ -103,7 +103,7 @@ class Puller:
         outcomes: tuple[FoundCompanion | UnknownCompanions, ...] = ()
         if wish.companions is not CompanionPolicy.UNWANTED:
             # No signature of an index holds that lost platforms.
-            subjects = [one.digest for one in image.manifests if not (_is_filtered(image) and one == image.root)]
+            subjects = [entry.digest for entry in image.manifests if not (_is_filtered(image) and entry == image.root)]
             workers = self._settings.connection.parallel
             outcomes = companions.find_all(home, subjects, workers=workers, cancellation=self._cancellation)
             image = self._with_companions(image, home, outcomes)

@@ -58,19 +58,19 @@ def source_of(view):
 def columns(view, source, entities):
     """Return the columns that a view reads, with the name of Feast's type."""
     written = {feature: column for column, feature in (source.field_mapping or {}).items()}
-    found = {}
+    columns_of = {}
     for field in [*view.features, *view.entity_columns]:
-        found[written.get(field.name, field.name)] = field.dtype.to_value_type().name
+        columns_of[written.get(field.name, field.name)] = field.dtype.to_value_type().name
     for name in view.entities:
         entity = entities.get(name)
         for key in [entity.join_key] if entity else []:
             kind = getattr(entity.value_type, "name", "UNKNOWN")
-            found.setdefault(written.get(key, key), "INT64" if kind == "UNKNOWN" else kind)
-    found.pop("__dummy_id", None)
-    found[source.timestamp_field] = "UNIX_TIMESTAMP"
+            columns_of.setdefault(written.get(key, key), "INT64" if kind == "UNKNOWN" else kind)
+    columns_of.pop("__dummy_id", None)
+    columns_of[source.timestamp_field] = "UNIX_TIMESTAMP"
     if source.created_timestamp_column:
-        found[source.created_timestamp_column] = "UNIX_TIMESTAMP"
-    return found
+        columns_of[source.created_timestamp_column] = "UNIX_TIMESTAMP"
+    return columns_of
 
 
 def sql_type(kind):

@@ -144,8 +144,8 @@ def read_config(folder, variables):
             break
     os.environ.update({name: value.strip("'") for name, value in values.items()})
     for path, what, kind, _ in errors:
-        found = [str(step) for step in (path if kind == "extra_forbidden" else at(template, path)[1])]
-        tell(PROBLEMS, "key", ".".join(found) or "project", what, kind)
+        place = [str(step) for step in (path if kind == "extra_forbidden" else at(template, path)[1])]
+        tell(PROBLEMS, "key", ".".join(place) or "project", what, kind)
     unknown_keys(raw, repo_config)
     return None if errors else loaded(folder, raw, repo_config)
 
@@ -423,7 +423,7 @@ def check_sources(repo, folder, mounts):
 
 def line_of(folder, word, *texts):
     """Return where one of the texts is written in the Python of the repo, best with a word in the lines before it."""
-    found = []
+    places = []
     for text in texts:
         quoted = re.compile(rf"""["'/]{re.escape(os.path.basename(text))}["']""")
         for file in sorted(Path(folder).rglob("*.py")):
@@ -431,8 +431,8 @@ def line_of(folder, word, *texts):
                 lines = file.read_text().splitlines()
                 for number in (number for number, line in enumerate(lines, 1) if quoted.search(line)):
                     near = any(word in line for line in lines[max(0, number - 3) : number])
-                    found.append((not near, len(found), f"{below(str(file), folder)}:{number}"))
-    return min(found)[2] if found else FILE
+                    places.append((not near, len(places), f"{below(str(file), folder)}:{number}"))
+    return min(places)[2] if places else FILE
 
 
 def check_columns(repo, config, folder):

@@ -61,7 +61,7 @@ def make(inputs: BuildInputs, images: Sequence[ImageToPack], how: Attestation) -
     stated = tuple(_provenance(inputs, image, made, how) for image in _images(made))
     files = {layout.sbom(bill.name): bill.text for bill in made}
     files[layout.BUNDLE_BILL] = bills.of_bundle(inputs, images, made).encode()
-    files |= {one.path: one.content for one in stated}
+    files |= {statement.path: statement.content for statement in stated}
     companions = tuple(_companions(made, stated, inputs.store)) if how.attach else ()
     return Attested(files, companions, _finding(files, how))
 
@@ -99,7 +99,7 @@ def _provenance(inputs: BuildInputs, image: ImageToPack, made: Sequence[ImageBil
             "compressor": inputs.lock.compressor,
             "builder": "container engine" if inputs.engine_work else "none",
         },
-        inputs=tuple({one: None for bill in own for one in _inputs(inputs, bill)}),
+        inputs=tuple({material: None for bill in own for material in _inputs(inputs, bill)}),
         byproducts=tuple(InTotoResource(layout.sbom(bill.name), "", Digest.of(bill.text)) for bill in own),
     )
     name = ImageRef.parse(image.internal).name
@@ -140,10 +140,10 @@ def _packages(row: LockedPlatform) -> Iterator[InTotoResource]:
 def _companions(made: Sequence[ImageBill], stated: Sequence[_Provenance], store: BlobStore) -> Iterator[ImageToPack]:
     """Put what refers to each image into the store; yield its index, under the tag that registries keep it by."""
     by_subject: dict[tuple[str, Digest], list[Artifact]] = {}
-    for one in stated:
-        for subject in one.subjects:
-            artifact = referrers.artifact(one.kind, one.content, subject, one.path)
-            by_subject.setdefault((one.image.internal, subject.digest), []).append(artifact)
+    for statement in stated:
+        for subject in statement.subjects:
+            artifact = referrers.artifact(statement.kind, statement.content, subject, statement.path)
+            by_subject.setdefault((statement.image.internal, subject.digest), []).append(artifact)
     for bill in made:
         artifact = referrers.artifact(sbom.MEDIA_TYPE, bill.text, bill.subject, layout.sbom(bill.name))
         by_subject[bill.image.internal, bill.subject.digest].append(artifact)

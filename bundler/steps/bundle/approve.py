@@ -70,10 +70,10 @@ def attach(  # noqa: PLR0917  (the bundle, the three files that belong together,
             details=(wrong,),
         )
     _, digest = _verified(path, progress, trust)
-    said = _parsed(content)
-    if said.digest != digest:
+    approval = _parsed(content)
+    if approval.digest != digest:
         raise VerificationError(
-            f"This approves another bundle: {said.bundle}, {said.digest}.",
+            f"This approves another bundle: {approval.bundle}, {approval.digest}.",
             remedy=f"Write the text of this bundle with --payload and sign that: its digest is {digest}.",
         )
     _attach(path, content, signature, key)

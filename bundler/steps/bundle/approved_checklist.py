@@ -20,16 +20,16 @@ _REMEDY = "Do not rely on this approval."
 
 def finding(row: JudgedApproval) -> Finding:
     """Return what the reports say of an approval: it counts, or why it does not."""
-    said = row.approval
+    approval = row.approval
     evidence = [f"key {row.key or row.key_id}"]
-    if said:
-        evidence += [f"{said.name}, {said.time}, {said.bundle} {said.digest}"]
-        evidence += [f"comment: {said.comment}"] if said.comment else []
-        evidence += [f"until {said.expires}"] if said.expires else []
+    if approval:
+        evidence += [f"{approval.name}, {approval.time}, {approval.bundle} {approval.digest}"]
+        evidence += [f"comment: {approval.comment}"] if approval.comment else []
+        evidence += [f"until {approval.expires}"] if approval.expires else []
     if row.problem:
         title = f"An approval as {row.role} does not count"
         return Finding("approval", title, Status.MANUAL, (row.problem, *evidence), _REMEDY)
-    name = said.name if said else ""
+    name = approval.name if approval else ""
     return Finding("approval", f"Approved as {row.role} by {name}", Status.PASS, tuple(evidence))
 
 

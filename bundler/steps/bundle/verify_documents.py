@@ -78,7 +78,7 @@ def _json(bundle: Bundle) -> Iterator[str]:
                 elif path.startswith(layout.PROVENANCE):
                     from bundler.render import provenance  # noqa: PLC0415  (start-up time)
 
-                    strange = [one for one in provenance.subjects(content) if layout.blob(one) not in bundle]
+                    strange = [digest for digest in provenance.subjects(content) if layout.blob(digest) not in bundle]
                     yield from (f"{path} is about {digest}, which is not in the bundle" for digest in strange)
                 else:
                     sbom_reader.components(content)
@@ -141,7 +141,7 @@ class _Manifests:
                 self._parsed[path] = yaml_values.read(text, layout.manifest(path), budget=self._budget)
             except SpecError as error:
                 self._parsed[path] = error
-        found = self._parsed[path]
-        if isinstance(found, SpecError):
-            raise found
-        return found
+        parsed = self._parsed[path]
+        if isinstance(parsed, SpecError):
+            raise parsed
+        return parsed

@@ -190,8 +190,8 @@ def _files(contents: RepoContents) -> str:
         f"{len(contents.files)} files, {size(total)}. The largest: "
         + _named(f"{file.path} {size(file.size)}" for file in largest)
     ]
-    rows += [f"Looks like data: {_named(found)}" for found in [_matching(contents, _DATA)] if found]
-    rows += [f"Looks left over: {_named(found)}" for found in [_matching(contents, _LEFT_OVER)] if found]
+    rows += [f"Looks like data: {_named(names)}" for names in [_matching(contents, _DATA)] if names]
+    rows += [f"Looks left over: {_named(names)}" for names in [_matching(contents, _LEFT_OVER)] if names]
     return "".join(f"  # {row}\n" for row in rows)
 
 

@@ -116,7 +116,10 @@ def load(file: Path) -> Project:
     )
     spec = spec_reader.read(text, str(file))
     folder = file.resolve().parent
-    repos, problems = {"": spec.repo, **{one.name: one.repo for one in spec.tenants if one.repo}}, SpecProblems()
+    repos, problems = (
+        {"": spec.repo, **{tenant.name: tenant.repo for tenant in spec.tenants if tenant.repo}},
+        SpecProblems(),
+    )
     own: dict[str, RepoContents] = {}
     for name, repo in repos.items():
         with problems.noted():

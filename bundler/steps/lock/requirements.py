@@ -243,18 +243,18 @@ def files_of(spec: BundleSpec, folder: Path) -> Mapping[str, Path]:
 
     What is not there or not a text is left out: ``read`` says so.
     """
-    found: dict[str, Path] = {}
+    by_name: dict[str, Path] = {}
     todo = [(name, folder / name) for name in spec.requirements]
     while todo:
         name, path = todo.pop()
-        if name in found:
+        if name in by_name:
             continue
         with suppress(SpecError):
             text = _text(path)
-            found[name] = path
+            by_name[name] = path
             named = (_NAMED_FILE.match(line.strip()) for line in text.splitlines())
             todo += [(_beside(name, match[1]), path.parent / match[1]) for match in named if match]
-    return found
+    return by_name
 
 
 def _beside(name: str, other: str) -> str:

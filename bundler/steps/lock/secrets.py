@@ -45,12 +45,12 @@ def refuse(spec: BundleSpec, text: str, file: Path, repos: Iterable[RepoContents
         for number, entry in enumerate(spec.secrets.allow)
     ]
     of_requirements = list(_of_requirements(spec, file.parent))
-    found = [(file.parent, finding) for finding in (*spec_secrets.find(text, file), *of_requirements)]
+    findings = [(file.parent, finding) for finding in (*spec_secrets.find(text, file), *of_requirements)]
     for repo in repos:
-        found += [(repo.folder, finding) for finding in _scan(repo)]
+        findings += [(repo.folder, finding) for finding in _scan(repo)]
     refused: list[str] = []
     allowed: list[AllowedFinding] = []
-    for folder, finding in found:
+    for folder, finding in findings:
         reason = next((reason for pattern, reason in rules if pattern.match_file(finding.path)), None)
         if reason is None:
             refused.append(str(folder / str(finding)))

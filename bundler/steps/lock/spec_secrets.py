@@ -27,12 +27,12 @@ _NO_SECRET: Final = re.compile(
 def find(text: str, file: Path) -> Iterator[SecretFinding]:
     """Yield each finding with its line; the finding's path is the file's name."""
     document = yaml_document.load(text)
-    found = dict(secret_forms.in_text(text.encode()))
+    kinds = dict(secret_forms.in_text(text.encode()))
     for place in _written_out(document.value, ()):
-        found.setdefault(document.line(place), f"{yaml_document.dotted(place)} has a credential written out")
+        kinds.setdefault(document.line(place), f"{yaml_document.dotted(place)} has a credential written out")
     for line, what in secret_scan.tokens(file):
-        found.setdefault(line, what)
-    yield from (SecretFinding(file.name, line, what) for line, what in found.items())
+        kinds.setdefault(line, what)
+    yield from (SecretFinding(file.name, line, what) for line, what in kinds.items())
 
 
 def _written_out(value: Json, path: Place) -> Iterator[Place]:

@@ -92,7 +92,9 @@ def with_local_config(
         pod=replace(emulated.pod, containers=containers, init_containers=init, volumes=volumes),
         objects=objects,
         config=config,
-        replaced=next((one.value for one in emulated.pod.exec_target.variables if one.name == FILE_VARIABLE), ""),
+        replaced=next(
+            (variable.value for variable in emulated.pod.exec_target.variables if variable.name == FILE_VARIABLE), ""
+        ),
     )
 
 

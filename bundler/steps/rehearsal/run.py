@@ -148,10 +148,10 @@ def _hosts(emulated: Sequence[EmulatedFeatureStore], namespace: str) -> frozense
 
 def verdict(report: Report) -> str:
     """Return what a report without a failure shows, in a sentence."""
-    served = any(one.check == "online" and one.status is Status.PASS for one in report.findings)
+    served = any(finding.check == "online" and finding.status is Status.PASS for finding in report.findings)
     if not served:
         return "Nothing failed, and no features were read: the report says why."
-    in_files = any(one.check == _IN_FILES for one in report.findings)
+    in_files = any(finding.check == _IN_FILES for finding in report.findings)
     return "Features are served, from files in the place of the stores." if in_files else "Features are served."
 
 

@@ -135,9 +135,9 @@ class _Engine:
         digests = repository_digests(output)
         expected = image.opened.image.root.digest
         if not any(text.endswith(f"@{expected}") for text in digests):
-            found = ", ".join(digests) or "no digest"
+            listed = ", ".join(digests) or "no digest"
             raise ToolFailedError(
-                f"{self.program} has {image.target.tagged} with {found} instead of {expected}.",
+                f"{self.program} has {image.target.tagged} with {listed} instead of {expected}.",
                 remedy="Another program may have taken the port: run the command again.",
             )
 

@@ -110,16 +110,16 @@ class _Push:
 
             def ask(question: Question) -> bool:
                 try:
-                    found = self._is_there(question, own=question.repository in own)
+                    held = self._is_there(question, own=question.repository in own)
                 except RegistryError as error:
                     asking = push_plan.askers(named, question)
                     self._failures.note((image.opened.image for image in asking), error)
-                    found = False
+                    held = False
                 meter.reached(repr(question), 1)
-                return found
+                return held
 
             answers = self._work.each(questions, ask)
-        return frozenset(question for question, found in zip(questions, answers, strict=True) if found)
+        return frozenset(question for question, held in zip(questions, answers, strict=True) if held)
 
     def _elsewhere(self) -> push_plan.Places:
         """Return the repositories that the base of a delta brought to this destination what the delta leaves out."""
