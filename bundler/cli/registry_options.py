@@ -97,9 +97,15 @@ def token_servers(_context: click.Context, _parameter: click.Parameter, texts: t
     from bundler.effects.registry.endpoint import Destination  # noqa: PLC0415  (help stays quick)
 
     for text in texts:
-        if "/" in text:
-            raise UsageError(f"--token-server {text} is not HOST[:PORT].", remedy="Name the host alone.")
-        Destination.parse(text)
+        try:
+            has_path = Destination.parse(text).prefix is not None
+        except UsageError:
+            has_path = True
+        if has_path:
+            raise UsageError(
+                f"--token-server {text} is not HOST[:PORT].",
+                remedy="Name the host of the address, e.g. auth.example.com.",
+            )
     return texts
 
 

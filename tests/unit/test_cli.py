@@ -205,6 +205,12 @@ def test_no_command_needs_a_home(capsys: pytest.CaptureFixture[str]) -> None:
     assert PackageIndexes.of_this_host().login("https://index.example/x.whl") is None
 
 
+@pytest.mark.parametrize("text", ["https://auth.example", "auth.example/token", "a b", "auth.example:port", ""])
+def test_a_token_server_is_a_host(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    status, _, err = run(capsys, "push", "x.tar", "--registry", "r.example", "--token-server", text)
+    assert (status, f"--token-server {text} is not HOST[:PORT]" in err) == (ExitCode.USAGE, True)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
