@@ -34,11 +34,15 @@ def command(
     Reports every fault. Exit code 0: no fault; 6: something is missing, extra or altered.
     """
     from bundler.effects import files  # noqa: PLC0415  (help must not load the program)
-    from bundler.steps.bundle import verify, vulnerability_policy  # noqa: PLC0415
+    from bundler.steps.bundle import verify  # noqa: PLC0415
 
     if key:  # also where the bundle is not signed: a wrong path must not pass for a bundle without a signature
         files.read_content(key, "the public key", remedy="Give the signer's public key in PEM.")
-    policy = vulnerability_policy.read(policy_file) if policy_file else None
+    policy = None
+    if policy_file:
+        from bundler.steps.bundle import vulnerability_policy  # noqa: PLC0415  (start-up time: it reads YAML)
+
+        policy = vulnerability_policy.read(policy_file)
     outcome = verify.run(bundle, progress=progress, public_key=key, trust=trust, now=console.now(), policy=policy)
     return report.show(
         outcome, output, good="Verified.", bad="FAILED: do not use this bundle.", status=ExitCode.VERIFICATION
