@@ -35,13 +35,15 @@ _NAMES: Final = {
         f"{{,.,*[._-]}}creds{_SETTINGS} *pull{{,-,_}}secret{{,s}}{_SETTINGS} client_secret*.json "
         "service{_,-,.,}account*.json *firebase*adminsdk*.json keyfile.json sa.json *[._-]sa.json "
         "{gcp,gcs,google,bigquery,bq,sa,service,firebase}[._-]*key*.json {access,root}key{,s}.csv "
-        "{1password,lastpass,bitwarden,keepass}*.{csv,json,xml}"
+        "{1password,lastpass,bitwarden,keepass}*.{csv,json,xml} *credential*.{json,yaml,yml,txt,csv,ini,xml} "
+        "*creds.{json,yaml,yml,txt,csv}"
     ),
     "a password or token": (
         f"{{,.}}{{secret,secrets,password,passwords,passwd,passphrase,pass,token,tokens,authtoken}}{_SETTINGS} "
         f"{{,.,*[._-]}}{{access,api,auth,bearer,bot,hf,id,refresh,root,session}}[._-]token{{,s}}{_SETTINGS} "
         f"{{,.}}{{api,secret,master}}{{,_,-,.}}key{{,s}}{_SETTINGS} *[._-]{{secret,secrets}}{_SETTINGS} "
         f"*[._-]{{password,passwords}}{_SETTINGS} {{fernet,encryption,signing,openai}}[._-]key{_SETTINGS} "
+        "*password.{txt,json,yaml,yml} *api{,_,-}key*.{txt,json,yaml,yml} bearer.txt "
         "key{,s}.txt {secret,secrets}[._-]*.{yaml,yml,json,toml,ini,env,txt} passwords.{xls,xlsx,ods,docx} "
         f"*.passwd shadow connection{{,_,-}}string{{,s}}{_SETTINGS} dsn.txt "
         "{,ansible-,ansible_}vault.{yaml,yml,json,txt} "
@@ -65,8 +67,8 @@ _NAMES: Final = {
 }
 # What is public by its name, but where the name says that it is a key.
 _PUBLIC: Final = (
-    "*.pub *.crt *.cer *.pub.pem *.pub.asc *pub{,lic}{_,-,.,}key.pem *.crt.pem ca.pem ca[._-]*.pem cacert*.pem "
-    "cert*.pem fullchain*.pem chain*.pem *.example *[._-]{example,sample,template}.*"
+    "*.pub *.crt *.cer *.pub.pem *.pub.asc *pub{,lic}{_,-,.,}key.pem *.crt.pem ca.pem ca[._-]*.pem "
+    "*[._-]cert.pem cacert*.pem cert*.pem fullchain*.pem chain*.pem *.example *[._-]{example,sample,template}.*"
 )
 _KEYS: Final = "{ca,cacert,cert,chain,fullchain}*{key,priv}*.pem"
 _LEFT_FOLDERS: Final = _words(

@@ -101,6 +101,24 @@ def subjects(content: bytes) -> tuple[Digest, ...]:
     return tuple(digests)
 
 
+def signatures(content: bytes) -> tuple[bytes, Mapping[str, bytes]]:
+    """Return the statement in an envelope, and key id -> signature; of a bare statement there is none.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    _ = subjects(content)
+    match json_document.parse_object(content, "it", size=limits.DOCUMENT_SIZE):
+        case {"payload": str(payload), "signatures": list(rows)}:
+            found: dict[str, bytes] = {}
+            for row in rows:
+                match row:
+                    case {"keyid": str(key_id), "sig": str(signature)}:
+                        found[key_id] = base64.b64decode(signature, validate=True)
+            return base64.b64decode(payload, validate=True), found
+    return content, {}
+
+
 def to_sign(payload: bytes) -> bytes:
     """Return what a signature of a statement is over (DSSE 1.0, pre-authentication encoding)."""
     return b"DSSEv1 %d %s %d %s" % (len(STATEMENT), STATEMENT.encode(), len(payload), payload)

@@ -19,10 +19,12 @@ ca-key.pem chain.key.pem credentials.tfrc.json vault.yml
 secrets.enc.yaml env.prod dotenv feast-creds.json creds.yaml pull-secret.json sa-key.json gcs-key.json
 x-firebase-adminsdk-abc.json krb5cc_1000 .pgpass.bak pg_service.conf fish_history backup.sql heapdump.hprof core
 feature_store.yaml.bak definitions.py.orig data/registry.pb feast.db mlflow.db metastore_db/x spark-warehouse/x
+mypassword.txt credentialsFile.json my-apikey-prod.txt mycreds.txt
 events.out.tfevents.123 .authinfo talosconfig admin.conf deploy_key secret_key.txt master_key.txt openai_key.txt
 """)
 ORDINARY = words("""
 private_key.py secrets/loader.py secrets/README.md tests/api_token.py pubkey.pem public_key.pem ca-bundle.pem
+server-cert.pem tokenizer.json credentials.py
 tokens.parquet data/logins.parquet core/views.py keyboard.csv monkeys.txt vaults.parquet sessions.py
 """)
 _36 = "abcdefghijklmnopqrstuvwxyz0123456789"

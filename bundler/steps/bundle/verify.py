@@ -68,10 +68,19 @@ def run(
             return report
         approved = _approvals(bundle, trust, now)
         judged = _vulnerabilities(bundle, policy, now) if policy else ()
-    return replace(report, sections=(*report.sections, *approved, *judged))
+        stated = _provenance(bundle, trust)
+    return replace(report, sections=(*report.sections, *stated, *approved, *judged))
 
 
 # Few bundles have approvals, and few sites a policy: what judges them is a third of what every command would import.
+
+
+def _provenance(bundle: Bundle, trust: Trust) -> tuple[Section, ...]:
+    if not trust.keys or not any(path.startswith(layout.PROVENANCE) for path in bundle.known):
+        return ()
+    from bundler.steps.bundle import verify_provenance  # noqa: PLC0415  (most bundles have none, or no key is trusted)
+
+    return verify_provenance.sections(bundle, trust.keys)
 
 
 def _approvals(bundle: Bundle, trust: Trust, now: str) -> tuple[Section, ...]:
