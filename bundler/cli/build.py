@@ -161,6 +161,7 @@ def command(
     from bundler.effects.blobs import BlobStore  # noqa: PLC0415  (help must not load the program)
     from bundler.steps.build import run as build  # noqa: PLC0415
     from bundler.steps.build.pack import SigningKey  # noqa: PLC0415
+    from bundler.steps.build.request import BuildRequest  # noqa: PLC0415
     from bundler.steps.build.vulnerability_scan import ScanRequest  # noqa: PLC0415
 
     if (rehearse_engine or store_images) and not rehearse:
@@ -168,7 +169,7 @@ def command(
     if sign_images and not sign_key:
         raise click.UsageError("--sign-images needs --sign-key: name the private key, or leave out --sign-images.")
     store = BlobStore(cache_dir)
-    request = build.BuildRequest(
+    request = BuildRequest(
         spec_file=spec_file,
         output_dir=output_dir,
         epoch=options.build_time(),

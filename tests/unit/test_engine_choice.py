@@ -14,7 +14,7 @@ from bundler.errors import SpecError
 from bundler.model.progress import SilentProgress
 from bundler.model.spec import BundleSpec
 from bundler.steps.build import run as build
-from bundler.steps.build.run import BuildRequest
+from bundler.steps.build.request import BuildRequest
 from tests.unit.manifest_cases import spec
 
 
