@@ -11,14 +11,16 @@ _RUN: Final = re.compile(r"[\w/@:.-]+")
 # Characters of references: a match that is followed by one of these is only the beginning of another reference.
 _GOES_ON: Final = r"[\w/@:]|[.-]\w"
 _GOES_BEFORE: Final = r"[\w/@:.-]"
+# A value of YAML that a registry by IPv6 address begins: without quotes it would be a list.
+_BRACKETED_VALUE: Final = re.compile(r"^(\s*(?:- )*(?:[\w.-]+: )?)(\[[0-9a-fA-F:]+\][\w/@:.-]+)$", re.MULTILINE)
 _ENDS: Final = re.compile(rf"(?!{_GOES_ON})")
 
 
 def relocate_text(text: str, mapping: Mapping[str, str]) -> tuple[str, int]:
-    """Replace references in a text by a mapping (source -> internal); return the text and how many were replaced.
+    """Replace references in YAML by a mapping (source -> internal); return the text and how many were replaced.
 
     Whole references only: where ``app:1`` is mapped, ``app:1.2``, ``app:1@sha256:...`` and ``other/app:1`` stay. The
-    time grows with the text, however many references there are.
+    time grows with the text, however many references there are. What begins with an IPv6 address gets quotes.
     """
     if not mapping:
         return text, 0
@@ -29,6 +31,8 @@ def relocate_text(text: str, mapping: Mapping[str, str]) -> tuple[str, int]:
         pattern = re.compile(rf"(?<!{_GOES_BEFORE})(?:{'|'.join(map(re.escape, odd))})(?!{_GOES_ON})")
         replaced, more = pattern.subn(lambda match: mapping[match[0]], replaced)
         count += more
+    if any(internal.startswith("[") for internal in mapping.values()):
+        replaced = _BRACKETED_VALUE.sub(r'\1"\2"', replaced)
     return replaced, count
 
 

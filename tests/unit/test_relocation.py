@@ -128,6 +128,24 @@ def test_what_was_put_in_is_not_replaced_again() -> None:
     assert references.relocate_text("a.b/x:1", {}) == ("a.b/x:1", 0)
 
 
+def test_a_registry_by_ipv6_address_stays_one_value_of_yaml() -> None:
+    text = """image: a.b/x:1
+list:
+  - a.b/x:1
+  - - name: e
+      value: a.b/x:1
+quoted: "a.b/x:1"
+note: see a.b/x:1
+"""
+    moved, count = references.relocate_text(text, {"a.b/x:1": "[fd00::5]:5000/x:1@sha256:0"})
+    assert count == 5
+    found = yaml.safe_load(moved)
+    assert found["image"] == found["list"][0] == found["list"][1][0]["value"] == found["quoted"]
+    assert found["image"] == "[fd00::5]:5000/x:1@sha256:0"
+    back, _ = references.relocate_text(moved, {"[fd00::5]:5000/x:1@sha256:0": "a.b/x:1"})
+    assert yaml.safe_load(back) == yaml.safe_load(text)
+
+
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(["quay.io/a/b:1", "quay.io/a/b:1.2", "x", "image: "]), max_size=8))
 def test_relocating_and_back_changes_nothing(words: list[str]) -> None:
