@@ -121,11 +121,22 @@ def flatten(text: str) -> Callable[[Callable[..., _Result]], Callable[..., _Resu
     return click.option("--flatten", "flat", is_flag=True, help=text)
 
 
+def _not_by_ipv6(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
+    """Refuse what no other program takes as the name of a registry."""
+    if text.startswith("["):
+        raise UsageError(
+            f"--listen {text}: skopeo, Podman and Docker take no registry by IPv6 address.",
+            remedy="Write 127.0.0.1:PORT, or a name that leads to this machine.",
+        )
+    return text
+
+
 def listen(text: str) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
     """``--listen`` of commands that let another program pull from the bundle."""
     return click.option(
         "--listen",
         default="127.0.0.1:0",
         metavar="HOST:PORT",
+        callback=_not_by_ipv6,
         help=f"{text}; give one that policy.json accepts images from.  [default: a free port of 127.0.0.1]",
     )

@@ -205,6 +205,16 @@ def test_no_command_needs_a_home(capsys: pytest.CaptureFixture[str]) -> None:
     assert PackageIndexes.of_this_host().login("https://index.example/x.whl") is None
 
 
+@pytest.mark.parametrize(
+    "arguments", [("load", "x.tar"), ("push", "x.tar", "--registry", "r.example", "--client", "skopeo")]
+)
+def test_other_programs_pull_from_no_ipv6_address(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    status, _, err = run(capsys, *arguments, "--listen", "[::1]:5055")
+    assert (status, "IPv6" in err, "127.0.0.1:PORT" in err) == (ExitCode.USAGE, True, True)
+
+
 @pytest.mark.parametrize("text", ["https://auth.example", "auth.example/token", "a b", "auth.example:port", ""])
 def test_a_token_server_is_a_host(capsys: pytest.CaptureFixture[str], text: str) -> None:
     status, _, err = run(capsys, "push", "x.tar", "--registry", "r.example", "--token-server", text)
