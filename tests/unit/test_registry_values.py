@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from bundler.effects.registry import credentials, faults, mirrors, tls
+from bundler.effects.registry import connection_faults, credentials, faults, mirrors, tls
 from bundler.effects.registry.challenge import choose, parse
 from bundler.effects.registry.endpoint import Connection, Destination, Endpoint, TlsSettings
 from bundler.effects.registry.faults import Elsewhere, HttpAnswer
@@ -358,10 +358,10 @@ def test_an_error_names_the_host_that_answered(elsewhere: Elsewhere | None, who:
     )
     assert f"{who} answered 403 while pulling" in found.problem
     assert ("Log in" in found.remedy) is (elsewhere is None or elsewhere.is_token_server)
-    lost = faults.unreachable(TimeoutError(), doing="pulling", host="r.example", elsewhere=elsewhere)
+    lost = connection_faults.unreachable(TimeoutError(), doing="pulling", host="r.example", elsewhere=elsewhere)
     assert who in lost.problem
     absent = NotConnectedError(TimeoutError("timed out"))
-    assert who in faults.unreachable(absent, doing="pulling", host="r.example", elsewhere=elsewhere).problem
+    assert who in connection_faults.unreachable(absent, doing="pulling", host="r.example", elsewhere=elsewhere).problem
 
 
 def _body(code: str) -> bytes:
@@ -517,7 +517,7 @@ def test_a_date_counts_from_the_servers_own_clock() -> None:
     ],
 )
 def test_each_failure_of_tls_says_what_to_do(text: str, remedy: str, transient: bool) -> None:  # noqa: FBT001
-    error = faults.unreachable(ssl.SSLError(1, text), doing="pushing", host="r.example")
+    error = connection_faults.unreachable(ssl.SSLError(1, text), doing="pushing", host="r.example")
     assert remedy in error.remedy
     assert error.transient is transient
 
@@ -541,14 +541,14 @@ def _by_proxy(status: int, *, login_sent: bool = False, **headers: str) -> NotCo
     ],
 )
 def test_each_refusal_of_a_proxy_says_what_to_do(error: NotConnectedError, remedy: str) -> None:
-    found = faults.unreachable(error, doing="pushing", host="r.example")
+    found = connection_faults.unreachable(error, doing="pushing", host="r.example")
     assert remedy in found.remedy
     assert not found.transient
 
 
 def test_a_proxy_says_how_long_to_wait() -> None:
     busy = _by_proxy(503, Date="Sun, 29 Nov 2026 10:00:00 GMT", Retry_After="Sun, 29 Nov 2026 10:00:07 GMT")
-    assert faults.unreachable(busy, doing="pushing", host="r.example").retry_after == 7
+    assert connection_faults.unreachable(busy, doing="pushing", host="r.example").retry_after == 7
 
 
 @pytest.mark.parametrize(
@@ -573,7 +573,7 @@ def test_a_proxy_says_how_long_to_wait() -> None:
     ],
 )
 def test_each_failure_of_a_connection_is_told_apart(error: Exception, said: str, transient: bool) -> None:  # noqa: FBT001
-    found = faults.unreachable(error, doing="pushing", host="r.example")
+    found = connection_faults.unreachable(error, doing="pushing", host="r.example")
     assert re.search(said, found.problem.rstrip("."))
     assert found.transient is transient
 

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from http.client import HTTPException
 from urllib.parse import urljoin, urlsplit
 
-from bundler.effects.registry import credentials, faults
+from bundler.effects.registry import connection_faults, credentials, faults
 from bundler.effects.registry.auth import Authenticator, Scope
 from bundler.effects.registry.endpoint import Connection, Endpoint
 from bundler.effects.registry.faults import Elsewhere, HttpAnswer, RefusedError
@@ -78,7 +78,7 @@ class Session:
             url = urljoin(at or base, location)
             parts, own = urlsplit(url), urlsplit(base)
         except ValueError as error:
-            raise faults.no_address(location, self.endpoint.host) from error
+            raise connection_faults.no_address(location, self.endpoint.host) from error
         if parts.scheme == "http" and own.scheme == "https" and parts.hostname == own.hostname:
             return parts._replace(scheme=own.scheme, netloc=own.netloc).geturl()
         return url
@@ -198,7 +198,7 @@ class Session:
         try:
             yield
         except (HTTPException, OSError) as error:
-            raise faults.unreachable(
+            raise connection_faults.unreachable(
                 error,
                 doing=doing,
                 host=self.endpoint.host,
