@@ -277,8 +277,25 @@ def raw(*names: str, content: bytes = b"") -> bytes:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "cut off"),
-        (b"PK\x03\x04", "cut off"),
+        (b"", "it is empty"),
+        (b"PK\x03\x04", "ZIP archive"),
+        (b"\x1f\x8b" + bytes(600), "compressed by gzip"),
+        (b"bundle.json" + bytes(600), "does not begin as a tar does"),
+        (raw("a")[:100], "does not begin as a tar does"),
+    ],
+)
+def test_what_is_something_else_altogether_is_refused_when_it_is_opened(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    path = tmp_path / "x.bundle.tar"
+    path.write_bytes(content)
+    with pytest.raises(VerificationError, match=rf"is not a bundle: .*{said}"):
+        Bundle.open(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
         (raw("a"), "cut off"),
         (raw("a") + bytes(512), "cut off"),
         (raw("a") + bytes(512) + raw("b"), "one block of zeros"),
@@ -289,7 +306,6 @@ def raw(*names: str, content: bytes = b"") -> bytes:
         (raw(layout.blob(Digest.of(b"")), "bundle.json") + tar.END, "out of order"),
         (archive_header.encode("a", 1 << 40, 0) + tar.END, "more than the file"),
         (raw("a")[:100] + b"!" + raw("a")[101:] + tar.END, "checksum"),
-        (b"\x1f\x8b" + bytes(600), "damaged"),
     ],
 )
 def test_a_damaged_tar_is_refused(tmp_path: Path, content: bytes, said: str) -> None:

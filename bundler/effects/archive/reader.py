@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 
 _AGAIN: Final = "The file was cut off or altered: copy it again, and compare its size with the original."
 _BUFFER: Final = 1 << 16
+_MAGIC: Final = slice(257, 262)
+_OTHERS: Final = {
+    b"\x1f\x8b": "it is compressed by gzip; unpack it with gunzip",
+    b"\x28\xb5\x2f\xfd": "it is compressed by zstd; unpack it with unzstd",
+    b"\xfd7zXZ": "it is compressed by xz; unpack it with unxz",
+    b"PK\x03\x04": "it is a ZIP archive",
+}
 _MOST_MEMBERS: Final = limits.BUNDLE_FILES + len(layout.UNLISTED) + MOST_KEYS + 2 * approval.MOST
 
 
@@ -70,16 +77,29 @@ class Bundle:
 
         Raises:
             UsageError: there is none to read.
-            VerificationError: a volume is missing or too short, or ``trust`` demands signatures or approvals that it
-                does not have.
+            VerificationError: it is not a tar at all, a volume is missing or too short, or ``trust`` demands signatures
+                or approvals that it does not have.
         """
         bundle = cls(BundleVolumes.open(path))
         try:
+            bundle._require_tar()
             bundle._require(trust, path.name)
         except BaseException:
             bundle.close()
             raise
         return bundle
+
+    def _require_tar(self) -> None:
+        """Refuse what is something else altogether in one sentence; what its headers say is checked later."""
+        begin = self._read_at(0, min(self.size, tar.BLOCK))
+        if begin[_MAGIC] == b"ustar" or begin == bytes(tar.BLOCK):  # the latter is the end of a tar without files
+            return
+        what = next(
+            (what for mark, what in _OTHERS.items() if begin.startswith(mark)), "it does not begin as a tar does"
+        )
+        raise VerificationError(
+            f"{self.path} is not a bundle: {what if begin else 'it is empty'}.", remedy=f"Name a bundle. {_AGAIN}"
+        )
 
     def _require(self, trust: Trust, name: str) -> None:
         if trust.keys:
