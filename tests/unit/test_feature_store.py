@@ -73,6 +73,13 @@ def test_a_project_that_feast_or_the_operator_refuses_is_refused_with_its_line(p
         ("project: a\nregistry: r\nprovider: [x]\n", "f:3: provider: a text is wanted"),
         ("project: a\nregistry: r\nregistry: s\n", "f:3: registry: the key occurs twice."),
         ("project: a\nregistry: {path: ${R}}\n", "Put quotes around ${...} inside of braces."),
+        (
+            "project: a\nregistry: r\nonline_store:\n  type: redis\n  connection_string: ${REDIS:-redis:6379}\n",
+            (
+                "f:5: online_store.connection_string: Feast knows no defaults of variables, and would take the text of "
+                "${REDIS:-...} as it stands. Write ${REDIS}."
+            ),
+        ),
         ("- a\n", "f:1: expected a mapping with 'project', 'registry', 'online_store', ..."),
         ("", "f:1: expected a mapping with 'project', 'registry', 'online_store', ..."),
     ],

@@ -79,6 +79,7 @@ def test_authentication_and_engine_are_those_of_the_deployment() -> None:
         ("offline_store: {type: hybrid, offline_stores: [{type: spark}, {type: dask}]}", None, True),
         ("batch_engine: {type: feast.infra.compute_engines.spark.compute.SparkComputeEngine}", None, True),
         ("batch_engine: {type: spark_application}", None, False),  # a Spark operator starts it elsewhere
+        ("offline_store: {type: spark, spark_conf: {spark.remote: 'sc://spark.stores:15002'}}", None, False),
         ("offline_store: {type: dask}", None, False),
     ],
 )

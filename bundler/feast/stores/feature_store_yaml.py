@@ -15,6 +15,7 @@ from bundler.model.yaml_document import Document, DocumentProblem
 FILE_NAME: Final = "feature_store.yaml"
 # Feast expands variables in the text before it parses it (os.path.expandvars): $NAME and ${NAME}, no defaults.
 _VARIABLE: Final = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})", re.ASCII)
+_WITH_DEFAULT: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::?[-=?+])", re.ASCII)
 # What both Feast and the operator's feastProject take. Feast's message allows hyphens for stores other than SQLite, but
 # its check never sees the store and refuses them always (0.61 to 0.66).
 _PROJECT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*", re.ASCII)
@@ -178,6 +179,7 @@ def _problems(value: Mapping[str, Json], document: Document) -> Iterator[Documen
         )
     if not isinstance(value.get("provider", "local"), str):
         yield DocumentProblem(document.line(("provider",)), "provider: a text is wanted, e.g. local.")
+    yield from _defaults(document)
     if value.get("registry") is None:
         yield DocumentProblem(document.line(("registry",)), "registry: is missing. Feast does not start without.")
     for name, key in _SECTIONS.items():
@@ -196,6 +198,16 @@ def _problems(value: Mapping[str, Json], document: Document) -> Iterator[Documen
                 yield DocumentProblem(place, f"{name}: its {key!r} is missing. Add it.")
             case other:
                 yield DocumentProblem(place, f"{name}: expected a mapping, got {other!r:.80}.")
+
+
+def _defaults(document: Document) -> Iterator[DocumentProblem]:
+    for path, text in document.texts.items():
+        if path and path[0] in _SECTIONS and (match := _WITH_DEFAULT.search(text)):
+            yield DocumentProblem(
+                document.line(path),
+                f"{yaml_document.dotted(path)}: Feast knows no defaults of variables, and would take the text of "
+                f"{match[0]}...}} as it stands. Write ${{{match[1]}}}.",
+            )
 
 
 def _section(document: Mapping[str, Json], name: str) -> Mapping[str, Json]:

@@ -9,6 +9,7 @@ from typing import Final
 from bundler.feast.stores import known_types
 from bundler.feast.stores.feature_store_yaml import FILE_NAME, FeatureStoreConfig
 from bundler.model.descriptor import Json
+from bundler.model.json_document import mapping
 
 
 @dataclass(frozen=True, order=True)
@@ -111,7 +112,8 @@ def _java(config: FeatureStoreConfig, engine: str | None) -> Iterator[Import]:
         ("batch_engine", own, known_types.ENGINE)
     ]
     for what, kind, kinds in rows:
-        if isinstance(kind, str):
+        # A session of Spark Connect is somewhere else, and PySpark speaks gRPC with it.
+        if isinstance(kind, str) and "spark.remote" not in mapping(config.section(what).get("spark_conf")):
             extra = kinds.extras.get(kind) or known_types.CLASSES.get(kind.rpartition(".")[2])
             if extra in known_types.JAVA_EXTRAS:
                 yield Import(f"{FILE_NAME}: {what} {kind}", "java", "java")
