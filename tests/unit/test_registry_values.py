@@ -191,6 +191,13 @@ def test_a_helper_without_the_login_is_no_failure(tmp_path: Path) -> None:
     assert credentials.find("x.example", "y", Connection(auth_file=file, environment={}), ask_helper=ask) is None
 
 
+def test_a_login_may_have_line_ends_as_the_program_base64_writes_them(tmp_path: Path) -> None:
+    written = base64.encodebytes(b"robot:" + b"long " * 20).decode()
+    assert written.count("\n") == 2
+    file = _file(tmp_path / "auth.json", {"auths": {"registry.internal": {"auth": written}}})
+    assert _found(Connection(auth_file=file, environment={})) == "robot"
+
+
 def test_unusable_files_of_logins_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"file of logins .* does not exist"):
         _found(Connection(auth_file=tmp_path / "absent.json", environment={}))
@@ -220,6 +227,11 @@ PROXY = "http://proxy.internal:3128"
         ("https://registry.example:5000/v2/", "registry.example:443", PROXY),
         ("https://registry.example:5000/v2/", "a, registry.example:5000", None),
         ("https://10.1.2.3/v2/", "10.0.0.0/8", None),
+        ("https://10.1.2.3/v2/", "10.9.9.9/8", None),
+        ("https://10.1.2.3/v2/", "10.1.2.3/33", PROXY),
+        ("https://10.1.2.3/v2/", "10.1.2.", PROXY),
+        ("https://registry.example/v2/", "a,\tregistry.example", None),
+        ("https://notregistry.example/v2/", "registry.example", PROXY),
         ("https://11.1.2.3/v2/", "10.0.0.0/8", PROXY),
         ("https://[2001:db8::1]/v2/", "2001:db8::/32", None),
         ("https://registry.example/v2/", "*", None),

@@ -141,7 +141,7 @@ def _from_login(login: Mapping[str, Json], source: str) -> Credential | None:
     username, password = text(login.get("username")), text(login.get("password"))
     if encoded := text(login.get("auth")):
         try:
-            username, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+            username, _, password = base64.b64decode("".join(encoded.split()), validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError) as error:
             raise UsageError(
                 f"A login in {source} is not base64 of USER:PASSWORD.",
