@@ -26,8 +26,8 @@ def parse(content: bytes, what: str, *, size: int, depth: int = limits.JSON_DEPT
     try:
         value: Json = json.loads(
             content.decode(),
-            object_pairs_hook=_unique,
-            parse_constant=_no_constant,
+            object_pairs_hook=unique_names,
+            parse_constant=no_constant,
             parse_int=_integer,
             parse_float=_float,
         )
@@ -67,7 +67,8 @@ def text(value: Json) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+def unique_names(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    """Return an object of JSON; raise ``ValueError`` for a name that occurs twice (a hook of ``json.loads``)."""
     # Parsers differ in which of two values they believe, so such a document could mean two things.
     keys = dict(pairs)
     if len(keys) != len(pairs):
@@ -77,7 +78,8 @@ def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     return keys
 
 
-def _no_constant(name: str) -> NoReturn:
+def no_constant(name: str) -> NoReturn:
+    """Raise ``ValueError`` for NaN and the infinities, which JSON does not have (a hook of ``json.loads``)."""
     raise ValueError(f"{name} is not a number")
 
 

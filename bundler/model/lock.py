@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from bundler.errors import LockError
-from bundler.model import limits
+from bundler.model import json_document, limits
 from bundler.model.digest import Digest
 from bundler.model.platform import Platform
 
@@ -177,7 +177,8 @@ def read(text: str, file: str) -> BundleLock:
     """Read a lock; raise ``LockError`` naming ``file`` and what is wrong."""
     remedy = "Write a new lock: bundler lock --upgrade -f SPEC"
     try:
-        value = json.loads(text)
+        # The lock is what people review: both values of a name would be read, by different readers.
+        value = json.loads(text, object_pairs_hook=json_document.unique_names, parse_constant=json_document.no_constant)
     except json.JSONDecodeError as error:
         raise LockError(f"{file}:{error.lineno}: not a lock: {error.msg}.", remedy=remedy) from error
     except RecursionError as error:

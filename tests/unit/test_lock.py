@@ -104,6 +104,25 @@ def swap(before: str, after: str) -> Callable[[str], str]:
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            f'"base_digest": "{DIGEST}"',
+            f'"base_digest": "sha256:{"2" * 64}", "base_digest": "{DIGEST}"',
+            "occurs twice",
+        ),
+        ('"created": 5', '"created": NaN', "NaN is not a number"),
+        ('"created": 5', f'"created": {"9" * 5000}', "digits"),
+    ],
+)
+def test_a_lock_that_readers_understand_differently_is_refused(old: str, new: str, said: str) -> None:
+    text = a_lock().to_text()
+    assert old in text
+    with pytest.raises(LockError, match=said):
+        lock.read(text.replace(old, new), "bundle.lock")
+
+
+@pytest.mark.parametrize(
     ("damage", "problem", "on_line"),
     [
         (swap("a-1-py3", "../../a-1-py3"), "filename", "../../a-1"),
