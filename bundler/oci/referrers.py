@@ -6,7 +6,7 @@ OCI image specification 1.1, ``manifest.md`` ("Guidelines for Artifact Usage"); 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -30,9 +30,14 @@ class Artifact:
     content: bytes
 
 
-def artifact(kind: str, content: bytes, subject: Descriptor, title: str) -> Artifact:
-    """Return the artifact of a document; ``kind`` is the media type of both, ``title`` what tools call its file."""
-    annotations = {"org.opencontainers.image.title": title}
+def artifact(
+    kind: str, content: bytes, subject: Descriptor, title: str, more: Mapping[str, str] | None = None
+) -> Artifact:
+    """Return the artifact of a document; ``kind`` is the media type of both, ``title`` what tools call its file.
+
+    ``more`` are further annotations.
+    """
+    annotations = {"org.opencontainers.image.title": title, **(more or {})}
     layer = Descriptor(kind, Digest.of(content), len(content), annotations=annotations)
     value: dict[str, Json] = {
         "schemaVersion": _SCHEMA,

@@ -19,7 +19,7 @@ from bundler.model import media_types
 from bundler.model.digest import Digest
 from bundler.model.progress import SilentProgress
 from bundler.oci import index
-from bundler.steps.build import image_signatures, pack
+from bundler.steps.build import image_signatures, pack, referrer_companions
 from bundler.steps.build.pack import ImageToPack
 from bundler.steps.bundle import verify
 from bundler.steps.bundle.images import open_images
@@ -61,7 +61,8 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> Signed:
         for name, root in names.items()
     ]
     images = (*made, plan.images[1])
-    signatures = image_signatures.sign(images, signing.load_key(private), store).signatures
+    made_signatures = image_signatures.sign(images, signing.load_key(private), store)
+    signatures = (*made_signatures.signatures, *referrer_companions.companions(made_signatures.referring, store))
     bundle = pack.run(
         replace(plan, images=(*images, *signatures)), folder / "dist", store, progress=SilentProgress()
     ).path
@@ -80,7 +81,8 @@ def registry(signed: Signed, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def test_a_signature_is_a_companion_of_each_index_and_image_that_was_made_here(signed: Signed) -> None:
     with Bundle.open(signed.bundle) as bundle:
         listed = [image.internal for image in bundle.manifest.images if image.role == "companion"]
-    assert listed == [f"{packed.REGISTRY}/{name}:sha256-{digest.hex}.sig" for name, digest in signed.subjects]
+    names = [f"{packed.REGISTRY}/{name}:sha256-{digest.hex}" for name, digest in signed.subjects]
+    assert listed == [*(f"{name}.sig" for name in names), *names]
     report = verify.run(signed.bundle, progress=SilentProgress())
     assert not report.failed, report
 
@@ -112,6 +114,26 @@ def test_openssl_verifies_every_signature_that_the_registry_holds(
     # What was mirrored has the signatures of its makers, here none.
     root = Digest.of(registry.manifest("site/feastdev/feast-operator", "0.61.0"))
     assert f"sha256-{root.hex}.sig" not in registry.tags("site/feastdev/feast-operator")
+
+
+def test_openssl_verifies_every_sigstore_bundle_that_refers_to_an_image(
+    signed: Signed, registry: RunningRegistry, tmp_path: Path
+) -> None:
+    for number, (name, digest) in enumerate(signed.subjects):
+        (row,) = json.loads(registry.manifest(f"site/{name}", f"sha256-{digest.hex}"))["manifests"]
+        assert row["artifactType"] == "application/vnd.dev.sigstore.bundle.v0.3+json"
+        folder = tmp_path / str(number)
+        source = f"docker://{registry.address}/site/{name}@{row['digest']}"
+        subprocess.run([require("skopeo"), "copy", "--src-tls-verify=false", source, f"dir:{folder}"], check=True)
+        manifest = json.loads((folder / "manifest.json").read_text())
+        assert manifest["subject"]["digest"] == str(digest)
+        kept = json.loads((folder / manifest["layers"][0]["digest"].removeprefix("sha256:")).read_text())
+        payload = base64.b64decode(kept["dsseEnvelope"]["payload"])
+        (folder / "der").write_bytes(base64.b64decode(kept["dsseEnvelope"]["signatures"][0]["sig"]))
+        encoded = b"DSSEv1 28 application/vnd.in-toto+json %d %s" % (len(payload), payload)
+        command = ("openssl", "dgst", "-sha256", "-verify", signed.public, "-signature", folder / "der")
+        assert subprocess.run(command, check=True, input=encoded, capture_output=True).stdout == b"Verified OK\n"
+        assert json.loads(payload)["subject"] == [{"digest": {"sha256": digest.hex}}]
 
 
 def test_openssl_verifies_what_a_served_bundle_offers(signed: Signed, tmp_path: Path) -> None:

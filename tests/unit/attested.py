@@ -14,7 +14,7 @@ from bundler.model.lock import BundleLock, LockedPlatform, LockedWheel
 from bundler.model.reference import ImageRef
 from bundler.oci.image import Image
 from bundler.oci.rootfs import BaseContents
-from bundler.steps.build import attestations
+from bundler.steps.build import attestations, image_signatures
 from bundler.steps.build.attestations import Attestation, Attested
 from bundler.steps.build.bake import BakedServer
 from bundler.steps.build.bills import BuildInputs
@@ -49,8 +49,15 @@ def wheel(metadata: str) -> bytes:
     return buffer.getvalue()
 
 
-def example(folder: Path, key: Path | None = None, *, attach: bool = True, builder: str = "urn:x:ci") -> Example:
-    """Make the images and attest them."""
+def example(
+    folder: Path,
+    key: Path | None = None,
+    *,
+    attach: bool = True,
+    builder: str = "urn:x:ci",
+    sign_images: bool = False,
+) -> Example:
+    """Make the images and attest them; ``sign_images`` by the key."""
     store = BlobStore(folder)
     loaded = project.load(EXAMPLE)
     content = wheel("Name: demo\nVersion: 1.0\nLicense-Expression: MIT OR Apache-2.0\n")
@@ -98,5 +105,7 @@ def example(folder: Path, key: Path | None = None, *, attach: bool = True, build
     baked = BakedServer(None, loaded.repo, ImageRef.parse(server), {packed.AMD64: made})
     gathered = Gathered({packed.AMD64: UnpackedBase(made, contents)}, (), (), None)  # type: ignore[arg-type]
     inputs = BuildInputs(loaded, gathered, lock, (baked,), None, store)
-    how = Attestation(signing.load_key(key) if key else None, builder, attach)
+    private = signing.load_key(key) if key else None
+    signed = image_signatures.sign(images, private, store).referring if private and sign_images else {}
+    how = Attestation(private, builder, attach, signed)
     return Example(store, images, attestations.make(inputs, images, how))

@@ -181,6 +181,25 @@ def test_an_index_has_provenance_and_the_image_in_it_has_both(unsigned: Example)
     assert len(by_tag) == 3
 
 
+@pytest.mark.parametrize("attach", [True, False])
+def test_signatures_that_refer_to_an_image_are_in_the_one_index_of_what_refers_to_it(
+    key: Path, tmp_path: Path, *, attach: bool
+) -> None:
+    made = attested.example(tmp_path, key, attach=attach, sign_images=True)
+    names = [one.internal for one in made.attested.companions]
+    assert len(names) == len(set(names)) == 4  # an image; an index and the two images in it
+    for one in made.attested.companions:
+        kinds = [row.artifact_type for row in index.parse(made.store.read(one.root.digest)).manifests]
+        assert kinds.count("application/vnd.dev.sigstore.bundle.v0.3+json") == 1
+        assert (provenance.ENVELOPE in kinds) is (attach and one.internal not in _second_platform(made))
+
+
+def _second_platform(made: Example) -> str:
+    """Return the name of what refers to the image for another platform, of which no provenance is."""
+    inside = index.parse(made.store.read(made.images[1].root.digest)).manifests[1].digest
+    return f"{packed.REGISTRY}/kubectl:sha256-{inside.hex}"
+
+
 def test_verify_refuses_provenance_of_an_image_that_is_not_in_the_bundle(unsigned: Example, tmp_path: Path) -> None:
     other = unsigned.attested.files[UNSIGNED].replace(
         unsigned.images[0].root.digest.hex.encode(), Digest.of(b"another").hex.encode()

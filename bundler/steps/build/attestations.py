@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from bundler import __version__
 from bundler.effects.archive import signing
-from bundler.effects.blobs import BlobStore
 from bundler.model import layout
 from bundler.model.descriptor import Descriptor
 from bundler.model.digest import Digest
@@ -20,19 +19,23 @@ from bundler.oci import referrers
 from bundler.oci.referrers import Artifact
 from bundler.render import provenance, sbom
 from bundler.render.provenance import BuildRun, InTotoResource
-from bundler.steps.build import bills
+from bundler.steps.build import bills, referrer_companions
 from bundler.steps.build.bills import BuildInputs, ImageBill
 from bundler.steps.build.pack import ImageToPack
-from bundler.steps.sources.gather import COMPANION
+from bundler.steps.build.referrer_companions import Referring
 
 
 @dataclass(frozen=True)
 class Attestation:
-    """How to attest: with which key, as which builder (a URI), and whether images get the documents as referrers."""
+    """How to attest: with which key, as which builder (a URI), and whether images get the documents as referrers.
+
+    ``signatures`` refer to images, too, and are put beside the documents.
+    """
 
     key: ec.EllipticCurvePrivateKey | None = None
     builder: str = provenance.BUILDER
     attach: bool = False
+    signatures: Referring = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,12 @@ def make(inputs: BuildInputs, images: Sequence[ImageToPack], how: Attestation) -
     files = {layout.sbom(bill.name): bill.text for bill in made}
     files[layout.BUNDLE_BILL] = bills.of_bundle(inputs, images, made).encode()
     files |= {statement.path: statement.content for statement in stated}
-    companions = tuple(_companions(made, stated, inputs.store)) if how.attach else ()
-    return Attested(files, companions, _finding(files, how))
+    referring: dict[tuple[str, Digest], tuple[Artifact, ...]] = {
+        key: tuple(rows) for key, rows in (_referring(made, stated) if how.attach else {}).items()
+    }
+    for key, rows in how.signatures.items():
+        referring[key] = (*referring.get(key, ()), *rows)
+    return Attested(files, tuple(referrer_companions.companions(referring, inputs.store)), _finding(files, how))
 
 
 def _images(made: Sequence[ImageBill]) -> Iterable[ImageToPack]:
@@ -137,8 +144,8 @@ def _packages(row: LockedPlatform) -> Iterator[InTotoResource]:
         yield InTotoResource(package.filename, purl, Digest(package.sha256))
 
 
-def _companions(made: Sequence[ImageBill], stated: Sequence[_Provenance], store: BlobStore) -> Iterator[ImageToPack]:
-    """Put what refers to each image into the store; yield its index, under the tag that registries keep it by."""
+def _referring(made: Sequence[ImageBill], stated: Sequence[_Provenance]) -> Referring:
+    """Return the documents as artifacts, by the image that each refers to."""
     by_subject: dict[tuple[str, Digest], list[Artifact]] = {}
     for statement in stated:
         for subject in statement.subjects:
@@ -147,11 +154,4 @@ def _companions(made: Sequence[ImageBill], stated: Sequence[_Provenance], store:
     for bill in made:
         artifact = referrers.artifact(sbom.MEDIA_TYPE, bill.text, bill.subject, layout.sbom(bill.name))
         by_subject[bill.image.internal, bill.subject.digest].append(artifact)
-    for (internal, digest), artifacts in by_subject.items():
-        for artifact in artifacts:
-            for blob in (referrers.EMPTY, artifact.content, artifact.manifest):
-                store.put(blob)
-        index = referrers.listed(artifacts)
-        store.put(index.to_bytes())
-        reference = str(replace(ImageRef.parse(internal), tag=referrers.tag(digest), digest=None))
-        yield ImageToPack(reference, COMPANION, index.descriptor, reference, made_here=True)
+    return by_subject

@@ -37,6 +37,7 @@ from bundler.steps.build.builder import ImageBuilder
 from bundler.steps.build.documents import BuildFacts
 from bundler.steps.build.pack import Described, ImageToPack, Packed, PackPlan
 from bundler.steps.build.plan import BuildPlan, PackagePlan
+from bundler.steps.build.referrer_companions import Referring
 from bundler.steps.build.request import BuildRequest, Built
 from bundler.steps.build.steps import BuildStep, StepKind, engine_of, steps
 from bundler.steps.bundle import delta
@@ -104,6 +105,7 @@ class _Work:
     servers: tuple[BakedServer, ...]
     imported: tuple[Finding, ...]
     signed: tuple[Finding, ...] = ()
+    signatures: Referring = {}  # noqa: RUF012  (set once, where images are signed)
     images: tuple[ImageToPack, ...]
     described: Described
     facts: BuildFacts
@@ -230,10 +232,12 @@ class _Work:
         signed = image_signatures.sign(self.images, self.key, self.store)
         self.images = (*self.images, *signed.signatures)
         self.signed = (signed.finding,)
+        self.signatures = signed.referring
 
     def _render_manifests(self) -> None:
         inputs = BuildInputs(self.project, self.gathered, self.lock, self.servers, self.builder.work, self.store)
-        how = Attestation(self.key, self.request.builder_id or provenance.BUILDER, self.request.attest_images)
+        builder, attach = self.request.builder_id or provenance.BUILDER, self.request.attest_images
+        how = Attestation(self.key, builder, attach, self.signatures)
         attested = attestations.make(inputs, self.images, how)
         scanned = vulnerability_scan.run(self.request.scan, attested.files, self.project.spec.vulnerabilities)
         self.images = (*self.images, *attested.companions)
