@@ -172,6 +172,7 @@ SOUND: Final[Mapping[str, Mapping[str, str | bytes]]] = {
     "glob": _definitions('path="data/orders.parquet"', 'path="data/*.parquet"'),
     "folder": _definitions('path="data/orders.parquet"', 'path="data"'),
     "closes its output": {"quiet.py": "import sys\nsys.stdout.close()\n"},
+    "script with the name of a package": {"test.py": "from feast import FeatureStore\nprint(FeatureStore)\n"},
     "on a volume": _definitions('path="data/orders', 'path="/data/volume/orders'),
 }
 _IN_POSTGRES: Final = (
@@ -244,7 +245,7 @@ REFUSED: Final[Mapping[str, tuple[Mapping[str, str | bytes], tuple[tuple[str, st
         (("path", ".github/x.py:1", "imports it as .github.x"), ("path", "v1.2/more.py:1", "imports it as v1.2.more")),
     ),
     "name of a package": (
-        {"redis.py": "import feast\n"},
+        {"redis.py": "import feast\nEntity = feast.Entity\nbuyer = Entity(name='buyer', join_keys=['buyer_id'])\n"},
         (("shadowed", "redis.py:1", "is never read: Python takes /usr/local/lib"),),
     ),
     "variable": (

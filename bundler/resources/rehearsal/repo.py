@@ -53,6 +53,11 @@ KINDS = (
 UNREACHABLE = re.compile(
     r"name resolution|Name or service not known|could not translate host name|Connection refused|Network is unreachable"
 )
+# What Feast collects from a file.
+DEFINES = re.compile(
+    r"^(\w+\s*=\s*(Entity|\w*FeatureView|FeatureService|Permission|Project|\w+Source)\(|@\w*_feature_view)",
+    re.MULTILINE,
+)
 THIS_POD = re.compile(r"^(localhost|127\.[\d.]+|::1|0\.0\.0\.0)$")
 PROBLEMS, NOTES = [], []
 
@@ -325,7 +330,7 @@ def module_name(file, folder):
 def taken_for(module, file, folder):
     """Tell of a file with definitions that is never read, because its name is that of another module."""
     other = getattr(module, "__file__", None) or "a module of Python itself"
-    if os.path.realpath(other) == os.path.realpath(file) or "feast" not in Path(file).read_text(errors="replace"):
+    if os.path.realpath(other) == os.path.realpath(file) or not DEFINES.search(Path(file).read_text(errors="replace")):
         return
     what = f"is never read: Python takes {other} for the module {module.__name__}"
     tell(PROBLEMS, "shadowed", f"{below(str(file), folder)}:1", what, module.__name__)
