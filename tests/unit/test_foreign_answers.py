@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bundler.effects.archive.reader import Bundle
+from bundler.steps.install import online_check
 from bundler.steps.rehearsal.inputs import BundleInput
 from bundler.steps.rehearsal.pod_network import answer_of
 from bundler.steps.rehearsal.read_back import expected_views
@@ -57,3 +58,16 @@ def test_a_checklist_that_names_no_operator_names_none(content: bytes, tmp_path:
     (tmp_path / "x.bundle.tar").write_bytes(draft.to_bytes())
     with Bundle.open(tmp_path / "x.bundle.tar") as bundle:
         assert BundleInput(bundle).operator_version == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [*GARBAGE, '{"status": [200]}', '{"status": {}}', '{"status": 1e999}', '{"status": 200, "statuses": [1]}'],
+)
+def test_a_probe_that_prints_something_else_reaches_nothing(text: str) -> None:
+    assert not online_check._read_answer(text, ("view:feature",)).reached
+
+
+def test_a_probe_that_says_what_is_served_is_believed() -> None:
+    text = '{"status": 200, "statuses": {"feature": "PRESENT"}}'
+    assert online_check._read_answer(text, ("view:feature",)).reached

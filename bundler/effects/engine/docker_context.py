@@ -64,7 +64,7 @@ def _read(file: Path) -> dict[str, Any]:
         document = json.loads(files.read_bytes(file))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(file) from error
     if not isinstance(document, dict):
         raise _damaged(file)

@@ -87,7 +87,7 @@ def _read(path: Path, *, required: bool) -> dict[str, Json]:
         return {}
     except OSError as error:
         raise UsageError(f"Cannot read the logins in {path}: {error.strerror}.", remedy="Give --authfile.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f"The logins in {path} are not JSON.", remedy="Log in again, e.g. podman login REGISTRY."
         ) from error
@@ -161,7 +161,7 @@ def _from_helper(helper: str, server: str, ask: AskHelper) -> Credential | None:
         if any("credentials not found" in line for line in error.details):
             return None
         raise
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ToolFailedError(
             f"{source} did not answer with JSON when asked for {server}.",
             remedy="Log in again, or name a file of logins without this helper: --authfile FILE.",

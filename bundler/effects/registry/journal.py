@@ -104,7 +104,7 @@ class Journal:
 def _location(content: bytes) -> str | None:
     try:
         value = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     location = value.get("location") if isinstance(value, dict) else None
     return location if isinstance(location, str) else None

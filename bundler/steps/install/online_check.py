@@ -94,7 +94,9 @@ def _read_answer(text: str, features: Sequence[str]) -> Readiness:
     try:
         answer = json.loads(text)
         status, statuses = answer.get("status"), dict(answer.get("statuses") or {})
-    except (ValueError, AttributeError, TypeError):
+        if status is not None:
+            status = int(status)
+    except (ValueError, AttributeError, TypeError, OverflowError, RecursionError):
         return Readiness(reached=False, seen=f"the probe printed {text[:100]!r}")
     if status is None:
         return Readiness(reached=False, seen=f"no answer: {answer.get('error')}")
@@ -123,6 +125,6 @@ def _value(text: str) -> Json:
     """Read a value as JSON where it is a number or a text in quotes, else as the text it is."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     return value if isinstance(value, (int, float, str)) else text
