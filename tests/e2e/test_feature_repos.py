@@ -230,6 +230,10 @@ REFUSED: Final[Mapping[str, tuple[Mapping[str, str | bytes], tuple[tuple[str, st
         {"more.py": "import definitions\nassert definitions is None, 'not yet'\n"},
         (("import", "more.py:2", "not yet"),),
     ),
+    "lacking store": (
+        {"feature_store.yaml": _STORE.replace("{type: dask}", "{type: duckdb}")},
+        (("unimportable", "feature_store.yaml", "feast.infra.offline_stores.duckdb"),),
+    ),
     "relative at the top": (
         {"more.py": "from .definitions import orders\n"},
         (("relative", "more.py:1", "no known parent"),),

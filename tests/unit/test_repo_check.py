@@ -104,7 +104,9 @@ def test_a_module_that_the_repo_has_elsewhere_is_told_with_its_name(trial: RepoT
     assert said in line
 
 
-@pytest.mark.parametrize("kind", ["relative", "variable", "ignore", "path", "shadowed", "chdir", "pod", "network"])
+@pytest.mark.parametrize(
+    "kind", ["relative", "variable", "ignore", "path", "shadowed", "chdir", "pod", "network", "unimportable"]
+)
 def test_every_kind_of_problem_has_a_remedy(trial: RepoTrial, kind: str) -> None:
     (line,) = trial.lines(Verdict((Remark(kind, "definitions.py:1", "what was seen", "name"),), (), 0))
     assert not line.endswith("what was seen. ")

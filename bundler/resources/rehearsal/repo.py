@@ -53,6 +53,7 @@ KINDS = (
 UNREACHABLE = re.compile(
     r"name resolution|Name or service not known|could not translate host name|Connection refused|Network is unreachable"
 )
+UNIMPORTABLE = "unimportable"  # a class that feature_store.yaml names; the check of imports says why
 # What Feast collects from a file.
 DEFINES = re.compile(
     r"^(\w+\s*=\s*(Entity|\w*FeatureView|FeatureService|Permission|Project|\w+Source)\(|@\w*_feature_view)",
@@ -114,8 +115,7 @@ def model_errors(model, value, path):
         for row in error.errors():
             yield (*path, *row["loc"]), row["msg"], row["type"], row.get("ctx", {}).get("expected")
     except Exception as error:  # noqa: BLE001
-        if "ImportError" not in type(error).__name__:  # the check of imports tells that, with the reason
-            yield path, message_of(error), "", None
+        yield path, message_of(error), UNIMPORTABLE if "ImportError" in type(error).__name__ else "", None
 
 
 def wanted(kind, expected):
@@ -150,6 +150,9 @@ def read_config(folder, variables):
             break
     os.environ.update({name: value.strip("'") for name, value in values.items()})
     for path, what, kind, _ in errors:
+        if kind == UNIMPORTABLE:
+            tell(PROBLEMS, kind, FILE, what)
+            continue
         place = [str(step) for step in (path if kind == "extra_forbidden" else at(template, path)[1])]
         tell(PROBLEMS, "key", ".".join(place) or "project", what, kind)
     unknown_keys(raw, repo_config)

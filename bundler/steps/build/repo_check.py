@@ -38,6 +38,7 @@ _REMEDIES: Final[Mapping[str, str]] = {
         "Put the file into the feature repo and write its path relative to the repo, or write a path on a volume of "
         "the deployment."
     ),
+    "unimportable": "The definitions were not looked at. Correct first what the image cannot import.",
     "relative": (
         "Feast imports each file by its path from the repo's folder, which is not a package: write "
         "`from NAME import …`, and relative imports only inside of a folder of it."
