@@ -439,9 +439,6 @@ for _name, _change in {
     "a byte order mark in the middle": yaml(f"{OBJECT}data:\n  \ufeffa: b\n"),
     "half of a surrogate pair": yaml(f'{OBJECT}data: {{a: "\\ud800"}}\n'),
     "half of a surrogate pair in a key": yaml(f'{OBJECT}data: {{"\\udfff": a}}\n'),
-    "very many values in brackets of a patch": lambda draft: draft.files.update(
-        {"manifests/kustomization.yaml": PATCHED % ("\\x31\\x2c" * 100_000).encode()}
-    ),
     "an escape": yaml("kind: \x1b[31m\n"),
     "a key twice": yaml(f"{OBJECT}data: {{a: 1, a: 2}}\n"),
     "binary": yaml(f"{OBJECT}data: {{a: !!binary aGVsbG8=}}\n"),

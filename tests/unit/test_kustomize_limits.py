@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bundler.errors import VerificationError
-from bundler.kube import kustomize
+from bundler.errors import SpecError, VerificationError
+from bundler.kube import kustomize, yaml_values
+from bundler.kube.yaml_budget import Budget
 from bundler.model import limits
 
 OBJECT = "kind: ConfigMap\nmetadata: {name: x}\n"
@@ -90,3 +91,15 @@ def test_patches_that_kustomize_reads_in_another_way_are_refused(patch: str) -> 
 def test_what_is_not_one_kustomization_is_refused(text: str) -> None:
     with pytest.raises(VerificationError, match="than one Kustomization"):
         list(kustomize.objects({"kustomization.yaml": text, "x.yaml": OBJECT}))
+
+
+def test_patches_count_against_the_limit_of_all_manifests() -> None:
+    values = "\\x31\\x2c" * 100  # brackets and commas that nobody counts before the patch itself is parsed
+    text = f'kind: Kustomization\nresources: []\npatches:\n- target: {{kind: X}}\n  patch: "[{values}]"\n'
+    budget = Budget(events=100)
+    with pytest.raises(SpecError, match=r"kustomization.yaml, patch 1: .* in other forms than block lists"):
+        list(
+            kustomize.objects(
+                {"kustomization.yaml": text}, parse=lambda text, path: yaml_values.read(text, path, budget=budget)
+            )
+        )
