@@ -105,7 +105,7 @@ class _Work:
     servers: tuple[BakedServer, ...]
     imported: tuple[Finding, ...]
     signed: tuple[Finding, ...] = ()
-    signatures: Referring = {}  # noqa: RUF012  (set once, where images are signed)
+    signatures: Referring
     images: tuple[ImageToPack, ...]
     described: Described
     facts: BuildFacts
@@ -129,6 +129,7 @@ class _Work:
         self.store = store
         self.progress = progress
         self.stack = stack
+        self.signatures = {}
 
     def run(self, kind: StepKind) -> None:
         """Do one step."""
