@@ -96,11 +96,12 @@ def test_a_spec_is_not_written_over_a_link(tmp_path: Path, capsys: pytest.Captur
     assert f"{link} exists." in err
 
 
-def test_a_file_that_is_not_a_bundle_is_asked_about(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_not_a_bundle_is_called_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "README.md").write_text("# Read me\n")
     status, _, err = run(capsys, "inspect", str(tmp_path / "README.md"))
     assert status == 6
-    assert "Is this a bundle?" in err
+    assert "README.md is not a bundle: " in err
+    assert "  -> Name a bundle." in err
 
 
 def test_a_manifest_that_is_not_yaml_is_to_be_corrected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
