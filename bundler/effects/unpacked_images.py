@@ -18,6 +18,7 @@ from typing import Final
 
 from bundler.effects import files, image_root
 from bundler.effects.blobs import BlobStore
+from bundler.effects.confinement import inside
 from bundler.effects.image_root import ImageRoot
 from bundler.model.digest import Digest
 from bundler.oci.layer import Layer
@@ -67,7 +68,7 @@ def _kept(layers: Sequence[Layer], store: BlobStore, images: Path) -> Iterator[P
     with ExitStack() as stack:
         stack.callback(_tidy, images, KEPT)
         final = images / _key(layers)
-        lock = _locked(final, fcntl.LOCK_SH)
+        lock = _locked(final, fcntl.LOCK_SH) if _is_whole(final) else None
         if lock is not None:
             stack.callback(os.close, lock)
             os.utime(lock)
@@ -104,7 +105,7 @@ def _begun(layers: Sequence[Layer], images: Path) -> tuple[Path, int, Sequence[L
     """
     for count in range(len(layers) - 1, 0, -1):
         lower = images / _key(layers[:count])
-        lock = _locked(lower, fcntl.LOCK_EX)
+        lock = _locked(lower, fcntl.LOCK_EX) if _is_whole(lower) else None
         if lock is not None:
             return _moved(lower), lock, layers[count:]
     for _ in range(_TRIES):  # another build may take it for a leftover before it is locked
@@ -118,6 +119,14 @@ def _begun(layers: Sequence[Layer], images: Path) -> tuple[Path, int, Sequence[L
     return None
 
 
+def _is_whole(image: Path) -> bool:
+    """Tell whether an image is as it was made; a copy of the cache (``cp -r`` by root) has lost its owner."""
+    try:
+        return (image / _IMAGE).lstat().st_uid == inside.outside_ids()[0]
+    except OSError:
+        return False
+
+
 def _moved(image: Path) -> Path:
     """Take a complete image, which is locked, out of sight: from now on it is none that others may use."""
     return image.rename(image.with_name(f"{_UNFINISHED}{os.getpid()}-{image.name}"))
@@ -127,7 +136,7 @@ def _tidy(images: Path, count: int) -> None:
     """Remove leftovers, all but the last used images, and all where the disk is nearly full; those in use stay."""
     with suppress(OSError):
         folders = sorted(images.iterdir(), key=lambda path: path.lstat().st_mtime, reverse=True)
-        leftovers = [path for path in folders if path.name.startswith(_UNFINISHED)]
+        leftovers = [path for path in folders if path.name.startswith(_UNFINISHED) or not _is_whole(path)]
         complete = [path for path in folders if path not in leftovers]
         disk = os.statvfs(images)
         count = count if disk.f_bavail * disk.f_frsize > FREE_DISK else 0

@@ -12,6 +12,7 @@ import pytest
 
 from bundler.effects import image_root, unpacked_images
 from bundler.effects.blobs import BlobStore
+from bundler.effects.confinement import inside
 from bundler.effects.image_root import ImageRoot
 from bundler.errors import ToolFailedError
 from bundler.oci.layer import Layer
@@ -108,6 +109,21 @@ def test_what_a_killed_build_left_is_removed_and_never_used(store: BlobStore, un
         assert answer(root, "echo whole") == "whole\n"
     assert len(kept(store)) == 1
     assert unpackings == [2, 1]
+
+
+def test_an_image_that_a_copy_of_the_cache_gave_to_another_user_is_made_anew(
+    store: BlobStore, unpackings: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = [shell(store)]
+    with unpacked_images.unpacked(layers, store):
+        pass
+    with monkeypatch.context() as patch:
+        patch.setattr(inside, "outside_ids", lambda: (4321, 4321))
+        unpacked_images._tidy(store.root / "unpacked", unpacked_images.KEPT)
+    assert kept(store) == []
+    with unpacked_images.unpacked(layers, store) as root:
+        assert answer(root, "echo again") == "again\n"
+    assert unpackings == [1, 1]
 
 
 def test_a_folder_of_another_user_is_not_used(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,11 +94,11 @@ class Bundle:
         begin = self._read_at(0, min(self.size, tar.BLOCK))
         if begin[_MAGIC] == b"ustar" or begin == bytes(tar.BLOCK):  # the latter is the end of a tar without files
             return
-        what = next(
-            (what for mark, what in _OTHERS.items() if begin.startswith(mark)), "it does not begin as a tar does"
-        )
+        unknown = "it does not begin as a tar does" if begin else "it is empty"
+        what = next((what for mark, what in _OTHERS.items() if begin.startswith(mark)), unknown)
         raise VerificationError(
-            f"{self.path} is not a bundle: {what if begin else 'it is empty'}.", remedy=f"Name a bundle. {_AGAIN}"
+            f"{self.path} is not a bundle: {what}.",
+            remedy="Name a bundle. If this was one, it was cut off or altered: copy it again.",
         )
 
     def _require(self, trust: Trust, name: str) -> None:
