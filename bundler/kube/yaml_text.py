@@ -13,6 +13,8 @@ from bundler.model.descriptor import Json
 # letter or slash, so it is not a number or date, and has no special characters. The others are words of YAML 1.1.
 _PLAIN: Final = re.compile(r"[A-Za-z/][A-Za-z0-9/_.@-]*(?:[:=+,][A-Za-z0-9/_.@-]+)*(?: [A-Za-z0-9/_.@-]+)*")
 _WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+# In a literal block, these would be read as line ends, or refused.
+_LINE_MAKERS: Final = re.compile("[\x85\u2028\u2029\ufeff]")
 _WIDTH: Final = 1 << 20
 
 
@@ -29,7 +31,7 @@ class _Dumper(yaml.SafeDumper):
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     if _is_plain(text):
         style = None
-    elif "\n" in text and not text[0].isspace() and not text.endswith("\n\n"):
+    elif "\n" in text and not text[0].isspace() and not text.endswith("\n\n") and not _LINE_MAKERS.search(text):
         style = "|"  # PyYAML itself falls back to quotes for what else a literal block cannot hold
     else:
         style = '"'

@@ -42,6 +42,14 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.parametrize("letter", ["\x85", "\u2028", "\u2029", "\ufeff"])
+def test_what_some_readers_take_for_a_line_end_is_escaped(letter: str) -> None:
+    value = {"a": f"0\n{letter}b", "c": letter}
+    text = yaml_text.dump(value)
+    assert letter not in text
+    assert yaml_values.read(text, "x") == (value,) == (yaml.safe_load(text),)
+
+
 @settings(deadline=None)
 @given(VALUES)
 def test_a_document_reads_back(value: Any) -> None:
