@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bundler.errors import SpecError
 from bundler.kube import yaml_text, yaml_values
+from bundler.model.descriptor import Json
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.sampled_from(
     [
@@ -44,7 +45,7 @@ VALUES = st.recursive(
 
 @pytest.mark.parametrize("letter", ["\x85", "\u2028", "\u2029", "\ufeff"])
 def test_what_some_readers_take_for_a_line_end_is_escaped(letter: str) -> None:
-    value = {"a": f"0\n{letter}b", "c": letter}
+    value: dict[str, Json] = {"a": f"0\n{letter}b", "c": letter}
     text = yaml_text.dump(value)
     assert letter not in text
     assert yaml_values.read(text, "x") == (value,) == (yaml.safe_load(text),)
