@@ -58,6 +58,7 @@ def _tried(folder: Path | None) -> _Trial:
     with tempfile.TemporaryDirectory(prefix="bundler-trial-", dir=folder) as name:
         for path in view.FOLDERS:
             Path(name, "root", path.lstrip("/")).mkdir(parents=True)
+        _give(Path(name, "root"))
         try:
             printed = _inside("child.trial", Path(name), ["root"], purpose="making namespaces", timeout=_TIMEOUT)
         except ToolFailedError as error:

@@ -201,6 +201,15 @@ def test_another_processor_is_said_before_anything_is_unpacked() -> None:
     assert image_root.unavailable(HERE) == ""
 
 
+def test_files_that_only_their_owner_may_read_are_no_obstacle() -> None:
+    image_root._tried.cache_clear()
+    before = os.umask(0o077)
+    try:
+        assert image_root.unavailable(HERE) == ""
+    finally:
+        os.umask(before)
+
+
 def test_no_program_of_this_machine_is_needed(monkeypatch: pytest.MonkeyPatch, store: BlobStore) -> None:
     layers = [shell(store)]
     monkeypatch.setenv("PATH", "/nonexistent")
