@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import re
+import tempfile
+import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,6 +62,21 @@ def in_file(name: str, path: Path) -> tuple[tuple[int, str], ...]:
     """Return the line and the kind of each finding in one file that is called ``name``."""
     with _detectors(_LEFT_OUT):
         return tuple(sorted(set(_in_file(name, path, path.stat().st_size))))
+
+
+def in_wheel(wheel: Path) -> tuple[SecretFinding, ...]:
+    """Return every finding in the files of a wheel that was built here, in order."""
+    with tempfile.TemporaryDirectory(prefix="bundler-scan-") as name, zipfile.ZipFile(wheel) as archive:
+        archive.extractall(name)
+        folder = Path(name)
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        with _detectors(_LEFT_OUT):
+            found = {
+                SecretFinding(path.relative_to(folder).as_posix(), line, what)
+                for path in files
+                for line, what in _in_file(path.relative_to(folder).as_posix(), path, path.stat().st_size)
+            }
+    return tuple(sorted(found))
 
 
 def tokens(path: Path) -> tuple[tuple[int, str], ...]:

@@ -332,6 +332,19 @@ def test_a_project_beside_the_spec_is_built_into_a_wheel_and_locked_by_what_is_i
 
 
 @pytest.mark.usefixtures("index")
+def test_a_secret_in_a_project_beside_the_spec_is_refused_with_its_line(tmp_path: Path) -> None:
+    lib = project_of_ours(tmp_path / "lib")
+    (lib / "ours.py").write_text(
+        "A = 1\n\nB = 'AKIA" + "2E0A8F3B1C4D5E6F'\n"
+    )  # in parts: no scanner takes this file for a leak
+    with pytest.raises(SpecError, match="wheels of local projects: 1 found") as caught:
+        locked(inputs(tmp_path, "./lib\n"))
+    (line,) = caught.value.details
+    assert line.startswith("requirements.txt:1: ours-1.0-py3-none-any.whl: ours.py:3: ")
+    assert "AKIA" not in line
+
+
+@pytest.mark.usefixtures("index")
 def test_wheels_that_are_named_by_their_place_are_locked_and_fetched_by_hash(tmp_path: Path) -> None:
     name, content = distribution("ours", "2.0")
     (tmp_path / name).write_bytes(content)

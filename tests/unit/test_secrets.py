@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from bundler.errors import SpecError
 from bundler.model import secret_forms, secret_marks
-from bundler.steps.lock import project
+from bundler.model.progress import SilentProgress
+from bundler.steps.lock import project, secrets
 
 SPEC = """\
 name: demo
@@ -166,6 +168,30 @@ def test_what_the_spec_allows_is_baked_with_its_reason(tmp_path: Path) -> None:
     allowed = project.load(tmp_path / "bundle.yaml").allowed_secrets
     assert [str(finding).partition(": ")[0] for finding in allowed] == ["registry.db", "tests/data.py:1"]
     assert str(allowed[0]).endswith("Allowed: the demo reads it")
+
+
+def test_wheels_of_local_projects_are_looked_through(tmp_path: Path) -> None:
+    wheel = tmp_path / "ours-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("ours/tests/data.py", FORMS["keyword.py"])
+        archive.writestr("ours/settings.py", f"\n{FORMS['github.py']}")
+    allow = "secrets: {allow: [{path: tests/, reason: invented}]}\n"
+    spec = project.load(repo(tmp_path, {}, SPEC + allow)).spec
+    progress = Said()
+    with pytest.raises(SpecError, match="1 found") as refused:
+        secrets.refuse_built(spec, [("requirements.txt:1", wheel)], progress)
+    assert refused.value.details[0].startswith(f"requirements.txt:1: {wheel.name}: ours/settings.py:2: ")
+    assert [line.partition(": ")[2].partition(": ")[0] for line in progress.lines] == ["ours/tests/data.py:1"]
+
+
+class Said(SilentProgress):
+    """Keep what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
 
 
 def test_a_reason_is_demanded(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from bundler.model.platform import Platform
 from bundler.model.progress import Progress
 from bundler.model.spec import BundleSpec
 from bundler.oci.layer import COMPRESSOR
-from bundler.steps.lock import conflicts, requirements
+from bundler.steps.lock import conflicts, requirements, secrets
 from bundler.steps.lock import sdists as lock_sources
 from bundler.steps.lock.project import Project
 from bundler.steps.lock.sdists import Asking
@@ -169,6 +169,7 @@ def _platform(
         local_projects.built(named) as built,
     ):
         _refuse_compiled(built, python)
+        secrets.refuse_built(spec, zip((place for _, place in named), built, strict=True), progress)
         local_projects.keep(built, store)
         # uv reads requirement files itself, unless a line of them names a place that it could not find.
         lines = wanted.for_uv(dict(zip(wanted.projects, built, strict=True))) if wanted.addresses else ()

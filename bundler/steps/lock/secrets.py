@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pathspec import GitIgnoreSpec
+
 from bundler.effects import secret_scan
 from bundler.effects.feature_repo import RepoContents
 from bundler.effects.secret_scan import SecretFinding
 from bundler.errors import SpecError
 from bundler.feast.rules import ignore_patterns
 from bundler.model.plain_text import plain
+from bundler.model.progress import Progress
 from bundler.model.spec import BundleSpec
 from bundler.steps.lock import requirements, spec_secrets
 
@@ -40,10 +43,7 @@ def refuse(spec: BundleSpec, text: str, file: Path, repos: Iterable[RepoContents
     ``text`` is that of the spec: its source, addresses, environments and commands become labels, manifests and
     documents. Requirement files are not in a bundle, but the lock and the logs of a build are made from them.
     """
-    rules = [
-        (ignore_patterns.read(f"secrets.allow[{number}].path", [entry.path]), entry.reason)
-        for number, entry in enumerate(spec.secrets.allow)
-    ]
+    rules = _rules(spec)
     of_requirements = list(_of_requirements(spec, file.parent))
     findings = [(file.parent, finding) for finding in (*spec_secrets.find(text, file), *of_requirements)]
     for repo in repos:
@@ -51,7 +51,7 @@ def refuse(spec: BundleSpec, text: str, file: Path, repos: Iterable[RepoContents
     refused: list[str] = []
     allowed: list[AllowedFinding] = []
     for folder, finding in findings:
-        reason = next((reason for pattern, reason in rules if pattern.match_file(finding.path)), None)
+        reason = _reason(rules, finding)
         if reason is None:
             refused.append(str(folder / str(finding)))
         else:
@@ -63,6 +63,41 @@ def refuse(spec: BundleSpec, text: str, file: Path, repos: Iterable[RepoContents
             details=tuple(map(plain, refused)),
         )
     return tuple(allowed)
+
+
+def refuse_built(spec: BundleSpec, wheels: Iterable[tuple[str, Path]], progress: Progress) -> None:
+    """Look through wheels of local projects, each with the place that names its project, and say what the spec allows.
+
+    Raises:
+        SpecError: a wheel has a secret or a leftover that the spec does not allow; names place, file and line.
+    """
+    rules = _rules(spec)
+    refused: list[str] = []
+    for place, wheel in wheels:
+        for finding in secret_scan.in_wheel(wheel):
+            reason = _reason(rules, finding)
+            if reason is None:
+                refused.append(f"{place}: {wheel.name}: {finding}")
+            else:
+                progress.say(f"{wheel.name}: {AllowedFinding(finding, reason)}")
+    if refused:
+        raise SpecError(
+            f"Secrets or leftovers would be in the image, by wheels of local projects: {len(refused)} found.",
+            remedy="Remove them, or leave the files out of the package. To allow one, name its path in the wheel in "
+            "secrets.allow of the spec (path, reason).",
+            details=tuple(map(plain, refused)),
+        )
+
+
+def _rules(spec: BundleSpec) -> list[tuple[GitIgnoreSpec, str]]:
+    return [
+        (ignore_patterns.read(f"secrets.allow[{number}].path", [entry.path]), entry.reason)
+        for number, entry in enumerate(spec.secrets.allow)
+    ]
+
+
+def _reason(rules: Iterable[tuple[GitIgnoreSpec, str]], finding: SecretFinding) -> str | None:
+    return next((reason for pattern, reason in rules if pattern.match_file(finding.path)), None)
 
 
 def _scan(repo: RepoContents) -> tuple[SecretFinding, ...]:
