@@ -17,7 +17,12 @@ from xdist.scheduler import LoadScopeScheduling
 _STAGES: Final = ("tests/unit/", "tests/integration/", "tests/e2e/")
 _BUILDS_THE_EXAMPLE: Final = "tests/e2e/test_reproducible.py::test_the_build_stays_below_250_megabytes_of_memory"
 """It runs beside the integration tests, so that the end-to-end tests need not wait for the bundle that they share."""
-_LONGEST_FIRST: Final = ("tests/e2e/test_rehearse.py", "tests/e2e/test_engines.py")
+_LONGEST_FIRST: Final = (
+    "tests/e2e/test_rehearse.py",
+    "tests/e2e/test_engines.py",
+    "tests/e2e/test_reproducible.py",
+    "tests/e2e/test_interrupted.py",
+)
 _ONE_BY_ONE: Final = frozenset({"tests/e2e/test_reproducible.py", "tests/e2e/test_interrupted.py"})
 """Files whose tests share nothing but the example's bundle, so that each can run on any worker."""
 
