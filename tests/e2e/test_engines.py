@@ -145,7 +145,7 @@ def test_what_a_source_and_a_system_package_bring_is_served(rehearsed: Path) -> 
     assert "built from source, without a network, by tools of the lock: metaphone" in built["evidence"]
     (online,) = findings(rehearsed, "online")
     assert online["status"] == "pass"
-    stores = [row["title"] for row in findings(rehearsed, "uncovered")]
+    stores = [row["title"] for row in findings(rehearsed, "uncovered.stores")]
     assert any("no image for postgres, no image for redis" in title for title in stores)
     assert "Alexanderplatz" in str(online["evidence"])
     bill = json.loads(document(rehearsed, "sbom/native-deps-feature-server-linux-amd64.cdx.json"))
