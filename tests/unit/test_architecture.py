@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from bundler.effects import offline_program
+from tests.support import syntax
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "bundler"
@@ -93,7 +94,7 @@ def _uses(source: str, names: frozenset[str], methods: frozenset[str] = frozense
 
     The function is named with its class, ``-`` stands for none.
     """
-    return _uses_below(ast.parse(source), (), names, methods)
+    return _uses_below(syntax.parsed(source), (), names, methods)
 
 
 def _uses_below(
@@ -146,7 +147,7 @@ def _imports() -> Mapping[str, set[str]]:
     files = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): text for path, text in _modules()}
     imports: dict[str, set[str]] = {}
     for module, text in files.items():
-        nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom) and node.module]
+        nodes = [node for node in ast.walk(syntax.parsed(text)) if isinstance(node, ast.ImportFrom) and node.module]
         named = {f"{node.module}.{alias.name}" for node in nodes for alias in node.names}
         named |= {str(node.module) for node in nodes}
         imports[module] = {name.removeprefix("bundler.") for name in named} & files.keys()
@@ -174,7 +175,7 @@ def test_no_class_name_is_defined_twice() -> None:
     names = collections.Counter(
         node.name
         for _, text in _modules()
-        for node in ast.parse(text).body
+        for node in syntax.parsed(text).body
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )
     assert [name for name, count in names.items() if count > 1] == []

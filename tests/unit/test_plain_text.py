@@ -14,6 +14,7 @@ import bundler
 from bundler.cli import console
 from bundler.errors import VerificationError
 from bundler.model.plain_text import plain
+from tests.support import syntax
 
 HOSTILE = {
     "clears the screen": ("\x1b[2J", "\\x1b[2J"),
@@ -101,7 +102,7 @@ def test_nothing_prints_past_the_one_place_that_cleans() -> None:
         name = path.relative_to(root).as_posix()
         if name in allowed or name.startswith(own):
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(syntax.parsed(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in {
                 "print",
                 "click.echo",

@@ -4,14 +4,13 @@ import json
 from dataclasses import replace
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
 from bundler.model.digest import Digest
 from bundler.model.platform import Platform
 from bundler.model.reference import ImageRef
 from bundler.render.sbom import BakedImage, ComponentFile, DebianPackage, PythonPackage, RepoComponent, cyclonedx
+from tests.support import bills
 
 IMAGE = BakedImage(
     reference=ImageRef.parse("registry.example:5000/feast/driver-stats-feature-server:0.1.0"),
@@ -48,7 +47,7 @@ def bill(**changes: object) -> dict[str, object]:
     ],
 )
 def test_the_bill_is_valid_cyclonedx(text: str) -> None:
-    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    assert bills.problem(text) is None
 
 
 def test_every_component_has_a_package_url_that_reads_back() -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import syntax
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")))
 STYLE = ROOT / "docs" / "style.md"  # it quotes what it forbids, in the lines that begin with "Bad:"
@@ -59,7 +61,7 @@ def found(text: str) -> list[str]:
 
 def strings(source: str) -> Iterator[tuple[int, str]]:
     """Yield each string of a module, docstrings too, with its line."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(syntax.parsed(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.lineno, node.value
 
@@ -134,7 +136,7 @@ def _without_remedy(tree: ast.Module, errors: frozenset[str]) -> Iterator[int]:
 
 def test_every_error_says_what_to_do_next() -> None:
     trees = {
-        path.relative_to(ROOT / "bundler"): ast.parse(path.read_text()) for path in (ROOT / "bundler").rglob("*.py")
+        path.relative_to(ROOT / "bundler"): syntax.parsed(path.read_text()) for path in (ROOT / "bundler").rglob("*.py")
     }
     errors = _errors(trees.values())
     assert "RegistryUnreachableError" in errors
@@ -150,9 +152,9 @@ def test_every_error_says_what_to_do_next() -> None:
 
 def test_an_error_without_a_remedy_is_found() -> None:
     errors = frozenset({"SpecError"})
-    assert list(_without_remedy(ast.parse("SpecError('x')"), errors)) == [1]
-    assert list(_without_remedy(ast.parse("SpecError('x', remedy='')"), errors)) == [1]
-    assert list(_without_remedy(ast.parse("SpecError('x', remedy='Do y.')"), errors)) == []
+    assert list(_without_remedy(syntax.parsed("SpecError('x')"), errors)) == [1]
+    assert list(_without_remedy(syntax.parsed("SpecError('x', remedy='')"), errors)) == [1]
+    assert list(_without_remedy(syntax.parsed("SpecError('x', remedy='Do y.')"), errors)) == []
 
 
 def test_a_phrase_is_found_across_lines_and_not_within_words() -> None:
