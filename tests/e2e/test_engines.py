@@ -25,7 +25,8 @@ from tests.integration.package_index import PackageIndex
 from tests.support import engines
 from tests.unit.sample_wheels import wheel
 
-pytestmark = pytest.mark.e2e
+# Two bakes in engines and a rehearsal: seven minutes where three workers share two processors.
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 # What installers do each in their own way: bookkeeping beside the packages, byte code, the texts of scripts, and the
 # folder of C headers, for which pip asks the image's Python.
