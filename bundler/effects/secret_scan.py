@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bundler.effects.feature_repo import RepoFile
 from bundler.model import secret_forms, secret_marks
 
 # Randomness alone does not mark a secret: fingerprints, embeddings and ids are random, too. Addresses are not secrets.
@@ -40,28 +39,16 @@ class SecretFinding:
         return f"{self.path}:{self.line}: {self.what}" if self.line else f"{self.path}: {self.what}"
 
 
-def scan(files: Iterable[RepoFile]) -> tuple[SecretFinding, ...]:
-    """Return every finding, in order; never a secret itself.
+def scan(files: Iterable[tuple[str, Path]]) -> tuple[SecretFinding, ...]:
+    """Return every finding in files, each with the name that it is known by, in order; never a secret itself.
 
     Raises:
         OSError: a file cannot be read any more.
     """
     with _detectors(_LEFT_OUT):
         return tuple(
-            sorted(
-                {
-                    SecretFinding(file.path, line, what)
-                    for file in files
-                    for line, what in _in_file(file.path, file.source, file.size)
-                }
-            )
+            sorted({SecretFinding(name, line, what) for name, path in files for line, what in _in_file(name, path)})
         )
-
-
-def in_file(name: str, path: Path) -> tuple[tuple[int, str], ...]:
-    """Return the line and the kind of each finding in one file that is called ``name``."""
-    with _detectors(_LEFT_OUT):
-        return tuple(sorted(set(_in_file(name, path, path.stat().st_size))))
 
 
 def in_wheel(wheel: Path) -> tuple[SecretFinding, ...]:
@@ -69,14 +56,7 @@ def in_wheel(wheel: Path) -> tuple[SecretFinding, ...]:
     with tempfile.TemporaryDirectory(prefix="bundler-scan-") as name, zipfile.ZipFile(wheel) as archive:
         archive.extractall(name)
         folder = Path(name)
-        files = [path for path in folder.rglob("*") if path.is_file()]
-        with _detectors(_LEFT_OUT):
-            found = {
-                SecretFinding(path.relative_to(folder).as_posix(), line, what)
-                for path in files
-                for line, what in _in_file(path.relative_to(folder).as_posix(), path, path.stat().st_size)
-            }
-    return tuple(sorted(found))
+        return scan((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file())
 
 
 def tokens(path: Path) -> tuple[tuple[int, str], ...]:
@@ -98,8 +78,9 @@ def _detectors(left_out: frozenset[str]) -> Iterator[None]:
         yield
 
 
-def _in_file(name: str, path: Path, size: int) -> Iterator[tuple[int, str]]:
+def _in_file(name: str, path: Path) -> Iterator[tuple[int, str]]:
     """Yield what is found in a file by line; line 0 is the file as a whole."""
+    size = path.stat().st_size
     if what := secret_marks.by_name(name):
         yield 0, what
     elif size > secret_marks.LARGEST:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-
-from pathspec import GitIgnoreSpec
 
 from bundler.effects import secret_scan
 from bundler.effects.feature_repo import RepoContents
@@ -43,26 +41,19 @@ def refuse(spec: BundleSpec, text: str, file: Path, repos: Iterable[RepoContents
     ``text`` is that of the spec: its source, addresses, environments and commands become labels, manifests and
     documents. Requirement files are not in a bundle, but the lock and the logs of a build are made from them.
     """
-    rules = _rules(spec)
-    of_requirements = list(_of_requirements(spec, file.parent))
+    files = requirements.files_of(spec, file.parent)
+    of_requirements = secret_scan.scan(sorted(files.items()))
     findings = [(file.parent, finding) for finding in (*spec_secrets.find(text, file), *of_requirements)]
     for repo in repos:
         findings += [(repo.folder, finding) for finding in _scan(repo)]
-    refused: list[str] = []
-    allowed: list[AllowedFinding] = []
-    for folder, finding in findings:
-        reason = _reason(rules, finding)
-        if reason is None:
-            refused.append(str(folder / str(finding)))
-        else:
-            allowed.append(AllowedFinding(finding, reason))
+    allowed, refused = _judged(spec, ((finding, str(folder / str(finding))) for folder, finding in findings))
     if refused:
         raise SpecError(
             f"Secrets or leftovers would be in the bundle: {len(refused)} found.",
             remedy=_REMEDY + (_OF_INDEXES if of_requirements else ""),
-            details=tuple(map(plain, refused)),
+            details=refused,
         )
-    return tuple(allowed)
+    return allowed
 
 
 def refuse_built(spec: BundleSpec, wheels: Iterable[tuple[str, Path]], progress: Progress) -> None:
@@ -71,45 +62,44 @@ def refuse_built(spec: BundleSpec, wheels: Iterable[tuple[str, Path]], progress:
     Raises:
         SpecError: a wheel has a secret or a leftover that the spec does not allow; names place, file and line.
     """
-    rules = _rules(spec)
     refused: list[str] = []
     for place, wheel in wheels:
-        for finding in secret_scan.in_wheel(wheel):
-            reason = _reason(rules, finding)
-            if reason is None:
-                refused.append(f"{place}: {wheel.name}: {finding}")
-            else:
-                progress.say(f"{wheel.name}: {AllowedFinding(finding, reason)}")
+        found = ((finding, f"{place}: {wheel.name}: {finding}") for finding in secret_scan.in_wheel(wheel))
+        allowed, of_wheel = _judged(spec, found)
+        refused += of_wheel
+        for finding in allowed:
+            progress.say(f"{wheel.name}: {finding}")
     if refused:
         raise SpecError(
             f"Secrets or leftovers would be in the image, by wheels of local projects: {len(refused)} found.",
             remedy="Remove them, or leave the files out of the package. To allow one, name its path in the wheel in "
             "secrets.allow of the spec (path, reason).",
-            details=tuple(map(plain, refused)),
+            details=tuple(refused),
         )
 
 
-def _rules(spec: BundleSpec) -> list[tuple[GitIgnoreSpec, str]]:
-    return [
+def _judged(
+    spec: BundleSpec, findings: Iterable[tuple[SecretFinding, str]]
+) -> tuple[tuple[AllowedFinding, ...], tuple[str, ...]]:
+    """Return the findings that the spec allows, and the lines about all others, cleaned for the terminal."""
+    rules = [
         (ignore_patterns.read(f"secrets.allow[{number}].path", [entry.path]), entry.reason)
         for number, entry in enumerate(spec.secrets.allow)
     ]
-
-
-def _reason(rules: Iterable[tuple[GitIgnoreSpec, str]], finding: SecretFinding) -> str | None:
-    return next((reason for pattern, reason in rules if pattern.match_file(finding.path)), None)
+    allowed: list[AllowedFinding] = []
+    refused: list[str] = []
+    for finding, said in findings:
+        reason = next((reason for pattern, reason in rules if pattern.match_file(finding.path)), None)
+        if reason is None:
+            refused.append(plain(said))
+        else:
+            allowed.append(AllowedFinding(finding, reason))
+    return tuple(allowed), tuple(refused)
 
 
 def _scan(repo: RepoContents) -> tuple[SecretFinding, ...]:
     try:
-        return secret_scan.scan(repo.files)
+        return secret_scan.scan((file.path, file.source) for file in repo.files)
     except OSError as error:
         problem = f"{error.filename} cannot be read any more: {error.strerror}."
         raise SpecError(problem, remedy="Build again.") from error
-
-
-def _of_requirements(spec: BundleSpec, folder: Path) -> Iterator[SecretFinding]:
-    """Yield the findings of requirement files and of all that they include, by their path beside the spec."""
-    files = requirements.files_of(spec, folder)
-    for name, path in sorted(files.items()):
-        yield from (SecretFinding(name, line, what) for line, what in secret_scan.in_file(name, path))
