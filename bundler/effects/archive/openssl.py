@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from bundler.effects import files, key_file, process
-from bundler.errors import ToolFailedError, UsageError
-from bundler.model import trust
+from bundler.errors import ToolFailedError, UsageError, VerificationError
+from bundler.model import limits, trust
 from bundler.model.trust import PublicKey
 
 _REMEDY: Final = "Install OpenSSL, or check the signature on a machine that has it."
@@ -35,6 +35,22 @@ def check_signature(content: bytes, signature: bytes, public_key: PublicKey) -> 
         except ToolFailedError as error:
             return " ".join(line.strip() for line in error.details) or error.problem
     return ""
+
+
+def require_signature(content: bytes, signature: bytes, public_key: PublicKey, signed: str) -> None:
+    """Refuse a signature that was made elsewhere where it does not fit; ``signed`` is what it was made of.
+
+    Raises:
+        VerificationError: it does not match the content and the key.
+        ToolMissingError, UsageError: as ``check_signature``.
+    """
+    wrong = check_signature(content, signature[: limits.SIGNATURE_SIZE + 1], public_key)
+    if wrong:
+        raise VerificationError(
+            f"The signature does not match {signed} and the key {public_key}.",
+            remedy="Sign the file that --payload wrote, with SHA-256, as ECDSA or RSA (PKCS #1) in DER.",
+            details=(wrong,),
+        )
 
 
 def public_key(path: Path) -> PublicKey:

@@ -48,7 +48,7 @@ def payload(path: Path, asked: ApprovalRequest, progress: Progress, trust: Trust
 def with_key(path: Path, content: bytes, key_file: Path, password: bytes | None) -> PublicKey:
     """Sign what ``payload`` returned and put it into the bundle; raises as ``openssl.sign`` and ``append.attach``."""
     signature, key = openssl.sign(content, key_file, password)
-    _attach(path, content, signature, key)
+    _attach(path, _parsed(content).role, content, signature, key)
     return key
 
 
@@ -62,13 +62,7 @@ def attach(  # noqa: PLR0917  (the bundle, the three files that belong together,
         UsageError: there is no bundle, the public key is not one, or the text is not an approval.
     """
     key = openssl.public_key(public_key)
-    wrong = openssl.check_signature(content, signature[: limits.SIGNATURE_SIZE + 1], key)
-    if wrong:
-        raise VerificationError(
-            f"The signature does not match the approval and the key {key}.",
-            remedy="Sign the file that --payload wrote, with SHA-256, as ECDSA or RSA (PKCS #1) in DER.",
-            details=(wrong,),
-        )
+    openssl.require_signature(content, signature, key, "the approval")
     _, digest = _verified(path, progress, trust)
     approval = _parsed(content)
     if approval.digest != digest:
@@ -76,7 +70,7 @@ def attach(  # noqa: PLR0917  (the bundle, the three files that belong together,
             f"This approves another bundle: {approval.bundle}, {approval.digest}.",
             remedy=f"Write the text of this bundle with --payload and sign that: its digest is {digest}.",
         )
-    _attach(path, content, signature, key)
+    _attach(path, approval.role, content, signature, key)
     return key
 
 
@@ -97,6 +91,6 @@ def _parsed(content: bytes) -> Approval:
         ) from error
 
 
-def _attach(path: Path, content: bytes, signature: bytes, key: PublicKey) -> None:
-    text = layout.approval_text(_parsed(content).role, key.key_id)
+def _attach(path: Path, role: str, content: bytes, signature: bytes, key: PublicKey) -> None:
+    text = layout.approval_text(role, key.key_id)
     append.attach(path, {text: content, layout.approval_signature(text): signature})

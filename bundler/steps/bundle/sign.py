@@ -6,7 +6,6 @@ from pathlib import Path
 
 from bundler.effects.archive import append, openssl, signing
 from bundler.effects.archive.reader import Bundle
-from bundler.errors import VerificationError
 from bundler.model import layout, limits
 from bundler.model.progress import Progress
 from bundler.model.trust import PublicKey
@@ -41,12 +40,6 @@ def attach(path: Path, signature: bytes, public_key: Path, progress: Progress) -
         UsageError: there is no bundle, or the public key is not one.
     """
     signer = openssl.public_key(public_key)
-    wrong = openssl.check_signature(payload(path, progress), signature[: limits.SIGNATURE_SIZE + 1], signer)
-    if wrong:
-        raise VerificationError(
-            f"The signature does not match the bundle {path} and the key {signer}.",
-            remedy="Sign the file that --payload writes, with SHA-256, as ECDSA or RSA (PKCS #1) in DER.",
-            details=(wrong,),
-        )
+    openssl.require_signature(payload(path, progress), signature, signer, f"the bundle {path}")
     append.add_signature(path, signer.key_id, signature)
     return signer
