@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from bundler.effects import process
+from bundler.effects.registry import proxies
 from bundler.errors import ToolMissingError
 from bundler.model.platform import Platform
 
@@ -216,9 +217,8 @@ def proxy_environment() -> Mapping[str, str]:
     It reads no variable in capitals, and not this machine's configuration of apt. They may hold credentials, so they
     are not put on a command line.
     """
-    names = ("http", "https", "all", "no")
-    named = {name: os.environ.get(f"{name}_proxy") or os.environ.get(f"{name.upper()}_PROXY") for name in names}
+    named = {name: proxies.variable(f"{name}_proxy", os.environ) for name in ("http", "https", "all", "no")}
     completed = process.run(["apt-config", "dump"], purpose="reading this machine's apt configuration", remedy=_INSTALL)
     configured = {scheme: url for scheme, url in _PROXY.findall(completed.stdout) if url != "DIRECT"}
-    proxies = {scheme: named[scheme] or named["all"] or configured.get(scheme) for scheme in ("http", "https")}
-    return {f"{scheme}_proxy": url for scheme, url in (*proxies.items(), ("no", named["no"])) if url}
+    chosen = {scheme: named[scheme] or named["all"] or configured.get(scheme) for scheme in ("http", "https")}
+    return {f"{scheme}_proxy": url for scheme, url in (*chosen.items(), ("no", named["no"])) if url}

@@ -24,13 +24,14 @@ def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
     except ValueError:  # no address: whoever is to connect there will say so
         return None
     host = (parts.hostname or "").lower()
-    proxy = (_variable(f"{parts.scheme}_proxy", environment) or _variable("all_proxy", environment) or "").strip()
-    if not proxy or _is_loopback(host) or _excluded(host, port, _variable("no_proxy", environment) or ""):
+    proxy = (variable(f"{parts.scheme}_proxy", environment) or variable("all_proxy", environment) or "").strip()
+    if not proxy or _is_loopback(host) or _excluded(host, port, variable("no_proxy", environment) or ""):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
-def _variable(name: str, environment: Mapping[str, str]) -> str | None:
+def variable(name: str, environment: Mapping[str, str]) -> str | None:
+    """Return a variable of the environment that is named in lower case or in capitals, lower case first."""
     return environment.get(name) or environment.get(name.upper())
 
 
