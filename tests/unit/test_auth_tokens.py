@@ -34,6 +34,19 @@ class TokenSource:
         return Authenticator("r.example", lambda _: credential, self.fetch, lambda: self.now)
 
 
+def assert_asked(auth: Authenticator, realm: str) -> None:
+    """Check that a token is asked for at a realm, and used."""
+    assert auth.answer(f'Bearer realm="{realm}"', (), None) == "Bearer t1"
+
+
+def refusal(auth: Authenticator, realm: str, tokens: TokenSource, match: str) -> RegistryError:
+    """Check that nothing is asked for at a realm, and return what is said instead."""
+    with pytest.raises(RegistryError, match=match) as caught:
+        auth.answer(f'Bearer realm="{realm}"', (), None)
+    assert tokens.asked == []
+    return caught.value
+
+
 def test_nothing_is_sent_before_the_registry_asks() -> None:
     tokens = TokenSource()
     assert tokens.authenticator().header((Scope("a"),)) is None
@@ -152,12 +165,9 @@ def test_a_login_is_not_sent_to_a_realm_in_plain_text(
     tokens = TokenSource()
     auth = Authenticator("r.example", lambda _: login, tokens.fetch, base_url=registry)
     if sent or login is None:  # anybody may ask there
-        assert auth.answer(f'Bearer realm="{realm}"', (), None) == "Bearer t1"
-        return
-    with pytest.raises(RegistryError, match="in plain text; it was not sent") as caught:
-        auth.answer(f'Bearer realm="{realm}"', (), None)
-    assert realm in caught.value.problem
-    assert tokens.asked == []
+        assert_asked(auth, realm)
+    else:
+        assert realm in refusal(auth, realm, tokens, "in plain text; it was not sent").problem
 
 
 @pytest.mark.parametrize(
@@ -214,14 +224,12 @@ def test_a_login_goes_to_another_domain_only_where_the_user_says_so(
     tokens = TokenSource()
     auth = Authenticator("mirror.example.com", lambda _: login, tokens.fetch, allowed=allowed)
     if sent or login is None:  # anybody may ask there
-        assert auth.answer(f'Bearer realm="{realm}"', (), None) == "Bearer t1"
+        assert_asked(auth, realm)
         return
-    with pytest.raises(RegistryError, match="it was not sent") as caught:
-        auth.answer(f'Bearer realm="{realm}"', (), None)
-    assert tokens.asked == []
+    error = refusal(auth, realm, tokens, "it was not sent")
     if realm.startswith("https"):
-        assert "another domain" in caught.value.problem
-        assert f"--token-server {urlsplit(realm).netloc.rpartition('@')[2]}" in caught.value.remedy
+        assert "another domain" in error.problem
+        assert f"--token-server {urlsplit(realm).netloc.rpartition('@')[2]}" in error.remedy
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "169.254.169.254", "[::1]", "[::ffff:7f00:1]", "127.1"])
